@@ -1,0 +1,106 @@
+"""From stored uint8 images to the model's input, on the device, inside the compiled step."""
+
+import jax
+import jax.numpy as jnp
+
+from svhn_jax.config import AugmentConfig, ImageConfig
+
+GRAY = (0.299, 0.587, 0.114)  # ITU-R BT.601 luma, as Pillow and TensorFlow use
+# RGB to YIQ: a turn of the I-Q plane is a turn of the hue that keeps the luma.
+YIQ = ((0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
+
+
+def center_window(images: jax.Array, image: ImageConfig) -> jax.Array:
+    """uint8[B, S, S, 3] to the model's input float32[B, s, s, C]: the middle window, no randomness."""
+    start = (images.shape[1] - image.crop) // 2
+    window = images[:, start : start + image.crop, start : start + image.crop]
+    return _finish(window.astype(jnp.float32) / 255, image)
+
+
+def random_window(images: jax.Array, keys: jax.Array, image: ImageConfig, augment: AugmentConfig) -> jax.Array:
+    """As `center_window`, with random geometry and colour.
+
+    Args:
+      images: uint8[B, S, S, 3].
+      keys: B keys; what happens to an image depends on its own key alone.
+    """
+    draws = jax.vmap(lambda key: jax.random.uniform(key, (10,), minval=-1.0))(keys)
+    is_warped = bool(augment.scale or augment.rotate_degrees or augment.shear)
+    cut = _warp if is_warped else _slice
+    windows = jax.vmap(lambda x, u: cut(x, u, image.crop, augment))(images, draws[:, :6])
+    windows = jax.vmap(lambda x, u: _recolor(x, u, augment))(windows.astype(jnp.float32) / 255, draws[:, 6:])
+    return _finish(windows, image)
+
+
+def input_shape(image: ImageConfig) -> tuple[int, int, int]:
+    """Shape of one image as the model sees it."""
+    side = image.resize or image.crop
+    return side, side, 1 if image.grayscale else 3
+
+
+def _slice(image: jax.Array, u: jax.Array, crop: int, augment: AugmentConfig) -> jax.Array:
+    """A window of [S, S, 3], at a whole-pixel place."""
+    slack = image.shape[0] - crop
+    if augment.random_crop:
+        top, left = (jnp.minimum((u[n] + 1) / 2 * (slack + 1), slack).astype(jnp.int32) for n in (0, 1))
+    else:
+        top = left = jnp.int32(slack // 2)
+    return jax.lax.dynamic_slice(image, (top, left, 0), (crop, crop, image.shape[2]))
+
+
+def _warp(image: jax.Array, u: jax.Array, crop: int, augment: AugmentConfig) -> jax.Array:
+    """A window of [S, S, 3] under a random affine map, bilinear, the edge repeated beyond it."""
+    size = image.shape[0]
+    slack = (size - crop) / 2 if augment.random_crop else 0.0
+    angle = u[2] * jnp.deg2rad(augment.rotate_degrees)
+    scale_y, scale_x = jnp.exp(u[3] * augment.scale), jnp.exp(u[4] * augment.scale)
+    y, x = jnp.meshgrid(*[jnp.arange(crop) - (crop - 1) / 2] * 2, indexing="ij")
+    x = x + u[5] * augment.shear * y
+    from_y = scale_y * (jnp.cos(angle) * y - jnp.sin(angle) * x) + (size - 1) / 2 + u[0] * slack
+    from_x = scale_x * (jnp.sin(angle) * y + jnp.cos(angle) * x) + (size - 1) / 2 + u[1] * slack
+    from_y, from_x = jnp.clip(from_y, 0, size - 1), jnp.clip(from_x, 0, size - 1)
+    y0, x0 = jnp.floor(from_y).astype(jnp.int32), jnp.floor(from_x).astype(jnp.int32)
+    y1, x1 = jnp.minimum(y0 + 1, size - 1), jnp.minimum(x0 + 1, size - 1)
+    share_y, share_x = (from_y - y0)[..., None], (from_x - x0)[..., None]
+    pixels = image.reshape(size * size, -1)
+
+    def at(y: jax.Array, x: jax.Array) -> jax.Array:
+        return pixels[y * size + x].astype(jnp.float32)
+
+    upper = at(y0, x0) * (1 - share_x) + at(y0, x1) * share_x
+    lower = at(y1, x0) * (1 - share_x) + at(y1, x1) * share_x
+    return upper * (1 - share_y) + lower * share_y
+
+
+def _recolor(image: jax.Array, u: jax.Array, augment: AugmentConfig) -> jax.Array:
+    """Random brightness, contrast, saturation and hue of one float32[s, s, 3] in 0 ... 1."""
+    if augment.hue:
+        turn = u[3] * augment.hue * 2 * jnp.pi
+        rotation = jnp.array([[1, 0, 0], [0, jnp.cos(turn), -jnp.sin(turn)], [0, jnp.sin(turn), jnp.cos(turn)]])
+        image = image @ (jnp.linalg.inv(jnp.array(YIQ)) @ rotation @ jnp.array(YIQ)).T
+    if augment.saturation:
+        gray = _to_gray(image)
+        image = gray + (image - gray) * (1 + u[2] * augment.saturation)
+    if augment.contrast:
+        mean = image.mean()
+        image = mean + (image - mean) * (1 + u[1] * augment.contrast)
+    if augment.brightness:
+        image = image + u[0] * augment.brightness
+    return jnp.clip(image, 0, 1)  # a bright photo saturates, as it would in a camera
+
+
+def _finish(windows: jax.Array, image: ImageConfig) -> jax.Array:
+    """What training and evaluation share: grey, size, mean and contrast."""
+    if image.grayscale:
+        windows = _to_gray(windows)
+    if image.resize:
+        shape = (windows.shape[0], image.resize, image.resize, windows.shape[3])
+        windows = jax.image.resize(windows, shape, "bilinear", antialias=True)
+    windows = windows - windows.mean(axis=(1, 2, 3), keepdims=True)
+    if image.normalize == "mean and contrast":
+        windows = windows / (windows.std(axis=(1, 2, 3), keepdims=True) + 0.02)  # no photo has less contrast than its noise
+    return windows
+
+
+def _to_gray(images: jax.Array) -> jax.Array:
+    return (images * jnp.array(GRAY)).sum(axis=-1, keepdims=True)

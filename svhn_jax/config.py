@@ -1,0 +1,317 @@
+"""The configuration of a run: frozen dataclasses, the files that define them, and their checks.
+
+configs/NAME.py is plain Python that defines `config = Config(...)`; any field can be overridden on
+the command line (`--optimizer.learning-rate 1e-3`).
+"""
+
+import dataclasses
+import difflib
+import json
+import math
+import runpy
+import types
+import typing
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import typeguard
+import tyro
+
+from svhn_jax.errors import InputError
+
+
+@dataclass(frozen=True)
+class _Checked:
+    """Checks the type of every field, then the rules of `_rules`, when an object is made."""
+
+    def __post_init__(self) -> None:
+        hints = typing.get_type_hints(type(self))
+        for item in dataclasses.fields(self):
+            value = getattr(self, item.name)
+            try:
+                typeguard.check_type(value, hints[item.name])
+            except typeguard.TypeCheckError:
+                wanted = getattr(hints[item.name], "__name__", str(hints[item.name])).replace("typing.", "")
+                raise InputError(f"{_section(type(self))}{item.name} is {value!r}; it must be of type {wanted}") from None
+            if isinstance(value, float) and not math.isfinite(value):
+                raise InputError(f"{_section(type(self))}{item.name} is {value}; it must be finite")
+        for name, is_right, rule in self._rules():
+            if not is_right:
+                raise InputError(f"{_section(type(self))}{name} is {getattr(self, name)!r}; it must be {rule}")
+
+    def _rules(self) -> Sequence[tuple[str, bool, str]]:
+        return ()
+
+
+@dataclass(frozen=True)
+class DataConfig(_Checked):
+    """Which arrays to train on."""
+
+    dir: str = "data/synthetic"
+    """prepared data set (svhn_jax.preprocess) with the splits train and validation"""
+    repeat: int = 1
+    """times each of its training images is shown in an epoch"""
+    mix_in: tuple[str, ...] = ()
+    """further prepared data sets whose train split is trained on as well, once an epoch"""
+
+    def _rules(self) -> Sequence[tuple[str, bool, str]]:
+        return (("dir", bool(self.dir), "the path of a prepared data set"), ("repeat", self.repeat >= 1, "at least 1"))
+
+
+@dataclass(frozen=True)
+class ImageConfig(_Checked):
+    """From the stored crop to the model's input, in training and evaluation alike."""
+
+    crop: int = 54
+    """side of the window cut from the stored 64 x 64 image: at random in training, in the middle in evaluation"""
+    resize: int = 0
+    """side the window is resized to; 0 leaves it as it is"""
+    grayscale: bool = False
+    """whether colour is taken out"""
+    normalize: Literal["mean", "mean and contrast"] = "mean and contrast"
+    """subtract each image's mean (Goodfellow et al. 2014); and divide by its standard deviation"""
+
+    def _rules(self) -> Sequence[tuple[str, bool, str]]:
+        return (("crop", self.crop >= 8, "at least 8"), ("resize", self.resize == 0 or self.resize >= 8, "0, or at least 8"))
+
+
+@dataclass(frozen=True)
+class AugmentConfig(_Checked):
+    """Random changes to training images, each drawn per image."""
+
+    random_crop: bool = True
+    """cut the window at a random place, not in the middle"""
+    brightness: float = 0.2
+    """greatest change of brightness, as a share of the full range"""
+    contrast: float = 0.4
+    """greatest relative change of contrast"""
+    saturation: float = 0.5
+    """greatest relative change of saturation"""
+    hue: float = 0.0
+    """greatest turn of the hue, as a share of the colour circle"""
+    scale: float = 0.0
+    """greatest relative change of width and of height"""
+    rotate_degrees: float = 0.0
+    """greatest turn"""
+    shear: float = 0.0
+    """greatest slant, as a share of the height"""
+
+    def _rules(self) -> Sequence[tuple[str, bool, str]]:
+        shares = ("brightness", "contrast", "saturation", "hue", "scale", "shear")
+        return (
+            *((name, 0 <= getattr(self, name) < 1, "at least 0 and less than 1") for name in shares),
+            ("rotate_degrees", 0 <= self.rotate_degrees <= 45, "0 to 45"),
+        )
+
+
+@dataclass(frozen=True)
+class ModelConfig(_Checked):
+    """The network."""
+
+    architecture: Literal["house", "seed"] = "house"
+    """house: residual stages with attention heads; seed: the seed project's four convolutions"""
+    width: int = 48
+    """channels of the first stage; later stages have 2 and 4 times as many (house)"""
+    blocks: tuple[int, ...] = (1, 1, 1)
+    """residual blocks in each stage (house)"""
+    dropout: float = 0.0
+    """share of features dropped before the heads in training"""
+    compute_dtype: Literal["float32", "bfloat16"] = "float32"
+    """precision of convolutions; params, statistics, heads and loss are float32 whatever it is"""
+
+    def _rules(self) -> Sequence[tuple[str, bool, str]]:
+        return (
+            ("width", self.width >= 1, "at least 1"),
+            ("blocks", bool(self.blocks) and min(self.blocks) >= 0, "one count of at least 0 for each stage"),
+            ("dropout", 0 <= self.dropout < 1, "at least 0 and less than 1"),
+        )
+
+
+@dataclass(frozen=True)
+class LossConfig(_Checked):
+    """The sum of the heads' cross-entropies."""
+
+    label_smoothing: float = 0.0
+    """share of the target spread evenly over the classes"""
+    blank_weight: float = 0.0
+    """weight of a digit head where the number has no such digit: 0 as Goodfellow, 1 as the seed project"""
+
+    def _rules(self) -> Sequence[tuple[str, bool, str]]:
+        return (
+            ("label_smoothing", 0 <= self.label_smoothing < 1, "at least 0 and less than 1"),
+            ("blank_weight", self.blank_weight >= 0, "at least 0"),
+        )
+
+
+@dataclass(frozen=True)
+class OptimizerConfig(_Checked):
+    """AdamW; Adam where weight_decay is 0."""
+
+    learning_rate: float = 2e-3
+    """the schedule's peak"""
+    schedule: Literal["cosine", "constant"] = "cosine"
+    """after the warm-up: a cosine to zero over the run, or constant"""
+    warmup_share: float = 0.05
+    """share of the run over which the learning rate rises from zero"""
+    weight_decay: float = 0.05
+    """decoupled; on kernels alone, not on biases, scales and position tables"""
+    beta1: float = 0.9
+    beta2: float = 0.99
+    clip_norm: float = 0.0
+    """greatest norm of the gradient; 0 clips nothing"""
+    ema_decay: float = 0.998
+    """decay of the running average of params that evaluation uses; 0 evaluates the params themselves"""
+
+    def _rules(self) -> Sequence[tuple[str, bool, str]]:
+        return (
+            ("learning_rate", self.learning_rate > 0, "greater than 0"),
+            *((name, 0 <= getattr(self, name) < 1, "at least 0 and less than 1")
+              for name in ("warmup_share", "beta1", "beta2", "ema_decay")),
+            *((name, getattr(self, name) >= 0, "at least 0") for name in ("weight_decay", "clip_norm")),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Config(_Checked):
+    """One run."""
+
+    name: str = "demo"
+    """the run's folder is RUNS/NAME"""
+    runs_dir: str = "checkpoints"
+    """RUNS: a path, or gs://BUCKET/PATH"""
+    seed: int = 0
+    """of the initial params, the data order and the augmentation"""
+    num_epochs: float = 10.0
+    """passes over the training images"""
+    batch_size: int = 64
+    """images a step, over all devices together"""
+    eval_batch_size: int = 256
+    """images at once in evaluation; the result does not depend on it"""
+    log_every_steps: int = 100
+    """steps from one printed line, metrics.jsonl row and scalar summary to the next"""
+    eval_every_steps: int = 500
+    """steps from one validation, checkpoint and image and histogram summary to the next"""
+    keep_newest: int = 500
+    """checkpoints kept besides the best on validation"""
+    data: DataConfig = field(default_factory=DataConfig)
+    image: ImageConfig = field(default_factory=ImageConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+
+    def _rules(self) -> Sequence[tuple[str, bool, str]]:
+        at_least_1 = ("batch_size", "eval_batch_size", "log_every_steps", "eval_every_steps", "keep_newest")
+        is_plain_name = bool(self.name) and "/" not in self.name and self.name not in (".", "..")
+        return (
+            ("name", is_plain_name, "a folder's name, without a slash"),
+            ("runs_dir", bool(self.runs_dir), "a path"),
+            ("seed", 0 <= self.seed < 2**31, "0 to 2147483647"),
+            ("num_epochs", self.num_epochs > 0, "greater than 0"),
+            *((name, getattr(self, name) >= 1, "at least 1") for name in at_least_1),
+        )
+
+
+# Fields that do not change what a step computes: a run may go on with others.
+FREE_FIELDS = ("name", "runs_dir", "eval_batch_size", "log_every_steps", "eval_every_steps", "keep_newest", "data.dir", "data.mix_in")
+
+
+def load(path: str | Path) -> Config:
+    """The `config` of a configuration file.
+
+    Raises:
+      InputError: no such file, no Config in it, a misspelt field (with the nearest name), a bad value.
+    """
+    if not Path(path).is_file():
+        near = sorted(str(other) for other in Path(path).parent.glob("*.py"))
+        raise InputError(f"{path}: no such config file" + (f"; there are: {', '.join(near)}" if near else ""))
+    try:
+        config = runpy.run_path(str(path)).get("config")
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    except Exception as error:  # the file is the user's code: whatever it raises is theirs to mend
+        raise InputError(f"{path}: {type(error).__name__}: {error}{_nearest(str(error))}") from None
+    if not isinstance(config, Config):
+        raise InputError(f"{path}: defines no `config = Config(...)` (svhn_jax.config.Config)")
+    return config
+
+
+def override(config: Config, arguments: Sequence[str], description: str) -> Config:
+    """The config with command-line overrides; tyro prints usage and exits where they do not parse."""
+    return tyro.cli(Config, default=config, args=list(arguments), description=description)
+
+
+def to_json(config: Config) -> str:
+    """The config as JSON text, which `from_json` reads back."""
+    return json.dumps(dataclasses.asdict(config), indent=1) + "\n"
+
+
+def from_json(text: str, source: str) -> Config:
+    """The config of a saved run.
+
+    Args:
+      text: what `to_json` returned.
+      source: the file it came from, for messages.
+
+    Raises:
+      InputError: no JSON, unknown fields, bad values.
+    """
+    try:
+        return _build(Config, json.loads(text))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise InputError(f"{source}: damaged ({error})") from None
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from None
+
+
+def first_difference(config: Config, other: Config) -> str | None:
+    """The first field, with both its values, that keeps one run from going on as the other; None if none does."""
+    ours, theirs = flatten(config), flatten(other)
+    for name, value in ours.items():
+        if value != theirs[name] and name not in FREE_FIELDS:
+            return f"{name} is {value!r}, but {theirs[name]!r} in the saved run"
+    return None
+
+
+def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
+    """Every field under its dotted name."""
+    flat: dict[str, Any] = {}
+    for item in dataclasses.fields(config):
+        value = getattr(config, item.name)
+        if dataclasses.is_dataclass(value):
+            flat |= flatten(value, f"{prefix}{item.name}.")
+        else:
+            flat[prefix + item.name] = value
+    return flat
+
+
+def _build(kind: type, values: dict[str, Any]) -> Any:
+    hints = typing.get_type_hints(kind)
+    arguments = {}
+    for name, value in values.items():
+        if name not in hints:
+            raise InputError(f"unknown field {name!r}{_nearest(repr(name))}")
+        if dataclasses.is_dataclass(hints[name]):
+            value = _build(typing.cast(type, hints[name]), value)
+        elif isinstance(value, list):
+            value = tuple(value)
+        arguments[name] = value
+    return kind(**arguments)
+
+
+def _section(kind: type) -> str:
+    for item, hint in typing.get_type_hints(Config).items():
+        if hint is kind:
+            return f"{item}."
+    return ""
+
+
+def _nearest(message: str) -> str:
+    """A hint for a misspelt field: the nearest known name to the last quoted word."""
+    quoted = [word for word in message.split("'")[1::2] if word.isidentifier()]
+    kinds = [Config, *(hint for hint in typing.get_type_hints(Config).values() if dataclasses.is_dataclass(hint))]
+    names = [item.name for kind in kinds if not isinstance(kind, types.GenericAlias) for item in dataclasses.fields(kind)]
+    near = difflib.get_close_matches(quoted[-1], names, n=1, cutoff=0.5) if quoted else []
+    return f"; did you mean {near[0]}?" if near else ""

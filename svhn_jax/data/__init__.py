@@ -1,0 +1,1 @@
+"""From photos to arrays. Nothing in this package imports jax."""

@@ -1,0 +1,42 @@
+"""Errors a user can mend, and the one place that turns them into a line and an exit status."""
+
+import os
+import sys
+from collections.abc import Callable
+
+
+class InputError(Exception):
+    """Bad input. The message is one line: which file, record or field, what is wrong, the remedy."""
+
+
+EXIT_BAD_INPUT = 1
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+
+
+def run_command(main: Callable[[], int | None]) -> None:
+    """Runs `main` and exits: its status, or one line on stderr for what the user can mend.
+
+    An OSError (no space, no permission, no such file) is the user's to mend too; any other
+    exception is a bug of ours and keeps its traceback.
+    """
+    try:
+        status = main()
+        sys.stdout.flush()
+    except InputError as error:
+        _exit(str(error), EXIT_BAD_INPUT)
+    except BrokenPipeError:  # the reader of our output has gone, as in `... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_BAD_INPUT)
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        _exit(f"{place}{error.strerror or error}", EXIT_BAD_INPUT)
+    except KeyboardInterrupt:
+        _exit("interrupted", EXIT_INTERRUPTED)
+    else:
+        sys.exit(status or 0)
+
+
+def _exit(message: str, status: int) -> None:
+    sys.stdout.flush()
+    print("error: " + " ".join(message.split()), file=sys.stderr)
+    sys.exit(status)

@@ -1,0 +1,63 @@
+"""The label scheme: six heads, the length of the number and its first five digits.
+
+A label is int32[6]: [length, digit 1, ..., digit 5].
+    length  0 ... 5, or MANY (6) for a number of more than five digits
+    digit   0 ... 9, or BLANK (10) where the number has no such digit
+As Goodfellow et al. 2014 (arXiv:1312.6082, section 3.1), whose length head also has the outcome
+"more than five".
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+MAX_DIGITS = 5
+MANY = MAX_DIGITS + 1
+LENGTH_CLASSES = MAX_DIGITS + 2
+BLANK = 10
+DIGIT_CLASSES = 11
+
+
+def encode(digits: Sequence[int]) -> np.ndarray:
+    """Label of a number given as its digits in reading order.
+
+    Args:
+      digits: each 0 ... 9; any count. Of more than five, the label keeps the first five.
+
+    Returns:
+      int32[6].
+
+    Raises:
+      ValueError: a digit that is not a whole number from 0 to 9.
+    """
+    label = np.full(1 + MAX_DIGITS, BLANK, np.int32)
+    label[0] = min(len(digits), MANY)
+    for position, digit in enumerate(digits):
+        if digit not in range(10):
+            raise ValueError(f"digit {position + 1} is {digit!r}; digits are 0 to 9")
+        if position < MAX_DIGITS:
+            label[1 + position] = digit
+    return label
+
+
+def encode_text(text: str) -> np.ndarray:
+    """Label int32[6] of a number as written, such as "1024"; ValueError if it is no number."""
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError(f"{text!r} is no house number; write one or more of the digits 0 to 9")
+    return encode([int(character) for character in text])
+
+
+def decode(label: Sequence[int] | np.ndarray) -> str:
+    """The number as text; "" for length 0; "12345+" for a number of more than five digits.
+
+    Raises:
+      ValueError: not six values, or a blank among the digits, or a digit after the last.
+    """
+    values = [int(value) for value in label]
+    if len(values) != 1 + MAX_DIGITS or not 0 <= values[0] <= MANY:
+        raise ValueError(f"{values} is no label: it needs a length 0 to {MANY} and {MAX_DIGITS} digits")
+    present = min(values[0], MAX_DIGITS)
+    digits, rest = values[1 : 1 + present], values[1 + present :]
+    if any(digit not in range(10) for digit in digits) or any(digit != BLANK for digit in rest):
+        raise ValueError(f"{values} is no label: length {values[0]} does not fit the digits")
+    return "".join(map(str, digits)) + ("+" if values[0] == MANY else "")

@@ -1,0 +1,79 @@
+"""Reading a number off the six heads, and counting how much of it is right.
+
+Counts are sums over images, divided once, on the host, so that a split's result does not depend on
+how it was cut into batches.
+"""
+
+from collections.abc import Iterable, Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from svhn_jax.labels import BLANK, MAX_DIGITS
+from svhn_jax.model import Logits
+
+Sums = dict[str, jax.Array]
+
+
+def read_numbers(logits: Logits) -> tuple[jax.Array, jax.Array]:
+    """The numbers of greatest joint probability (Goodfellow et al. 2014, section 4).
+
+    That is the length L and digits s with the greatest log P(L) + sum over i <= L of log P(S_i = s_i).
+
+    Returns:
+      labels int32[B, 6], and the joint log-probability float32[B] of each, in nats.
+    """
+    length_log_p = jax.nn.log_softmax(logits.length)
+    digit_log_p = jax.nn.log_softmax(logits.digits)[..., :BLANK]
+    best = jnp.cumsum(digit_log_p.max(axis=-1), axis=1)
+    # Length 0 needs no digit, and "more than five" needs the first five.
+    digits_of_length = jnp.concatenate([jnp.zeros_like(best[:, :1]), best, best[:, -1:]], axis=1)
+    joint = length_log_p + digits_of_length
+    length = joint.argmax(axis=1)
+    is_present = jnp.arange(MAX_DIGITS) < length[:, None]
+    digits = jnp.where(is_present, digit_log_p.argmax(axis=-1), BLANK)
+    return jnp.concatenate([length[:, None], digits], axis=1).astype(jnp.int32), joint.max(axis=1)
+
+
+def count(readings: jax.Array, labels: jax.Array, loss: jax.Array, mask: jax.Array) -> Sums:
+    """Sums over the images where mask is 1.
+
+    Args:
+      readings: int32[B, 6], from `read_numbers`.
+      labels: int32[B, 6].
+      loss: float32[B].
+      mask: [B], 1 for an image that counts and 0 for padding.
+    """
+    is_right = readings == labels
+    is_present = labels[:, 1:] != BLANK
+    sums = {
+        "examples": jnp.ones_like(mask),
+        "digits_present": is_present.sum(axis=1),
+        "digits_right": (is_right[:, 1:] & is_present).sum(axis=1),
+        "positions_right": is_right[:, 1:].sum(axis=1),
+        "lengths_right": is_right[:, 0],
+        "sequences_right": is_right.all(axis=1),
+    }
+    mask = mask.astype(jnp.int32)
+    counts = {name: (value.astype(jnp.int32) * mask).sum() for name, value in sums.items()}
+    return counts | {"loss": jnp.where(mask == 1, loss, 0.0).sum()}
+
+
+def summarize(sums: Iterable[Mapping[str, np.ndarray]]) -> dict[str, float]:
+    """The figures of one or more batches of sums; at least one image among them.
+
+    digit_accuracy counts the digits present (Goodfellow et al. 2014); positional_digit_accuracy
+    counts all five positions, blanks too (the seed project), and is always the higher.
+    """
+    rows = list(sums)
+    total = {name: sum(float(row[name]) for row in rows) for name in rows[0]}
+    examples = total["examples"]
+    return {
+        "examples": examples,
+        "loss": total["loss"] / examples,
+        "digit_accuracy": total["digits_right"] / max(1.0, total["digits_present"]),
+        "positional_digit_accuracy": total["positions_right"] / (MAX_DIGITS * examples),
+        "length_accuracy": total["lengths_right"] / examples,
+        "sequence_accuracy": total["sequences_right"] / examples,
+    }

@@ -1,0 +1,36 @@
+"""What a run carries from step to step, and what a checkpoint holds."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+from flax import struct
+
+from svhn_jax.augment import input_shape
+from svhn_jax.config import Config
+
+
+@struct.dataclass
+class TrainState:
+    """step counts completed updates. ema: the running average of params and batch_stats; empty if there is none."""
+
+    step: jax.Array
+    params: Any
+    batch_stats: Any
+    opt_state: Any
+    ema: Any
+
+    def eval_variables(self) -> Any:
+        """The variables evaluation uses: the running average where there is one."""
+        return self.ema or {"params": self.params, "batch_stats": self.batch_stats}
+
+
+def create(config: Config, model: nn.Module, tx: optax.GradientTransformation) -> TrainState:
+    """The state before the first step, a function of the config's seed; to be jitted."""
+    images = jnp.zeros((1, *input_shape(config.image)))
+    variables = model.init(jax.random.key(config.seed), images, False)
+    params, batch_stats = variables["params"], variables["batch_stats"]
+    ema = {"params": params, "batch_stats": batch_stats} if config.optimizer.ema_decay else {}
+    return TrainState(jnp.int32(0), params, batch_stats, tx.init(params), ema)

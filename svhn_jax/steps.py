@@ -1,0 +1,111 @@
+"""The compiled steps: one per-device function each, mapped over the mesh and jitted once.
+
+Under `jax.shard_map` a step sees its device's part of the batch; `pmean` and the batch norms' axis
+name make loss, gradients and batch statistics those of the global batch.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import linen as nn
+from jax.sharding import Mesh, PartitionSpec
+
+from svhn_jax import augment, losses, metrics
+from svhn_jax.config import Config
+from svhn_jax.model import AXIS
+from svhn_jax.state import TrainState
+
+ON_EVERY_DEVICE, ON_ITS_DEVICE = PartitionSpec(), PartitionSpec(AXIS)
+
+
+def rows_of_step(step: int, batch_size: int, order: np.ndarray, seed: int) -> np.ndarray:
+    """Which rows of the data set step number `step` (from 0) trains on: int32[batch_size].
+
+    The steps read one endless list, a new permutation of `order` after another, so that every epoch
+    shows everything once whatever the batch size. A pure function: nothing about it is saved.
+
+    Args:
+      order: int[M], the rows of one epoch; a row may stand in it several times.
+    """
+    positions = np.arange(step * batch_size, (step + 1) * batch_size)
+    epochs, places = np.divmod(positions, len(order))
+    rows = np.empty(batch_size, np.int32)
+    for epoch in np.unique(epochs):
+        permutation = np.random.default_rng([seed, int(epoch)]).permutation(order)
+        rows[epochs == epoch] = permutation[places[epochs == epoch]]
+    return rows
+
+
+def make_train_step(config: Config, model: nn.Module, tx: optax.GradientTransformation, mesh: Mesh) -> Callable[..., Any]:
+    """The jitted train step: (state, images, labels, rows) -> (state, sums).
+
+    images uint8[N, S * S * 3] and labels int32[N, 6] are the whole set, on every device; rows
+    int32[B] says which of them the step trains on and is split over the devices. The state given is
+    donated. sums: see svhn_jax.metrics.count, over the global batch, before the update.
+    """
+
+    def per_device(state: TrainState, images: jax.Array, labels: jax.Array, rows: jax.Array) -> tuple[TrainState, metrics.Sums]:
+        side = round((images.shape[1] // 3) ** 0.5)
+        batch_images, batch_labels = images[rows].reshape(-1, side, side, 3), labels[rows]
+        positions = jax.lax.axis_index(AXIS) * len(rows) + jnp.arange(len(rows))
+        step_key = jax.random.fold_in(jax.random.key(config.seed), state.step)
+        keys = jax.vmap(lambda position: jax.random.split(jax.random.fold_in(step_key, position)))(positions)
+        inputs = augment.random_window(batch_images, keys[:, 0], config.image, config.augment)
+
+        def loss_fn(params: Any) -> tuple[jax.Array, Any]:
+            logits, updated = model.apply(
+                {"params": params, "batch_stats": state.batch_stats}, inputs, True, keys[:, 1], mutable=["batch_stats"]
+            )
+            loss = losses.cross_entropy(logits, batch_labels, config.loss)
+            return jax.lax.pmean(loss.mean(), AXIS), (logits, loss, updated["batch_stats"])
+
+        grads, (logits, loss, batch_stats) = jax.grad(loss_fn, has_aux=True)(state.params)
+        updates, opt_state = tx.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        step = state.step + 1
+        ema = _average(state.ema, {"params": params, "batch_stats": batch_stats}, step, config.optimizer.ema_decay)
+        readings, _ = metrics.read_numbers(logits)
+        sums = jax.lax.psum(metrics.count(readings, batch_labels, loss, jnp.ones_like(loss)), AXIS)
+        return TrainState(step, params, batch_stats, opt_state, ema), sums
+
+    mapped = jax.shard_map(
+        per_device,
+        mesh=mesh,
+        in_specs=(ON_EVERY_DEVICE, ON_EVERY_DEVICE, ON_EVERY_DEVICE, ON_ITS_DEVICE),
+        out_specs=(ON_EVERY_DEVICE, ON_EVERY_DEVICE),
+    )
+    return jax.jit(mapped, donate_argnums=0)
+
+
+def make_eval_step(config: Config, model: nn.Module, mesh: Mesh) -> Callable[..., Any]:
+    """The jitted eval step: (variables, images, labels, mask) -> (sums, readings).
+
+    images uint8[B, S, S, 3], labels int32[B, 6] and mask int32[B] are split over the devices; B is a
+    multiple of their number, mask is 0 on padding. readings int32[B, 6]: the numbers as read.
+    """
+
+    def per_device(variables: Any, images: jax.Array, labels: jax.Array, mask: jax.Array) -> tuple[metrics.Sums, jax.Array]:
+        logits = model.apply(variables, augment.center_window(images, config.image), False)
+        loss = losses.cross_entropy(logits, labels, config.loss)
+        readings, _ = metrics.read_numbers(logits)
+        return jax.lax.psum(metrics.count(readings, labels, loss, mask), AXIS), readings
+
+    mapped = jax.shard_map(
+        per_device,
+        mesh=mesh,
+        in_specs=(ON_EVERY_DEVICE, ON_ITS_DEVICE, ON_ITS_DEVICE, ON_ITS_DEVICE),
+        out_specs=(ON_EVERY_DEVICE, ON_ITS_DEVICE),
+    )
+    return jax.jit(mapped)
+
+
+def _average(ema: Any, values: Any, step: jax.Array, decay: float) -> Any:
+    """The running average after `step` updates. Its decay starts low, so that the initial params are soon forgotten."""
+    if not ema:
+        return ema
+    decay_now = jnp.minimum(decay, (1 + step) / (10 + step))
+    return jax.tree.map(lambda old, new: old * decay_now + new * (1 - decay_now), ema, values)
