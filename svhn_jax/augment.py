@@ -98,7 +98,9 @@ def _finish(windows: jax.Array, image: ImageConfig) -> jax.Array:
         windows = jax.image.resize(windows, shape, "bilinear", antialias=True)
     windows = windows - windows.mean(axis=(1, 2, 3), keepdims=True)
     if image.normalize == "mean and contrast":
-        windows = windows / (windows.std(axis=(1, 2, 3), keepdims=True) + 0.02)  # no photo has less contrast than its noise
+        windows = windows / (
+            windows.std(axis=(1, 2, 3), keepdims=True) + 0.02
+        )  # no photo has less contrast than its noise
     return windows
 
 

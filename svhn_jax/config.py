@@ -34,7 +34,9 @@ class _Checked:
                 typeguard.check_type(value, hints[item.name])
             except typeguard.TypeCheckError:
                 wanted = getattr(hints[item.name], "__name__", str(hints[item.name])).replace("typing.", "")
-                raise InputError(f"{_section(type(self))}{item.name} is {value!r}; it must be of type {wanted}") from None
+                raise InputError(
+                    f"{_section(type(self))}{item.name} is {value!r}; it must be of type {wanted}"
+                ) from None
             if isinstance(value, float) and not math.isfinite(value):
                 raise InputError(f"{_section(type(self))}{item.name} is {value}; it must be finite")
         for name, is_right, rule in self._rules():
@@ -74,7 +76,10 @@ class ImageConfig(_Checked):
     """subtract each image's mean (Goodfellow et al. 2014); and divide by its standard deviation"""
 
     def _rules(self) -> Sequence[tuple[str, bool, str]]:
-        return (("crop", self.crop >= 8, "at least 8"), ("resize", self.resize == 0 or self.resize >= 8, "0, or at least 8"))
+        return (
+            ("crop", self.crop >= 8, "at least 8"),
+            ("resize", self.resize == 0 or self.resize >= 8, "0, or at least 8"),
+        )
 
 
 @dataclass(frozen=True)
@@ -112,6 +117,8 @@ class ModelConfig(_Checked):
 
     architecture: Literal["house", "seed"] = "house"
     """house: residual stages with attention heads; seed: the seed project's four convolutions"""
+    patch: int = 2
+    """side of the squares of pixels that the stem takes as one position (house)"""
     width: int = 48
     """channels of the first stage; later stages have 2 and 4 times as many (house)"""
     blocks: tuple[int, ...] = (1, 1, 1)
@@ -123,6 +130,7 @@ class ModelConfig(_Checked):
 
     def _rules(self) -> Sequence[tuple[str, bool, str]]:
         return (
+            ("patch", 1 <= self.patch <= 8, "1 to 8"),
             ("width", self.width >= 1, "at least 1"),
             ("blocks", bool(self.blocks) and min(self.blocks) >= 0, "one count of at least 0 for each stage"),
             ("dropout", 0 <= self.dropout < 1, "at least 0 and less than 1"),
@@ -215,7 +223,16 @@ class Config(_Checked):
 
 
 # Fields that do not change what a step computes: a run may go on with others.
-FREE_FIELDS = ("name", "runs_dir", "eval_batch_size", "log_every_steps", "eval_every_steps", "keep_newest", "data.dir", "data.mix_in")
+FREE_FIELDS = (
+    "name",
+    "runs_dir",
+    "eval_batch_size",
+    "log_every_steps",
+    "eval_every_steps",
+    "keep_newest",
+    "data.dir",
+    "data.mix_in",
+)
 
 
 def load(path: str | Path) -> Config:
@@ -312,6 +329,8 @@ def _nearest(message: str) -> str:
     """A hint for a misspelt field: the nearest known name to the last quoted word."""
     quoted = [word for word in message.split("'")[1::2] if word.isidentifier()]
     kinds = [Config, *(hint for hint in typing.get_type_hints(Config).values() if dataclasses.is_dataclass(hint))]
-    names = [item.name for kind in kinds if not isinstance(kind, types.GenericAlias) for item in dataclasses.fields(kind)]
+    names = [
+        item.name for kind in kinds if not isinstance(kind, types.GenericAlias) for item in dataclasses.fields(kind)
+    ]
     near = difflib.get_close_matches(quoted[-1], names, n=1, cutoff=0.5) if quoted else []
     return f"; did you mean {near[0]}?" if near else ""

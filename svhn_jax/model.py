@@ -38,14 +38,16 @@ class HouseNet(nn.Module):
     @nn.compact
     def __call__(self, images: jax.Array, is_training: bool, dropout_keys: jax.Array | None = None) -> Logits:
         config, dtype = self.config, jnp.dtype(self.config.compute_dtype)
-        x = _space_to_depth(images.astype(dtype))
+        x = _space_to_depth(images.astype(dtype), config.patch)
         x = nn.Conv(config.width, (3, 3), use_bias=False, dtype=dtype, name="stem")(x)
         x = nn.relu(_norm(is_training, dtype, "stem_norm")(x))
         for stage, blocks in enumerate(config.blocks):
             if stage:
                 x = nn.max_pool(x, (2, 2), (2, 2), padding="SAME")
             for block in range(blocks):
-                x = ResidualBlock(config.width * 2**stage, dtype, name=f"stage{stage + 1}_block{block + 1}")(x, is_training)
+                x = ResidualBlock(config.width * 2**stage, dtype, name=f"stage{stage + 1}_block{block + 1}")(
+                    x, is_training
+                )
         x = _dropout(x.astype(jnp.float32), config.dropout, dropout_keys)
         pooled = AttentionPool(1 + MAX_DIGITS, name="pool")(x)
         length = nn.Dense(LENGTH_CLASSES, name="length")(pooled[:, 0])
@@ -126,12 +128,15 @@ def _dropout(x: jax.Array, rate: float, keys: jax.Array | None) -> jax.Array:
     return jnp.where(keep, x / (1 - rate), 0)
 
 
-def _space_to_depth(images: jax.Array) -> jax.Array:
-    """[B, S, S, C] to [B, S/2, S/2, 4C]: each 2x2 square of pixels becomes one position."""
+def _space_to_depth(images: jax.Array, patch: int) -> jax.Array:
+    """[B, S, S, C] to [B, S/p, S/p, p*p*C]: each square of p x p pixels becomes one position."""
     batch, height, width, channels = images.shape
-    images = jnp.pad(images, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)))
-    squares = images.reshape(batch, (height + 1) // 2, 2, (width + 1) // 2, 2, channels)
-    return squares.transpose(0, 1, 3, 2, 4, 5).reshape(batch, (height + 1) // 2, (width + 1) // 2, 4 * channels)
+    rows, columns = -(-height // patch), -(-width // patch)
+    low = (rows * patch - height) // 2, (columns * patch - width) // 2
+    high = rows * patch - height - low[0], columns * patch - width - low[1]
+    images = jnp.pad(images, ((0, 0), (low[0], high[0]), (low[1], high[1]), (0, 0)))
+    squares = images.reshape(batch, rows, patch, columns, patch, channels)
+    return squares.transpose(0, 1, 3, 2, 4, 5).reshape(batch, rows, columns, patch * patch * channels)
 
 
 def count_params(params: Any) -> int:

@@ -27,7 +27,9 @@ def sharded(mesh: Mesh) -> NamedSharding:
 
 def put(values: Any, sharding: NamedSharding) -> Any:
     """Host arrays, the same in every process, onto the devices as `sharding` says."""
-    return jax.tree.map(lambda x: jax.make_array_from_callback(x.shape, sharding, lambda index: np.asarray(x[index])), values)
+    return jax.tree.map(
+        lambda x: jax.make_array_from_callback(x.shape, sharding, lambda index: np.asarray(x[index])), values
+    )
 
 
 def check_batch_size(name: str, batch_size: int, mesh: Mesh) -> None:

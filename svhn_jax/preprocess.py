@@ -10,7 +10,7 @@ import os
 import platform
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -33,6 +33,7 @@ from svhn_jax.errors import InputError, run_command
 
 SOURCE_SPLITS = ("train", "extra", "test")
 PHOTOS_AT_ONCE = 256
+OFF_PHOTO = "a box reaches past the photo's edge"
 Item = TypeVar("Item")
 
 
@@ -83,7 +84,7 @@ class Crops:
 def main() -> None:
     console = Console()
     options = tyro.cli(Options, description=__doc__)
-    splits = options.splits or tuple(split for split in SOURCE_SPLITS if _is_there(options.raw, split))
+    splits: tuple[str, ...] = options.splits or tuple(split for split in SOURCE_SPLITS if _is_there(options.raw, split))
     if not splits:
         raise InputError(
             f"{options.raw}: none of train, test, extra in it, as NAME.tar.gz or NAME/; "
@@ -154,7 +155,9 @@ def _write(sources: dict[str, SplitSource], options: Options, settings: dict[str
         if "test" in crops:
             test = crops["test"]
             names = [f"test/{name}" for name in test.names]
-            entries["test"] = arrays.write_split(folder / "test", test.images, test.labels, names, np.arange(len(names)))
+            entries["test"] = arrays.write_split(
+                folder / "test", test.images, test.labels, names, np.arange(len(names))
+            )
     records = {
         split: {
             "path": source.path.name,
@@ -193,7 +196,8 @@ def _choose_validation(lengths: np.ndarray, split: str, options: Options) -> np.
 def _crop_split(source: SplitSource, options: Options, work: Path) -> Crops:
     """Crops every photo of a split that has a usable record; the others are named in `skipped`."""
     records: dict[str, digit_struct.Record] = {}
-    skipped, noted = [], Counter[str]()
+    skipped: list[dict[str, str]] = []
+    noted: Counter[str] = Counter()
     for record in source.records():
         if isinstance(record, digit_struct.BadRecord):
             skipped.append({"name": record.name, "reason": record.reason})
@@ -214,22 +218,23 @@ def _crop_split(source: SplitSource, options: Options, work: Path) -> Crops:
         record = records[photo.name]
         try:
             pixels = decode_photo(photo.content)
-            noted["a box reaches past the photo's edge"] += crop.is_off_photo(pixels.shape, record.boxes)
-            return photo, crop.crop_number(pixels, record.boxes, margin=options.margin, size=options.size), ""
+            image = crop.crop_number(pixels, record.boxes, margin=options.margin, size=options.size)
+            return photo, image, OFF_PHOTO if crop.is_off_photo(pixels.shape, record.boxes) else ""
         except ValueError as error:
             return photo, None, str(error)
 
     progress = track(source.photos(), description=f"{source.split}: photos", total=len(rows), transient=True)
     with ThreadPoolExecutor(options.jobs) as pool:
         for block in _blocks(progress, PHOTOS_AT_ONCE):
-            for photo, image, problem in pool.map(crop_photo, block):
+            for photo, image, remark in pool.map(crop_photo, block):
                 if photo.name in seen:
                     skipped.append({"name": photo.name, "reason": "a second photo of that name"})
                 elif image is None:
-                    skipped.append({"name": photo.name, "reason": problem})
+                    skipped.append({"name": photo.name, "reason": remark})
                 else:
                     row = rows[photo.name]
                     images[row], done[row] = image, True
+                    noted[OFF_PHOTO] += remark == OFF_PHOTO
                 seen.add(photo.name)
     skipped += [{"name": name, "reason": "no such photo"} for name in records if name not in seen]
     return _kept(records, images, done, skipped, noted)
@@ -243,19 +248,19 @@ def _kept(
     noted: Counter[str],
 ) -> Crops:
     """The rows that are done, moved up to close the gaps, with their labels."""
-    names = list(records)
     rows = np.flatnonzero(done)
     for target, row in enumerate(rows):
         if target != row:
             images[target] = images[row]
-    kept = [names[row] for row in rows]
-    targets = np.array([labels.encode(records[name].digits) for name in kept], np.int32).reshape(-1, 6)
-    noted["a number of more than five digits"] += sum(len(records[name].digits) > labels.MAX_DIGITS for name in kept)
-    noted["a box starts left of or above the photo"] += sum((records[name].boxes[:, :2] < 0).any() for name in kept)
-    return Crops(images[: len(rows)], targets, kept, skipped, Counter({key: int(n) for key, n in noted.items()}))
+    all_records = list(records.values())
+    kept = [all_records[row] for row in rows]
+    targets = np.array([labels.encode(record.digits) for record in kept], np.int32).reshape(-1, 6)
+    noted["a number of more than five digits"] = sum(len(record.digits) > labels.MAX_DIGITS for record in kept)
+    noted["a box starts left of or above the photo"] = sum(bool((record.boxes[:, :2] < 0).any()) for record in kept)
+    return Crops(images[: len(rows)], targets, [record.name for record in kept], skipped, noted)
 
 
-def _blocks(items: Iterator[Item] | Any, size: int) -> Iterator[list[Item]]:
+def _blocks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
     iterator = iter(items)
     while block := list(islice(iterator, size)):
         yield block
@@ -263,7 +268,7 @@ def _blocks(items: Iterator[Item] | Any, size: int) -> Iterator[list[Item]]:
 
 def _print_summary(console: Console, manifest: dict[str, Any], folder: Path) -> None:
     table = Table(title=f"{folder}: {manifest['crop']['size']} x {manifest['crop']['size']} uint8 crops")
-    for column in ("split", "numbers", *(f"{n} digit{'s' * (n > 1)}" for n in range(1, 6)), "more"):
+    for column in ("split", "numbers", "1 digit", *"2345", "more"):
         table.add_column(column, justify="left" if column == "split" else "right")
     for split, entry in manifest["splits"].items():
         lengths = (entry["lengths"].get(str(length), 0) for length in range(1, 7))

@@ -16,7 +16,7 @@ from jax.sharding import Mesh, PartitionSpec
 
 from svhn_jax import augment, losses, metrics
 from svhn_jax.config import Config
-from svhn_jax.model import AXIS
+from svhn_jax.model import AXIS, Logits
 from svhn_jax.state import TrainState
 
 ON_EVERY_DEVICE, ON_ITS_DEVICE = PartitionSpec(), PartitionSpec(AXIS)
@@ -40,7 +40,9 @@ def rows_of_step(step: int, batch_size: int, order: np.ndarray, seed: int) -> np
     return rows
 
 
-def make_train_step(config: Config, model: nn.Module, tx: optax.GradientTransformation, mesh: Mesh) -> Callable[..., Any]:
+def make_train_step(
+    config: Config, model: nn.Module, tx: optax.GradientTransformation, mesh: Mesh
+) -> Callable[..., Any]:
     """The jitted train step: (state, images, labels, rows) -> (state, sums).
 
     images uint8[N, S * S * 3] and labels int32[N, 6] are the whole set, on every device; rows
@@ -48,7 +50,9 @@ def make_train_step(config: Config, model: nn.Module, tx: optax.GradientTransfor
     donated. sums: see svhn_jax.metrics.count, over the global batch, before the update.
     """
 
-    def per_device(state: TrainState, images: jax.Array, labels: jax.Array, rows: jax.Array) -> tuple[TrainState, metrics.Sums]:
+    def per_device(
+        state: TrainState, images: jax.Array, labels: jax.Array, rows: jax.Array
+    ) -> tuple[TrainState, metrics.Sums]:
         side = round((images.shape[1] // 3) ** 0.5)
         batch_images, batch_labels = images[rows].reshape(-1, side, side, 3), labels[rows]
         positions = jax.lax.axis_index(AXIS) * len(rows) + jnp.arange(len(rows))
@@ -57,9 +61,10 @@ def make_train_step(config: Config, model: nn.Module, tx: optax.GradientTransfor
         inputs = augment.random_window(batch_images, keys[:, 0], config.image, config.augment)
 
         def loss_fn(params: Any) -> tuple[jax.Array, Any]:
-            logits, updated = model.apply(
+            applied: Any = model.apply(
                 {"params": params, "batch_stats": state.batch_stats}, inputs, True, keys[:, 1], mutable=["batch_stats"]
             )
+            logits, updated = applied
             loss = losses.cross_entropy(logits, batch_labels, config.loss)
             return jax.lax.pmean(loss.mean(), AXIS), (logits, loss, updated["batch_stats"])
 
@@ -88,8 +93,10 @@ def make_eval_step(config: Config, model: nn.Module, mesh: Mesh) -> Callable[...
     multiple of their number, mask is 0 on padding. readings int32[B, 6]: the numbers as read.
     """
 
-    def per_device(variables: Any, images: jax.Array, labels: jax.Array, mask: jax.Array) -> tuple[metrics.Sums, jax.Array]:
-        logits = model.apply(variables, augment.center_window(images, config.image), False)
+    def per_device(
+        variables: Any, images: jax.Array, labels: jax.Array, mask: jax.Array
+    ) -> tuple[metrics.Sums, jax.Array]:
+        logits: Logits = model.apply(variables, augment.center_window(images, config.image), False)
         loss = losses.cross_entropy(logits, labels, config.loss)
         readings, _ = metrics.read_numbers(logits)
         return jax.lax.psum(metrics.count(readings, labels, loss, mask), AXIS), readings

@@ -19,6 +19,7 @@ import tyro
 from rich.console import Console
 from rich.progress import track
 
+import svhn_jax
 from svhn_jax.data import digit_struct, render
 from svhn_jax.errors import InputError, run_command
 
@@ -50,13 +51,33 @@ class Options:
 
 def main() -> None:
     options = tyro.cli(Options, description=__doc__)
-    console = Console()
+    console = Console(highlight=False)
     options.to.mkdir(parents=True, exist_ok=True)
     for split, count in (("train", options.train), ("test", options.test)):
         if count:
             target = options.to / f"{split}.tar.gz"
+            receipt = _receipt(count, options.seed)
+            if _made_with(target) == receipt:
+                console.print(f"{target} is up to date: {count:,} synthetic photos", soft_wrap=True)
+                continue
             write_archive(target, split, count, seed=options.seed, jobs=options.jobs)
-            console.print(f"{target}: {count:,} synthetic photos", highlight=False)
+            console.print(f"{target}: {count:,} synthetic photos", soft_wrap=True)
+
+
+def _receipt(count: int, seed: int) -> str:
+    """What an archive was made with; the gzip header holds it as the name of the file inside."""
+    return f"synthetic-{svhn_jax.__version__}-{count}-{seed}.tar"
+
+
+def _made_with(target: Path) -> str | None:
+    """The receipt of an archive that is there; None if it is another's or there is none."""
+    try:
+        with open(target, "rb") as file:
+            header = file.read(256)
+    except FileNotFoundError:
+        return None
+    is_named = header[:2] == b"\x1f\x8b" and header[3:4] == b"\x08"
+    return header[10:].split(b"\0")[0].decode("latin-1") if is_named else None
 
 
 def write_archive(target: Path, split: str, count: int, *, seed: int, jobs: int) -> None:
@@ -66,7 +87,7 @@ def write_archive(target: Path, split: str, count: int, *, seed: int, jobs: int)
     try:
         with (
             open(unfinished, "wb") as file,
-            gzip.GzipFile("", "wb", compresslevel=1, fileobj=file, mtime=0) as stream,
+            gzip.GzipFile(_receipt(count, seed), "wb", compresslevel=1, fileobj=file, mtime=0) as stream,
             tarfile.open(fileobj=stream, mode="w") as archive,
             multiprocessing.get_context("spawn").Pool(jobs) as pool,
         ):

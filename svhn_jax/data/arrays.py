@@ -71,7 +71,11 @@ def load_split(folder: str | Path, split: str) -> Split:
         fingerprint = hashlib.sha256(json.dumps(entry["sha256"], sort_keys=True).encode()).hexdigest()
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{folder}/{MANIFEST}: damaged ({error!r}); preprocess again") from None
-    expected = {"images": (np.uint8, (count, size, size, 3)), "labels": (np.int32, (count, 6)), "names": (None, (count,))}
+    expected = {
+        "images": (np.uint8, (count, size, size, 3)),
+        "labels": (np.int32, (count, 6)),
+        "names": (None, (count,)),
+    }
     opened = []
     for name, (dtype, shape) in expected.items():
         path = Path(folder) / split / f"{name}.npy"
@@ -84,7 +88,8 @@ def load_split(folder: str | Path, split: str) -> Split:
         if array.shape != shape or (dtype is not None and array.dtype != dtype):
             raise InputError(f"{path}: {array.dtype}{array.shape} where the manifest says {shape}; preprocess again")
         opened.append(array)
-    return Split(*opened, fingerprint=fingerprint)
+    images, labels, names = opened
+    return Split(images, labels, names, fingerprint)
 
 
 def sha256(path: Path) -> str:
@@ -118,7 +123,9 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
         raise
 
 
-def write_split(folder: Path, images: np.ndarray, labels: np.ndarray, names: list[str], rows: np.ndarray) -> dict[str, Any]:
+def write_split(
+    folder: Path, images: np.ndarray, labels: np.ndarray, names: list[str], rows: np.ndarray
+) -> dict[str, Any]:
     """Writes the given rows as one split into `folder`; returns its manifest entry.
 
     Args:

@@ -43,7 +43,8 @@ def crop_number(photo: np.ndarray, boxes: np.ndarray, *, margin: float, size: in
     # A box may claim millions of pixels beyond the photo; one photo size on each side bounds the work.
     limits = (-width, -height, 2 * width, 2 * height)
     left, top, right, bottom = (
-        min(max(value, limits[axis]), limits[2 + axis]) for value, axis in zip(expand(number, margin), (0, 1, 0, 1))
+        min(max(value, limits[axis]), limits[2 + axis])
+        for value, axis in zip(expand(number, margin), (0, 1, 0, 1), strict=True)
     )
     x0, y0 = min(0, int(np.floor(left))), min(0, int(np.floor(top)))
     x1, y1 = max(width, int(np.ceil(right))), max(height, int(np.ceil(bottom)))

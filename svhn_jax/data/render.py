@@ -64,7 +64,7 @@ def render(rng: np.random.Generator) -> Rendering:
     # The scene is drawn larger than the photo, so that the camera may turn and still see wall.
     rim = int(0.15 * max(width, height)) + 2
     corner = np.rint([left + rim, top + rim] - boxes[:, :2].min(axis=0)).astype(int)
-    boxes = boxes + [*corner, 0, 0]
+    boxes[:, :2] += corner
 
     photo, ink = _scene(rng, (width + 2 * rim, height + 2 * rim), boxes, number_height)
     ink_layer = Image.new("L", photo.size, 0)
@@ -329,9 +329,7 @@ def _draw_clutter(
             draw.line([(0, y), (size[0], y + rng.normal(0, 0.1) * size[0])], fill=color, width=int(rng.integers(1, 5)))
 
 
-def _paint(
-    rng: np.random.Generator, photo: Image.Image, mask: Image.Image, ink: Color, unit: float
-) -> Image.Image:
+def _paint(rng: np.random.Generator, photo: Image.Image, mask: Image.Image, ink: Color, unit: float) -> Image.Image:
     """Puts the number on, with a cast shadow or an edge light where it stands off the wall."""
     if rng.random() < 0.3:
         reach = max(1, int(unit * rng.uniform(0.02, 0.09)))

@@ -1,0 +1,109 @@
+"""Checkpoints of a run, through Orbax. The only module that imports it."""
+
+import logging
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from jax.sharding import NamedSharding
+from orbax.checkpoint import checkpoint_managers as managers
+
+from svhn_jax.errors import InputError
+from svhn_jax.state import TrainState
+
+logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax reports some fifty lines a save
+
+
+class Checkpoints:
+    """The steps saved in one folder. Saving is asynchronous; leave the `with` block to be sure it is done."""
+
+    def __init__(self, folder: str, *, keep_newest: int = 1, is_writer: bool = False):
+        """Opens the folder; as a writer makes it, removes unfinished saves, and deletes old steps on saving.
+
+        Besides the newest steps, the one with the best validation is kept.
+        """
+        keep = [
+            managers.LatestN(keep_newest),
+            managers.BestN(get_metric_fn=_merit, n=1, keep_checkpoints_without_metrics=False),
+        ]
+        self._folder = folder
+        self._manager = ocp.CheckpointManager(
+            folder,
+            options=ocp.CheckpointManagerOptions(
+                preservation_policy=managers.AnyPreservationPolicy(keep),
+                create=is_writer,
+                read_only=not is_writer,
+                cleanup_tmp_directories=is_writer,
+            ),
+            item_handlers={"state": ocp.PyTreeCheckpointHandler(), "metrics": ocp.JsonCheckpointHandler()},
+        )
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._manager.close()
+
+    def steps(self) -> list[int]:
+        """The saved steps, ascending."""
+        return sorted(self._manager.all_steps())
+
+    def best_step(self) -> int | None:
+        """The step with the highest validation sequence accuracy, then the lowest loss; None if none was validated."""
+        merits = {step: _merit(self._metrics(step)) for step in self.steps()}
+        return max(merits, key=lambda step: merits[step]) if any(merit > -1 for merit in merits.values()) else None
+
+    def save(self, state: TrainState, validation: dict[str, float] | None) -> None:
+        """Saves the state under its step, with its validation figures if there are any; at most once a step."""
+        step = int(state.step)
+        if step not in self._manager.all_steps():
+            items = {"state": ocp.args.PyTreeSave(_as_dict(state)), "metrics": ocp.args.JsonSave(validation or {})}
+            self._manager.save(step, args=ocp.args.Composite(**items), metrics=validation)
+
+    def wait(self) -> None:
+        """Returns when every save is on disk."""
+        self._manager.wait_until_finished()
+
+    def restore(self, step: int, abstract: TrainState, sharding: NamedSharding) -> TrainState:
+        """The whole state of a step.
+
+        Raises:
+          InputError: the step cannot be read, or does not fit the abstract state.
+        """
+        return TrainState(**self._restore(step, _as_dict(abstract), sharding))
+
+    def restore_eval_variables(self, step: int, abstract: TrainState, sharding: NamedSharding) -> Any:
+        """Only what evaluation needs of a step: see TrainState.eval_variables."""
+        wanted = (
+            {"ema": abstract.ema} if abstract.ema else {"params": abstract.params, "batch_stats": abstract.batch_stats}
+        )
+        restored = self._restore(step, wanted, sharding)
+        return restored.get("ema", restored)
+
+    def _restore(self, step: int, abstract: Any, sharding: NamedSharding) -> Any:
+        restore_args = jax.tree.map(lambda x: ocp.ArrayRestoreArgs(sharding=sharding, dtype=x.dtype), abstract)
+        args = ocp.args.PyTreeRestore(abstract, restore_args=restore_args, partial_restore=True)
+        try:
+            return self._manager.restore(step, args=ocp.args.Composite(state=args))["state"]
+        except Exception as error:  # a damaged step raises anything at all
+            raise InputError(
+                f"{self._folder}/{step}: this checkpoint is damaged or of another model "
+                f"({type(error).__name__}: {str(error)[:200]}); move that folder away to go on from the step before it"
+            ) from None
+
+    def _metrics(self, step: int) -> dict[str, float]:
+        try:
+            return self._manager.metrics(step) or {}
+        except Exception:  # as above: a step whose metrics cannot be read is not the best one
+            return {}
+
+
+def _merit(metrics: dict[str, float] | None) -> float:
+    """What is greatest for the best step. The loss only parts equal accuracies: e**-loss / 1e6 is less than one photo of a million."""
+    if not metrics or "sequence_accuracy" not in metrics:
+        return -1.0
+    return metrics["sequence_accuracy"] - min(metrics["loss"], 1e3) * 1e-9
+
+
+def _as_dict(state: TrainState) -> dict[str, Any]:
+    return {name: getattr(state, name) for name in ("step", "params", "batch_stats", "opt_state", "ema")}

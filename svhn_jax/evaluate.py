@@ -1,0 +1,127 @@
+"""python -m svhn_jax.evaluate --run FOLDER --split test --step best: scores saved steps of a run.
+
+Every figure is over the whole split. Prints a table and merges it into FOLDER/results/SPLIT.csv.
+"""
+
+import hashlib
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import jax
+import tyro
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from svhn_jax import config as configs
+from svhn_jax import model, optim, parallel, steps
+from svhn_jax import state as states
+from svhn_jax.checkpoint import Checkpoints
+from svhn_jax.config import Config
+from svhn_jax.data.arrays import Split
+from svhn_jax.errors import InputError, run_command
+from svhn_jax.run_folder import RESULT_COLUMNS, RunFolder
+from svhn_jax.scoring import score_split
+from svhn_jax.training_data import load_images
+
+
+@dataclass(frozen=True)
+class Options:
+    """Scores saved steps of a run on a split."""
+
+    config: Path | None = None
+    """the configuration file of the run; or give --run"""
+    run: str | None = None
+    """the run's folder, which carries its own configuration"""
+    split: Literal["train", "validation", "test"] = "validation"
+    """what to read"""
+    step: str = "latest"
+    """latest, best (on validation while training), all, or a step's number"""
+    data: str | None = None
+    """another prepared data set than the run's own"""
+    batch_size: int | None = None
+    """images at once; the result does not depend on it"""
+
+
+def main() -> None:
+    console = Console(highlight=False)
+    options = tyro.cli(Options, description=__doc__)
+    run = RunFolder(_folder_of(options))
+    config = run.config()
+    batch_size = config.eval_batch_size if options.batch_size is None else options.batch_size
+    if batch_size < 1:
+        raise InputError(f"--batch-size is {batch_size}; it must be at least 1")
+    split = load_images(options.data or config.data.dir, options.split, config)
+    result_name = _result_name(options, run, split)
+
+    mesh = parallel.make_mesh()
+    network = model.build(config.model)
+    abstract = jax.eval_shape(lambda: states.create(config, network, optim.optimizer(config.optimizer, 1)))
+    eval_step = steps.make_eval_step(config, network, mesh)
+    rows = {}
+    with Checkpoints(run.steps_path) as checkpoints:
+        chosen = _choose_steps(options.step, checkpoints, run)
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+            for step in bar.track(chosen, description=f"{options.split}: steps"):
+                variables = checkpoints.restore_eval_variables(step, abstract, parallel.replicated(mesh))
+                rows[step], _ = score_split(eval_step, variables, split, batch_size, mesh)
+    path = run.merge_results(result_name, rows)
+    _print_table(console, f"{config.name}: {options.split} of {options.data or config.data.dir}", rows)
+    console.print(f"written to {path}", soft_wrap=True)
+
+
+def _folder_of(options: Options) -> str:
+    if (options.config is None) == (options.run is None):
+        raise InputError("give either --config FILE or --run FOLDER")
+    if options.run is not None:
+        return options.run
+    config: Config = configs.load(options.config or "")
+    return f"{config.runs_dir}/{config.name}"
+
+
+def _result_name(options: Options, run: RunFolder, split: Split) -> str:
+    """SPLIT for the run's own data; SPLIT-FOLDER-FINGERPRINT for others, so that no table mixes them."""
+    if options.data is not None:
+        place = hashlib.sha256(split.fingerprint.encode()).hexdigest()[:8]
+        return f"{options.split}-{Path(options.data).name}-{place}"
+    recorded = run.data_fingerprints().get(options.split)
+    if options.split == "validation" and recorded != split.fingerprint:
+        raise InputError(
+            f"{run.path}: its validation data have changed since it was trained; "
+            "give --data DIR to score it on what is there now"
+        )
+    return options.split
+
+
+def _choose_steps(wanted: str, checkpoints: Checkpoints, run: RunFolder) -> list[int]:
+    saved = checkpoints.steps()
+    if not saved:
+        raise InputError(f"{run.path}: holds no checkpoint yet; train it first")
+    if wanted == "all":
+        return saved
+    if wanted == "latest":
+        return saved[-1:]
+    if wanted == "best":
+        best = checkpoints.best_step()
+        if best is None:
+            raise InputError(f"{run.path}: no saved step was validated; give --step latest or a number")
+        return [best]
+    if wanted.isascii() and wanted.isdigit() and int(wanted) in saved:
+        return [int(wanted)]
+    raise InputError(f"--step is {wanted!r}; it must be latest, best, all or one of {', '.join(map(str, saved))}")
+
+
+def _print_table(console: Console, title: str, rows: dict[int, dict[str, float]]) -> None:
+    table = Table(title=title)
+    for column in RESULT_COLUMNS:
+        table.add_column(column.replace("_", " "), justify="right")
+    for step, row in rows.items():
+        table.add_row(str(step), f"{row['examples']:,.0f}", *(f"{row[name]:.4f}" for name in RESULT_COLUMNS[2:]))
+    console.print(table)
+
+
+if __name__ == "__main__":
+    sys.argv[0] = "python -m svhn_jax.evaluate"
+    run_command(main)

@@ -1,0 +1,140 @@
+"""A run is one folder: RUNS/NAME/.
+
+config.json     the configuration as used
+data.json       fingerprints of the data it trains and validates on, and library versions
+metrics.jsonl   a row for every printed line and every validation
+events/         TensorBoard
+steps/N/        Orbax checkpoints
+results/        SPLIT.csv, written by svhn_jax.evaluate
+"""
+
+import csv
+import io
+import json
+import platform
+from typing import Any
+
+import flax
+import jax
+from etils import epath
+
+import svhn_jax
+from svhn_jax import config as configs
+from svhn_jax.config import Config
+from svhn_jax.errors import InputError
+
+RESULT_COLUMNS = (
+    "step",
+    "examples",
+    "loss",
+    "digit_accuracy",
+    "positional_digit_accuracy",
+    "length_accuracy",
+    "sequence_accuracy",
+)
+
+
+class RunFolder:
+    """The files of a run, all but the checkpoints' contents and the TensorBoard events."""
+
+    def __init__(self, path: str):
+        self.path = epath.Path(path)
+        if not str(path).startswith(("gs://", "s3://")):
+            self.path = self.path.resolve()  # Orbax needs absolute paths
+        self.steps_path = str(self.path / "steps")
+        self.events_path = str(self.path / "events")
+
+    def config(self) -> Config:
+        """The configuration the run was trained with; InputError if there is no run here."""
+        path = self.path / "config.json"
+        if not path.exists():
+            raise InputError(f"{self.path}: no run there (no config.json); train one with python -m svhn_jax.train")
+        return configs.from_json(path.read_text(), str(path))
+
+    def data_fingerprints(self) -> dict[str, str]:
+        """Fingerprint of each split the run trains or validates on."""
+        path = self.path / "data.json"
+        try:
+            return dict(json.loads(path.read_text())["fingerprints"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{path}: missing or damaged ({error}); train under another name") from None
+
+    def start_or_continue(self, config: Config, fingerprints: dict[str, str]) -> None:
+        """Writes config and data of a new run; of one that is there, checks that it may go on with these.
+
+        Raises:
+          InputError: naming the field that differs, or that the data did.
+        """
+        if (self.path / "config.json").exists():
+            if difference := configs.first_difference(config, self.config()):
+                raise InputError(
+                    f"{self.path}: {difference}; give the saved value to go on, or another --name for a new run"
+                )
+            saved = self.data_fingerprints()
+            for split, fingerprint in fingerprints.items():
+                if saved.get(split) != fingerprint:
+                    raise InputError(
+                        f"{self.path}: the {split} data differ from those the saved run was trained with; "
+                        "restore those data, or give another --name for a new run"
+                    )
+        versions = {"svhn_jax": svhn_jax.__version__, "jax": jax.__version__, "flax": flax.__version__}
+        data = {"fingerprints": fingerprints, "versions": versions | {"python": platform.python_version()}}
+        self._write("data.json", json.dumps(data, indent=1) + "\n")
+        self._write("config.json", configs.to_json(config))
+
+    def forget_after(self, step: int) -> None:
+        """Drops the metrics rows after `step`, so that a resumed run writes each of them once."""
+        path = self.path / "metrics.jsonl"
+        if path.exists():
+            lines = path.read_text().splitlines(keepends=True)
+            kept = [line for line in lines if line.endswith("\n") and _step_of(line) <= step]
+            if len(kept) != len(lines):
+                self._write("metrics.jsonl", "".join(kept))
+
+    def add_metrics(self, row: dict[str, Any]) -> None:
+        """Appends a row to metrics.jsonl."""
+        line = json.dumps(row) + "\n"
+        path = self.path / "metrics.jsonl"
+        if str(self.path).startswith(("gs://", "s3://")):  # object stores cannot append
+            path.write_text((path.read_text() if path.exists() else "") + line)
+        else:
+            with path.open("a") as file:
+                file.write(line)
+
+    def merge_results(self, name: str, rows: dict[int, dict[str, float]]) -> epath.Path:
+        """Writes results/NAME.csv: these steps and those already in it, ascending. Returns its path."""
+        path = self.path / "results" / f"{name}.csv"
+        table = {
+            str(step): {"step": str(step)} | {key: _cell(key, row[key]) for key in RESULT_COLUMNS[1:]}
+            for step, row in rows.items()
+        }
+        if path.exists():
+            reader = csv.DictReader(io.StringIO(path.read_text()))
+            if tuple(reader.fieldnames or ()) != RESULT_COLUMNS:
+                raise InputError(f"{path}: not a table of ours; move it away")
+            table = {row["step"]: row for row in reader} | table
+        text = io.StringIO()
+        writer = csv.DictWriter(text, RESULT_COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(table[step] for step in sorted(table, key=int))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._write(f"results/{name}.csv", text.getvalue())
+        return path
+
+    def _write(self, name: str, text: str) -> None:
+        """Replaces a text file as a whole."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        unfinished = self.path / f"{name}.partial"
+        unfinished.write_text(text)
+        unfinished.replace(self.path / name)
+
+
+def _step_of(line: str) -> int:
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return 2**62  # a torn line goes
+
+
+def _cell(column: str, value: float) -> str:
+    return str(int(value)) if column == "examples" else f"{value:.6f}"

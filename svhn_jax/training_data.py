@@ -1,0 +1,73 @@
+"""The arrays a run trains on, gathered from one or more prepared data sets."""
+
+import hashlib
+from typing import NamedTuple
+
+import numpy as np
+
+from svhn_jax.config import Config
+from svhn_jax.data import arrays
+from svhn_jax.errors import InputError
+
+
+class TrainingSet(NamedTuple):
+    """images uint8[N, S * S * 3] and labels int32[N, 6]; order int[M]: the rows of an epoch, repeats included.
+
+    fingerprint is that of the contents and their order.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    order: np.ndarray
+    fingerprint: str
+
+    @property
+    def side(self) -> int:
+        """Side of the stored images, pixels."""
+        return round((self.images.shape[1] // 3) ** 0.5)
+
+
+def load_training_set(config: Config) -> TrainingSet:
+    """The train splits of `data.dir` (`data.repeat` times an epoch) and of each of `data.mix_in` (once).
+
+    Raises:
+      InputError: a data set that is missing, empty, or of another size than the others.
+    """
+    parts: list[arrays.Split] = []
+    order, fingerprint = [], hashlib.sha256()
+    first_row = 0
+    for folder in (config.data.dir, *config.data.mix_in):
+        split = load_images(folder, "train", config)
+        if parts and split.images.shape[1:] != parts[0].images.shape[1:]:
+            raise InputError(
+                f"{folder}: images of another size than those of {config.data.dir}; preprocess with equal --size"
+            )
+        repeat = config.data.repeat if not parts else 1
+        order.append(np.tile(np.arange(first_row, first_row + len(split.images)), repeat))
+        first_row += len(split.images)
+        fingerprint.update(f"{split.fingerprint} x {repeat}\n".encode())
+        parts.append(split)
+    images = [np.asarray(part.images).reshape(len(part.images), -1) for part in parts]
+    return TrainingSet(
+        images[0] if len(images) == 1 else np.concatenate(images),
+        np.concatenate([part.labels for part in parts]),
+        np.concatenate(order),
+        fingerprint.hexdigest(),
+    )
+
+
+def load_images(folder: str, split: str, config: Config) -> arrays.Split:
+    """A split that holds at least one image, no smaller than the configured window.
+
+    Raises:
+      InputError: it is not there, empty, or too small for `image.crop`.
+    """
+    loaded = arrays.load_split(folder, split)
+    if not len(loaded.images):
+        raise InputError(
+            f"{folder}: its {split} split is empty; preprocess more photos or with another --validation-fraction"
+        )
+    if loaded.images.shape[1] < config.image.crop:
+        side = loaded.images.shape[1]
+        raise InputError(f"image.crop is {config.image.crop}, more than the {side} pixels of the images in {folder}")
+    return loaded
