@@ -9,8 +9,8 @@ from svhn_jax.config import Config, DataConfig, ModelConfig
 
 config = Config(
     name="demo",
-    num_epochs=10,
+    num_epochs=8,
     batch_size=64,
     data=DataConfig(dir="data/synthetic"),
-    model=ModelConfig(width=32, blocks=(0, 1, 1)),
+    model=ModelConfig(patch=4, width=48, blocks=(1, 1)),
 )

@@ -22,6 +22,7 @@ import numpy as np
 import PIL
 import tyro
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
@@ -82,8 +83,9 @@ class Crops:
 
 
 def main() -> None:
-    console = Console()
+    console = Console(highlight=False)
     options = tyro.cli(Options, description=__doc__)
+    _refuse_foreign_folder(options.to)
     splits: tuple[str, ...] = options.splits or tuple(split for split in SOURCE_SPLITS if _is_there(options.raw, split))
     if not splits:
         raise InputError(
@@ -93,9 +95,8 @@ def main() -> None:
     sources = {split: SplitSource(options.raw, split) for split in splits}
     settings = _settings(options, sources)
     if _is_up_to_date(options.to, settings):
-        console.print(f"{options.to} is up to date: same sources, same settings")
+        console.print(f"{options.to} is up to date: same sources, same settings", markup=False, soft_wrap=True)
     else:
-        _refuse_foreign_folder(options.to)
         with arrays.replacing_folder(options.to) as partial:
             _write(sources, options, settings, partial)
     _print_summary(console, arrays.read_manifest(options.to), options.to)
@@ -135,8 +136,11 @@ def _is_up_to_date(folder: Path, settings: dict[str, Any]) -> bool:
 
 def _refuse_foreign_folder(folder: Path) -> None:
     """The target is replaced as a whole, so it must be ours, empty or not there."""
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / arrays.MANIFEST).exists()):
-        raise InputError(f"{folder}: holds something else than a prepared data set; give a new or an empty folder")
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: a file stands there; give a folder")
+    entries = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    if entries and (not entries & set(arrays.SPLITS) or entries - {arrays.MANIFEST, *arrays.SPLITS}):
+        raise InputError(f"{folder}: holds other things than a prepared data set; give a new or an empty folder")
 
 
 def _write(sources: dict[str, SplitSource], options: Options, settings: dict[str, Any], folder: Path) -> None:
@@ -189,7 +193,8 @@ def _choose_validation(lengths: np.ndarray, split: str, options: Options) -> np.
     for length in range(1, labels.MAX_DIGITS + 1):
         rows = np.flatnonzero(lengths == length)
         rng = np.random.default_rng([options.seed, SOURCE_SPLITS.index(split), length])
-        chosen[rng.permutation(rows)[: int(len(rows) * options.validation_fraction)]] = True
+        share = int(len(rows) * options.validation_fraction + 1e-9)  # 100 x 0.29 is 28.999...
+        chosen[rng.permutation(rows)[:share]] = True
     return chosen
 
 
@@ -198,9 +203,11 @@ def _crop_split(source: SplitSource, options: Options, work: Path) -> Crops:
     records: dict[str, digit_struct.Record] = {}
     skipped: list[dict[str, str]] = []
     noted: Counter[str] = Counter()
+    unusable: set[str] = set()
     for record in source.records():
         if isinstance(record, digit_struct.BadRecord):
             skipped.append({"name": record.name, "reason": record.reason})
+            unusable.add(record.name)
         elif record.name in records:
             skipped.append({"name": record.name, "reason": "a second record of that name"})
         else:
@@ -225,7 +232,7 @@ def _crop_split(source: SplitSource, options: Options, work: Path) -> Crops:
 
     progress = track(source.photos(), description=f"{source.split}: photos", total=len(rows), transient=True)
     with ThreadPoolExecutor(options.jobs) as pool:
-        for block in _blocks(progress, PHOTOS_AT_ONCE):
+        for block in _blocks((photo for photo in progress if photo.name not in unusable), PHOTOS_AT_ONCE):
             for photo, image, remark in pool.map(crop_photo, block):
                 if photo.name in seen:
                     skipped.append({"name": photo.name, "reason": "a second photo of that name"})
@@ -237,6 +244,11 @@ def _crop_split(source: SplitSource, options: Options, work: Path) -> Crops:
                     noted[OFF_PHOTO] += remark == OFF_PHOTO
                 seen.add(photo.name)
     skipped += [{"name": name, "reason": "no such photo"} for name in records if name not in seen]
+    if skipped and not done.any():
+        first = skipped[0]
+        raise InputError(
+            f"{source.path}: none of its photos can be used; the first, {first['name']}: {first['reason']}"
+        )
     return _kept(records, images, done, skipped, noted)
 
 
@@ -267,7 +279,7 @@ def _blocks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
 
 
 def _print_summary(console: Console, manifest: dict[str, Any], folder: Path) -> None:
-    table = Table(title=f"{folder}: {manifest['crop']['size']} x {manifest['crop']['size']} uint8 crops")
+    table = Table(title=f"{escape(str(folder))}: {manifest['crop']['size']} x {manifest['crop']['size']} uint8 crops")
     for column in ("split", "numbers", "1 digit", *"2345", "more"):
         table.add_column(column, justify="left" if column == "split" else "right")
     for split, entry in manifest["splits"].items():

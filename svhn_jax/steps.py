@@ -16,7 +16,7 @@ from jax.sharding import Mesh, PartitionSpec
 
 from svhn_jax import augment, losses, metrics
 from svhn_jax.config import Config
-from svhn_jax.model import AXIS, Logits
+from svhn_jax.model import AXIS
 from svhn_jax.state import TrainState
 
 ON_EVERY_DEVICE, ON_ITS_DEVICE = PartitionSpec(), PartitionSpec(AXIS)
@@ -96,7 +96,7 @@ def make_eval_step(config: Config, model: nn.Module, mesh: Mesh) -> Callable[...
     def per_device(
         variables: Any, images: jax.Array, labels: jax.Array, mask: jax.Array
     ) -> tuple[metrics.Sums, jax.Array]:
-        logits: Logits = model.apply(variables, augment.center_window(images, config.image), False)
+        logits: Any = model.apply(variables, augment.center_window(images, config.image), False)
         loss = losses.cross_entropy(logits, labels, config.loss)
         readings, _ = metrics.read_numbers(logits)
         return jax.lax.psum(metrics.count(readings, labels, loss, mask), AXIS), readings

@@ -8,6 +8,7 @@ import gzip
 import io
 import multiprocessing
 import os
+import signal
 import tarfile
 import tempfile
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from svhn_jax.data import digit_struct, render
 from svhn_jax.errors import InputError, run_command
 
 SPLIT_SEEDS = {"train": 0, "test": 1}
+RECEIPT = "synthetic-"
 
 
 @dataclass(frozen=True)
@@ -60,13 +62,15 @@ def main() -> None:
             if _made_with(target) == receipt:
                 console.print(f"{target} is up to date: {count:,} synthetic photos", soft_wrap=True)
                 continue
+            if target.exists() and not (_made_with(target) or "").startswith(RECEIPT):
+                raise InputError(f"{target}: not made by this command; move it away, or give another --to")
             write_archive(target, split, count, seed=options.seed, jobs=options.jobs)
             console.print(f"{target}: {count:,} synthetic photos", soft_wrap=True)
 
 
 def _receipt(count: int, seed: int) -> str:
     """What an archive was made with; the gzip header holds it as the name of the file inside."""
-    return f"synthetic-{svhn_jax.__version__}-{count}-{seed}.tar"
+    return f"{RECEIPT}{svhn_jax.__version__}-{count}-{seed}.tar"
 
 
 def _made_with(target: Path) -> str | None:
@@ -89,7 +93,7 @@ def write_archive(target: Path, split: str, count: int, *, seed: int, jobs: int)
             open(unfinished, "wb") as file,
             gzip.GzipFile(_receipt(count, seed), "wb", compresslevel=1, fileobj=file, mtime=0) as stream,
             tarfile.open(fileobj=stream, mode="w") as archive,
-            multiprocessing.get_context("spawn").Pool(jobs) as pool,
+            multiprocessing.get_context("spawn").Pool(jobs, _leave_interrupts_to_the_parent) as pool,
         ):
             photos = pool.imap(partial(_photo, split, seed), range(1, count + 1), chunksize=64)
             for record, png in track(photos, description=f"{split}: rendering", total=count, transient=True):
@@ -101,6 +105,10 @@ def write_archive(target: Path, split: str, count: int, *, seed: int, jobs: int)
         os.replace(unfinished, target)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def _leave_interrupts_to_the_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _photo(split: str, seed: int, number: int) -> tuple[digit_struct.Record, bytes]:

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import shutil
+import tokenize
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,6 +47,8 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
         manifest = json.loads(path.read_text())
         if manifest["format"] != FORMAT:
             raise InputError(f"{path}: format {manifest['format']}, this version reads {FORMAT}; preprocess again")
+        if not isinstance(manifest["splits"], dict) or not isinstance(manifest["crop"], dict):
+            raise TypeError("splits and crop are no tables")
         return manifest
     except FileNotFoundError:
         raise InputError(
@@ -62,8 +65,8 @@ def load_split(folder: str | Path, split: str) -> Split:
       InputError: no such data set or split, or arrays that do not agree with the manifest.
     """
     manifest = read_manifest(folder)
-    if split not in manifest.get("splits", {}):
-        there = ", ".join(manifest.get("splits", {})) or "none"
+    if split not in manifest["splits"]:
+        there = ", ".join(manifest["splits"]) or "none"
         raise InputError(f"{folder}: has no split {split!r}; its splits: {there}")
     try:
         entry = manifest["splits"][split]
@@ -83,7 +86,7 @@ def load_split(folder: str | Path, split: str) -> Split:
             array = np.load(path, mmap_mode="r")
         except FileNotFoundError:
             raise InputError(f"{path}: not found; preprocess again") from None
-        except (ValueError, EOFError) as error:
+        except (ValueError, EOFError, SyntaxError, tokenize.TokenError) as error:  # np.load raises any of these
             raise InputError(f"{path}: damaged ({error}); preprocess again") from None
         if array.shape != shape or (dtype is not None and array.dtype != dtype):
             raise InputError(f"{path}: {array.dtype}{array.shape} where the manifest says {shape}; preprocess again")
@@ -105,6 +108,7 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
     Until then what stood there stays as it was; after an exception the new folder is removed.
     What an earlier, killed run left unfinished is removed first.
     """
+    folder = folder.resolve()
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial, old = (folder.with_name(f".{folder.name}.{word}") for word in ("partial", "old"))
     if old.exists() and not folder.exists():  # killed between the two renames below
@@ -135,15 +139,11 @@ def write_split(
       rows: int[N], the rows to write, in order.
     """
     folder.mkdir()
-    target = np.lib.format.open_memmap(
-        folder / "images.npy", mode="w+", dtype=np.uint8, shape=(len(rows), *images.shape[1:])
-    ) if len(rows) else np.zeros((0, *images.shape[1:]), np.uint8)  # fmt: skip
+    shape = (len(rows), *images.shape[1:])
+    target = np.lib.format.open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=shape)
     for start in range(0, len(rows), 4096):
         target[start : start + 4096] = images[rows[start : start + 4096]]
-    if isinstance(target, np.memmap):
-        target.flush()
-    else:
-        np.save(folder / "images.npy", target)
+    target.flush()
     np.save(folder / "labels.npy", labels[rows])
     np.save(folder / "names.npy", np.array([names[row] for row in rows], dtype="S"))
     lengths, counts = np.unique(labels[rows][:, 0], return_counts=True)

@@ -40,26 +40,31 @@ class BadRecord(NamedTuple):
     reason: str
 
 
-def read(path: str | Path) -> Iterator[Record | BadRecord]:
+def read(path: str | Path, called: str = "") -> Iterator[Record | BadRecord]:
     """Yields every record of a digitStruct.mat in file order; nothing is dropped unnamed.
+
+    Args:
+      path: the file.
+      called: what to call it in messages, where that is not its path.
 
     Raises:
       InputError: the file is missing, is no HDF5, or has no digitStruct with name and bbox.
     """
+    called = called or str(path)
     try:
         file = h5py.File(path, "r")
     except FileNotFoundError:
-        raise InputError(f"{path}: not found; it comes with the split's archive") from None
+        raise InputError(f"{called}: not found; it comes with the split's archive") from None
     except OSError as error:
-        raise InputError(f"{path}: not a readable MATLAB v7.3 (HDF5) file ({error}); fetch it again") from None
+        raise InputError(f"{called}: not a readable MATLAB v7.3 (HDF5) file ({error}); fetch it again") from None
     with file:
         try:
             names, boxes = file["digitStruct/name"], file["digitStruct/bbox"]
             name_refs, box_refs = names[:, 0], boxes[:, 0]
-        except (KeyError, OSError, ValueError, TypeError, AttributeError, RuntimeError) as error:
-            raise InputError(f"{path}: no digitStruct with name and bbox in it ({error}); fetch it again") from None
+        except (KeyError, IndexError, OSError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+            raise InputError(f"{called}: no digitStruct with name and bbox in it ({error}); fetch it again") from None
         if len(name_refs) != len(box_refs):
-            raise InputError(f"{path}: {len(name_refs)} names but {len(box_refs)} boxes; fetch it again")
+            raise InputError(f"{called}: {len(name_refs)} names but {len(box_refs)} boxes; fetch it again")
         for index, (name_ref, box_ref) in enumerate(zip(name_refs, box_refs, strict=True)):
             name = f"record {index + 1}"
             try:
@@ -100,7 +105,7 @@ def _read_record(file: h5py.File, name: str, ref: Any) -> Record:
             raise ValueError(f"label {label:g} is not 1 to 10")
     boxes = np.array(columns).T
     if not np.isfinite(boxes).all() or (boxes[:, 2:] <= 0).any() or (np.abs(boxes) > 1e6).any():
-        raise ValueError("a box is not finite, or has no width or height")
+        raise ValueError("a box is not finite, has no width or height, or lies a million pixels off")
     return Record(name, tuple(int(label) % 10 for label in labels), boxes)
 
 

@@ -1,10 +1,12 @@
 """The photos of a split, out of SPLIT.tar.gz or an extracted SPLIT/ folder, without unpacking."""
 
+import gzip
 import hashlib
 import io
 import re
 import tarfile
 import tempfile
+import warnings
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +20,7 @@ from svhn_jax.errors import InputError
 
 PHOTO_NAME = re.compile(r"[A-Za-z0-9_-]+\.(png|jpg|jpeg)", re.IGNORECASE)
 MAX_PHOTO_BYTES = 32 * 2**20
+MAX_MAT_BYTES = 2**31  # extra's has 2**30
 MAX_PHOTO_PIXELS = 2**25  # the largest published photo has 2**19; beyond this it is a bomb
 MAT_NAME = "digitStruct.mat"
 
@@ -57,19 +60,18 @@ class SplitSource:
         """Every record of the split's digitStruct.mat, in file order."""
         if not self.is_archive:
             return list(digit_struct.read(self.path / MAT_NAME))
-        for member, content in self._members(wanted=MAT_NAME):
+        for member in self._members(MAT_NAME):
             if not member.problem:
                 with tempfile.NamedTemporaryFile(suffix=".mat") as mat:
-                    mat.write(content)
+                    mat.write(member.content)
                     mat.flush()
-                    return list(digit_struct.read(mat.name))
+                    return list(digit_struct.read(mat.name, called=f"{self.path}: {self.split}/{MAT_NAME}"))
         raise InputError(f"{self.path}: no {self.split}/{MAT_NAME} in it; fetch the archive again")
 
     def photos(self) -> Iterator[Photo]:
         """Every photo, in the order it is stored."""
         if self.is_archive:
-            for photo, _ in self._members(wanted=None):
-                yield photo
+            yield from self._members()
             return
         for path in sorted(self.path.iterdir()):
             if PHOTO_NAME.fullmatch(path.name):
@@ -80,26 +82,26 @@ class SplitSource:
                 else:
                     yield Photo(path.name, path.read_bytes())
 
-    def _members(self, wanted: str | None) -> Iterator[tuple[Photo, bytes]]:
-        """Photos of the archive, or with `wanted` the one file of that name."""
+    def _members(self, wanted: str = "") -> Iterator[Photo]:
+        """Photos of the archive, or with `wanted` the files of that name. Reads to the archive's last byte."""
+        limit = MAX_MAT_BYTES if wanted else MAX_PHOTO_BYTES
         try:
-            with tarfile.open(self.path, "r|gz") as archive:
+            # gzip checks its checksum at the end of the stream; tarfile's own "r|gz" does not.
+            with gzip.open(self.path) as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
                 for member in archive:
                     folder, _, name = member.name.removeprefix("./").rpartition("/")
-                    is_wanted = name == wanted if wanted else PHOTO_NAME.fullmatch(name)
-                    if folder != self.split or not is_wanted:
+                    if folder != self.split or not (name == wanted if wanted else PHOTO_NAME.fullmatch(name)):
                         continue
                     if not member.isfile():
-                        yield Photo(name, b"", "not a regular file"), b""
-                    elif not wanted and member.size > MAX_PHOTO_BYTES:
-                        yield Photo(name, b"", f"larger than {MAX_PHOTO_BYTES} bytes"), b""
+                        yield Photo(name, b"", "not a regular file")
+                    elif member.size > limit:
+                        yield Photo(name, b"", f"larger than {limit} bytes")
                     else:
-                        stream = archive.extractfile(member)
-                        content = stream.read() if stream else b""
-                        yield Photo(name, content), content
-        except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
-            if isinstance(error, OSError) and error.errno:
-                raise
+                        content = archive.extractfile(member)
+                        yield Photo(name, content.read() if content else b"")
+                while stream.read(2**20):
+                    pass
+        except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
             raise InputError(f"{self.path}: damaged or cut short ({error}); fetch it again") from None
 
 
@@ -110,11 +112,16 @@ def decode_photo(content: bytes) -> np.ndarray:
       ValueError: no image, an image cut short, or one of absurd size.
     """
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is lower
+            image = Image.open(io.BytesIO(content), formats=("PNG", "JPEG"))
+        with image:
             if image.width * image.height > MAX_PHOTO_PIXELS:
                 raise ValueError(f"{image.width} x {image.height} pixels, more than {MAX_PHOTO_PIXELS}")
             return np.asarray(image.convert("RGB"))
-    except (UnidentifiedImageError, Image.DecompressionBombError):
-        raise ValueError("no image in a known format") from None
+    except Image.DecompressionBombError:
+        raise ValueError(f"more than {MAX_PHOTO_PIXELS} pixels") from None
+    except UnidentifiedImageError:
+        raise ValueError("no readable PNG or JPEG image") from None
     except (OSError, SyntaxError, zlib.error, EOFError, MemoryError) as error:
         raise ValueError(f"damaged image ({error})") from None

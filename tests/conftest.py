@@ -1,0 +1,23 @@
+"""Eight virtual CPU devices for every test; the settings must stand before jax starts."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+# A machine of few cores deadlocks in collectives of many virtual devices unless XLA's thread pool is larger.
+os.environ["NPROC"] = "32"
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def one_device_env() -> dict[str, str]:
+    """The environment of a subprocess that runs a command as a user would: on one CPU device."""
+    env = os.environ | {"PYTHONPATH": str(REPOSITORY), "COLUMNS": "200"}
+    env["XLA_FLAGS"] = re.sub(r"--xla_force_host_platform_device_count=\d+", "", env["XLA_FLAGS"]).strip()
+    env.pop("NPROC")
+    return env

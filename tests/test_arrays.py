@@ -1,0 +1,188 @@
+"""The prepared data set on disk: what is written loads, what is damaged is named, replacing is all or nothing."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from archives import contents
+
+from svhn_jax.data import arrays
+from svhn_jax.errors import InputError
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), np.uint8)
+LABELS = np.array([[1, d, 10, 10, 10, 10] for d in range(4)] + [[2, 4, 4, 10, 10, 10]], np.int32)
+NAMES = [f"train/{i}.png" for i in range(8, 13)]
+
+
+def write_set(folder, rows=(4, 1, 3)):
+    folder.mkdir(parents=True)
+    entry = arrays.write_split(folder / "train", IMAGES, LABELS, NAMES, np.array(rows, int))
+    manifest = {"format": 1, "crop": {"size": 8}, "splits": {"train": entry}}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return entry
+
+
+def test_the_rows_written_are_the_rows_loaded_in_their_order(tmp_path):
+    entry = write_set(tmp_path / "set")
+    split = arrays.load_split(tmp_path / "set", "train")
+    np.testing.assert_array_equal(split.images, IMAGES[[4, 1, 3]])
+    assert split.labels.tolist() == [[2, 4, 4, 10, 10, 10], [1, 1, 10, 10, 10, 10], [1, 3, 10, 10, 10, 10]]
+    assert split.names.tolist() == [b"train/12.png", b"train/9.png", b"train/11.png"]
+    assert split.labels.dtype == np.int32
+    assert isinstance(split.images, np.memmap)
+    assert not split.images.flags.writeable
+    assert entry["examples"] == 3
+    assert entry["lengths"] == {"1": 2, "2": 1}
+
+
+def test_a_split_of_no_rows_loads(tmp_path):
+    write_set(tmp_path / "set", rows=())
+    split = arrays.load_split(tmp_path / "set", "train")
+    assert (split.images.shape, split.labels.shape, split.names.shape) == ((0, 8, 8, 3), (0, 6), (0,))
+
+
+def test_equal_arrays_have_equal_fingerprints_and_others_not(tmp_path):
+    prints = []
+    for name, rows in (("a", (0, 1)), ("b", (0, 1)), ("c", (1, 0))):
+        write_set(tmp_path / name, rows)
+        prints.append(arrays.load_split(tmp_path / name, "train").fingerprint)
+    assert prints[0] == prints[1] != prints[2]
+
+
+def test_a_missing_set_names_the_command_that_makes_one(tmp_path):
+    with pytest.raises(InputError, match=rf"{tmp_path}: no prepared data set there; .*svhn_jax\.preprocess"):
+        arrays.load_split(tmp_path, "train")
+
+
+def test_an_absent_split_is_answered_with_those_there(tmp_path):
+    write_set(tmp_path / "set")
+    with pytest.raises(InputError, match="has no split 'test'; its splits: train"):
+        arrays.load_split(tmp_path / "set", "test")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"format": 2, "splits": {}}',
+        '{"format": 1, "splits": {"train": {}}}',
+        '{"format": 1, "splits": {"train": {"examples": 3, "sha256": {}}}}',
+        "\x00\x01",
+        '{"format": 1, "splits": null}',
+    ],
+)
+def test_a_damaged_manifest_is_one_line_that_names_it(tmp_path, text):
+    write_set(tmp_path / "set")
+    (tmp_path / "set" / "manifest.json").write_text(text)
+    with pytest.raises(InputError, match="preprocess again") as caught:
+        arrays.load_split(tmp_path / "set", "train")
+    assert str(tmp_path / "set" / "manifest.json") in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def break_header(path):
+    path.write_bytes(path.read_bytes().replace(b"'descr': '", b"'descr':  ", 1))
+
+
+DAMAGES = {
+    "missing": lambda path: path.unlink(),
+    "empty": lambda path: path.write_bytes(b""),
+    "cut short": cut,
+    "junk": lambda path: path.write_bytes(b"junk" * 100),
+    "one row less": lambda path: np.save(path, np.load(path)[:-1]),
+}
+
+
+@pytest.mark.parametrize("array", ["images", "labels", "names"])
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
+def test_a_damaged_array_is_one_line_that_names_it(tmp_path, array, damage):
+    write_set(tmp_path / "set")
+    path = tmp_path / "set" / "train" / f"{array}.npy"
+    damage(path)
+    with pytest.raises(InputError, match="preprocess again") as caught:
+        arrays.load_split(tmp_path / "set", "train")
+    assert str(caught.value).startswith(f"{path}: ")
+
+
+def test_a_header_without_its_closing_quote_is_named_too(tmp_path):
+    write_set(tmp_path / "set")
+    break_header(tmp_path / "set" / "train" / "images.npy")
+    with pytest.raises(InputError, match="preprocess again"):
+        arrays.load_split(tmp_path / "set", "train")
+
+
+@pytest.mark.parametrize(("array", "dtype"), [("images", np.int8), ("labels", np.int64)])
+def test_an_array_of_another_type_is_refused(tmp_path, array, dtype):
+    write_set(tmp_path / "set")
+    path = tmp_path / "set" / "train" / f"{array}.npy"
+    np.save(path, np.load(path).astype(dtype))
+    with pytest.raises(InputError, match=f"{np.dtype(dtype)}"):
+        arrays.load_split(tmp_path / "set", "train")
+
+
+def replace(folder, text, error=None):
+    with arrays.replacing_folder(folder) as partial:
+        (partial / "file").write_text(text)
+        if error:
+            raise error
+
+
+def test_a_block_that_ends_well_replaces_the_folder_whole(tmp_path):
+    folder = tmp_path / "deep" / "set"
+    replace(folder, "first")
+    (folder / "stale").write_text("of the first")
+    with arrays.replacing_folder(folder) as partial:
+        (partial / "file").write_text("second")
+        assert contents(folder) == {"file": b"first", "stale": b"of the first"}
+    assert contents(folder) == {"file": b"second"}
+    assert [path.name for path in folder.parent.iterdir()] == ["set"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_a_block_that_raises_leaves_the_old_folder_and_nothing_else(tmp_path, error):
+    folder = tmp_path / "set"
+    replace(folder, "old")
+    with pytest.raises(error):
+        replace(folder, "half", error)
+    assert contents(tmp_path) == {"set/file": b"old"}
+
+
+def test_what_a_killed_run_left_half_written_is_cleared_away(tmp_path):
+    (tmp_path / ".set.partial").mkdir()
+    (tmp_path / ".set.partial" / "rest").write_text("half")
+    replace(tmp_path / "set", "new")
+    assert contents(tmp_path) == {"set/file": b"new"}
+
+
+def test_a_folder_moved_aside_by_a_killed_run_comes_back_before_the_next(tmp_path):
+    replace(tmp_path / ".set.old", "old")  # killed between the two renames: nothing stands under the real name
+    (tmp_path / ".set.partial").mkdir()
+    with pytest.raises(RuntimeError):
+        replace(tmp_path / "set", "half", RuntimeError)
+    assert contents(tmp_path) == {"set/file": b"old"}
+    shutil.copytree(tmp_path / "set", tmp_path / ".set.old")  # killed after them: the old one is spent
+    replace(tmp_path / "set", "new")
+    assert contents(tmp_path) == {"set/file": b"new"}
+
+
+def test_a_link_to_a_folder_elsewhere_stays_a_link(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "set").symlink_to(tmp_path / "elsewhere")
+    for text in ("first", "second"):
+        replace(tmp_path / "set", text)
+    assert (tmp_path / "set").is_symlink()
+    assert contents(tmp_path / "elsewhere") == {"file": b"second"}
+
+
+def test_the_current_folder_can_be_the_target(tmp_path, monkeypatch):
+    (tmp_path / "set").mkdir()
+    monkeypatch.chdir(tmp_path / "set")
+    replace(arrays.Path("."), "new")
+    assert contents(tmp_path / "set") == {"file": b"new"}

@@ -1,0 +1,234 @@
+"""The commands, run as a user runs them, on a data set of a few synthetic photos."""
+
+import csv
+import dataclasses
+import json
+import signal
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+from tiny import CONFIG
+
+pytestmark = pytest.mark.filterwarnings("ignore:Sharding info not provided")
+TRAIN = ("svhn_jax.train", "--config", "tiny.py")
+
+
+def run(folder, env, *command, status=0):
+    done = subprocess.run([sys.executable, "-m", *command], cwd=folder, env=env, capture_output=True, text=True)
+    assert done.returncode == status, done.stdout + done.stderr
+    if status:
+        assert "Traceback" not in done.stderr
+    return done.stdout if status == 0 else done.stderr
+
+
+def start(folder, env, *command):
+    return subprocess.Popen([sys.executable, "-m", *command], cwd=folder, env=env, stdout=subprocess.PIPE, text=True)
+
+
+def wait_for_line(process, words):
+    assert any(words in line for line in process.stdout), f"the command ended before it printed {words!r}"
+
+
+def write_config(folder, config):
+    sections = "\n".join(f"from svhn_jax.config import {name}" for name in (
+        "AugmentConfig", "Config", "DataConfig", "ImageConfig", "LossConfig", "ModelConfig", "OptimizerConfig"
+    ))  # fmt: skip
+    (folder / "tiny.py").write_text(f"{sections}\nconfig = {config!r}\n")
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory, one_device_env):
+    """A folder with tiny.py, a prepared data set of 200 + 30 synthetic photos, and a finished run "tiny" of 24 steps."""
+    folder = tmp_path_factory.mktemp("workplace")
+    run(folder, one_device_env, *["svhn_jax.synthesize", "--to", "raw", "--train", "200", "--test", "30"])
+    run(folder, one_device_env, *["svhn_jax.preprocess", "--raw", "raw", "--to", "data/tiny", "--size", "24"])
+    write_config(folder, CONFIG)
+    (folder / "train.txt").write_text(run(folder, one_device_env, *TRAIN))
+    return folder
+
+
+def rows_of(path):
+    return list(csv.DictReader(path.read_text().splitlines()))
+
+
+def test_train_says_what_it_does_and_logs_as_the_seed_project_did(workplace):
+    printed = (workplace / "train.txt").read_text()
+    for word in ("data/tiny", "192 training images", "8 validation", "batch:", "epochs:", "24 steps", "learning rate:",
+                 "random crop:", "grayscale:     no", "1 device(s)", "parameters", "multiply-accumulates"):  # fmt: skip
+        assert word in printed
+    assert "] Step:     2, Loss: " in printed
+    assert ", Seq Acc: 0." in printed
+
+
+def test_a_run_folder_holds_config_metrics_events_and_steps(workplace):
+    folder = workplace / "checkpoints" / "tiny"
+    assert json.loads((folder / "config.json").read_text())["image"]["crop"] == 20
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows if row["split"] == "train"] == list(range(2, 25, 2))
+    assert [row["step"] for row in rows if row["split"] == "validation"] == list(range(3, 25, 3))
+    assert {"learning_rate", "images_per_s", "loss", "digit_accuracy", "sequence_accuracy"} <= set(rows[0])
+    assert sorted(int(path.name) for path in (folder / "steps").iterdir()) == list(range(3, 25, 3))
+    assert list((folder / "events").iterdir())
+
+
+def test_evaluate_all_is_a_sorted_table_that_no_batch_size_changes(workplace, one_device_env):
+    evaluate = ("svhn_jax.evaluate", "--run", "checkpoints/tiny", "--split", "test", "--step", "all", "--batch-size")
+    printed = run(workplace, one_device_env, *evaluate, "7")
+    path = workplace / "checkpoints" / "tiny" / "results" / "test.csv"
+    small = rows_of(path)
+    assert "sequence" in printed
+    assert [row["step"] for row in rows_of(path)] == [str(step) for step in range(3, 25, 3)]
+    assert {row["examples"] for row in rows_of(path)} == {"30"}
+    path.unlink()
+    run(workplace, one_device_env, *evaluate, "512")
+    for one, other in zip(rows_of(path), small, strict=True):
+        assert float(one.pop("loss")) == pytest.approx(float(other.pop("loss")), abs=2e-6)
+        assert one == other
+
+
+def test_evaluate_takes_best_latest_a_number_and_other_data(workplace, one_device_env):
+    evaluate = ("svhn_jax.evaluate", "--config", "tiny.py", "--split", "validation", "--step")
+    path = workplace / "checkpoints" / "tiny" / "results" / "validation.csv"
+    for step in ("best", "latest", "9"):
+        run(workplace, one_device_env, *evaluate, step)
+    metrics = [json.loads(line) for line in (workplace / "checkpoints/tiny/metrics.jsonl").read_text().splitlines()]
+    recorded = {row["step"]: row for row in metrics if row["split"] == "validation"}
+    assert {"9", "24"} <= {row["step"] for row in rows_of(path)}
+    for row in rows_of(path):
+        assert float(row["sequence_accuracy"]) == pytest.approx(
+            recorded[int(row["step"])]["sequence_accuracy"], abs=1e-6
+        )
+        assert float(row["loss"]) == pytest.approx(recorded[int(row["step"])]["loss"], rel=1e-5)
+    run(workplace, one_device_env, *evaluate, "latest", "--data", "data/tiny")
+    assert len(list(path.parent.glob("validation-tiny-*.csv"))) == 1
+    assert "one of 3, 6" in run(workplace, one_device_env, *evaluate, "7", status=1)
+
+
+def test_a_grayscale_run_is_evaluated_in_grayscale_without_being_told(workplace, one_device_env):
+    run(workplace, one_device_env, *TRAIN, "--name", "gray", "--image.grayscale", "--num-epochs", "0.5")
+    run(workplace, one_device_env, *["svhn_jax.evaluate", "--run", "checkpoints/gray", "--split", "validation"])
+    metrics = [json.loads(line) for line in (workplace / "checkpoints/gray/metrics.jsonl").read_text().splitlines()]
+    row = rows_of(workplace / "checkpoints" / "gray" / "results" / "validation.csv")[-1]
+    assert float(row["loss"]) == pytest.approx(metrics[-1]["loss"], rel=1e-5)
+
+
+def test_the_same_command_again_has_nothing_left_to_do(workplace, one_device_env):
+    printed = run(workplace, one_device_env, *TRAIN)
+    assert "Restored step 24 from " in printed
+    assert "Nothing left to train" in printed
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_goes_on_and_ends_bit_identical(workplace, one_device_env, stop):
+    name = f"stopped{stop.value}"
+    command = (*TRAIN, "--name", name, "--eval-every-steps", "1000")
+    with start(workplace, one_device_env, *command) as process:
+        wait_for_line(process, "Step:     4")
+        process.send_signal(stop)
+        printed = process.stdout.read()
+    assert process.returncode == 128 + stop
+    assert "the same command goes on from there" in printed
+    stopped_at = max(int(path.name) for path in (workplace / "checkpoints" / name / "steps").iterdir())
+    assert 4 <= stopped_at < 24
+    assert f"Restored step {stopped_at} from " in run(workplace, one_device_env, *command)
+    assert parameters(workplace, name) == parameters(workplace, "tiny")
+
+
+def parameters(folder, name):
+    """Bytes of every value of a run's last step, through Orbax itself."""
+    state = ocp.PyTreeCheckpointer().restore(folder.resolve() / "checkpoints" / name / "steps" / "24" / "state")
+    return {
+        jax.tree_util.keystr(path): np.asarray(leaf).tobytes()
+        for path, leaf in jax.tree_util.tree_leaves_with_path(state)
+    }
+
+
+def test_killed_at_once_the_run_goes_on_from_its_last_checkpoint(workplace, one_device_env):
+    command = (*TRAIN, "--name", "killed")
+    with start(workplace, one_device_env, *command) as process:
+        wait_for_line(process, "Step:    12, validation")
+        process.kill()
+    assert "Restored step " in run(workplace, one_device_env, *command)
+    assert parameters(workplace, "killed") == parameters(workplace, "tiny")
+    rows = [json.loads(line) for line in (workplace / "checkpoints/killed/metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows if row["split"] == "validation"] == list(range(3, 25, 3))
+
+
+BAD = [
+    (("svhn_jax.train",), "no --config given"),
+    (("svhn_jax.train", "--config", "nosuch.py"), "nosuch.py: no such config file"),
+    ((*TRAIN, "--name", "new", "--data.dir", "nosuch"), "nosuch: no prepared data set there"),
+    ((*TRAIN, "--model.width", "9"), "model.width is 9, but 8 in the saved run"),
+    ((*TRAIN, "--name", "new", "--image.crop", "25"), "image.crop is 25, more than the 24 pixels"),
+    ((*TRAIN, "--name", "new", "--batch-size", "0"), "batch_size is 0; it must be at least 1"),
+    (("svhn_jax.evaluate",), "give either --config FILE or --run FOLDER"),
+    (("svhn_jax.evaluate", "--run", "nosuch"), "no run there"),
+    (("svhn_jax.evaluate", "--run", "checkpoints/tiny", "--step", "lates"), "--step is 'lates'"),
+    (("svhn_jax.preprocess", "--raw", "nosuch", "--to", "x"), "nosuch: none of train, test, extra in it"),
+    (("svhn_jax.synthesize", "--to", "x", "--train", "-1"), "--train is -1"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("command", "words"), BAD, ids=[" ".join(command) for command, _ in BAD])
+def test_what_a_user_gets_wrong_is_one_line_and_status_1(workplace, one_device_env, command, words):
+    printed = run(workplace, one_device_env, *command, status=1)
+    lines = [line for line in printed.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1
+    assert words in lines[0]
+    assert not (workplace / "checkpoints" / "new").exists()
+
+
+def test_changed_data_are_noticed(workplace, one_device_env, tmp_path):
+    write_config(tmp_path, dataclasses.replace(CONFIG, runs_dir=str(tmp_path / "runs"), num_epochs=0.1))
+    run(
+        tmp_path,
+        one_device_env,
+        "svhn_jax.preprocess",
+        "--raw",
+        str(workplace / "raw"),
+        "--to",
+        "data/tiny",
+        "--size",
+        "24",
+    )
+    run(tmp_path, one_device_env, *TRAIN)
+    remake = (
+        "svhn_jax.preprocess",
+        "--raw",
+        str(workplace / "raw"),
+        "--to",
+        "data/tiny",
+        "--size",
+        "24",
+        "--margin",
+        "0.4",
+    )
+    run(tmp_path, one_device_env, *remake)
+    assert "the train data differ" in run(tmp_path, one_device_env, *TRAIN, status=1)
+    evaluate = ("svhn_jax.evaluate", "--run", "runs/tiny")
+    assert "its validation data have changed" in run(tmp_path, one_device_env, *evaluate, status=1)
+    run(tmp_path, one_device_env, *evaluate, "--data", "data/tiny")
+
+
+def test_events_can_be_read_and_hold_curves_images_and_histograms(workplace):
+    from tensorboardX.proto.event_pb2 import Event
+
+    kinds = {}
+    (path,) = (workplace / "checkpoints" / "tiny" / "events").iterdir()
+    data, at = path.read_bytes(), 0
+    while at < len(data):  # a record: length (8 bytes), checksum (4), content, checksum (4)
+        size = int.from_bytes(data[at : at + 8], "little")
+        event = Event.FromString(data[at + 12 : at + 12 + size])
+        for value in event.summary.value:
+            kinds.setdefault(value.WhichOneof("value"), set()).add(value.tag)
+        at += size + 16
+    assert {"train/loss", "train/sequence_accuracy", "train/learning_rate", "validation/digit_accuracy"} <= kinds[
+        "simple_value"
+    ]
+    assert {"train/images_per_s"} <= kinds["simple_value"]
+    assert kinds["image"] == {"validation/readings"}
+    assert "params/stem/kernel" in kinds["histo"]

@@ -1,0 +1,183 @@
+"""digitStruct.mat, read from files that plain h5py laid out as MATLAB does."""
+
+import re
+
+import h5py
+import numpy as np
+import pytest
+from archives import fields, write_mat
+
+from svhn_jax.data import digit_struct
+from svhn_jax.data.digit_struct import BadRecord, Record
+from svhn_jax.errors import InputError
+
+GOOD = [
+    ("1.png", fields("5", [[43, 7, 19, 30]])),
+    ("2.png", fields("210", [[99, 5, 14, 23], [114, 8, 8, 23], [121, 6, 12, 23]])),
+    ("3.png", fields("0", [[-3, -1.5, 11, 16]])),
+]
+
+
+def test_labels_and_boxes_are_read_inline_and_by_reference(tmp_path):
+    write_mat(tmp_path / "a.mat", GOOD)
+    first, second, third = digit_struct.read(tmp_path / "a.mat")
+    assert (first.name, first.digits, first.boxes.tolist()) == ("1.png", (5,), [[43, 7, 19, 30]])
+    assert (second.name, second.digits) == ("2.png", (2, 1, 0))
+    assert second.boxes.tolist() == [[99, 5, 14, 23], [114, 8, 8, 23], [121, 6, 12, 23]]
+    assert (third.name, third.digits, third.boxes.tolist()) == ("3.png", (0,), [[-3, -1.5, 11, 16]])
+
+
+def set_scalar(field, value):
+    def change(file):
+        file[f"#refs#/{field}1_1"][0, 0] = value
+
+    return change
+
+
+def replace_field(field, **dataset):
+    def change(file):
+        del file[f"#refs#/box1/{field}"]
+        if dataset:
+            file["#refs#/box1"].create_dataset(field, **dataset)
+
+    return change
+
+
+def box_becomes_a_scalar(file):
+    file["digitStruct/bbox"][1, 0] = file["#refs#/left1_0"].ref
+
+
+def box_refers_to_nothing(file):
+    file["digitStruct/bbox"][1, 0] = h5py.Reference()
+
+
+def field_refers_past_the_end_of_the_file(file):
+    file.flush()
+    with open(file.filename, "r+b") as raw:
+        raw.seek(file["#refs#/box1/left"].id.get_offset() + 8)  # a reference is an address of 8 bytes
+        raw.write((2**40).to_bytes(8, "little"))
+
+
+def field_refers_to_nothing(file):
+    file["#refs#/box1/left"][1, 0] = h5py.Reference()
+
+
+def field_refers_to_a_list(file):
+    file["#refs#/box1/left"][1, 0] = file.create_dataset("#refs#/list", data=np.ones((2, 1))).ref
+
+
+QUIRKS = {
+    "missing field": (replace_field("top"), "no field top"),
+    "no label field": (replace_field("label"), "no field label"),
+    "box is no group": (box_becomes_a_scalar, "no box"),
+    "box refers to nothing": (box_refers_to_nothing, ""),
+    "all fields empty": (replace_field("label", data=np.zeros((0, 1))), "no box"),
+    "label 0": (set_scalar("label", 0.0), "label 0 is not 1 to 10"),
+    "label 11": (set_scalar("label", 11.0), "label 11 is not 1 to 10"),
+    "label 2.5": (set_scalar("label", 2.5), "label 2.5 is not 1 to 10"),
+    "label nan": (set_scalar("label", np.nan), "label nan is not 1 to 10"),
+    "fields differ in length": (replace_field("left", data=np.ones((2, 1))), "differ in length"),
+    "zero width": (set_scalar("width", 0.0), "no width or height"),
+    "negative height": (set_scalar("height", -4.0), "no width or height"),
+    "infinite box": (set_scalar("left", np.inf), "not finite"),
+    "box of nan": (set_scalar("top", np.nan), "not finite"),
+    "giant field": (replace_field("left", shape=(10**9, 1), dtype="f8", chunks=(1024, 1)), "has 1000000000 values"),
+    "dangling reference": (field_refers_past_the_end_of_the_file, ""),
+    "null reference": (field_refers_to_nothing, ""),
+    "reference to a list": (field_refers_to_a_list, r"shape \(2, 1\)"),
+    "text field": (replace_field("left", data=[b"a", b"b", b"c"]), ""),
+}
+
+
+@pytest.mark.parametrize(("change", "reason"), QUIRKS.values(), ids=QUIRKS.keys())
+def test_a_bad_record_is_named_with_its_reason_and_the_others_survive(tmp_path, change, reason):
+    write_mat(tmp_path / "a.mat", GOOD)
+    with h5py.File(tmp_path / "a.mat", "r+") as file:
+        change(file)
+    first, bad, third = digit_struct.read(tmp_path / "a.mat")
+    assert (first.digits, third.digits) == ((5,), (0,))
+    assert isinstance(bad, BadRecord)
+    assert bad.name == "2.png"
+    assert bad.reason
+    assert re.search(reason, bad.reason)
+
+
+@pytest.mark.parametrize("name", ["", "x" * 256])
+def test_a_record_without_a_usable_name_is_named_by_its_position(tmp_path, name):
+    write_mat(tmp_path / "a.mat", [GOOD[0], (name, fields("4", [[1, 1, 2, 2]])), GOOD[2]])
+    records = list(digit_struct.read(tmp_path / "a.mat"))
+    assert [record.name for record in records] == ["1.png", "record 2", "3.png"]
+    assert isinstance(records[1], BadRecord)
+
+
+def unreadable(tmp_path, kind):
+    path = tmp_path / "digitStruct.mat"
+    if kind == "text":
+        path.write_text("not HDF5 at all\n" * 100)
+    elif kind == "truncated":
+        write_mat(path, GOOD)
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    elif kind != "missing":
+        with h5py.File(path, "w") as file:
+            if kind == "unequal counts":
+                file.create_dataset("digitStruct/name", (3, 1), h5py.ref_dtype)
+                file.create_dataset("digitStruct/bbox", (2, 1), h5py.ref_dtype)
+            elif kind == "flat":
+                file["digitStruct"] = np.zeros(3)
+            elif kind == "struct of no columns":
+                file.create_dataset("digitStruct/name", (0, 0), h5py.ref_dtype)
+                file.create_dataset("digitStruct/bbox", (0, 0), h5py.ref_dtype)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("missing", "not found"),
+        ("text", "not a readable MATLAB v7.3"),
+        ("truncated", "not a readable MATLAB v7.3"),
+        ("no digitStruct", "no digitStruct"),
+        ("flat", "no digitStruct"),
+        ("unequal counts", "3 names but 2 boxes"),
+        pytest.param(
+            "struct of no columns",
+            "no digitStruct",
+        ),
+    ],
+)
+def test_an_unreadable_file_is_one_line_that_names_it(tmp_path, kind, words):
+    path = unreadable(tmp_path, kind)
+    with pytest.raises(InputError, match=words) as caught:
+        list(digit_struct.read(path))
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+WRITTEN = [
+    Record("1.png", (0,), np.array([[4.0, 5, 6, 7]])),
+    Record("2.png", (1, 0, 1), np.array([[-2.0, 5, 6, 7], [4, 5, 6, 7.25], [14, 5, 6, 7]])),
+    Record("17.png", (9, 8, 7, 6, 5, 4), np.arange(1.0, 25).reshape(6, 4)),
+]
+
+
+def test_what_write_writes_reads_back_the_same(tmp_path):
+    digit_struct.write(tmp_path / "a.mat", WRITTEN)
+    records = list(digit_struct.read(tmp_path / "a.mat"))
+    assert [(record.name, record.digits) for record in records] == [(r.name, r.digits) for r in WRITTEN]
+    for record, written in zip(records, WRITTEN, strict=True):
+        np.testing.assert_array_equal(record.boxes, written.boxes)
+
+
+def test_write_lays_the_file_out_as_matlab_does(tmp_path):
+    digit_struct.write(tmp_path / "a.mat", WRITTEN)
+    header = (tmp_path / "a.mat").read_bytes()[:512]
+    assert header.startswith(b"MATLAB 7.3 MAT-file")
+    assert header[124:128] == b"\x00\x02IM"
+    with h5py.File(tmp_path / "a.mat", "r") as file:
+        one, three, _ = (file[ref] for ref in file["digitStruct/bbox"][:, 0])
+        assert one["label"].shape == (1, 1)
+        assert one["label"][0, 0] == 10.0
+        assert three["label"].shape == (3, 1)
+        assert [file[ref][0, 0] for ref in three["label"][:, 0]] == [1.0, 10.0, 1.0]
+        assert [file[ref][0, 0] for ref in three["height"][:, 0]] == [7.0, 7.25, 7.0]
+        assert "".join(map(chr, file[file["digitStruct/name"][2, 0]][:, 0])) == "17.png"

@@ -1,0 +1,62 @@
+"""The label scheme: length, five digits, and what is no label."""
+
+import numpy as np
+import pytest
+
+from svhn_jax import labels
+
+PAIRS = [
+    ("7", [1, 7, 10, 10, 10, 10], "7"),
+    ("0", [1, 0, 10, 10, 10, 10], "0"),
+    ("1024", [4, 1, 0, 2, 4, 10], "1024"),
+    ("54321", [5, 5, 4, 3, 2, 1], "54321"),
+    ("123456", [6, 1, 2, 3, 4, 5], "12345+"),
+    ("98765432", [6, 9, 8, 7, 6, 5], "98765+"),
+]
+
+
+@pytest.mark.parametrize(("number", "label", "read"), PAIRS)
+def test_a_number_encodes_to_its_length_and_first_five_digits_and_decodes_back(number, label, read):
+    encoded = labels.encode_text(number)
+    assert encoded.dtype == np.int32
+    assert encoded.tolist() == label
+    assert labels.encode([int(digit) for digit in number]).tolist() == label
+    assert labels.decode(label) == read
+    assert labels.decode(np.array(label, np.int64)) == read
+
+
+def test_no_digits_are_length_zero_and_the_empty_text():
+    assert labels.encode([]).tolist() == [0, 10, 10, 10, 10, 10]
+    assert labels.decode([0, 10, 10, 10, 10, 10]) == ""
+
+
+@pytest.mark.parametrize("digits", [[10], [-1], [1, 1.5], [1, 2, 3, 4, 5, 11], [float("nan")]])
+def test_encode_refuses_what_is_no_digit_and_says_where(digits):
+    with pytest.raises(ValueError, match=rf"digit {len(digits)} is .*digits are 0 to 9"):
+        labels.encode(digits)
+
+
+@pytest.mark.parametrize("text", ["", "12a", "-1", " 12", "1.0", "\uff11\uff12", "\u00b2"])
+def test_encode_text_refuses_what_is_not_written_in_ascii_digits(text):
+    with pytest.raises(ValueError, match="is no house number"):
+        labels.encode_text(text)
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        [1, 7, 10, 10, 10],
+        [1, 7, 10, 10, 10, 10, 10],
+        [7, 1, 2, 3, 4, 5],
+        [-1, 10, 10, 10, 10, 10],
+        [2, 7, 10, 10, 10, 10],
+        [2, 10, 7, 10, 10, 10],
+        [1, 7, 8, 10, 10, 10],
+        [0, 7, 10, 10, 10, 10],
+        [6, 1, 2, 3, 4, 10],
+        [1, 11, 10, 10, 10, 10],
+    ],
+)
+def test_decode_refuses_a_length_that_does_not_fit_the_digits(label):
+    with pytest.raises(ValueError, match="is no label"):
+        labels.decode(label)

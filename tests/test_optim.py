@@ -1,0 +1,40 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from svhn_jax import optim
+from svhn_jax.config import OptimizerConfig
+
+
+def test_schedule_rises_over_the_warmup_and_falls_to_zero():
+    schedule = optim.schedule(OptimizerConfig(learning_rate=1.0, warmup_share=0.1), 100)
+    assert float(schedule(0)) == pytest.approx(0.1)
+    assert float(schedule(9)) == pytest.approx(1.0)
+    assert float(schedule(10)) == pytest.approx(1.0)
+    assert float(schedule(55)) == pytest.approx(0.5, abs=1e-6)
+    assert float(schedule(99)) == pytest.approx(0.5 * (1 + np.cos(np.pi * 89 / 90)), abs=1e-6)
+
+
+def test_constant_schedule_without_warmup_is_constant():
+    schedule = optim.schedule(OptimizerConfig(learning_rate=0.3, schedule="constant", warmup_share=0.0), 10)
+    assert [float(schedule(step)) for step in (0, 5, 500)] == pytest.approx([0.3] * 3)
+
+
+def test_weight_decay_shrinks_kernels_alone():
+    params = {"conv": {"kernel": jnp.ones(2), "bias": jnp.ones(2)}, "pool": {"position": jnp.ones(2)}}
+    config = OptimizerConfig(learning_rate=0.1, schedule="constant", warmup_share=0.0, weight_decay=0.5)
+    tx = optim.optimizer(config, 10)
+    zeros = {"conv": {"kernel": jnp.zeros(2), "bias": jnp.zeros(2)}, "pool": {"position": jnp.zeros(2)}}
+    updates, _ = tx.update(zeros, tx.init(params), params)
+    np.testing.assert_allclose(updates["conv"]["kernel"], -0.1 * 0.5, rtol=1e-6)
+    assert not updates["conv"]["bias"].any()
+    assert not updates["pool"]["position"].any()
+
+
+def test_gradients_are_clipped_to_the_given_norm_before_adam_sees_them():
+    tx = optim.optimizer(OptimizerConfig(clip_norm=1.0, beta1=0.0, weight_decay=0.0), 10)
+    params = {"kernel": jnp.zeros(2)}
+    _, state = tx.update({"kernel": jnp.array([30.0, 40.0])}, tx.init(params), params)
+    moments = [leaf for leaf in map(np.asarray, jax.tree.leaves(state)) if leaf.shape == (2,)]
+    assert any(np.allclose(moment, [0.6, 0.8], atol=1e-4) for moment in moments)

@@ -1,0 +1,174 @@
+"""The photos of a split, from an archive and from a folder, whole and damaged."""
+
+import gzip
+import hashlib
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from archives import MAT, png, split_files, tar_gz, write_split
+from PIL import Image
+
+from svhn_jax.data import photos
+from svhn_jax.data.photos import Photo, SplitSource, decode_photo
+from svhn_jax.errors import InputError
+
+
+def test_archive_and_folder_hold_the_same_photos_and_records(tmp_path):
+    files = split_files(tmp_path, ["5", "120", "77"]) | {"notes.txt": b"no photo", "4.JPG": b"any bytes"}
+    write_split(tmp_path / "a", "train", files)
+    write_split(tmp_path / "b", "train", files, as_archive=False)
+    archive, folder = SplitSource(tmp_path / "a", "train"), SplitSource(tmp_path / "b", "train")
+    expected = [Photo(name, files[name]) for name in ("1.png", "2.png", "3.png", "4.JPG")]
+    assert list(archive.photos()) == expected
+    assert list(folder.photos()) == expected
+    for source in (archive, folder):
+        assert [(r.name, r.digits) for r in source.records()] == [
+            ("1.png", (5,)),
+            ("2.png", (1, 2, 0)),
+            ("3.png", (7, 7)),
+        ]
+
+
+def test_an_archive_goes_before_a_folder_of_the_same_split(tmp_path):
+    write_split(tmp_path, "train", {"1.png": b"old"}, as_archive=False)
+    write_split(tmp_path, "train", {"1.png": b"new"})
+    assert list(SplitSource(tmp_path, "train").photos()) == [Photo("1.png", b"new")]
+
+
+def test_members_outside_the_split_folder_are_passed_over(tmp_path):
+    names = [
+        "../x.png",
+        "/train/x.png",
+        "other/1.png",
+        "x.png",
+        "train/sub/1.png",
+        "train/../../x.png",
+        "./train/1.png",
+    ]
+    tar_gz(tmp_path / "train.tar.gz", {name: name.encode() for name in names})
+    assert list(SplitSource(tmp_path, "train").photos()) == [Photo("1.png", b"./train/1.png")]
+
+
+def test_links_and_oversized_photos_are_named_and_not_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(photos, "MAX_PHOTO_BYTES", 5)
+    tar_gz(tmp_path / "train.tar.gz", {"train/1.png": "/etc/passwd", "train/2.png": b"123456", "train/3.png": b"12345"})
+    assert list(SplitSource(tmp_path, "train").photos()) == [
+        Photo("1.png", b"", "not a regular file"),
+        Photo("2.png", b"", "larger than 5 bytes"),
+        Photo("3.png", b"12345"),
+    ]
+    folder = tmp_path / "raw" / "train"
+    (folder / "1.png").mkdir(parents=True)
+    (folder / "2.png").write_bytes(b"123456")
+    assert list(SplitSource(tmp_path / "raw", "train").photos()) == [
+        Photo("1.png", b"", "not a regular file"),
+        Photo("2.png", b"", "larger than 5 bytes"),
+    ]
+
+
+def test_a_split_that_is_not_there_names_both_places(tmp_path):
+    with pytest.raises(InputError, match=r"holds neither extra\.tar\.gz nor extra/"):
+        SplitSource(tmp_path, "extra")
+
+
+@pytest.mark.parametrize("mat", [{}, {f"train/{MAT}": "/etc/passwd"}, {f"other/{MAT}": b"elsewhere"}])
+def test_an_archive_without_its_own_digit_struct_is_refused(tmp_path, mat):
+    path = tar_gz(tmp_path / "train.tar.gz", {"train/1.png": png()} | mat)
+    with pytest.raises(InputError, match=f"{path}: no train/digitStruct.mat in it"):
+        SplitSource(tmp_path, "train").records()
+
+
+def test_a_damaged_digit_struct_names_the_archive_it_is_in(tmp_path):
+    path = tar_gz(tmp_path / "train.tar.gz", {f"train/{MAT}": b"no HDF5"})
+    with pytest.raises(InputError, match=str(path)):
+        SplitSource(tmp_path, "train").records()
+
+
+@pytest.mark.parametrize("damage", [lambda b: b"", lambda b: b"junk" * 99, lambda b: b[: len(b) // 2], lambda b: b[:9]])
+def test_a_damaged_archive_is_one_line_that_names_it(tmp_path, damage):
+    noise = np.random.default_rng(0).bytes(50_000)
+    path = tar_gz(tmp_path / "train.tar.gz", {"train/1.png": noise, f"train/{MAT}": noise})
+    path.write_bytes(damage(path.read_bytes()))
+    source = SplitSource(tmp_path, "train")
+    for read in (lambda: list(source.photos()), source.records):
+        with pytest.raises(InputError, match="damaged or cut short") as caught:
+            read()
+        assert str(caught.value).startswith(f"{path}: ")
+
+
+def test_an_archive_cut_anywhere_before_its_last_photo_is_refused(tmp_path):
+    members = {f"train/{i}.png": bytes([i]) * 600 for i in range(1, 4)}
+    path = tar_gz(tmp_path / "train.tar.gz", members, compresslevel=0)
+    whole = path.read_bytes()
+    taken = []
+    for cut in range(10, whole.rindex(b"\3" * 600), 50):
+        path.write_bytes(whole[:cut])
+        try:
+            taken.append((cut, len(list(SplitSource(tmp_path, "train").photos()))))
+        except InputError:
+            continue
+    assert taken == []
+
+
+def test_an_archive_with_one_changed_byte_is_refused(tmp_path):
+    path = tar_gz(tmp_path / "train.tar.gz", {"train/1.png": b"\1" * 600}, compresslevel=0)
+    path.write_bytes(path.read_bytes().replace(b"\1" * 600, b"\1" * 599 + b"\2"))
+    with pytest.raises(InputError, match="damaged"):
+        list(SplitSource(tmp_path, "train").photos())
+
+
+def test_an_archives_fingerprint_is_the_sha256_of_its_bytes(tmp_path):
+    write_split(tmp_path, "train", {"1.png": b"a"})
+    expected = hashlib.sha256((tmp_path / "train.tar.gz").read_bytes()).hexdigest()
+    assert SplitSource(tmp_path, "train").fingerprint() == expected
+
+
+def test_a_folders_fingerprint_moves_with_its_photos_and_records(tmp_path):
+    write_split(tmp_path, "train", {"1.png": b"one", MAT: b"mat a"}, as_archive=False)
+    source, seen = SplitSource(tmp_path, "train"), set()
+    changes = [(MAT, b"mat a"), (MAT, b"mat b"), ("1.png", b"longer"), ("2.png", b"new")]
+    for name, content in changes:
+        (tmp_path / "train" / name).write_bytes(content)
+        seen.add(source.fingerprint())
+    assert len(seen) == len(changes)
+
+
+def test_photos_decode_to_rgb_whatever_their_mode(tmp_path):
+    pixels = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "PNG")
+    np.testing.assert_array_equal(decode_photo(stream.getvalue()), pixels)
+    stream = io.BytesIO()
+    Image.new("L", (3, 2), 77).save(stream, "PNG")
+    np.testing.assert_array_equal(decode_photo(stream.getvalue()), np.full((2, 3, 3), 77, np.uint8))
+
+
+def png_claiming(width: int, height: int) -> bytes:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"\0" * 99)) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "no readable PNG or JPEG"),
+        (b"junk" * 50, "no readable PNG or JPEG"),
+        (gzip.compress(png()), "no readable PNG or JPEG"),
+        (png(size=(300, 200))[:-40], "damaged image"),
+        (png()[:40], "image"),
+        (png().replace(b"IDAT", b"IDAQ"), "image"),
+        (png_claiming(5800, 5800), "5800 x 5800 pixels"),  # 33.6 million: just over the limit of 2**25
+        (png_claiming(10_000, 10_000), "pixels"),
+        (png_claiming(60_000, 60_000), "pixels"),
+    ],
+    ids=["empty", "junk", "gzip", "cut late", "cut early", "bad chunk", "5800 px", "10,000 px", "60,000 px"],
+)
+def test_decode_refuses_what_is_no_whole_photo_of_sane_size(content, words):
+    with pytest.raises(ValueError, match=words):
+        decode_photo(content)

@@ -1,0 +1,293 @@
+"""python -m svhn_jax.preprocess: which numbers end in which split, and what becomes of the rest."""
+
+import json
+import signal
+import sys
+
+import numpy as np
+import pytest
+from archives import (
+    MAT,
+    REPOSITORY,
+    assert_one_error_line,
+    color_of,
+    contents,
+    fields,
+    mat_bytes,
+    png,
+    run_python,
+    split_files,
+    tree,
+    write_split,
+)
+
+from svhn_jax import labels, preprocess
+from svhn_jax.data import arrays
+from svhn_jax.errors import InputError
+
+TRAIN = [str(n) for n in [*range(1, 10), *range(10, 40), *range(100, 119), 123456]]  # 9, 30, 19 and one of six
+EXTRA = [str(n) for n in range(40, 60)]
+TEST = ["7", "31", "270", "4711", "98765"]
+
+
+def prepare(monkeypatch, raw, to, *options):
+    """The command, run in this process; returns the manifest."""
+    monkeypatch.setattr(sys, "argv", ["preprocess", "--raw", str(raw), "--to", str(to), *map(str, options)])
+    preprocess.main()
+    return json.loads((to / "manifest.json").read_text())
+
+
+def numbers_of(folder, split):
+    return [labels.decode(label) for label in arrays.load_split(folder, split).labels]
+
+
+@pytest.fixture
+def raw(tmp_path):
+    folder = tmp_path / "raw"
+    for split, numbers in (("train", TRAIN), ("extra", EXTRA), ("test", TEST)):
+        write_split(folder, split, split_files(tmp_path, numbers))
+    return folder
+
+
+@pytest.fixture
+def small(tmp_path):
+    write_split(tmp_path / "raw", "test", split_files(tmp_path, TEST))
+    return tmp_path / "raw"
+
+
+def test_every_number_lands_once_with_its_own_image_label_and_name(raw, tmp_path, monkeypatch):
+    manifest = prepare(monkeypatch, raw, tmp_path / "set", "--size", 16, "--validation-fraction", 0.1)
+    # a tenth, rounded down, of train's 9, 30 and 19 and of extra's 20: 0 + 3 + 1 + 2; the one of six digits stays
+    assert {split: entry["examples"] for split, entry in manifest["splits"].items()} == {
+        "train": 59 + 20 - 6,
+        "validation": 6,
+        "test": 5,
+    }
+    assert manifest["splits"]["validation"]["lengths"] == {"2": 5, "3": 1}
+    assert manifest["sources"]["train"]["noted"]["a number of more than five digits"] == 1
+    assert [manifest["sources"][split]["kept"] for split in ("train", "extra", "test")] == [59, 20, 5]
+    seen = []
+    for split in arrays.SPLITS:
+        images, targets, names, _ = arrays.load_split(tmp_path / "set", split)
+        assert images.shape == (len(names), 16, 16, 3)
+        for image, label, name in zip(images, targets, names, strict=True):
+            source, file = name.decode().split("/")
+            number = {"train": TRAIN, "extra": EXTRA, "test": TEST}[source][int(file.removesuffix(".png")) - 1]
+            assert labels.decode(label) == (number if len(number) < 6 else number[:5] + "+")
+            assert (image == color_of(number)).all()
+            assert (source == "test") == (split == "test")
+            seen.append(name)
+    assert len(seen) == len(set(seen)) == 59 + 20 + 5
+
+
+def test_the_published_counts_give_11782_validation_numbers():
+    counts = {"train": (5137, 18130, 8691, 1434, 9, 1), "extra": (9385, 71726, 106789, 14338, 115, 0)}
+    options = preprocess.Options(raw=REPOSITORY, to=REPOSITORY, validation_fraction=0.05)
+    held_out = {}
+    for split, by_length in counts.items():
+        lengths = np.repeat(np.arange(1, 7), by_length)
+        chosen = preprocess._choose_validation(lengths, split, options)
+        held_out[split] = np.bincount(lengths[chosen], minlength=7)[1:].tolist()
+    assert held_out == {"train": [256, 906, 434, 71, 0, 0], "extra": [469, 3586, 5339, 716, 5, 0]}
+    assert sum(map(sum, held_out.values())) == 11_782
+
+
+def test_the_choice_depends_on_the_seed_and_the_split_and_on_no_other_length():
+    def choose(lengths, split="train", seed=3):
+        options = preprocess.Options(raw=REPOSITORY, to=REPOSITORY, validation_fraction=0.2, seed=seed)
+        return preprocess._choose_validation(np.array(lengths), split, options).tolist()
+
+    assert choose([2] * 50) == choose([2] * 50)
+    assert choose([2] * 50) != choose([2] * 50, seed=4)
+    assert choose([2] * 50) != choose([2] * 50, split="extra")
+    assert choose([2] * 50 + [3] * 50)[:50] == choose([2] * 50)
+    assert sum(choose([2] * 14)) == 2
+    assert not any(choose([0] * 50 + [6] * 50))
+
+
+def test_whatever_cannot_be_used_is_named_with_the_reason(tmp_path, monkeypatch):
+    box = [[4.0, 6, 6, 12]]
+    records = [
+        ("good.png", fields("1", box)),
+        ("gone.png", fields("2", box)),
+        ("torn.png", fields("3", box)),
+        ("good.png", fields("4", box)),
+        ("boxless.png", {}),
+        ("outside.png", fields("5", [[400, 6, 6, 12]])),
+        ("long.png", fields("654321", [[1.0 + 6 * i, 6, 6, 12] for i in range(6)])),
+        ("edge.png", fields("6", [[-2.0, 6, 10, 12]])),
+    ]
+    photos = {"good": "1", "outside": "5", "long": "65432", "edge": "6", "stranger": "7"}
+    files = {f"{name}.png": png(color_of(number)) for name, number in photos.items()}
+    files["torn.png"] = png(size=(300, 200))[:-40]
+    write_split(tmp_path / "raw", "test", files | {MAT: mat_bytes(tmp_path, records)}, as_archive=False)
+    source = prepare(monkeypatch, tmp_path / "raw", tmp_path / "set")["sources"]["test"]
+    reasons = {(entry["name"], entry["reason"].split(" (")[0]) for entry in source["skipped"]}
+    assert reasons == {
+        ("good.png", "a second record of that name"),
+        ("gone.png", "no such photo"),
+        ("torn.png", "damaged image"),
+        ("boxless.png", "no box: its bbox has no field label"),
+        ("outside.png", "its boxes lie outside the photo of 40 x 24 pixels"),
+        ("stranger.png", "no record of that name in digitStruct.mat"),
+    }
+    assert source["kept"] == 3
+    assert numbers_of(tmp_path / "set", "test") == ["1", "65432+", "6"]
+    shown = arrays.load_split(tmp_path / "set", "test").images[:, 32, 32]
+    assert shown.tolist() == [list(color_of(number)) for number in ("1", "65432", "6")]
+    assert source["noted"] == {
+        "a box reaches past the photo's edge": 1,
+        "a box starts left of or above the photo": 1,
+        "a number of more than five digits": 1,
+    }
+
+
+def test_a_photo_whose_record_is_bad_is_named_once_for_the_record(tmp_path, monkeypatch):
+    good = ("2.png", {"label": [5], "left": [1], "top": [1], "width": [5], "height": [9]})
+    files = {"1.png": png(), "2.png": png(), MAT: mat_bytes(tmp_path, [("1.png", {}), good])}
+    write_split(tmp_path / "raw", "test", files)
+    source = prepare(monkeypatch, tmp_path / "raw", tmp_path / "set")["sources"]["test"]
+    assert source["skipped"] == [{"name": "1.png", "reason": "no box: its bbox has no field label"}]
+
+
+def test_archive_or_folder_and_any_number_of_jobs_give_the_same_bytes(tmp_path, monkeypatch):
+    monkeypatch.setattr(preprocess, "PHOTOS_AT_ONCE", 4)  # several blocks
+    files = split_files(tmp_path, TRAIN)
+    write_split(tmp_path / "packed", "train", files)
+    write_split(tmp_path / "unpacked", "train", files, as_archive=False)
+    made = []
+    for name, source, jobs in (("a", "packed", 1), ("b", "packed", 2), ("c", "unpacked", 2)):
+        prepare(monkeypatch, tmp_path / source, tmp_path / name, "--jobs", jobs, "--validation-fraction", 0.3)
+        made.append({k: v for k, v in contents(tmp_path / name).items() if k.endswith(".npy")})
+    assert sorted(made[0]) == sorted(
+        f"{s}/{a}.npy" for s in ("train", "validation") for a in ("images", "labels", "names")
+    )
+    assert made[0] == made[1] == made[2]
+
+
+def test_a_second_run_touches_nothing_and_another_margin_makes_all_anew(small, tmp_path):
+    arguments = ("-m", "svhn_jax.preprocess", "--raw", small, "--to", tmp_path / "set")
+    first = run_python(*arguments)
+    assert (first.returncode, first.stderr) == (0, "")
+    assert "test: 5 kept, 0 skipped" in first.stdout
+    made = tree(tmp_path / "set")
+    second = run_python(*arguments)
+    assert second.returncode == 0
+    assert "is up to date" in " ".join(second.stdout.split())
+    assert tree(tmp_path / "set") == made
+    third = run_python(*arguments, "--margin", "0.5")
+    assert "up to date" not in " ".join(third.stdout.split())
+    assert json.loads((tmp_path / "set" / "manifest.json").read_text())["crop"]["margin"] == 0.5
+
+
+@pytest.mark.parametrize("change", ["another source", "damaged array", "damaged manifest"])
+def test_a_set_that_no_longer_fits_is_made_anew(small, tmp_path, monkeypatch, change):
+    prepare(monkeypatch, small, tmp_path / "set")
+    if change == "another source":
+        write_split(small, "test", split_files(tmp_path, ["8", "9"]))
+    elif change == "damaged array":
+        (tmp_path / "set" / "test" / "images.npy").write_bytes(b"junk")
+    else:
+        (tmp_path / "set" / "manifest.json").write_text("{")
+    prepare(monkeypatch, small, tmp_path / "set")
+    assert numbers_of(tmp_path / "set", "test") == (["8", "9"] if change == "another source" else TEST)
+
+
+def test_a_manifest_without_splits_is_made_anew(small, tmp_path, monkeypatch):
+    prepare(monkeypatch, small, tmp_path / "set")
+    (tmp_path / "set" / "manifest.json").write_text('{"format": 1}')
+    prepare(monkeypatch, small, tmp_path / "set")
+
+
+def test_a_run_that_fails_leaves_the_old_set_whole(small, tmp_path, monkeypatch):
+    prepare(monkeypatch, small, tmp_path / "set")
+    made = tree(tmp_path / "set")
+    archive = small / "test.tar.gz"
+    archive.write_bytes(archive.read_bytes()[:-400])
+    finished = run_python("-m", "svhn_jax.preprocess", "--raw", small, "--to", tmp_path / "set")
+    assert_one_error_line(finished)
+    assert f"{archive}: damaged or cut short" in finished.stderr
+    assert tree(tmp_path / "set") == made
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["raw", "set"]
+
+
+KILLED_MIDWAY = """
+import os, signal, sys
+from svhn_jax import preprocess
+from svhn_jax.data import arrays
+write_split = arrays.write_split
+def write_then_die(folder, *rest):
+    if folder.name == "validation":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return write_split(folder, *rest)
+arrays.write_split = write_then_die
+preprocess.main()
+"""
+
+
+def test_a_killed_run_leaves_no_set_and_the_next_run_succeeds(raw, tmp_path, monkeypatch):
+    killed = run_python("-c", KILLED_MIDWAY, "--raw", raw, "--to", tmp_path / "set")
+    assert killed.returncode == -signal.SIGKILL
+    leftovers = [path for path in tmp_path.iterdir() if path.name != "raw"]
+    assert (leftovers[0] / "train" / "images.npy").exists()  # it was indeed midway
+    for folder in (tmp_path / "set", *leftovers):
+        with pytest.raises(InputError, match="no prepared data set there"):
+            arrays.load_split(folder, "train")
+    prepare(monkeypatch, raw, tmp_path / "set")
+    assert len(numbers_of(tmp_path / "set", "test")) == 5
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["raw", "set"]
+
+
+@pytest.mark.parametrize("name", ["thesis.txt", "manifest.json"])
+def test_a_folder_of_something_else_is_refused_and_kept(small, tmp_path, monkeypatch, name):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / name).write_text('{"name": "my web page"}')
+    with pytest.raises(InputError, match="holds other things than a prepared data set"):
+        prepare(monkeypatch, small, tmp_path / "mine")
+    assert contents(tmp_path / "mine") == {name: b'{"name": "my web page"}'}
+
+
+def test_an_empty_folder_is_a_fine_target(small, tmp_path, monkeypatch):
+    (tmp_path / "set").mkdir()
+    assert list(prepare(monkeypatch, small, tmp_path / "set")["splits"]) == ["test"]
+
+
+def test_splits_names_the_sources_to_read(raw, tmp_path, monkeypatch):
+    assert list(prepare(monkeypatch, raw, tmp_path / "set", "--splits", "test")["splits"]) == ["test"]
+    (raw / "extra.tar.gz").unlink()
+    with pytest.raises(InputError, match=r"holds neither extra\.tar\.gz nor extra/"):
+        prepare(monkeypatch, raw, tmp_path / "set", "--splits", "train", "extra")
+
+
+def test_a_raw_folder_of_nothing_is_one_line_that_says_where_to_turn(tmp_path, monkeypatch):
+    with pytest.raises(InputError, match=r"none of train, test, extra in it.*synthesize"):
+        prepare(monkeypatch, tmp_path, tmp_path / "set")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("margin", -0.1),
+        ("margin", float("nan")),
+        ("size", 7),
+        ("size", 513),
+        ("validation_fraction", 1.0),
+        ("jobs", 0),
+        ("seed", -1),
+    ],
+)
+def test_a_bad_option_is_named_as_the_user_typed_it(option, value):
+    with pytest.raises(InputError, match=f"--{option.replace('_', '-')} is {value}; it must be"):
+        preprocess.Options(raw=REPOSITORY, to=REPOSITORY, **{option: value})
+
+
+def test_a_bad_option_is_one_line_on_stderr(small, tmp_path):
+    finished = run_python("-m", "svhn_jax.preprocess", "--raw", small, "--to", tmp_path / "set", "--size", 7)
+    assert_one_error_line(finished)
+    assert not (tmp_path / "set").exists()
+
+
+def test_the_data_commands_load_no_jax():
+    code = "import sys, svhn_jax.preprocess, svhn_jax.synthesize; print('jax' in sys.modules)"
+    assert run_python("-c", code).stdout == "False\n"

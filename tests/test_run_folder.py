@@ -1,0 +1,66 @@
+import dataclasses
+import json
+
+import pytest
+from tiny import CONFIG
+
+from svhn_jax.errors import InputError
+from svhn_jax.run_folder import RESULT_COLUMNS, RunFolder
+
+ROW = dict.fromkeys(RESULT_COLUMNS[1:], 0.5) | {"examples": 3.0}
+
+
+def test_a_run_goes_on_with_its_own_config_and_data(tmp_path):
+    run = RunFolder(str(tmp_path / "run"))
+    run.start_or_continue(CONFIG, {"train": "a"})
+    run.start_or_continue(dataclasses.replace(CONFIG, log_every_steps=9), {"train": "a"})
+    assert run.config().log_every_steps == 9
+    assert run.data_fingerprints() == {"train": "a"}
+
+
+def test_a_run_refuses_another_config_and_other_data_and_stays_as_it_was(tmp_path):
+    run = RunFolder(str(tmp_path / "run"))
+    run.start_or_continue(CONFIG, {"train": "a"})
+    with pytest.raises(InputError, match="batch_size is 8, but 16 in the saved run"):
+        run.start_or_continue(dataclasses.replace(CONFIG, batch_size=8), {"train": "a"})
+    with pytest.raises(InputError, match="the train data differ"):
+        run.start_or_continue(CONFIG, {"train": "b"})
+    assert run.config() == CONFIG
+    assert run.data_fingerprints() == {"train": "a"}
+
+
+def test_a_folder_without_a_run_says_so(tmp_path):
+    with pytest.raises(InputError, match="no run there"):
+        RunFolder(str(tmp_path)).config()
+
+
+def test_metrics_after_the_restored_step_and_torn_lines_are_forgotten(tmp_path):
+    run = RunFolder(str(tmp_path))
+    for step in (1, 2, 3):
+        run.add_metrics({"step": step, "loss": step / 2})
+    with open(tmp_path / "metrics.jsonl", "a") as file:
+        file.write('{"step": 1, "lo')
+    run.forget_after(2)
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert rows == [{"step": 1, "loss": 0.5}, {"step": 2, "loss": 1.0}]
+
+
+def test_results_are_merged_and_sorted_by_step(tmp_path):
+    run = RunFolder(str(tmp_path))
+    run.merge_results("test", {1000: ROW, 200: ROW})
+    path = run.merge_results("test", {30: ROW, 200: ROW | {"loss": 0.25}})
+    lines = path.read_text().splitlines()
+    assert lines[0] == "step,examples,loss,digit_accuracy,positional_digit_accuracy,length_accuracy,sequence_accuracy"
+    assert [line.split(",")[:3] for line in lines[1:]] == [
+        ["30", "3", "0.500000"],
+        ["200", "3", "0.250000"],
+        ["1000", "3", "0.500000"],
+    ]
+
+
+def test_a_results_file_of_something_else_is_left_alone(tmp_path):
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "test.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(InputError, match="not a table of ours"):
+        RunFolder(str(tmp_path)).merge_results("test", {1: ROW})
+    assert (tmp_path / "results" / "test.csv").read_text() == "a,b\n1,2\n"

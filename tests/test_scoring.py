@@ -1,0 +1,36 @@
+import jax
+import numpy as np
+import optax
+import pytest
+from tiny import CONFIG, mesh_of, random_split
+
+from svhn_jax import labels, model, parallel, state, steps
+from svhn_jax.scoring import score_split
+
+SPLIT = random_split(23, seed=3)
+
+
+def score(batch_size, devices):
+    mesh, network = mesh_of(devices), model.build(CONFIG.model)
+    first = jax.jit(lambda: state.create(CONFIG, network, optax.identity()))()
+    variables = parallel.put(jax.device_get(first.eval_variables()), parallel.replicated(mesh))
+    return score_split(steps.make_eval_step(CONFIG, network, mesh), variables, SPLIT, batch_size, mesh)
+
+
+@pytest.fixture(scope="module")
+def reference():
+    return score(512, 1)
+
+
+@pytest.mark.parametrize(("batch_size", "devices"), [(7, 1), (1, 1), (23, 1), (512, 8), (7, 8)])
+def test_figures_and_readings_do_not_depend_on_batch_size_or_devices(reference, batch_size, devices):
+    figures, readings = score(batch_size, devices)
+    assert figures == pytest.approx(reference[0], rel=1e-6)
+    np.testing.assert_array_equal(readings, reference[1])
+
+
+def test_every_image_is_read_in_order(reference):
+    figures, readings = reference
+    assert figures["examples"] == len(readings) == 23
+    right = [labels.decode(truth) == labels.decode(read) for truth, read in zip(SPLIT.labels, readings, strict=True)]
+    assert figures["sequence_accuracy"] == pytest.approx(np.mean(right))

@@ -1,0 +1,120 @@
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from tiny import CONFIG, mesh_of, random_split
+
+from svhn_jax import augment, losses, metrics, model, parallel, state, steps
+from svhn_jax.config import ModelConfig
+
+
+def test_every_epoch_shows_every_row_once_in_an_order_of_its_own():
+    order = np.array([0, 1, 2, 3, 4, 5, 6, 6])
+    shown = np.concatenate([steps.rows_of_step(step, 3, order, seed=1) for step in range(8)])
+    epochs = shown.reshape(3, 8)
+    assert [sorted(epoch) for epoch in epochs.tolist()] == [order.tolist()] * 3
+    assert len({tuple(epoch) for epoch in epochs.tolist()}) == 3
+
+
+def test_rows_are_a_pure_function_of_seed_and_step():
+    order = np.arange(100)
+    later = steps.rows_of_step(41, 8, order, seed=5)
+    np.testing.assert_array_equal(later, steps.rows_of_step(41, 8, order, seed=5))
+    assert later.tolist() != steps.rows_of_step(41, 8, order, seed=6).tolist()
+    assert later.dtype == np.int32
+
+
+def test_a_batch_larger_than_the_data_set_goes_round_it():
+    rows = steps.rows_of_step(0, 10, np.arange(4), seed=0)
+    assert np.bincount(rows).tolist() == [3, 3, 2, 2] or sorted(np.bincount(rows).tolist()) == [2, 2, 3, 3]
+
+
+def run_steps(count, devices, config=CONFIG, tx=None, start=None):
+    """State and losses after `count` steps on random data."""
+    split, mesh, tx = random_split(40), mesh_of(devices), tx or optax.sgd(0.05, momentum=0.9)
+    network = model.build(config.model)
+    put = lambda values, sharding: parallel.put(values, sharding(mesh))  # noqa: E731
+    first = jax.device_get(jax.jit(lambda: state.create(config, network, tx))()) if start is None else start
+    current = put(first, parallel.replicated)
+    images, labels = put((split.images.reshape(40, -1), split.labels), parallel.replicated)
+    train_step, all_losses = steps.make_train_step(config, network, tx, mesh), []
+    for step in range(int(current.step), int(current.step) + count):
+        rows = put(steps.rows_of_step(step, config.batch_size, np.arange(40), config.seed), parallel.sharded)
+        current, sums = train_step(current, images, labels, rows)
+        all_losses.append(metrics.summarize([jax.device_get(sums)])["loss"])
+    return jax.device_get(current), all_losses
+
+
+@pytest.fixture(scope="module")
+def one_device():
+    return run_steps(6, 1)
+
+
+def test_eight_devices_give_the_losses_and_batch_statistics_of_one(one_device):
+    (state_1, losses_1), (state_8, losses_8) = one_device, run_steps(6, 8)
+    np.testing.assert_allclose(losses_8, losses_1, rtol=1e-5)
+    for one, eight in zip(jax.tree.leaves(state_1.batch_stats), jax.tree.leaves(state_8.batch_stats), strict=True):
+        np.testing.assert_allclose(eight, one, rtol=1e-4, atol=1e-5)
+    for one, eight in zip(jax.tree.leaves(state_1.params), jax.tree.leaves(state_8.params), strict=True):
+        np.testing.assert_allclose(eight, one, rtol=1e-2, atol=1e-3)  # a ReLU that flips
+
+
+def test_the_update_is_the_gradient_of_the_mean_loss_of_the_whole_batch():
+    """Against jax.grad of the plain loss over the 16 images on no mesh at all, with SGD and one step."""
+    config = dataclasses.replace(CONFIG, optimizer=dataclasses.replace(CONFIG.optimizer, ema_decay=0.0))
+    network, tx = model.build(config.model), optax.sgd(1.0)
+    first = jax.device_get(jax.jit(lambda: state.create(config, network, tx))())
+    after, _ = run_steps(1, 4, config, tx, first)
+    split = random_split(40)
+    rows = steps.rows_of_step(0, config.batch_size, np.arange(40), config.seed)
+    step_key = jax.random.fold_in(jax.random.key(config.seed), 0)
+    keys = jnp.stack([jax.random.split(jax.random.fold_in(step_key, position))[0] for position in range(len(rows))])
+    images = augment.random_window(split.images[rows], keys, config.image, config.augment)
+
+    def loss(params):
+        with_axis = jax.vmap(  # one "device" that holds the whole batch, for the axis name of the batch norms
+            lambda x: network.apply(
+                {"params": params, "batch_stats": first.batch_stats}, x, True, mutable=["batch_stats"]
+            )[0],
+            axis_name="data",
+        )
+        logits = jax.tree.map(lambda x: x[0], with_axis(images[None]))
+        return losses.cross_entropy(logits, split.labels[rows], config.loss).mean()
+
+    grads = jax.grad(loss)(first.params)
+    moved = jax.tree.map(lambda old, new: old - new, first.params, after.params)
+    for expected, got in zip(jax.tree.leaves(grads), jax.tree.leaves(moved), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-5)
+
+
+def test_two_halves_make_the_same_run_to_the_bit(one_device):
+    middle, first = run_steps(3, 1)
+    end, second = run_steps(3, 1, start=middle)
+    assert first + second == one_device[1]
+    for whole, halves in zip(jax.tree.leaves(one_device[0]), jax.tree.leaves(end), strict=True):
+        np.testing.assert_array_equal(whole, halves)
+
+
+def test_golden_step(one_device):
+    """The figures of this model, data and seed. Update them when a change of the mathematics is meant."""
+    assert one_device[1][0] == pytest.approx(GOLDEN_FIRST_LOSS, rel=1e-4)
+    assert one_device[1][5] == pytest.approx(GOLDEN_SIXTH_LOSS, rel=1e-3)
+
+
+GOLDEN_FIRST_LOSS, GOLDEN_SIXTH_LOSS = 9.0933, 8.9125
+
+
+def test_running_average_starts_fast_and_ends_at_its_decay():
+    ema = {"w": jnp.zeros(())}
+    assert float(steps._average(ema, {"w": jnp.ones(())}, 1, 0.9)["w"]) == pytest.approx(1 - 2 / 11)
+    assert float(steps._average(ema, {"w": jnp.ones(())}, 10_000, 0.9)["w"]) == pytest.approx(0.1)
+    assert steps._average({}, {"w": jnp.ones(())}, 1, 0.9) == {}
+
+
+def test_training_learns_what_a_handful_of_images_say():
+    config = dataclasses.replace(CONFIG, batch_size=40, model=ModelConfig(patch=4, width=16, blocks=(1,)))
+    _, losses = run_steps(40, 1, config, optax.adam(0.01))
+    assert losses[-1] < 0.7 * losses[0]

@@ -1,0 +1,37 @@
+"""What several tests of the training half share: a tiny configuration and random data of a given size."""
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh
+
+from svhn_jax import labels
+from svhn_jax.config import AugmentConfig, Config, DataConfig, ImageConfig, ModelConfig, OptimizerConfig
+from svhn_jax.data import arrays
+from svhn_jax.model import AXIS
+
+CONFIG = Config(
+    name="tiny",
+    num_epochs=2,
+    batch_size=16,
+    log_every_steps=2,
+    eval_every_steps=3,
+    data=DataConfig(dir="data/tiny"),
+    image=ImageConfig(crop=20),
+    augment=AugmentConfig(scale=0.1, rotate_degrees=5, shear=0.1, hue=0.05),
+    model=ModelConfig(patch=4, width=8, blocks=(1, 1)),
+    optimizer=OptimizerConfig(learning_rate=0.01, warmup_share=0.1, ema_decay=0.9),
+)
+
+
+def mesh_of(count: int) -> Mesh:
+    """The first `count` of the virtual devices."""
+    return jax.make_mesh((count,), (AXIS,), devices=jax.devices()[:count], axis_types=(AxisType.Auto,))
+
+
+def random_split(count: int, *, side: int = 24, seed: int = 0) -> arrays.Split:
+    """Random images uint8[count, side, side, 3] of random numbers."""
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 256, (count, side, side, 3), np.uint8)
+    numbers = [rng.integers(0, 10, rng.integers(1, 6)).tolist() for _ in range(count)]
+    names = np.array([f"train/{n}.png" for n in range(count)], dtype="S")
+    return arrays.Split(images, np.stack([labels.encode(digits) for digits in numbers]), names, f"random {seed}")
