@@ -1,23 +1,13 @@
-"""The configuration of a run: frozen dataclasses, the files that define them, and their checks.
-
-configs/NAME.py is plain Python that defines `config = Config(...)`; any field can be overridden on
-the command line (`--optimizer.learning-rate 1e-3`).
-"""
+"""The configuration of a run: frozen dataclasses that check every value when they are made."""
 
 import dataclasses
-import difflib
-import json
 import math
-import runpy
-import types
 import typing
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import typeguard
-import tyro
 
 from svhn_jax.errors import InputError
 
@@ -222,115 +212,8 @@ class Config(_Checked):
         )
 
 
-# Fields that do not change what a step computes: a run may go on with others.
-FREE_FIELDS = (
-    "name",
-    "runs_dir",
-    "eval_batch_size",
-    "log_every_steps",
-    "eval_every_steps",
-    "keep_newest",
-    "data.dir",
-    "data.mix_in",
-)
-
-
-def load(path: str | Path) -> Config:
-    """The `config` of a configuration file.
-
-    Raises:
-      InputError: no such file, no Config in it, a misspelt field (with the nearest name), a bad value.
-    """
-    if not Path(path).is_file():
-        near = sorted(str(other) for other in Path(path).parent.glob("*.py"))
-        raise InputError(f"{path}: no such config file" + (f"; there are: {', '.join(near)}" if near else ""))
-    try:
-        config = runpy.run_path(str(path)).get("config")
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
-    except Exception as error:  # the file is the user's code: whatever it raises is theirs to mend
-        raise InputError(f"{path}: {type(error).__name__}: {error}{_nearest(str(error))}") from None
-    if not isinstance(config, Config):
-        raise InputError(f"{path}: defines no `config = Config(...)` (svhn_jax.config.Config)")
-    return config
-
-
-def override(config: Config, arguments: Sequence[str], description: str) -> Config:
-    """The config with command-line overrides; tyro prints usage and exits where they do not parse."""
-    return tyro.cli(Config, default=config, args=list(arguments), description=description)
-
-
-def to_json(config: Config) -> str:
-    """The config as JSON text, which `from_json` reads back."""
-    return json.dumps(dataclasses.asdict(config), indent=1) + "\n"
-
-
-def from_json(text: str, source: str) -> Config:
-    """The config of a saved run.
-
-    Args:
-      text: what `to_json` returned.
-      source: the file it came from, for messages.
-
-    Raises:
-      InputError: no JSON, unknown fields, bad values.
-    """
-    try:
-        return _build(Config, json.loads(text))
-    except (ValueError, TypeError, AttributeError) as error:
-        raise InputError(f"{source}: damaged ({error})") from None
-    except InputError as error:
-        raise InputError(f"{source}: {error}") from None
-
-
-def first_difference(config: Config, other: Config) -> str | None:
-    """The first field, with both its values, that keeps one run from going on as the other; None if none does."""
-    ours, theirs = flatten(config), flatten(other)
-    for name, value in ours.items():
-        if value != theirs[name] and name not in FREE_FIELDS:
-            return f"{name} is {value!r}, but {theirs[name]!r} in the saved run"
-    return None
-
-
-def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
-    """Every field under its dotted name."""
-    flat: dict[str, Any] = {}
-    for item in dataclasses.fields(config):
-        value = getattr(config, item.name)
-        if dataclasses.is_dataclass(value):
-            flat |= flatten(value, f"{prefix}{item.name}.")
-        else:
-            flat[prefix + item.name] = value
-    return flat
-
-
-def _build(kind: type, values: dict[str, Any]) -> Any:
-    hints = typing.get_type_hints(kind)
-    arguments = {}
-    for name, value in values.items():
-        if name not in hints:
-            raise InputError(f"unknown field {name!r}{_nearest(repr(name))}")
-        if dataclasses.is_dataclass(hints[name]):
-            value = _build(typing.cast(type, hints[name]), value)
-        elif isinstance(value, list):
-            value = tuple(value)
-        arguments[name] = value
-    return kind(**arguments)
-
-
 def _section(kind: type) -> str:
     for item, hint in typing.get_type_hints(Config).items():
         if hint is kind:
             return f"{item}."
     return ""
-
-
-def _nearest(message: str) -> str:
-    """A hint for a misspelt field: the nearest known name to the last quoted word."""
-    quoted = [word for word in message.split("'")[1::2] if word.isidentifier()]
-    kinds = [Config, *(hint for hint in typing.get_type_hints(Config).values() if dataclasses.is_dataclass(hint))]
-    names = [
-        item.name for kind in kinds if not isinstance(kind, types.GenericAlias) for item in dataclasses.fields(kind)
-    ]
-    near = difflib.get_close_matches(quoted[-1], names, n=1, cutoff=0.5) if quoted else []
-    return f"; did you mean {near[0]}?" if near else ""

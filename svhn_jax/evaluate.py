@@ -15,8 +15,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from svhn_jax import config as configs
-from svhn_jax import model, optim, parallel, steps
+from svhn_jax import config_files, model, optim, parallel, steps
 from svhn_jax import state as states
 from svhn_jax.checkpoint import Checkpoints
 from svhn_jax.config import Config
@@ -77,7 +76,7 @@ def _folder_of(options: Options) -> str:
         raise InputError("give either --config FILE or --run FOLDER")
     if options.run is not None:
         return options.run
-    config: Config = configs.load(options.config or "")
+    config: Config = config_files.load(options.config or "")
     return f"{config.runs_dir}/{config.name}"
 
 

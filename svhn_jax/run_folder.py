@@ -19,7 +19,7 @@ import jax
 from etils import epath
 
 import svhn_jax
-from svhn_jax import config as configs
+from svhn_jax import config_files
 from svhn_jax.config import Config
 from svhn_jax.errors import InputError
 
@@ -49,7 +49,7 @@ class RunFolder:
         path = self.path / "config.json"
         if not path.exists():
             raise InputError(f"{self.path}: no run there (no config.json); train one with python -m svhn_jax.train")
-        return configs.from_json(path.read_text(), str(path))
+        return config_files.from_json(path.read_text(), str(path))
 
     def data_fingerprints(self) -> dict[str, str]:
         """Fingerprint of each split the run trains or validates on."""
@@ -66,7 +66,7 @@ class RunFolder:
           InputError: naming the field that differs, or that the data did.
         """
         if (self.path / "config.json").exists():
-            if difference := configs.first_difference(config, self.config()):
+            if difference := config_files.first_difference(config, self.config()):
                 raise InputError(
                     f"{self.path}: {difference}; give the saved value to go on, or another --name for a new run"
                 )
@@ -80,7 +80,7 @@ class RunFolder:
         versions = {"svhn_jax": svhn_jax.__version__, "jax": jax.__version__, "flax": flax.__version__}
         data = {"fingerprints": fingerprints, "versions": versions | {"python": platform.python_version()}}
         self._write("data.json", json.dumps(data, indent=1) + "\n")
-        self._write("config.json", configs.to_json(config))
+        self._write("config.json", config_files.to_json(config))
 
     def forget_after(self, step: int) -> None:
         """Drops the metrics rows after `step`, so that a resumed run writes each of them once."""

@@ -14,8 +14,7 @@ from typing import Any
 import jax
 from rich.console import Console
 
-from svhn_jax import augment, metrics, model, optim, parallel, steps
-from svhn_jax import config as configs
+from svhn_jax import augment, config_files, metrics, model, optim, parallel, steps
 from svhn_jax import state as states
 from svhn_jax.checkpoint import Checkpoints
 from svhn_jax.config import Config
@@ -68,9 +67,9 @@ def _parse_command_line() -> Config:
     known, rest = parser.parse_known_args()
     if known.config is None and not {"-h", "--help"} & set(rest):
         raise InputError("no --config given; for example --config configs/demo.py")
-    config = configs.load(known.config) if known.config else Config()
+    config = config_files.load(known.config) if known.config else Config()
     description = f"{__doc__}\n\nAlso: --config FILE, the configuration these options override."
-    return configs.override(config, rest, description)
+    return config_files.override(config, rest, description)
 
 
 def _describe(

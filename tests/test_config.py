@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 from conftest import REPOSITORY
 
-from svhn_jax import config as configs
+from svhn_jax import config_files
 from svhn_jax.config import Config, DataConfig, ModelConfig, OptimizerConfig
 from svhn_jax.errors import InputError
 
@@ -16,7 +16,7 @@ def write(folder, text):
 
 @pytest.mark.parametrize("path", sorted((REPOSITORY / "configs").glob("*.py")), ids=lambda path: path.stem)
 def test_every_shipped_config_loads_and_bears_its_files_name(path):
-    assert configs.load(path).name == path.stem
+    assert config_files.load(path).name == path.stem
 
 
 def test_there_are_the_four_configs_the_readme_names():
@@ -41,7 +41,7 @@ def test_there_are_the_four_configs_the_readme_names():
 def test_a_bad_config_file_gets_one_line_that_names_it_and_the_field(tmp_path, text, words):
     path = write(tmp_path, text)
     with pytest.raises(InputError) as error:
-        configs.load(path)
+        config_files.load(path)
     for word in (str(path), *words):
         assert word in str(error.value)
 
@@ -49,11 +49,11 @@ def test_a_bad_config_file_gets_one_line_that_names_it_and_the_field(tmp_path, t
 def test_a_missing_config_file_lists_those_that_are_there(tmp_path):
     write(tmp_path, "")
     with pytest.raises(InputError, match=r"dmo\.py: no such config file; there are: .*mine\.py"):
-        configs.load(tmp_path / "dmo.py")
+        config_files.load(tmp_path / "dmo.py")
 
 
 def test_command_line_overrides_are_typed_and_nested():
-    config = configs.override(Config(), ["--optimizer.learning-rate", "0.5", "--model.blocks", "1", "2"], "")
+    config = config_files.override(Config(), ["--optimizer.learning-rate", "0.5", "--model.blocks", "1", "2"], "")
     assert config.optimizer.learning_rate == 0.5
     assert config.model.blocks == (1, 2)
     assert config.batch_size == Config().batch_size
@@ -61,24 +61,24 @@ def test_command_line_overrides_are_typed_and_nested():
 
 def test_an_unknown_override_exits_with_the_nearest_name(capsys):
     with pytest.raises(SystemExit) as exit_status:
-        configs.override(Config(), ["--optimizer.learning-rat", "0.5"], "")
+        config_files.override(Config(), ["--optimizer.learning-rat", "0.5"], "")
     assert exit_status.value.code == 2
     assert "--optimizer.learning-rate" in capsys.readouterr().err
 
 
 def test_a_config_survives_its_saved_form():
     config = Config(num_epochs=0.5, data=DataConfig(mix_in=("a", "b")), model=ModelConfig(blocks=(0, 3)))
-    assert configs.from_json(configs.to_json(config), "file") == config
+    assert config_files.from_json(config_files.to_json(config), "file") == config
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"model": 3}', '{"batch_size": "x"}', '{"nonsense": 1}'])
 def test_a_damaged_saved_config_names_its_file(text):
     with pytest.raises(InputError, match=r"run/config\.json: "):
-        configs.from_json(text, "run/config.json")
+        config_files.from_json(text, "run/config.json")
 
 
 def test_a_run_may_go_on_with_other_habits_but_not_with_other_mathematics():
     config = Config()
-    assert configs.first_difference(dataclasses.replace(config, log_every_steps=7, runs_dir="x"), config) is None
+    assert config_files.first_difference(dataclasses.replace(config, log_every_steps=7, runs_dir="x"), config) is None
     other = dataclasses.replace(config, optimizer=OptimizerConfig(beta1=0.8))
-    assert configs.first_difference(other, config) == "optimizer.beta1 is 0.8, but 0.9 in the saved run"
+    assert config_files.first_difference(other, config) == "optimizer.beta1 is 0.8, but 0.9 in the saved run"
