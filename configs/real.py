@@ -6,18 +6,19 @@
     python -m svhn_jax.train --config configs/real.py
     python -m svhn_jax.evaluate --config configs/real.py --split test --step best
 
-Each real photo is shown six times for each time a synthetic one is. Made for about 2,000 real photos
+Each real photo is shown three times for each time a synthetic one is. Made for about 2,000 real photos
 and 2 CPU cores; docs/experiments.md has what it reached, and how long it took.
 """
 
-from svhn_jax.config import AugmentConfig, Config, DataConfig, ModelConfig
+from svhn_jax.config import AugmentConfig, Config, DataConfig, LossConfig, ModelConfig
 
 config = Config(
     name="real",
-    num_epochs=22,
+    num_epochs=18,
     batch_size=64,
     eval_every_steps=1000,
-    data=DataConfig(dir="data/real", repeat=6, mix_in=("data/synthetic",)),
-    augment=AugmentConfig(scale=0.1, rotate_degrees=5, shear=0.1),
-    model=ModelConfig(patch=4, width=48, blocks=(1, 2)),
+    data=DataConfig(dir="data/real", repeat=3, mix_in=("data/synthetic",)),
+    augment=AugmentConfig(scale=0.15, rotate_degrees=8, shear=0.15),
+    loss=LossConfig(label_smoothing=0.1),
+    model=ModelConfig(patch=4, width=48, blocks=(1, 2), dropout=0.3),
 )

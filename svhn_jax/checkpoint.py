@@ -26,7 +26,7 @@ class Checkpoints:
             managers.LatestN(keep_newest),
             managers.BestN(get_metric_fn=_merit, n=1, keep_checkpoints_without_metrics=False),
         ]
-        self._folder = folder
+        self._folder, self._newest = folder, -1
         self._manager = ocp.CheckpointManager(
             folder,
             options=ocp.CheckpointManagerOptions(
@@ -54,9 +54,10 @@ class Checkpoints:
         return max(merits, key=lambda step: merits[step]) if any(merit > -1 for merit in merits.values()) else None
 
     def save(self, state: TrainState, validation: dict[str, float] | None) -> None:
-        """Saves the state under its step, with its validation figures if there are any; at most once a step."""
+        """Saves the state under its step, with its validation figures if there are any; a second save of the newest step is ignored."""
         step = int(state.step)
-        if step not in self._manager.all_steps():
+        if step != self._newest:
+            self._newest = step
             items = {"state": ocp.args.PyTreeSave(_as_dict(state)), "metrics": ocp.args.JsonSave(validation or {})}
             self._manager.save(step, args=ocp.args.Composite(**items), metrics=validation)
 

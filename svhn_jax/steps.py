@@ -9,7 +9,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from flax import linen as nn
 from jax.sharding import Mesh, PartitionSpec
@@ -20,24 +19,6 @@ from svhn_jax.model import AXIS
 from svhn_jax.state import TrainState
 
 ON_EVERY_DEVICE, ON_ITS_DEVICE = PartitionSpec(), PartitionSpec(AXIS)
-
-
-def rows_of_step(step: int, batch_size: int, order: np.ndarray, seed: int) -> np.ndarray:
-    """Which rows of the data set step number `step` (from 0) trains on: int32[batch_size].
-
-    The steps read one endless list, a new permutation of `order` after another, so that every epoch
-    shows everything once whatever the batch size. A pure function: nothing about it is saved.
-
-    Args:
-      order: int[M], the rows of one epoch; a row may stand in it several times.
-    """
-    positions = np.arange(step * batch_size, (step + 1) * batch_size)
-    epochs, places = np.divmod(positions, len(order))
-    rows = np.empty(batch_size, np.int32)
-    for epoch in np.unique(epochs):
-        permutation = np.random.default_rng([seed, int(epoch)]).permutation(order)
-        rows[epochs == epoch] = permutation[places[epochs == epoch]]
-    return rows
 
 
 def make_train_step(

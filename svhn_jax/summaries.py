@@ -19,7 +19,7 @@ SAMPLE_IMAGES = 32
 class Summaries:
     """Writes one run's progress; a context manager."""
 
-    def __init__(self, run: RunFolder, console: Console, *, first_step: int, total_steps: int, batch_size: int):
+    def __init__(self, run: RunFolder, console: Console, first_step: int, total_steps: int, batch_size: int):
         self._run, self._console, self._batch_size = run, console, batch_size
         run.forget_after(first_step)
         # purge_step hides events of steps after the restored one, so that curves stay single

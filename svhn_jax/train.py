@@ -9,9 +9,13 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import jax
+import optax
+from flax import linen as nn
+from jax.sharding import Mesh
 from rich.console import Console
 
 from svhn_jax import augment, config_files, metrics, model, optim, parallel, steps
@@ -24,41 +28,59 @@ from svhn_jax.run_folder import RunFolder
 from svhn_jax.scoring import score_split
 from svhn_jax.state import TrainState
 from svhn_jax.summaries import Summaries
-from svhn_jax.training_data import TrainingSet, load_images, load_training_set
+from svhn_jax.training_data import DataOrder, TrainingSet, load_images, load_training_set
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that a run is before its first step."""
+
+    config: Config
+    mesh: Mesh
+    data: TrainingSet
+    validation: Split
+    run: RunFolder
+    network: nn.Module
+    tx: optax.GradientTransformation
+    total_steps: int
+
+    def fresh_state(self) -> TrainState:
+        """The state before the first step; a function of the config alone."""
+        return states.create(self.config, self.network, self.tx)
 
 
 def main() -> int:
     console = Console(highlight=False)
-    config = _parse_command_line()
+    job = _prepare(_parse_command_line())
+    _describe(console, job)
+    with Checkpoints(job.run.steps_path, keep_newest=job.config.keep_newest, is_writer=True) as checkpoints:
+        state = _start_or_restore(console, job, checkpoints)
+        with _noting_signals(console) as received:
+            step = _train(console, job, state, checkpoints, received)
+        checkpoints.wait()
+        best = checkpoints.best_step()
+    if received and step < job.total_steps:
+        console.print(f"Saved step {step} to {job.run.steps_path}; the same command goes on from there", soft_wrap=True)
+        return 128 + received[0]
+    console.print(
+        f"Done: {job.total_steps} steps in {job.run.path}; best on validation: step {best}. Next:\n"
+        f"  python -m svhn_jax.evaluate --run {job.run.path} --split test --step best",
+        soft_wrap=True,
+        markup=False,
+    )
+    return 0
+
+
+def _prepare(config: Config) -> Job:
+    """Checks the configuration against devices, data and the saved run, and claims the run's folder."""
     mesh = parallel.make_mesh()
     parallel.check_batch_size("batch_size", config.batch_size, mesh)
     data, validation = load_training_set(config), load_images(config.data.dir, "validation", config)
     run = RunFolder(f"{config.runs_dir}/{config.name}")
     run.start_or_continue(config, {"train": data.fingerprint, "validation": validation.fingerprint})
-
-    total_steps = max(1, round(config.num_epochs * len(data.order) / config.batch_size))
-    network, tx = model.build(config.model), optim.optimizer(config.optimizer, total_steps)
-    abstract = jax.eval_shape(lambda: states.create(config, network, tx))
-    _describe(console, config, data, validation, total_steps, abstract, network, run)
-    with Checkpoints(run.steps_path, keep_newest=config.keep_newest, is_writer=True) as checkpoints:
-        if saved := checkpoints.steps():
-            state = checkpoints.restore(saved[-1], abstract, parallel.replicated(mesh))
-            console.print(f"Restored step {saved[-1]} from {run.steps_path}", soft_wrap=True)
-        else:
-            state = jax.jit(lambda: states.create(config, network, tx), out_shardings=parallel.replicated(mesh))()
-        with _noting_signals(console) as received:
-            step = _train(config, state, data, validation, total_steps, checkpoints, run, console, received)
-        checkpoints.wait()
-        if received:
-            console.print(f"Saved step {step} to {run.steps_path}; the same command goes on from there", soft_wrap=True)
-            return 128 + received[0]
-        best = checkpoints.best_step()
-    console.print(
-        f"Done: {total_steps} steps in {run.path}; best on validation: step {best}. Next:\n"
-        f"  python -m svhn_jax.evaluate --run {run.path} --split test --step best",
-        soft_wrap=True,
-    )
-    return 0
+    total_steps = max(1, round(config.num_epochs * len(data.epoch) / config.batch_size))
+    tx = optim.optimizer(config.optimizer, total_steps)
+    return Job(config, mesh, data, validation, run, model.build(config.model), tx, total_steps)
 
 
 def _parse_command_line() -> Config:
@@ -72,75 +94,72 @@ def _parse_command_line() -> Config:
     return config_files.override(config, rest, description)
 
 
-def _describe(
-    console: Console, config: Config, data: TrainingSet, validation: Split, total_steps: int,
-    abstract: TrainState, network: Any, run: RunFolder,
-) -> None:  # fmt: skip
-    macs = model.count_macs(network, augment.input_shape(config.image))
-    folders = ", ".join((config.data.dir, *config.data.mix_in))
-    image = f"{config.image.crop} of {data.side} pixels"
+def _describe(console: Console, job: Job) -> None:
+    config, data = job.config, job.data
+    window = f"{config.image.crop} of {data.side} pixels"
+    params = model.count_params(jax.eval_shape(job.fresh_state).params)
+    macs = model.count_macs(job.network, augment.input_shape(config.image))
     devices = jax.devices()
     rows = {
-        "run": f"{config.name}, in {run.path}",
-        "data": f"{folders}: {len(data.labels):,} training images ({len(data.order):,} an epoch), {len(validation.labels):,} validation",
+        "run": f"{config.name}, in {job.run.path}",
+        "data": f"{', '.join((config.data.dir, *config.data.mix_in))}: {len(data.labels):,} training images "
+        f"({len(data.epoch):,} an epoch), {len(job.validation.labels):,} validation",
         "batch": f"{config.batch_size} images over {len(devices)} device(s): {devices[0].device_kind}",
-        "epochs": f"{config.num_epochs:g}, {total_steps:,} steps",
+        "epochs": f"{config.num_epochs:g}, {job.total_steps:,} steps",
         "learning rate": f"{config.optimizer.learning_rate:g}, {config.optimizer.schedule}",
-        "random crop": f"{image}" if config.augment.random_crop else f"no (the middle {image})",
+        "random crop": window if config.augment.random_crop else f"no (the middle {window})",
         "grayscale": "yes" if config.image.grayscale else "no",
-        "model": f"{config.model.architecture}, {model.count_params(abstract.params):,} parameters, "
+        "model": f"{config.model.architecture}, {params:,} parameters, "
         f"{macs / 1e6:,.1f} million multiply-accumulates an image, {config.model.compute_dtype}",
     }
     for name, text in rows.items():
         console.print(f"{name + ':':15}{text}", markup=False, soft_wrap=True)
 
 
-def _train(
-    config: Config, state: TrainState, data: TrainingSet, validation: Split, total_steps: int,
-    checkpoints: Checkpoints, run: RunFolder, console: Console, received: list[int],
-) -> int:  # fmt: skip
+def _start_or_restore(console: Console, job: Job, checkpoints: Checkpoints) -> TrainState:
+    everywhere = parallel.replicated(job.mesh)
+    if saved := checkpoints.steps():
+        state = checkpoints.restore(saved[-1], jax.eval_shape(job.fresh_state), everywhere)
+        console.print(f"Restored step {saved[-1]} from {job.run.steps_path}", soft_wrap=True, markup=False)
+        return state
+    return jax.jit(job.fresh_state, out_shardings=everywhere)()
+
+
+def _train(console: Console, job: Job, state: TrainState, checkpoints: Checkpoints, received: list[int]) -> int:
     """The loop: step; every so often a line; every so often evaluate, save, draw. Returns the last step."""
-    mesh = parallel.make_mesh()
-    network, tx = model.build(config.model), optim.optimizer(config.optimizer, total_steps)
-    train_step, eval_step = (
-        steps.make_train_step(config, network, tx, mesh),
-        steps.make_eval_step(config, network, mesh),
-    )
-    learning_rate = optim.schedule(config.optimizer, total_steps)
-    first_step = int(state.step)
-    if first_step >= total_steps:
-        console.print(f"Nothing left to train: the run has its {total_steps} steps")
+    config, first_step = job.config, int(state.step)
+    if first_step >= job.total_steps:
+        console.print(f"Nothing left to train: the run has its {job.total_steps} steps")
         return first_step
-    images, labels = parallel.put((data.images, data.labels), parallel.replicated(mesh))
+    train_step = steps.make_train_step(config, job.network, job.tx, job.mesh)
+    eval_step = steps.make_eval_step(config, job.network, job.mesh)
+    learning_rate = optim.schedule(config.optimizer, job.total_steps)
+    order = DataOrder(job.data.epoch, config.batch_size, config.seed)
+    images, labels = parallel.put((job.data.images, job.data.labels), parallel.replicated(job.mesh))
     sums: list[Any] = []
-    with Summaries(
-        run, console, first_step=first_step, total_steps=total_steps, batch_size=config.batch_size
-    ) as summaries:
-        for step in range(first_step + 1, total_steps + 1):
-            rows = parallel.put(
-                steps.rows_of_step(step - 1, config.batch_size, data.order, config.seed), parallel.sharded(mesh)
-            )
+    with Summaries(job.run, console, first_step, job.total_steps, config.batch_size) as summaries:
+        for step in range(first_step + 1, job.total_steps + 1):
+            rows = parallel.put(order.rows(step - 1), parallel.sharded(job.mesh))
             state, step_sums = train_step(state, images, labels, rows)
             if sums:  # while this step runs, wait for the one before it
                 sums[-1] = jax.device_get(sums[-1])
                 summaries.advance(step - 1)
             sums.append(step_sums)
-            is_last = step == total_steps or bool(received)
-            if step % config.log_every_steps == 0 or step == total_steps:
+            is_last = step == job.total_steps
+            if is_last or step % config.log_every_steps == 0:
                 summaries.write_train(step, metrics.summarize(jax.device_get(sums)), float(learning_rate(step - 1)))
                 sums = []
-            if step % config.eval_every_steps == 0 or step == total_steps:
+            if is_last or step % config.eval_every_steps == 0:
                 jax.block_until_ready(state)
                 summaries.pause()
                 variables = state.eval_variables()
-                figures, readings = score_split(eval_step, variables, validation, config.eval_batch_size, mesh)
+                figures, readings = score_split(eval_step, variables, job.validation, config.eval_batch_size, job.mesh)
                 checkpoints.save(state, figures)
-                summaries.write_validation(step, figures, validation, readings, variables["params"])
+                summaries.write_validation(step, figures, job.validation, readings, variables["params"])
                 summaries.resume()
-            if is_last:
+            if received:
+                checkpoints.save(state, None)
                 break
-    if received:
-        checkpoints.save(state, None)
     return step
 
 

@@ -1,5 +1,6 @@
 """The arrays a run trains on, gathered from one or more prepared data sets."""
 
+import functools
 import hashlib
 from typing import NamedTuple
 
@@ -10,15 +11,39 @@ from svhn_jax.data import arrays
 from svhn_jax.errors import InputError
 
 
-class TrainingSet(NamedTuple):
-    """images uint8[N, S * S * 3] and labels int32[N, 6]; order int[M]: the rows of an epoch, repeats included.
+class DataOrder:
+    """Which rows each step trains on.
 
-    fingerprint is that of the contents and their order.
+    The steps read one endless list, a new permutation of `epoch` after another, so that every epoch
+    shows everything once whatever the batch size. It is a pure function of (seed, step): nothing
+    about it is saved, and a resumed run sees what an uninterrupted one does.
+    """
+
+    def __init__(self, epoch: np.ndarray, batch_size: int, seed: int):
+        """epoch: int[M], the rows of one epoch; a row may stand in it several times."""
+        self._epoch, self._batch_size, self._seed = epoch, batch_size, seed
+        self._permutation = functools.lru_cache(maxsize=2)(self._permute)
+
+    def rows(self, step: int) -> np.ndarray:
+        """int32[batch_size], the rows of step number `step`, from 0."""
+        positions = np.arange(step * self._batch_size, (step + 1) * self._batch_size)
+        epochs, places = np.divmod(positions, len(self._epoch))
+        rows = [self._permutation(int(epoch))[places[epochs == epoch]] for epoch in np.unique(epochs)]
+        return np.concatenate(rows)
+
+    def _permute(self, epoch: int) -> np.ndarray:
+        return np.random.default_rng([self._seed, epoch]).permutation(self._epoch).astype(np.int32)
+
+
+class TrainingSet(NamedTuple):
+    """images uint8[N, S * S * 3] and labels int32[N, 6]; epoch int[M]: the rows of an epoch, repeats included.
+
+    fingerprint is that of the contents and the epoch.
     """
 
     images: np.ndarray
     labels: np.ndarray
-    order: np.ndarray
+    epoch: np.ndarray
     fingerprint: str
 
     @property
@@ -34,7 +59,7 @@ def load_training_set(config: Config) -> TrainingSet:
       InputError: a data set that is missing, empty, or of another size than the others.
     """
     parts: list[arrays.Split] = []
-    order, fingerprint = [], hashlib.sha256()
+    epoch, fingerprint = [], hashlib.sha256()
     first_row = 0
     for folder in (config.data.dir, *config.data.mix_in):
         split = load_images(folder, "train", config)
@@ -43,7 +68,7 @@ def load_training_set(config: Config) -> TrainingSet:
                 f"{folder}: images of another size than those of {config.data.dir}; preprocess with equal --size"
             )
         repeat = config.data.repeat if not parts else 1
-        order.append(np.tile(np.arange(first_row, first_row + len(split.images)), repeat))
+        epoch.append(np.tile(np.arange(first_row, first_row + len(split.images)), repeat))
         first_row += len(split.images)
         fingerprint.update(f"{split.fingerprint} x {repeat}\n".encode())
         parts.append(split)
@@ -51,7 +76,7 @@ def load_training_set(config: Config) -> TrainingSet:
     return TrainingSet(
         images[0] if len(images) == 1 else np.concatenate(images),
         np.concatenate([part.labels for part in parts]),
-        np.concatenate(order),
+        np.concatenate(epoch),
         fingerprint.hexdigest(),
     )
 

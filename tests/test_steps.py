@@ -9,27 +9,7 @@ from tiny import CONFIG, mesh_of, random_split
 
 from svhn_jax import augment, losses, metrics, model, parallel, state, steps
 from svhn_jax.config import ModelConfig
-
-
-def test_every_epoch_shows_every_row_once_in_an_order_of_its_own():
-    order = np.array([0, 1, 2, 3, 4, 5, 6, 6])
-    shown = np.concatenate([steps.rows_of_step(step, 3, order, seed=1) for step in range(8)])
-    epochs = shown.reshape(3, 8)
-    assert [sorted(epoch) for epoch in epochs.tolist()] == [order.tolist()] * 3
-    assert len({tuple(epoch) for epoch in epochs.tolist()}) == 3
-
-
-def test_rows_are_a_pure_function_of_seed_and_step():
-    order = np.arange(100)
-    later = steps.rows_of_step(41, 8, order, seed=5)
-    np.testing.assert_array_equal(later, steps.rows_of_step(41, 8, order, seed=5))
-    assert later.tolist() != steps.rows_of_step(41, 8, order, seed=6).tolist()
-    assert later.dtype == np.int32
-
-
-def test_a_batch_larger_than_the_data_set_goes_round_it():
-    rows = steps.rows_of_step(0, 10, np.arange(4), seed=0)
-    assert np.bincount(rows).tolist() == [3, 3, 2, 2] or sorted(np.bincount(rows).tolist()) == [2, 2, 3, 3]
+from svhn_jax.training_data import DataOrder
 
 
 def run_steps(count, devices, config=CONFIG, tx=None, start=None):
@@ -40,9 +20,10 @@ def run_steps(count, devices, config=CONFIG, tx=None, start=None):
     first = jax.device_get(jax.jit(lambda: state.create(config, network, tx))()) if start is None else start
     current = put(first, parallel.replicated)
     images, labels = put((split.images.reshape(40, -1), split.labels), parallel.replicated)
+    order = DataOrder(np.arange(40), config.batch_size, config.seed)
     train_step, all_losses = steps.make_train_step(config, network, tx, mesh), []
     for step in range(int(current.step), int(current.step) + count):
-        rows = put(steps.rows_of_step(step, config.batch_size, np.arange(40), config.seed), parallel.sharded)
+        rows = put(order.rows(step), parallel.sharded)
         current, sums = train_step(current, images, labels, rows)
         all_losses.append(metrics.summarize([jax.device_get(sums)])["loss"])
     return jax.device_get(current), all_losses
@@ -69,7 +50,7 @@ def test_the_update_is_the_gradient_of_the_mean_loss_of_the_whole_batch():
     first = jax.device_get(jax.jit(lambda: state.create(config, network, tx))())
     after, _ = run_steps(1, 4, config, tx, first)
     split = random_split(40)
-    rows = steps.rows_of_step(0, config.batch_size, np.arange(40), config.seed)
+    rows = DataOrder(np.arange(40), config.batch_size, config.seed).rows(0)
     step_key = jax.random.fold_in(jax.random.key(config.seed), 0)
     keys = jnp.stack([jax.random.split(jax.random.fold_in(step_key, position))[0] for position in range(len(rows))])
     images = augment.random_window(split.images[rows], keys, config.image, config.augment)
