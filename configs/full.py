@@ -6,7 +6,7 @@
 
 Large batch, bfloat16 convolutions, a wide network, 40 epochs (about 8,750 steps). The learning rate
 is that of the small configs times the square root of the batch ratio. NOT YET RUN on the full set: no
-accuracy is claimed. About 230 million multiply-accumulates an image.
+accuracy is claimed. About 264 million multiply-accumulates an image.
 """
 
 from svhn_jax.config import AugmentConfig, Config, DataConfig, LossConfig, ModelConfig, OptimizerConfig

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from svhn_jax.config import AugmentConfig, ImageConfig
 
@@ -77,7 +78,7 @@ def _recolor(image: jax.Array, u: jax.Array, augment: AugmentConfig) -> jax.Arra
     if augment.hue:
         turn = u[3] * augment.hue * 2 * jnp.pi
         rotation = jnp.array([[1, 0, 0], [0, jnp.cos(turn), -jnp.sin(turn)], [0, jnp.sin(turn), jnp.cos(turn)]])
-        image = image @ (jnp.linalg.inv(jnp.array(YIQ)) @ rotation @ jnp.array(YIQ)).T
+        image = image @ (np.linalg.inv(YIQ) @ rotation @ np.array(YIQ)).T
     if augment.saturation:
         gray = _to_gray(image)
         image = gray + (image - gray) * (1 + u[2] * augment.saturation)

@@ -1,6 +1,9 @@
 """Checkpoints of a run, through Orbax. The only module that imports it."""
 
 import logging
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import jax
@@ -26,7 +29,7 @@ class Checkpoints:
             managers.LatestN(keep_newest),
             managers.BestN(get_metric_fn=_merit, n=1, keep_checkpoints_without_metrics=False),
         ]
-        self._folder, self._newest = folder, -1
+        self._folder, self._newest, self._has_failed = folder, -1, False
         self._manager = ocp.CheckpointManager(
             folder,
             options=ocp.CheckpointManagerOptions(
@@ -42,7 +45,8 @@ class Checkpoints:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._manager.close()
+        if not self._has_failed:
+            self._manager.close()
 
     def steps(self) -> list[int]:
         """The saved steps, ascending."""
@@ -54,16 +58,36 @@ class Checkpoints:
         return max(merits, key=lambda step: merits[step]) if any(merit > -1 for merit in merits.values()) else None
 
     def save(self, state: TrainState, validation: dict[str, float] | None) -> None:
-        """Saves the state under its step, with its validation figures if there are any; a second save of the newest step is ignored."""
+        """Starts to save the state under its step, with its validation figures if there are any.
+
+        A second save of the newest step is ignored.
+
+        Raises:
+          InputError: this or the save before it could not be written.
+        """
         step = int(state.step)
-        if step != self._newest:
-            self._newest = step
-            items = {"state": ocp.args.PyTreeSave(_as_dict(state)), "metrics": ocp.args.JsonSave(validation or {})}
+        if step == self._newest:
+            return
+        items = {"state": ocp.args.PyTreeSave(_as_dict(state)), "metrics": ocp.args.JsonSave(validation or {})}
+        with self._naming_failed_saves():
             self._manager.save(step, args=ocp.args.Composite(**items), metrics=validation)
+        self._newest = step
 
     def wait(self) -> None:
-        """Returns when every save is on disk."""
-        self._manager.wait_until_finished()
+        """Returns when every save is on disk; InputError if one is not."""
+        with self._naming_failed_saves():
+            self._manager.wait_until_finished()
+
+    @contextmanager
+    def _naming_failed_saves(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # a full disk arrives as ValueError, OSError or others
+            self._has_failed = True
+            raise InputError(
+                f"{self._folder}: could not save a checkpoint ({_one_line(error)}); "
+                "free space there and run the same command again: it goes on from the last whole one"
+            ) from None
 
     def restore(self, step: int, abstract: TrainState, sharding: NamedSharding) -> TrainState:
         """The whole state of a step.
@@ -71,26 +95,29 @@ class Checkpoints:
         Raises:
           InputError: the step cannot be read, or does not fit the abstract state.
         """
-        return TrainState(**self._restore(step, _as_dict(abstract), sharding))
+        return TrainState(**self._restore(step, _as_dict(abstract), sharding, is_partial=False))
 
     def restore_eval_variables(self, step: int, abstract: TrainState, sharding: NamedSharding) -> Any:
         """Only what evaluation needs of a step: see TrainState.eval_variables."""
         wanted = (
             {"ema": abstract.ema} if abstract.ema else {"params": abstract.params, "batch_stats": abstract.batch_stats}
         )
-        restored = self._restore(step, wanted, sharding)
+        restored = self._restore(step, wanted, sharding, is_partial=True)
         return restored.get("ema", restored)
 
-    def _restore(self, step: int, abstract: Any, sharding: NamedSharding) -> Any:
+    def _restore(self, step: int, abstract: Any, sharding: NamedSharding, *, is_partial: bool) -> Any:
         restore_args = jax.tree.map(lambda x: ocp.ArrayRestoreArgs(sharding=sharding, dtype=x.dtype), abstract)
-        args = ocp.args.PyTreeRestore(abstract, restore_args=restore_args, partial_restore=True)
+        args = ocp.args.PyTreeRestore(abstract, restore_args=restore_args, partial_restore=is_partial)
         try:
-            return self._manager.restore(step, args=ocp.args.Composite(state=args))["state"]
+            restored = self._manager.restore(step, args=ocp.args.Composite(state=args))["state"]
+            if any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(restored)):
+                raise ValueError("an array is missing")
         except Exception as error:  # a damaged step raises anything at all
             raise InputError(
-                f"{self._folder}/{step}: this checkpoint is damaged or of another model "
-                f"({type(error).__name__}: {str(error)[:200]}); move that folder away to go on from the step before it"
+                f"{self._folder}/{step}: this checkpoint cannot be read: it is damaged or of another model "
+                f"({_one_line(error)}); move that folder away to go on from the step before it"
             ) from None
+        return restored
 
     def _metrics(self, step: int) -> dict[str, float]:
         try:
@@ -100,11 +127,15 @@ class Checkpoints:
 
 
 def _merit(metrics: dict[str, float] | None) -> float:
-    """What is greatest for the best step. The loss only parts equal accuracies: e**-loss / 1e6 is less than one photo of a million."""
-    if not metrics or "sequence_accuracy" not in metrics:
+    """What is greatest for the best step: accuracy, and among equals the lower loss; -1 for a step not validated or diverged."""
+    if not metrics or "sequence_accuracy" not in metrics or not math.isfinite(metrics["loss"]):
         return -1.0
-    return metrics["sequence_accuracy"] - min(metrics["loss"], 1e3) * 1e-9
+    return metrics["sequence_accuracy"] - 1e-9 * min(metrics["loss"], 100.0)
 
 
 def _as_dict(state: TrainState) -> dict[str, Any]:
     return {name: getattr(state, name) for name in ("step", "params", "batch_stats", "opt_state", "ema")}
+
+
+def _one_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"

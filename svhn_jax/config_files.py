@@ -8,7 +8,6 @@ import dataclasses
 import difflib
 import json
 import runpy
-import types
 import typing
 from collections.abc import Sequence
 from pathlib import Path
@@ -119,8 +118,6 @@ def _nearest(message: str) -> str:
     """A hint for a misspelt field: the nearest known name to the last quoted word."""
     quoted = [word for word in message.split("'")[1::2] if word.isidentifier()]
     kinds = [Config, *(hint for hint in typing.get_type_hints(Config).values() if dataclasses.is_dataclass(hint))]
-    names = [
-        item.name for kind in kinds if not isinstance(kind, types.GenericAlias) for item in dataclasses.fields(kind)
-    ]
+    names = [item.name for kind in kinds for item in dataclasses.fields(kind)]
     near = difflib.get_close_matches(quoted[-1], names, n=1, cutoff=0.5) if quoted else []
     return f"; did you mean {near[0]}?" if near else ""

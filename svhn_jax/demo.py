@@ -4,7 +4,7 @@ Renders synthetic house-number archives, crops them, trains configs/demo.py and 
 it has not seen. Run it again: what is done is not done twice.
 """
 
-import os
+import signal
 import subprocess
 import sys
 import time
@@ -27,13 +27,22 @@ def main() -> int:
     started = time.perf_counter()
     for command in COMMANDS:
         print(f"\n$ python -m {command}", flush=True)
-        status = subprocess.run([sys.executable, "-m", *command.split()], env=os.environ).returncode
-        if status:
+        if status := _run([sys.executable, "-m", *command.split()]):
             return status
     print(
         f"\nAll of it took {time.perf_counter() - started:.0f} s. These are synthetic photos; README.md has the real ones."
     )
     return 0
+
+
+def _run(command: list[str]) -> int:
+    """Exit status of a command. Ctrl-C reaches it from the terminal and is its own affair: it may be saving."""
+    with subprocess.Popen(command) as process:
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            return abs(process.wait())
+        finally:
+            signal.signal(signal.SIGINT, before)
 
 
 if __name__ == "__main__":

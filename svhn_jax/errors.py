@@ -1,5 +1,6 @@
 """Errors a user can mend, and the one place that turns them into a line and an exit status."""
 
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -29,7 +30,12 @@ def run_command(main: Callable[[], int | None]) -> None:
         sys.exit(EXIT_BAD_INPUT)
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
-        _exit(f"{place}{error.strerror or error}", EXIT_BAD_INPUT)
+        remedy = "; free some where the output goes" if error.errno == errno.ENOSPC else ""
+        _exit(f"{place}{error.strerror or error}{remedy}", EXIT_BAD_INPUT)
+    except ImportError as error:
+        if not any(name in str(error) for name in ("gcsfs", "google-cloud-storage")):
+            raise
+        _exit(f"gs:// folders need more packages ({error}): pip install 'svhn_jax[gcs]'", EXIT_BAD_INPUT)
     except KeyboardInterrupt:
         _exit("interrupted", EXIT_INTERRUPTED)
     else:

@@ -3,7 +3,6 @@
 Every figure is over the whole split. Prints a table and merges it into FOLDER/results/SPLIT.csv.
 """
 
-import hashlib
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Literal
 import jax
 import tyro
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
@@ -45,7 +45,7 @@ class Options:
 
 
 def main() -> None:
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     options = tyro.cli(Options, description=__doc__)
     run = RunFolder(_folder_of(options))
     config = run.config()
@@ -53,7 +53,7 @@ def main() -> None:
     if batch_size < 1:
         raise InputError(f"--batch-size is {batch_size}; it must be at least 1")
     split = load_images(options.data or config.data.dir, options.split, config)
-    result_name = _result_name(options, run, split)
+    name = _result_name(options, run, split)
 
     mesh = parallel.make_mesh()
     network = model.build(config.model)
@@ -66,7 +66,7 @@ def main() -> None:
             for step in bar.track(chosen, description=f"{options.split}: steps"):
                 variables = checkpoints.restore_eval_variables(step, abstract, parallel.replicated(mesh))
                 rows[step], _ = score_split(eval_step, variables, split, batch_size, mesh)
-    path = run.merge_results(result_name, rows)
+                path = run.merge_results(name, {step: rows[step]}, split.fingerprint)
     _print_table(console, f"{config.name}: {options.split} of {options.data or config.data.dir}", rows)
     console.print(f"written to {path}", soft_wrap=True)
 
@@ -83,8 +83,7 @@ def _folder_of(options: Options) -> str:
 def _result_name(options: Options, run: RunFolder, split: Split) -> str:
     """SPLIT for the run's own data; SPLIT-FOLDER-FINGERPRINT for others, so that no table mixes them."""
     if options.data is not None:
-        place = hashlib.sha256(split.fingerprint.encode()).hexdigest()[:8]
-        return f"{options.split}-{Path(options.data).name}-{place}"
+        return f"{options.split}-{Path(options.data).name}-{split.fingerprint[:8]}"
     recorded = run.data_fingerprints().get(options.split)
     if options.split == "validation" and recorded != split.fingerprint:
         raise InputError(
@@ -113,7 +112,7 @@ def _choose_steps(wanted: str, checkpoints: Checkpoints, run: RunFolder) -> list
 
 
 def _print_table(console: Console, title: str, rows: dict[int, dict[str, float]]) -> None:
-    table = Table(title=title)
+    table = Table(title=escape(title))
     for column in RESULT_COLUMNS:
         table.add_column(column.replace("_", " "), justify="right")
     for step, row in rows.items():

@@ -25,7 +25,8 @@ def read_numbers(logits: Logits) -> tuple[jax.Array, jax.Array]:
       labels int32[B, 6], and the joint log-probability float32[B] of each, in nats.
     """
     length_log_p = jax.nn.log_softmax(logits.length)
-    digit_log_p = jax.nn.log_softmax(logits.digits)[..., :BLANK]
+    # Given that a digit is there it is one of ten: the length alone says whether it is.
+    digit_log_p = jax.nn.log_softmax(logits.digits[..., :BLANK])
     best = jnp.cumsum(digit_log_p.max(axis=-1), axis=1)
     # Length 0 needs no digit, and "more than five" needs the first five.
     digits_of_length = jnp.concatenate([jnp.zeros_like(best[:, :1]), best, best[:, -1:]], axis=1)
@@ -64,7 +65,7 @@ def summarize(sums: Iterable[Mapping[str, np.ndarray]]) -> dict[str, float]:
     """The figures of one or more batches of sums; at least one image among them.
 
     digit_accuracy counts the digits present (Goodfellow et al. 2014); positional_digit_accuracy
-    counts all five positions, blanks too (the seed project), and is always the higher.
+    counts all five positions, blanks too (the seed project), and is nearly always the higher.
     """
     rows = list(sums)
     total = {name: sum(float(row[name]) for row in rows) for name in rows[0]}

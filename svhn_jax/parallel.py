@@ -11,7 +11,7 @@ from svhn_jax.model import AXIS
 
 
 def make_mesh() -> Mesh:
-    """All devices of all processes in one row."""
+    """All devices in one row."""
     return jax.make_mesh((jax.device_count(),), (AXIS,), axis_types=(AxisType.Auto,))
 
 
@@ -26,7 +26,7 @@ def sharded(mesh: Mesh) -> NamedSharding:
 
 
 def put(values: Any, sharding: NamedSharding) -> Any:
-    """Host arrays, the same in every process, onto the devices as `sharding` says."""
+    """Host arrays onto the devices as `sharding` says."""
     return jax.tree.map(
         lambda x: jax.make_array_from_callback(x.shape, sharding, lambda index: np.asarray(x[index])), values
     )

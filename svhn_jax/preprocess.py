@@ -7,10 +7,9 @@ every record. See svhn_jax.data.arrays for the layout.
 
 import json
 import os
-import platform
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -84,18 +83,18 @@ class Crops:
 
 def main() -> None:
     console = Console(highlight=False)
-    options = tyro.cli(Options, description=__doc__)
-    _refuse_foreign_folder(options.to)
+    options = tyro.cli(Options, prog="python -m svhn_jax.preprocess", description=__doc__)
     splits: tuple[str, ...] = options.splits or tuple(split for split in SOURCE_SPLITS if _is_there(options.raw, split))
     if not splits:
         raise InputError(
             f"{options.raw}: none of train, test, extra in it, as NAME.tar.gz or NAME/; "
             "README.md says where to get them, or make some with python -m svhn_jax.synthesize"
         )
+    _refuse_other_folders(options, splits)
     sources = {split: SplitSource(options.raw, split) for split in splits}
     settings = _settings(options, sources)
     if _is_up_to_date(options.to, settings):
-        console.print(f"{options.to} is up to date: same sources, same settings", markup=False, soft_wrap=True)
+        console.print(f"{options.to} is up to date: same sources, same settings", soft_wrap=True)
     else:
         with arrays.replacing_folder(options.to) as partial:
             _write(sources, options, settings, partial)
@@ -115,7 +114,6 @@ def _settings(options: Options, sources: dict[str, SplitSource]) -> dict[str, An
         "seed": options.seed,
         "versions": {
             "svhn_jax": svhn_jax.__version__,
-            "python": platform.python_version(),
             "numpy": np.__version__,
             "h5py": h5py.__version__,
             "pillow": PIL.__version__,
@@ -134,13 +132,30 @@ def _is_up_to_date(folder: Path, settings: dict[str, Any]) -> bool:
         return False
 
 
-def _refuse_foreign_folder(folder: Path) -> None:
-    """The target is replaced as a whole, so it must be ours, empty or not there."""
+def _refuse_other_folders(options: Options, splits: Sequence[str]) -> None:
+    """The target is replaced as a whole, so it must be a data set of ours, of the same splits, or empty, or not there."""
+    folder, raw = options.to.resolve(), options.raw.resolve()
+    if folder == raw or folder in raw.parents or (raw in folder.parents and raw / folder.name == folder):
+        raise InputError(f"{options.to}: is, holds or lies in the folder of the photos; give another --to")
     if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder}: a file stands there; give a folder")
-    entries = {path.name for path in folder.iterdir()} if folder.exists() else set()
-    if entries and (not entries & set(arrays.SPLITS) or entries - {arrays.MANIFEST, *arrays.SPLITS}):
-        raise InputError(f"{folder}: holds other things than a prepared data set; give a new or an empty folder")
+        raise InputError(f"{options.to}: a file stands there; give a folder")
+    if not folder.exists() or not any(folder.iterdir()):
+        return
+    ours = {arrays.MANIFEST} | {
+        f"{split}/{name}.npy" for split in arrays.SPLITS for name in ("images", "labels", "names")
+    }
+    files = {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()}
+    if arrays.MANIFEST not in files or not files <= ours or len(files) == 1:
+        raise InputError(f"{options.to}: holds other things than a prepared data set; give a new or an empty folder")
+    try:
+        sources = arrays.read_manifest(folder).get("source_sha256", {})
+    except InputError:
+        return  # a damaged set of ours: made anew
+    if lost := sorted(set(sources) - set(splits)):
+        raise InputError(
+            f"{options.to}: was made from {', '.join(lost)} too, which this would lose; "
+            "read those again, or give another --to"
+        )
 
 
 def _write(sources: dict[str, SplitSource], options: Options, settings: dict[str, Any], folder: Path) -> None:
@@ -207,7 +222,8 @@ def _crop_split(source: SplitSource, options: Options, work: Path) -> Crops:
     for record in source.records():
         if isinstance(record, digit_struct.BadRecord):
             skipped.append({"name": record.name, "reason": record.reason})
-            unusable.add(record.name)
+            if record.name not in records:
+                unusable.add(record.name)
         elif record.name in records:
             skipped.append({"name": record.name, "reason": "a second record of that name"})
         else:
@@ -218,10 +234,10 @@ def _crop_split(source: SplitSource, options: Options, work: Path) -> Crops:
     seen: set[str] = set()
 
     def crop_photo(photo: Photo) -> tuple[Photo, np.ndarray | None, str]:
-        if photo.name not in records:
-            return photo, None, "no record of that name in digitStruct.mat"
         if photo.problem:
             return photo, None, photo.problem
+        if photo.name not in records:
+            return photo, None, "no record of that name in digitStruct.mat"
         record = records[photo.name]
         try:
             pixels = decode_photo(photo.content)
@@ -289,7 +305,7 @@ def _print_summary(console: Console, manifest: dict[str, Any], folder: Path) -> 
     for split, source in manifest["sources"].items():
         console.print(f"{split}: {source['kept']:,} kept, {len(source['skipped']):,} skipped")
         for reason, count in Counter(entry["reason"] for entry in source["skipped"]).most_common(10):
-            console.print(f"  skipped: {count:,} x {reason}", markup=False)
+            console.print(f"  skipped: {count:,} x {reason}")
         for note, count in source["noted"].items():
             if count:
                 console.print(f"  kept, though: {count:,} x {note}")

@@ -49,7 +49,7 @@ class RunFolder:
         path = self.path / "config.json"
         if not path.exists():
             raise InputError(f"{self.path}: no run there (no config.json); train one with python -m svhn_jax.train")
-        return config_files.from_json(path.read_text(), str(path))
+        return config_files.from_json(path.read_bytes().decode("utf-8", "replace"), str(path))
 
     def data_fingerprints(self) -> dict[str, str]:
         """Fingerprint of each split the run trains or validates on."""
@@ -77,16 +77,20 @@ class RunFolder:
                         f"{self.path}: the {split} data differ from those the saved run was trained with; "
                         "restore those data, or give another --name for a new run"
                     )
+        else:
+            self._write("data.json", self._data_json(fingerprints))
+        self._write("config.json", config_files.to_json(config))
+
+    def _data_json(self, fingerprints: dict[str, str]) -> str:
         versions = {"svhn_jax": svhn_jax.__version__, "jax": jax.__version__, "flax": flax.__version__}
         data = {"fingerprints": fingerprints, "versions": versions | {"python": platform.python_version()}}
-        self._write("data.json", json.dumps(data, indent=1) + "\n")
-        self._write("config.json", config_files.to_json(config))
+        return json.dumps(data, indent=1) + "\n"
 
     def forget_after(self, step: int) -> None:
         """Drops the metrics rows after `step`, so that a resumed run writes each of them once."""
         path = self.path / "metrics.jsonl"
         if path.exists():
-            lines = path.read_text().splitlines(keepends=True)
+            lines = path.read_bytes().decode("utf-8", "replace").splitlines(keepends=True)
             kept = [line for line in lines if line.endswith("\n") and _step_of(line) <= step]
             if len(kept) != len(lines):
                 self._write("metrics.jsonl", "".join(kept))
@@ -101,23 +105,32 @@ class RunFolder:
             with path.open("a") as file:
                 file.write(line)
 
-    def merge_results(self, name: str, rows: dict[int, dict[str, float]]) -> epath.Path:
-        """Writes results/NAME.csv: these steps and those already in it, ascending. Returns its path."""
+    def merge_results(self, name: str, rows: dict[int, dict[str, float]], fingerprint: str) -> epath.Path:
+        """Writes results/NAME.csv: these steps and those already in it, ascending. Returns its path.
+
+        results/NAME.json holds the fingerprint of the data the rows were scored on.
+
+        Raises:
+          InputError: the rows already there are of other data, or the file is none of ours.
+        """
         path = self.path / "results" / f"{name}.csv"
-        table = {
-            str(step): {"step": str(step)} | {key: _cell(key, row[key]) for key in RESULT_COLUMNS[1:]}
+        scored_on = json.dumps({"data_fingerprint": fingerprint}) + "\n"
+        table: dict[int, list[str]] = {}
+        if path.exists():
+            table = _read_table(path)
+            seal = path.with_suffix(".json")
+            if not seal.exists() or seal.read_text() != scored_on:
+                raise InputError(f"{path}: holds results on other data of that name; move it away, or give --data DIR")
+        table |= {
+            step: [str(step), *(_cell(column, row[column]) for column in RESULT_COLUMNS[1:])]
             for step, row in rows.items()
         }
-        if path.exists():
-            reader = csv.DictReader(io.StringIO(path.read_text()))
-            if tuple(reader.fieldnames or ()) != RESULT_COLUMNS:
-                raise InputError(f"{path}: not a table of ours; move it away")
-            table = {row["step"]: row for row in reader} | table
         text = io.StringIO()
-        writer = csv.DictWriter(text, RESULT_COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(table[step] for step in sorted(table, key=int))
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(RESULT_COLUMNS)
+        writer.writerows(table[step] for step in sorted(table))
         path.parent.mkdir(parents=True, exist_ok=True)
+        self._write(f"results/{name}.json", scored_on)
         self._write(f"results/{name}.csv", text.getvalue())
         return path
 
@@ -129,12 +142,26 @@ class RunFolder:
         unfinished.replace(self.path / name)
 
 
+def _read_table(path: epath.Path) -> dict[int, list[str]]:
+    """Rows of a results file by step; InputError if it is none of ours."""
+    try:
+        header, *rows = csv.reader(io.StringIO(path.read_text()))
+        if tuple(header) != RESULT_COLUMNS or any(len(row) != len(RESULT_COLUMNS) for row in rows):
+            raise ValueError("other columns")
+        return {int(row[0]): row for row in rows}
+    except (ValueError, csv.Error) as error:
+        raise InputError(f"{path}: not a table of ours ({error}); move it away") from None
+
+
 def _step_of(line: str) -> int:
     try:
         return int(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError):
         return 2**62  # a torn line goes
 
 
 def _cell(column: str, value: float) -> str:
-    return str(int(value)) if column == "examples" else f"{value:.6f}"
+    if column == "examples":
+        return str(int(value))
+    # The loss is a float32 sum: beyond the fourth decimal it depends on the batch size.
+    return f"{value:.4f}" if column == "loss" else f"{value:.6f}"

@@ -1,13 +1,18 @@
 """What a run says while it trains: lines, a progress bar, metrics.jsonl and TensorBoard events."""
 
+import os
+import socket
 import time
 from typing import Any
 
 import jax
 import numpy as np
+from etils import epath
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from tensorboardX import SummaryWriter
+from tensorboardX import summary
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.record_writer import RecordWriter
 
 from svhn_jax.data.arrays import Split
 from svhn_jax.report import contact_sheet
@@ -16,14 +21,40 @@ from svhn_jax.run_folder import RunFolder
 SAMPLE_IMAGES = 32
 
 
+class EventFile:
+    """A TensorBoard event file, written in the loop itself.
+
+    tensorboardX's own SummaryWriter leaves that to a thread, which a full disk kills; the run then waits for it for ever.
+    """
+
+    def __init__(self, folder: str, first_step: int):
+        """Starts a new file in `folder`; TensorBoard then hides events of older files after `first_step`."""
+        epath.Path(folder).mkdir(parents=True, exist_ok=True)
+        name = f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}.{os.getpid()}"
+        self._writer = RecordWriter(f"{folder}/{name}")
+        self._write(Event(wall_time=time.time(), file_version="brain.Event:2"))
+        start = SessionLog(status=SessionLog.START)
+        self._write(Event(wall_time=time.time(), step=first_step + 1, session_log=start))
+
+    def add(self, step: int, values: Any) -> None:
+        """Adds a summary made by tensorboardX.summary."""
+        self._write(Event(wall_time=time.time(), step=step, summary=values))
+
+    def flush(self) -> None:
+        """Puts what was added on disk."""
+        self._writer.flush()
+
+    def _write(self, event: Any) -> None:
+        self._writer.write(event.SerializeToString())
+
+
 class Summaries:
     """Writes one run's progress; a context manager."""
 
     def __init__(self, run: RunFolder, console: Console, first_step: int, total_steps: int, batch_size: int):
         self._run, self._console, self._batch_size = run, console, batch_size
         run.forget_after(first_step)
-        # purge_step hides events of steps after the restored one, so that curves stay single
-        self._events = SummaryWriter(run.events_path, purge_step=first_step + 1 if first_step else None, flush_secs=30)
+        self._events = EventFile(run.events_path, first_step)
         self._bar = Progress(
             TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("steps  {task.fields[rate]} images/s"),
             TimeRemainingColumn(), console=console, disable=not console.is_terminal,
@@ -39,7 +70,6 @@ class Summaries:
 
     def __exit__(self, *error: object) -> None:
         self._bar.stop()
-        self._events.close()
 
     def pause(self) -> None:
         """Stops the clock of images/s: what follows is not training."""
@@ -78,12 +108,14 @@ class Summaries:
         )  # fmt: skip
         self._write(step, "validation", figures)
         sheet = contact_sheet(split.images[:SAMPLE_IMAGES], split.labels[:SAMPLE_IMAGES], readings[:SAMPLE_IMAGES])
-        self._events.add_image("validation/readings", np.asarray(sheet), step, dataformats="HWC")
+        self._events.add(step, summary.image("validation/readings", np.asarray(sheet), dataformats="HWC"))
         for path, leaf in jax.tree_util.tree_leaves_with_path(params):
             name = "/".join(str(key.key) for key in path)
-            self._events.add_histogram(f"params/{name}", np.asarray(jax.device_get(leaf)).ravel(), step)
+            values = np.asarray(jax.device_get(leaf)).ravel()
+            self._events.add(step, summary.histogram(f"params/{name}", values, bins="auto"))
 
     def _write(self, step: int, split: str, figures: dict[str, float]) -> None:
         self._run.add_metrics({"step": step, "split": split} | figures)
         for name, value in figures.items():
-            self._events.add_scalar(f"{split}/{name}", value, step)
+            self._events.add(step, summary.scalar(f"{split}/{name}", value))
+        self._events.flush()

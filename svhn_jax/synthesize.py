@@ -52,8 +52,8 @@ class Options:
 
 
 def main() -> None:
-    options = tyro.cli(Options, description=__doc__)
-    console = Console(highlight=False)
+    options = tyro.cli(Options, prog="python -m svhn_jax.synthesize", description=__doc__)
+    console = Console(highlight=False, markup=False)
     options.to.mkdir(parents=True, exist_ok=True)
     for split, count in (("train", options.train), ("test", options.test)):
         if count:

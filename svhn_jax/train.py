@@ -5,6 +5,7 @@ newest checkpoint. Ctrl-C or SIGTERM saves first; then the exit status is 130 or
 """
 
 import argparse
+import math
 import signal
 import sys
 from collections.abc import Iterator
@@ -50,12 +51,12 @@ class Job:
 
 
 def main() -> int:
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     job = _prepare(_parse_command_line())
     _describe(console, job)
     with Checkpoints(job.run.steps_path, keep_newest=job.config.keep_newest, is_writer=True) as checkpoints:
         state = _start_or_restore(console, job, checkpoints)
-        with _noting_signals(console) as received:
+        with _noting_signals() as received:
             step = _train(console, job, state, checkpoints, received)
         checkpoints.wait()
         best = checkpoints.best_step()
@@ -66,7 +67,6 @@ def main() -> int:
         f"Done: {job.total_steps} steps in {job.run.path}; best on validation: step {best}. Next:\n"
         f"  python -m svhn_jax.evaluate --run {job.run.path} --split test --step best",
         soft_wrap=True,
-        markup=False,
     )
     return 0
 
@@ -120,7 +120,7 @@ def _start_or_restore(console: Console, job: Job, checkpoints: Checkpoints) -> T
     everywhere = parallel.replicated(job.mesh)
     if saved := checkpoints.steps():
         state = checkpoints.restore(saved[-1], jax.eval_shape(job.fresh_state), everywhere)
-        console.print(f"Restored step {saved[-1]} from {job.run.steps_path}", soft_wrap=True, markup=False)
+        console.print(f"Restored step {saved[-1]} from {job.run.steps_path}", soft_wrap=True)
         return state
     return jax.jit(job.fresh_state, out_shardings=everywhere)()
 
@@ -147,24 +147,42 @@ def _train(console: Console, job: Job, state: TrainState, checkpoints: Checkpoin
             sums.append(step_sums)
             is_last = step == job.total_steps
             if is_last or step % config.log_every_steps == 0:
-                summaries.write_train(step, metrics.summarize(jax.device_get(sums)), float(learning_rate(step - 1)))
+                figures = metrics.summarize(jax.device_get(sums))
+                _stop_if_diverged(figures["loss"], step, checkpoints)
+                summaries.write_train(step, figures, float(learning_rate(step - 1)))
                 sums = []
             if is_last or step % config.eval_every_steps == 0:
                 jax.block_until_ready(state)
                 summaries.pause()
                 variables = state.eval_variables()
                 figures, readings = score_split(eval_step, variables, job.validation, config.eval_batch_size, job.mesh)
+                _stop_if_diverged(figures["loss"], step, checkpoints)
                 checkpoints.save(state, figures)
                 summaries.write_validation(step, figures, job.validation, readings, variables["params"])
                 summaries.resume()
             if received:
+                console.print("stopping: saving this step")
                 checkpoints.save(state, None)
                 break
     return step
 
 
+def _stop_if_diverged(loss: float, step: int, checkpoints: Checkpoints) -> None:
+    if not math.isfinite(loss):
+        checkpoints.wait()
+        saved = (
+            f"its last checkpoint, step {checkpoints.steps()[-1]}, is kept"
+            if checkpoints.steps()
+            else "it has no checkpoint yet"
+        )
+        raise InputError(
+            f"the loss is {loss} at step {step}: the run has diverged; {saved}; "
+            "train under another --name with a lower --optimizer.learning-rate or a --optimizer.clip-norm"
+        )
+
+
 @contextmanager
-def _noting_signals(console: Console) -> Iterator[list[int]]:
+def _noting_signals() -> Iterator[list[int]]:
     """Within the block SIGINT and SIGTERM are put in the list yielded; a second one interrupts at once."""
     received: list[int] = []
 
@@ -172,7 +190,6 @@ def _noting_signals(console: Console) -> Iterator[list[int]]:
         received.append(number)
         if len(received) > 1:
             raise KeyboardInterrupt
-        console.print("\nstopping: saving after this step (once more to stop at once)")
 
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -63,7 +63,10 @@ def test_a_damaged_step_is_named_with_the_remedy(tmp_path, fresh):
     for path in (tmp_path / "3" / "state").rglob("*"):
         if path.is_file():
             path.write_bytes(b"")
-    with Checkpoints(str(tmp_path)) as checkpoints, pytest.raises(InputError, match="/3: this checkpoint is damaged"):
+    with (
+        Checkpoints(str(tmp_path)) as checkpoints,
+        pytest.raises(InputError, match="/3: this checkpoint cannot be read"),
+    ):
         checkpoints.restore(3, jax.eval_shape(lambda: fresh), parallel.replicated(mesh_of(1)))
 
 

@@ -47,14 +47,14 @@ def test_metrics_after_the_restored_step_and_torn_lines_are_forgotten(tmp_path):
 
 def test_results_are_merged_and_sorted_by_step(tmp_path):
     run = RunFolder(str(tmp_path))
-    run.merge_results("test", {1000: ROW, 200: ROW})
-    path = run.merge_results("test", {30: ROW, 200: ROW | {"loss": 0.25}})
+    run.merge_results("test", {1000: ROW, 200: ROW}, "print")
+    path = run.merge_results("test", {30: ROW, 200: ROW | {"loss": 0.25}}, "print")
     lines = path.read_text().splitlines()
     assert lines[0] == "step,examples,loss,digit_accuracy,positional_digit_accuracy,length_accuracy,sequence_accuracy"
     assert [line.split(",")[:3] for line in lines[1:]] == [
-        ["30", "3", "0.500000"],
-        ["200", "3", "0.250000"],
-        ["1000", "3", "0.500000"],
+        ["30", "3", "0.5000"],
+        ["200", "3", "0.2500"],
+        ["1000", "3", "0.5000"],
     ]
 
 
@@ -62,5 +62,5 @@ def test_a_results_file_of_something_else_is_left_alone(tmp_path):
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "test.csv").write_text("a,b\n1,2\n")
     with pytest.raises(InputError, match="not a table of ours"):
-        RunFolder(str(tmp_path)).merge_results("test", {1: ROW})
+        RunFolder(str(tmp_path)).merge_results("test", {1: ROW}, "print")
     assert (tmp_path / "results" / "test.csv").read_text() == "a,b\n1,2\n"

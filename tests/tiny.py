@@ -35,5 +35,8 @@ def random_split(count: int, *, side: int = 24, seed: int = 0) -> arrays.Split:
     numbers = [rng.integers(0, 10, rng.integers(1, 6)).tolist() for _ in range(count)]
     names = np.array([f"train/{n}.png" for n in range(count)], dtype="S")
     return arrays.Split(
-        images, np.array([labels.encode(digits) for digits in numbers]).reshape(-1, 6), names, f"random {seed}"
+        images,
+        np.array([labels.encode(digits) for digits in numbers], np.int32).reshape(-1, 6),
+        names,
+        f"random {seed}",
     )

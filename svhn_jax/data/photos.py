@@ -23,6 +23,11 @@ MAX_PHOTO_BYTES = 32 * 2**20
 MAX_MAT_BYTES = 2**31  # extra's has 2**30
 MAX_PHOTO_PIXELS = 2**25  # the largest published photo has 2**19; beyond this it is a bomb
 MAT_NAME = "digitStruct.mat"
+OTHER_FILES = (MAT_NAME, "see_bboxes.m")  # what a published archive holds besides photos
+
+
+# Pillow warns at a lower size than ours and refuses at twice its own; ours is checked first and named.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 class Photo(NamedTuple):
@@ -66,7 +71,7 @@ class SplitSource:
                     mat.write(member.content)
                     mat.flush()
                     return list(digit_struct.read(mat.name, called=f"{self.path}: {self.split}/{MAT_NAME}"))
-        raise InputError(f"{self.path}: no {self.split}/{MAT_NAME} in it; fetch the archive again")
+        raise InputError(f"{self.path}: no readable {self.split}/{MAT_NAME} in it; fetch the archive again")
 
     def photos(self) -> Iterator[Photo]:
         """Every photo, in the order it is stored."""
@@ -74,8 +79,10 @@ class SplitSource:
             yield from self._members()
             return
         for path in sorted(self.path.iterdir()):
-            if PHOTO_NAME.fullmatch(path.name):
-                if not path.is_file():
+            if path.name not in OTHER_FILES:
+                if not PHOTO_NAME.fullmatch(path.name):
+                    yield Photo(path.name, b"", "not the name of a photo")
+                elif not path.is_file():
                     yield Photo(path.name, b"", "not a regular file")
                 elif path.stat().st_size > MAX_PHOTO_BYTES:
                     yield Photo(path.name, b"", f"larger than {MAX_PHOTO_BYTES} bytes")
@@ -90,9 +97,12 @@ class SplitSource:
             with gzip.open(self.path) as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
                 for member in archive:
                     folder, _, name = member.name.removeprefix("./").rpartition("/")
-                    if folder != self.split or not (name == wanted if wanted else PHOTO_NAME.fullmatch(name)):
+                    is_wanted = name == wanted if wanted else name not in OTHER_FILES and not member.isdir()
+                    if folder != self.split or not is_wanted:
                         continue
-                    if not member.isfile():
+                    if not wanted and not PHOTO_NAME.fullmatch(name):
+                        yield Photo(name, b"", "not the name of a photo")
+                    elif not member.isfile():
                         yield Photo(name, b"", "not a regular file")
                     elif member.size > limit:
                         yield Photo(name, b"", f"larger than {limit} bytes")
@@ -112,10 +122,7 @@ def decode_photo(content: bytes) -> np.ndarray:
       ValueError: no image, an image cut short, or one of absurd size.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is lower
-            image = Image.open(io.BytesIO(content), formats=("PNG", "JPEG"))
-        with image:
+        with Image.open(io.BytesIO(content), formats=("PNG", "JPEG")) as image:
             if image.width * image.height > MAX_PHOTO_PIXELS:
                 raise ValueError(f"{image.width} x {image.height} pixels, more than {MAX_PHOTO_PIXELS}")
             return np.asarray(image.convert("RGB"))
@@ -123,5 +130,7 @@ def decode_photo(content: bytes) -> np.ndarray:
         raise ValueError(f"more than {MAX_PHOTO_PIXELS} pixels") from None
     except UnidentifiedImageError:
         raise ValueError("no readable PNG or JPEG image") from None
-    except (OSError, SyntaxError, zlib.error, EOFError, MemoryError) as error:
+    except ValueError:
+        raise
+    except Exception as error:  # Pillow raises OSError, SyntaxError, IndexError and others on damaged files
         raise ValueError(f"damaged image ({error})") from None
