@@ -3,7 +3,7 @@
 import logging
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import jax
@@ -11,10 +11,12 @@ import orbax.checkpoint as ocp
 from jax.sharding import NamedSharding
 from orbax.checkpoint import checkpoint_managers as managers
 
-from svhn_jax.errors import InputError
+from svhn_jax.errors import InputError, SaveError
 from svhn_jax.state import TrainState
 
-logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax reports some fifty lines a save
+# Orbax reports some fifty lines a save, and a failed one several times over; we tell it once.
+logging.getLogger("absl").setLevel(logging.CRITICAL)
+logging.getLogger("asyncio").setLevel(logging.CRITICAL)
 
 
 class Checkpoints:
@@ -29,7 +31,7 @@ class Checkpoints:
             managers.LatestN(keep_newest),
             managers.BestN(get_metric_fn=_merit, n=1, keep_checkpoints_without_metrics=False),
         ]
-        self._folder, self._newest, self._has_failed = folder, -1, False
+        self._folder, self._newest = folder, -1
         self._manager = ocp.CheckpointManager(
             folder,
             options=ocp.CheckpointManagerOptions(
@@ -44,8 +46,8 @@ class Checkpoints:
     def __enter__(self) -> "Checkpoints":
         return self
 
-    def __exit__(self, *error: object) -> None:
-        if not self._has_failed:
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        with suppress(Exception) if kind else self._naming_failed_saves():  # an error on its way out comes first
             self._manager.close()
 
     def steps(self) -> list[int]:
@@ -63,7 +65,7 @@ class Checkpoints:
         A second save of the newest step is ignored.
 
         Raises:
-          InputError: this or the save before it could not be written.
+          SaveError: this or the save before it could not be written.
         """
         step = int(state.step)
         if step == self._newest:
@@ -74,7 +76,7 @@ class Checkpoints:
         self._newest = step
 
     def wait(self) -> None:
-        """Returns when every save is on disk; InputError if one is not."""
+        """Returns when every save is on disk; SaveError if one is not."""
         with self._naming_failed_saves():
             self._manager.wait_until_finished()
 
@@ -83,8 +85,7 @@ class Checkpoints:
         try:
             yield
         except Exception as error:  # a full disk arrives as ValueError, OSError or others
-            self._has_failed = True
-            raise InputError(
+            raise SaveError(
                 f"{self._folder}: could not save a checkpoint ({_one_line(error)}); "
                 "free space there and run the same command again: it goes on from the last whole one"
             ) from None

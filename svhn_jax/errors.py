@@ -10,6 +10,10 @@ class InputError(Exception):
     """Bad input. The message is one line: which file, record or field, what is wrong, the remedy."""
 
 
+class SaveError(InputError):
+    """What was to be kept could not be written."""
+
+
 EXIT_BAD_INPUT = 1
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
@@ -23,6 +27,8 @@ def run_command(main: Callable[[], int | None]) -> None:
     try:
         status = main()
         sys.stdout.flush()
+    except SaveError as error:
+        _exit(str(error), EXIT_BAD_INPUT, at_once=True)
     except InputError as error:
         _exit(str(error), EXIT_BAD_INPUT)
     except BrokenPipeError:  # the reader of our output has gone, as in `... | head`
@@ -31,7 +37,7 @@ def run_command(main: Callable[[], int | None]) -> None:
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         remedy = "; free some where the output goes" if error.errno == errno.ENOSPC else ""
-        _exit(f"{place}{error.strerror or error}{remedy}", EXIT_BAD_INPUT)
+        _exit(f"{place}{error.strerror or error}{remedy}", EXIT_BAD_INPUT, at_once=bool(remedy))
     except ImportError as error:
         if not any(name in str(error) for name in ("gcsfs", "google-cloud-storage")):
             raise
@@ -42,7 +48,9 @@ def run_command(main: Callable[[], int | None]) -> None:
         sys.exit(status or 0)
 
 
-def _exit(message: str, status: int) -> None:
+def _exit(message: str, status: int, *, at_once: bool = False) -> None:
     sys.stdout.flush()
-    print("error: " + " ".join(message.split()), file=sys.stderr)
+    print("error: " + " ".join(message.split()), file=sys.stderr, flush=True)
+    if at_once:  # no clean-up that would try to write again, and fail again, in front of the user
+        os._exit(status)
     sys.exit(status)
