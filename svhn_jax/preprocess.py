@@ -90,8 +90,8 @@ def main() -> None:
             f"{options.raw}: none of train, test, extra in it, as NAME.tar.gz or NAME/; "
             "README.md says where to get them, or make some with python -m svhn_jax.synthesize"
         )
-    _refuse_other_folders(options, splits)
     sources = {split: SplitSource(options.raw, split) for split in splits}
+    _refuse_other_folders(options, splits)
     settings = _settings(options, sources)
     if _is_up_to_date(options.to, settings):
         console.print(f"{options.to} is up to date: same sources, same settings", soft_wrap=True)

@@ -52,6 +52,24 @@ def test_best_is_the_highest_accuracy_then_the_lowest_loss(tmp_path, fresh):
         assert checkpoints.best_step() == 3
 
 
+def test_a_step_whose_loss_is_no_number_is_never_the_best(tmp_path, fresh):
+    nan = figures(0.9, float("nan"))
+    write(tmp_path, fresh, {1: figures(0.5), 2: figures(0.8), 3: nan, 4: nan}, keep_newest=1)
+    with Checkpoints(str(tmp_path)) as checkpoints:
+        assert checkpoints.steps() == [2, 4]
+        assert checkpoints.best_step() == 2
+
+
+def test_a_state_with_an_array_missing_is_refused(tmp_path, fresh):
+    write(tmp_path, fresh, {1: None})
+    more = fresh.replace(batch_stats=fresh.batch_stats | {"another": fresh.step})
+    with (
+        Checkpoints(str(tmp_path)) as checkpoints,
+        pytest.raises(InputError, match="/1: this checkpoint cannot be read"),
+    ):
+        checkpoints.restore(1, jax.eval_shape(lambda: more), parallel.replicated(mesh_of(1)))
+
+
 def test_the_newest_and_the_best_are_kept(tmp_path, fresh):
     write(tmp_path, fresh, {1: figures(0.5), 2: figures(0.9), 3: figures(0.7), 4: None, 5: figures(0.6)}, keep_newest=2)
     with Checkpoints(str(tmp_path)) as checkpoints:

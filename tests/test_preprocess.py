@@ -247,6 +247,40 @@ def test_a_folder_of_something_else_is_refused_and_kept(small, tmp_path, monkeyp
     assert contents(tmp_path / "mine") == {name: b'{"name": "my web page"}'}
 
 
+def test_the_photos_themselves_are_never_the_target(tmp_path, monkeypatch):
+    write_split(tmp_path / "raw", "test", split_files(tmp_path, TRAIN), as_archive=False)
+    before = contents(tmp_path / "raw")
+    for target in ("raw", "raw/test", "."):
+        with pytest.raises(InputError, match=r"the folder of the photos|holds other things"):
+            prepare(monkeypatch, tmp_path / "raw", tmp_path / target)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "raw" / "test").rename(tmp_path / "other" / "test")
+    with pytest.raises(InputError, match="holds other things"):
+        prepare(monkeypatch, small_raw(tmp_path), tmp_path / "other")
+    assert contents(tmp_path / "other") == before
+
+
+def small_raw(folder):
+    write_split(folder / "small_raw", "test", split_files(folder, TRAIN))
+    return folder / "small_raw"
+
+
+def test_a_split_that_is_there_is_not_lost_for_want_of_its_archive(raw, tmp_path, monkeypatch):
+    prepare(monkeypatch, raw, tmp_path / "set")
+    before = contents(tmp_path / "set")
+    with pytest.raises(InputError, match="was made from extra, train too, which this would lose"):
+        prepare(monkeypatch, raw, tmp_path / "set", "--splits", "test")
+    assert contents(tmp_path / "set") == before
+
+
+def test_a_bad_second_record_does_not_cost_the_good_first(tmp_path, monkeypatch):
+    good = ("1.png", {"label": [5], "left": [1], "top": [1], "width": [5], "height": [9]})
+    write_split(tmp_path / "raw", "test", {"1.png": png(), MAT: mat_bytes(tmp_path, [good, ("1.png", {})])})
+    source = prepare(monkeypatch, tmp_path / "raw", tmp_path / "set")["sources"]["test"]
+    assert source["kept"] == 1
+    assert [entry["name"] for entry in source["skipped"]] == ["1.png"]
+
+
 def test_an_empty_folder_is_a_fine_target(small, tmp_path, monkeypatch):
     (tmp_path / "set").mkdir()
     assert list(prepare(monkeypatch, small, tmp_path / "set")["splits"]) == ["test"]

@@ -64,3 +64,12 @@ def test_a_results_file_of_something_else_is_left_alone(tmp_path):
     with pytest.raises(InputError, match="not a table of ours"):
         RunFolder(str(tmp_path)).merge_results("test", {1: ROW}, "print")
     assert (tmp_path / "results" / "test.csv").read_text() == "a,b\n1,2\n"
+
+
+def test_results_on_other_data_are_not_mixed_in(tmp_path):
+    run = RunFolder(str(tmp_path))
+    path = run.merge_results("test", {1: ROW}, "print")
+    before = path.read_text()
+    with pytest.raises(InputError, match="holds results on other data"):
+        run.merge_results("test", {2: ROW}, "another print")
+    assert path.read_text() == before
