@@ -9,7 +9,7 @@ from svhn_jax.config import Config, DataConfig, ModelConfig
 
 config = Config(
     name="demo",
-    num_epochs=8,
+    num_epochs=5,
     batch_size=64,
     data=DataConfig(dir="data/synthetic"),
     model=ModelConfig(patch=4, width=48, blocks=(1, 1)),
