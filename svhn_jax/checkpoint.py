@@ -11,7 +11,7 @@ import orbax.checkpoint as ocp
 from jax.sharding import NamedSharding
 from orbax.checkpoint import checkpoint_managers as managers
 
-from svhn_jax.errors import InputError, SaveError
+from svhn_jax.errors import CheckpointError
 from svhn_jax.state import TrainState
 
 # Orbax reports some fifty lines a save, and a failed one several times over; we tell it once.
@@ -65,7 +65,7 @@ class Checkpoints:
         A second save of the newest step is ignored.
 
         Raises:
-          SaveError: this or the save before it could not be written.
+          CheckpointError: this or the save before it could not be written.
         """
         step = int(state.step)
         if step == self._newest:
@@ -76,7 +76,7 @@ class Checkpoints:
         self._newest = step
 
     def wait(self) -> None:
-        """Returns when every save is on disk; SaveError if one is not."""
+        """Returns when every save is on disk; CheckpointError if one is not."""
         with self._naming_failed_saves():
             self._manager.wait_until_finished()
 
@@ -85,16 +85,16 @@ class Checkpoints:
         try:
             yield
         except Exception as error:  # a full disk arrives as ValueError, OSError or others
-            raise SaveError(
-                f"{self._folder}: could not save a checkpoint ({_one_line(error)}); "
-                "free space there and run the same command again: it goes on from the last whole one"
+            raise CheckpointError(
+                f"{self._folder}: could not save a checkpoint; see that there is space and leave to write, and run "
+                f"the same command again: it goes on from the last whole one ({_one_line(error)})"
             ) from None
 
     def restore(self, step: int, abstract: TrainState, sharding: NamedSharding) -> TrainState:
         """The whole state of a step.
 
         Raises:
-          InputError: the step cannot be read, or does not fit the abstract state.
+          CheckpointError: the step cannot be read, or does not fit the abstract state.
         """
         return TrainState(**self._restore(step, _as_dict(abstract), sharding, is_partial=False))
 
@@ -114,9 +114,9 @@ class Checkpoints:
             if any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(restored)):
                 raise ValueError("an array is missing")
         except Exception as error:  # a damaged step raises anything at all
-            raise InputError(
-                f"{self._folder}/{step}: this checkpoint cannot be read: it is damaged or of another model "
-                f"({_one_line(error)}); move that folder away to go on from the step before it"
+            raise CheckpointError(
+                f"{self._folder}/{step}: this checkpoint cannot be read: it is damaged or of another model; "
+                f"move that folder away to go on from the step before it ({_one_line(error)})"
             ) from None
         return restored
 
@@ -139,4 +139,4 @@ def _as_dict(state: TrainState) -> dict[str, Any]:
 
 
 def _one_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"

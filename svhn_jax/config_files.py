@@ -45,7 +45,9 @@ def load(path: str | Path) -> Config:
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     except Exception as error:  # the file is the user's code: whatever it raises is theirs to mend
-        raise InputError(f"{path}: {type(error).__name__}: {error}{_nearest(str(error))}") from None
+        raise InputError(
+            f"{path}: no configuration in Python: {type(error).__name__}: {error}{_nearest(str(error))}"
+        ) from None
     if not isinstance(config, Config):
         raise InputError(f"{path}: defines no `config = Config(...)` (svhn_jax.config.Config)")
     return config
@@ -74,9 +76,9 @@ def from_json(text: str, source: str) -> Config:
     try:
         return _build(Config, json.loads(text))
     except (ValueError, TypeError, AttributeError) as error:
-        raise InputError(f"{source}: damaged ({error})") from None
+        raise InputError(f"{source}: damaged ({error}); put it right, or train under another --name") from None
     except InputError as error:
-        raise InputError(f"{source}: {error}") from None
+        raise InputError(f"{source}: {error}; put it right, or train under another --name") from None
 
 
 def first_difference(config: Config, other: Config) -> str | None:

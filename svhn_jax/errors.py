@@ -10,8 +10,8 @@ class InputError(Exception):
     """Bad input. The message is one line: which file, record or field, what is wrong, the remedy."""
 
 
-class SaveError(InputError):
-    """What was to be kept could not be written."""
+class CheckpointError(InputError):
+    """A checkpoint could not be written or read. Orbax and TensorStore may still be at it when this is told."""
 
 
 EXIT_BAD_INPUT = 1
@@ -27,7 +27,7 @@ def run_command(main: Callable[[], int | None]) -> None:
     try:
         status = main()
         sys.stdout.flush()
-    except SaveError as error:
+    except CheckpointError as error:
         _exit(str(error), EXIT_BAD_INPUT, at_once=True)
     except InputError as error:
         _exit(str(error), EXIT_BAD_INPUT)
@@ -51,6 +51,6 @@ def run_command(main: Callable[[], int | None]) -> None:
 def _exit(message: str, status: int, *, at_once: bool = False) -> None:
     sys.stdout.flush()
     print("error: " + " ".join(message.split()), file=sys.stderr, flush=True)
-    if at_once:  # no clean-up that would try to write again, and fail again, in front of the user
+    if at_once:  # no clean-up: it would try again, and fail again, in front of the user
         os._exit(status)
     sys.exit(status)

@@ -1,8 +1,10 @@
 """python -m svhn_jax.evaluate --run FOLDER --split test --step best: scores saved steps of a run.
 
-Every figure is over the whole split. Prints a table and merges it into FOLDER/results/SPLIT.csv.
+Every figure is over the whole split. Prints a table and merges it into FOLDER/results/SPLIT.csv
+(with --data: SPLIT-NAME-FINGERPRINT.csv).
 """
 
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,7 +85,7 @@ def _folder_of(options: Options) -> str:
 def _result_name(options: Options, run: RunFolder, split: Split) -> str:
     """SPLIT for the run's own data; SPLIT-FOLDER-FINGERPRINT for others, so that no table mixes them."""
     if options.data is not None:
-        return f"{options.split}-{Path(options.data).name}-{split.fingerprint[:8]}"
+        return f"{options.split}-{re.sub(r'[^A-Za-z0-9_.-]', '_', Path(options.data).name)}-{split.fingerprint[:8]}"
     recorded = run.data_fingerprints().get(options.split)
     if options.split == "validation" and recorded != split.fingerprint:
         raise InputError(

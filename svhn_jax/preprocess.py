@@ -308,7 +308,7 @@ def _print_summary(console: Console, manifest: dict[str, Any], folder: Path) -> 
             console.print(f"  skipped: {count:,} x {reason}")
         for note, count in source["noted"].items():
             if count:
-                console.print(f"  kept, though: {count:,} x {note}")
+                console.print(f"  kept, with a note: {count:,} x {note}")
 
 
 if __name__ == "__main__":

@@ -9,9 +9,12 @@ results/        SPLIT.csv, written by svhn_jax.evaluate
 """
 
 import csv
+import fcntl
 import io
 import json
+import os
 import platform
+import socket
 from typing import Any
 
 import flax
@@ -23,6 +26,7 @@ from svhn_jax import config_files
 from svhn_jax.config import Config
 from svhn_jax.errors import InputError
 
+REMOTE = ("gs://", "s3://")
 RESULT_COLUMNS = (
     "step",
     "examples",
@@ -39,7 +43,7 @@ class RunFolder:
 
     def __init__(self, path: str):
         self.path = epath.Path(path)
-        if not str(path).startswith(("gs://", "s3://")):
+        if not str(path).startswith(REMOTE):
             self.path = self.path.resolve()  # Orbax needs absolute paths
         self.steps_path = str(self.path / "steps")
         self.events_path = str(self.path / "events")
@@ -58,6 +62,27 @@ class RunFolder:
             return dict(json.loads(path.read_text())["fingerprints"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path}: missing or damaged ({error}); train under another name") from None
+
+    def lock(self) -> None:
+        """Keeps other processes of this machine's file system from training here until this one ends.
+
+        Raises:
+          InputError: another process does; with its host and number.
+        """
+        if str(self.path).startswith(REMOTE):
+            return
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._lock = open(self.path / "lock", "a+")  # noqa: SIM115 - closed, and so released, when the process ends
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._lock.seek(0)
+            owner = self._lock.read().strip()
+            self._lock.close()
+            raise InputError(f"{self.path}: {owner} is training here; wait for it, or give another --name") from None
+        self._lock.truncate(0)
+        self._lock.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        self._lock.flush()
 
     def start_or_continue(self, config: Config, fingerprints: dict[str, str]) -> None:
         """Writes config and data of a new run; of one that is there, checks that it may go on with these.
@@ -99,7 +124,7 @@ class RunFolder:
         """Appends a row to metrics.jsonl."""
         line = json.dumps(row) + "\n"
         path = self.path / "metrics.jsonl"
-        if str(self.path).startswith(("gs://", "s3://")):  # object stores cannot append
+        if str(self.path).startswith(REMOTE):  # object stores cannot append
             path.write_text((path.read_text() if path.exists() else "") + line)
         else:
             with path.open("a") as file:

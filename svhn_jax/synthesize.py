@@ -54,6 +54,8 @@ class Options:
 def main() -> None:
     options = tyro.cli(Options, prog="python -m svhn_jax.synthesize", description=__doc__)
     console = Console(highlight=False, markup=False)
+    if options.to.exists() and not options.to.is_dir():
+        raise InputError(f"{options.to}: a file stands there; give a folder")
     options.to.mkdir(parents=True, exist_ok=True)
     for split, count in (("train", options.train), ("test", options.test)):
         if count:

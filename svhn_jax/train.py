@@ -77,6 +77,7 @@ def _prepare(config: Config) -> Job:
     parallel.check_batch_size("batch_size", config.batch_size, mesh)
     data, validation = load_training_set(config), load_images(config.data.dir, "validation", config)
     run = RunFolder(f"{config.runs_dir}/{config.name}")
+    run.lock()
     run.start_or_continue(config, {"train": data.fingerprint, "validation": validation.fingerprint})
     total_steps = max(1, round(config.num_epochs * len(data.epoch) / config.batch_size))
     tx = optim.optimizer(config.optimizer, total_steps)

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import os
 
 import pytest
 from tiny import CONFIG
@@ -73,3 +74,14 @@ def test_results_on_other_data_are_not_mixed_in(tmp_path):
     with pytest.raises(InputError, match="holds results on other data"):
         run.merge_results("test", {2: ROW}, "another print")
     assert path.read_text() == before
+
+
+def test_a_second_trainer_is_refused_with_the_owners_process(tmp_path):
+    first = RunFolder(str(tmp_path))
+    first.lock()
+    with pytest.raises(InputError, match=rf"process {os.getpid()} on \S+ is training here"):
+        RunFolder(str(tmp_path)).lock()
+    first._lock.close()
+    again = RunFolder(str(tmp_path))
+    again.lock()
+    again._lock.close()

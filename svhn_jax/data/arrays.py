@@ -55,7 +55,7 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
             f"{folder}: no prepared data set there; make one with python -m svhn_jax.preprocess --raw RAW --to {folder}"
         ) from None
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: damaged ({error}); preprocess again") from None
+        raise InputError(f"{path}: damaged ({error!r}); preprocess again") from None
 
 
 def load_split(folder: str | Path, split: str) -> Split:
