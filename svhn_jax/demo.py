@@ -13,7 +13,7 @@ from pathlib import Path
 from svhn_jax.errors import InputError, run_command
 
 COMMANDS = (
-    "svhn_jax.synthesize --to data/synthetic_raw",
+    "svhn_jax.synthesize --to data/synthetic_raw --train 16000 --test 1000",
     "svhn_jax.preprocess --raw data/synthetic_raw --to data/synthetic",
     "svhn_jax.train --config configs/demo.py",
     "svhn_jax.evaluate --config configs/demo.py --split validation --step all",
