@@ -13,7 +13,6 @@ from typing import Literal
 import jax
 import tyro
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
@@ -114,7 +113,7 @@ def _choose_steps(wanted: str, checkpoints: Checkpoints, run: RunFolder) -> list
 
 
 def _print_table(console: Console, title: str, rows: dict[int, dict[str, float]]) -> None:
-    table = Table(title=escape(title))
+    table = Table(title=title)
     for column in RESULT_COLUMNS:
         table.add_column(column.replace("_", " "), justify="right")
     for step, row in rows.items():

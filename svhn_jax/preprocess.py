@@ -21,7 +21,6 @@ import numpy as np
 import PIL
 import tyro
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
@@ -82,7 +81,7 @@ class Crops:
 
 
 def main() -> None:
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     options = tyro.cli(Options, prog="python -m svhn_jax.preprocess", description=__doc__)
     splits: tuple[str, ...] = options.splits or tuple(split for split in SOURCE_SPLITS if _is_there(options.raw, split))
     if not splits:
@@ -295,7 +294,7 @@ def _blocks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
 
 
 def _print_summary(console: Console, manifest: dict[str, Any], folder: Path) -> None:
-    table = Table(title=f"{escape(str(folder))}: {manifest['crop']['size']} x {manifest['crop']['size']} uint8 crops")
+    table = Table(title=f"{folder}: {manifest['crop']['size']} x {manifest['crop']['size']} uint8 crops")
     for column in ("split", "numbers", "1 digit", *"2345", "more"):
         table.add_column(column, justify="left" if column == "split" else "right")
     for split, entry in manifest["splits"].items():

@@ -1,11 +1,12 @@
 """A run is one folder: RUNS/NAME/.
 
 config.json     the configuration as used
-data.json       fingerprints of the data it trains and validates on, and library versions
+data.json       fingerprints of the data it trains and validates on, and the versions it began with
+lock            held while a process trains here
 metrics.jsonl   a row for every printed line and every validation
 events/         TensorBoard
 steps/N/        Orbax checkpoints
-results/        SPLIT.csv, written by svhn_jax.evaluate
+results/        SPLIT.csv, written by svhn_jax.evaluate, and SPLIT.json: which data it is of
 """
 
 import csv

@@ -114,7 +114,7 @@ def _describe(console: Console, job: Job) -> None:
         f"{macs / 1e6:,.1f} million multiply-accumulates an image, {config.model.compute_dtype}",
     }
     for name, text in rows.items():
-        console.print(f"{name + ':':15}{text}", markup=False, soft_wrap=True)
+        console.print(f"{name + ':':15}{text}", soft_wrap=True)
 
 
 def _start_or_restore(console: Console, job: Job, checkpoints: Checkpoints) -> TrainState:

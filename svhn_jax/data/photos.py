@@ -20,8 +20,8 @@ from svhn_jax.errors import InputError
 
 PHOTO_NAME = re.compile(r"[A-Za-z0-9_-]+\.(png|jpg|jpeg)", re.IGNORECASE)
 MAX_PHOTO_BYTES = 32 * 2**20
-MAX_MAT_BYTES = 2**31  # extra's has 2**30
-MAX_PHOTO_PIXELS = 2**25  # the largest published photo has 2**19; beyond this it is a bomb
+MAX_MAT_BYTES = 2**32  # 2,000 records take 14 MB; extra has a hundred times as many
+MAX_PHOTO_PIXELS = 2**25  # every published photo has less than 2**20; beyond this it is a bomb
 MAT_NAME = "digitStruct.mat"
 OTHER_FILES = (MAT_NAME, "see_bboxes.m")  # what a published archive holds besides photos
 
