@@ -1,13 +1,17 @@
 """digitStruct.mat, read from files that plain h5py laid out as MATLAB does."""
 
+import multiprocessing
+import os
 import re
+import signal
+import time
 
 import h5py
 import numpy as np
 import pytest
 from archives import fields, write_mat
 
-from svhn_jax.data import digit_struct
+from svhn_jax.data import digit_struct, hdf5_records
 from svhn_jax.data.digit_struct import BadRecord, Record
 from svhn_jax.errors import InputError
 
@@ -181,3 +185,125 @@ def test_write_lays_the_file_out_as_matlab_does(tmp_path):
         assert [file[ref][0, 0] for ref in three["label"][:, 0]] == [1.0, 10.0, 1.0]
         assert [file[ref][0, 0] for ref in three["height"][:, 0]] == [7.0, 7.25, 7.0]
         assert "".join(map(chr, file[file["digitStruct/name"][2, 0]][:, 0])) == "17.png"
+
+
+def records_as_values(records):
+    return [
+        (r.name, r.reason) if isinstance(r, BadRecord) else (r.name, r.digits, r.boxes.tolist(), r.boxes.dtype.str)
+        for r in records
+    ]
+
+
+def test_the_usual_layout_is_read_without_the_library_and_reads_the_same(tmp_path, monkeypatch):
+    many = [(f"{i}.png", fields(str(i), [[i + j, j, 5, 9.5] for j in range(len(str(i)))])) for i in range(1, 120)]
+    write_mat(tmp_path / "plain.mat", many)
+    digit_struct.write(tmp_path / "ours.mat", WRITTEN)
+    for name in ("plain.mat", "ours.mat"):
+        monkeypatch.setattr(digit_struct, "RECORDS_AT_ONCE", 50)
+        with monkeypatch.context() as patch:
+            patch.setattr(hdf5_records, "read", lambda *_: pytest.fail("the slow way was taken"))
+            walked = digit_struct.read(tmp_path / name)
+        with monkeypatch.context() as patch:
+            patch.setattr(digit_struct, "_walk", lambda _: None)
+            assert records_as_values(digit_struct.read(tmp_path / name)) == records_as_values(walked)
+
+
+@pytest.mark.parametrize("libver", ["earliest", "latest"])
+@pytest.mark.parametrize("userblock", [0, 512, 1024])
+def test_other_layouts_are_read_too(tmp_path, monkeypatch, libver, userblock):
+    open_file = h5py.File
+    monkeypatch.setattr(
+        h5py, "File", lambda path, mode, **kw: open_file(path, mode, libver=libver, userblock_size=userblock, **kw)
+    )
+    write_mat(tmp_path / "a.mat", GOOD)
+    monkeypatch.setattr(h5py, "File", open_file)
+    assert [record.digits for record in digit_struct.read(tmp_path / "a.mat")] == [(5,), (2, 1, 0), (0,)]
+
+
+def external_field(file):
+    del file["#refs#/box1/left"]
+    file["#refs#/box1"]["left"] = h5py.ExternalLink("/etc/hostname", "/left")
+
+
+def soft_field(file):
+    del file["#refs#/box1/left"]
+    file["#refs#/box1"]["left"] = h5py.SoftLink("/#refs#/box0/left")
+
+
+def field_of_another_files_bytes(file):
+    del file["#refs#/box1/left"]
+    file["#refs#/box1"].create_dataset("left", (3, 1), "<f8", external=[("/etc/hostname", 0, 24)])
+
+
+def virtual_field(file):
+    del file["#refs#/box1/left"]
+    layout = h5py.VirtualLayout((3, 1), "<f8")
+    layout[:] = h5py.VirtualSource("/etc/hostname", "left", (3, 1))
+    file["#refs#/box1"].create_virtual_dataset("left", layout)
+
+
+def box_in_a_circle(file):
+    group = file["#refs#/box1"]
+    for field in ("left", "top", "width", "height", "label"):
+        del group[field]
+        group[field] = group
+
+
+def field_that_refers_to_its_box(file):
+    file["#refs#/box1/left"][0, 0] = file["#refs#/box1"].ref
+
+
+HOSTILE = {
+    "external link": (external_field, "left is a link"),
+    "soft link": (soft_field, "left is a link"),
+    "external bytes": (field_of_another_files_bytes, "data kept in another file"),
+    "virtual": (virtual_field, "data kept in another file"),
+    "circle": (box_in_a_circle, ""),
+    "reference back": (field_that_refers_to_its_box, "leads nowhere"),
+}
+
+
+@pytest.mark.parametrize(("change", "reason"), HOSTILE.values(), ids=HOSTILE.keys())
+def test_nothing_leads_out_of_the_file_or_round_in_circles(tmp_path, change, reason):
+    write_mat(tmp_path / "a.mat", GOOD)
+    with h5py.File(tmp_path / "a.mat", "r+") as file:
+        change(file)
+    first, bad, third = digit_struct.read(tmp_path / "a.mat")
+    assert (first.digits, third.digits) == ((5,), (0,))
+    assert isinstance(bad, BadRecord)
+    assert re.search(reason, bad.reason), bad
+
+
+def test_a_column_that_claims_more_records_than_fit_is_refused(tmp_path):
+    with h5py.File(tmp_path / "a.mat", "w") as file:
+        for name in ("name", "bbox"):
+            file.create_dataset(f"digitStruct/{name}", (10**9, 1), h5py.ref_dtype, chunks=(1024, 1))
+    with pytest.raises(InputError, match="claims 1000000000 records, more than the file has room for"):
+        digit_struct.read(tmp_path / "a.mat")
+
+
+def test_a_digit_struct_in_another_file_is_refused(tmp_path):
+    write_mat(tmp_path / "other.mat", GOOD)
+    with h5py.File(tmp_path / "a.mat", "w") as file:
+        file["digitStruct"] = h5py.ExternalLink(str(tmp_path / "other.mat"), "/digitStruct")
+    with pytest.raises(InputError, match="no digitStruct with name and bbox"):
+        digit_struct.read(tmp_path / "a.mat")
+
+
+def crash(*_):
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def hang(*_):
+    time.sleep(100)
+
+
+@pytest.mark.parametrize(("behaviour", "words"), [(crash, "library crashed on it"), (hang, "did not come to an end")])
+def test_a_library_that_crashes_or_hangs_on_a_file_costs_one_line(tmp_path, monkeypatch, behaviour, words):
+    with h5py.File(tmp_path / "a.mat", "w", libver="latest"):
+        pass
+    monkeypatch.setattr(hdf5_records, "_answer", behaviour)
+    monkeypatch.setattr(hdf5_records, "SECONDS", 2.0 if behaviour is hang else 60.0)
+    with pytest.raises(InputError, match=words):
+        digit_struct.read(tmp_path / "a.mat")
+    assert multiprocessing.active_children() == []

@@ -6,26 +6,32 @@ width. Each field is an inline (1, 1) float64 where the number has one digit, an
 references to such scalars where it has n. Label 10 means the digit 0. Boxes stand in reading order.
 """
 
-import math
-from collections.abc import Iterable, Iterator
+import mmap
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
-from h5py import h5d, h5g, h5r, h5s, h5t
 
+from svhn_jax.data import hdf5_records, hdf5_walk
+from svhn_jax.data.hdf5_walk import FLOAT64, REFERENCE, UINT16, Walk
 from svhn_jax.errors import InputError
 
 BOX_FIELDS = (b"left", b"top", b"width", b"height")
-MAX_BOXES = 1000  # far beyond any house number: a damaged field claims more
-MAX_NAME_CHARACTERS = 255
+MAX_PIXELS_OFF = 1e6
+RECORDS_AT_ONCE = 8192
+WALKED_BOXES = 16  # a record of more boxes, or of a longer name, goes to the HDF5 library
+WALKED_CHARACTERS = 32
+NAME = re.compile(r"[ -~]{1,255}")
 
 
 class Record(NamedTuple):
     """One photo's annotation: file name, digits 0 ... 9 in reading order, boxes.
 
     boxes: float64[n, 4], (left, top, width, height) in pixels, the photo's corner at (0, 0).
+    No boxes, float64[0, 4]: the number fills the photo.
     """
 
     name: str
@@ -40,8 +46,11 @@ class BadRecord(NamedTuple):
     reason: str
 
 
-def read(path: str | Path, called: str = "") -> Iterator[Record | BadRecord]:
-    """Yields every record of a digitStruct.mat in file order; nothing is dropped unnamed.
+def read(path: str | Path, called: str = "") -> list[Record | BadRecord]:
+    """Every record of a digitStruct.mat in file order; nothing is dropped unnamed.
+
+    Records in MATLAB's own layout are read thousands at a time (svhn_jax.data.hdf5_walk), others
+    one by one through the HDF5 library.
 
     Args:
       path: the file.
@@ -52,85 +61,133 @@ def read(path: str | Path, called: str = "") -> Iterator[Record | BadRecord]:
     """
     called = called or str(path)
     try:
-        file = h5py.File(path, "r")
+        found = _walk(Path(path))
     except FileNotFoundError:
         raise InputError(f"{called}: not found; it comes with the split's archive") from None
-    except OSError as error:
-        raise InputError(f"{called}: not a readable MATLAB v7.3 (HDF5) file ({error}); fetch it again") from None
-    with file:
-        try:
-            names, boxes = file["digitStruct/name"], file["digitStruct/bbox"]
-            name_refs, box_refs = names[:, 0], boxes[:, 0]
-        except (KeyError, IndexError, OSError, ValueError, TypeError, AttributeError, RuntimeError) as error:
-            raise InputError(f"{called}: no digitStruct with name and bbox in it ({error}); fetch it again") from None
-        if len(name_refs) != len(box_refs):
-            raise InputError(f"{called}: {len(name_refs)} names but {len(box_refs)} boxes; fetch it again")
-        for index, (name_ref, box_ref) in enumerate(zip(name_refs, box_refs, strict=True)):
-            name = f"record {index + 1}"
-            try:
-                name = _read_name(file, name_ref)
-                yield _read_record(file, name, box_ref)
-            except (ValueError, KeyError, TypeError, OSError, RuntimeError, OverflowError) as error:
-                yield BadRecord(name, " ".join(str(error).split()))
+    if found is None:
+        return [_check(name, columns) for name, columns in hdf5_records.read(path, called, None)]
+    odd = [row for row, record in enumerate(found) if record is None]
+    if odd:
+        for row, (name, columns) in zip(odd, hdf5_records.read(path, called, odd), strict=True):
+            found[row] = _check(name, columns)
+    return [record for record in found if record is not None]
 
 
-def _dataset(file: h5py.File, ref: Any) -> h5d.DatasetID:
-    found = h5r.dereference(ref, file.id)
-    if not isinstance(found, h5d.DatasetID):
-        raise ValueError("a reference leads nowhere")
-    return found
-
-
-def _read_name(file: h5py.File, ref: Any) -> str:
-    dataset = _dataset(file, ref)
-    if not 0 < math.prod(dataset.shape) <= MAX_NAME_CHARACTERS:
-        raise ValueError(f"a name of shape {dataset.shape}")
-    codes = np.empty(dataset.shape, np.uint16)
-    dataset.read(h5s.ALL, h5s.ALL, codes)
-    return "".join(map(chr, codes.ravel()))
-
-
-def _read_record(file: h5py.File, name: str, ref: Any) -> Record:
-    group = h5r.dereference(ref, file.id)
-    if not isinstance(group, h5g.GroupID):
-        raise ValueError("no box: its bbox is no group")
-    labels = _read_field(file, group, b"label")
-    columns = [_read_field(file, group, field) for field in BOX_FIELDS]
+def _check(name: str, columns: hdf5_records.Columns | str) -> Record | BadRecord:
+    """A record of these fields (label, left, top, width, height), or what is wrong with them."""
+    if not NAME.fullmatch(name):
+        return BadRecord(ascii(name)[1:-1], "no printable name")
+    if isinstance(columns, str):
+        return BadRecord(name, columns)
+    labels, *box_columns = columns
     if not labels:
-        raise ValueError("no box")
-    if {len(column) for column in columns} != {len(labels)}:
-        raise ValueError("its fields differ in length")
+        return BadRecord(name, "no box")
+    if {len(column) for column in box_columns} != {len(labels)}:
+        return BadRecord(name, "its fields differ in length")
     for label in labels:
         if label not in range(1, 11):
-            raise ValueError(f"label {label:g} is not 1 to 10")
-    boxes = np.array(columns).T
-    if not np.isfinite(boxes).all() or (boxes[:, 2:] <= 0).any() or (np.abs(boxes) > 1e6).any():
-        raise ValueError("a box is not finite, has no width or height, or lies a million pixels off")
+            return BadRecord(name, f"label {label:g} is not 1 to 10")
+    boxes = np.array(box_columns).T
+    if not _are_boxes(boxes).all():
+        return BadRecord(name, "a box is not finite, has no width or height, or lies a million pixels off")
     return Record(name, tuple(int(label) % 10 for label in labels), boxes)
 
 
-def _read_field(file: h5py.File, group: h5g.GroupID, field: bytes) -> list[float]:
-    try:
-        dataset = h5d.open(group, field)
-    except KeyError:
-        raise ValueError(f"no box: its bbox has no field {field.decode()}") from None
-    count = math.prod(dataset.shape)
-    if count > MAX_BOXES:
-        raise ValueError(f"its field {field.decode()} has {count} values")
-    if dataset.get_type().get_class() == h5t.FLOAT:
-        inline = np.empty(dataset.shape, np.float64)
-        dataset.read(h5s.ALL, h5s.ALL, inline)
-        return inline.ravel().tolist()
-    refs = np.empty(dataset.shape, h5py.ref_dtype)
-    dataset.read(h5s.ALL, h5s.ALL, refs)
-    scalar, values = np.empty((1, 1), np.float64), []
-    for ref in refs.ravel():
-        target = _dataset(file, ref)
-        if target.shape != (1, 1):
-            raise ValueError(f"its field {field.decode()} refers to an array of shape {target.shape}")
-        target.read(h5s.ALL, h5s.ALL, scalar)
-        values.append(float(scalar[0, 0]))
-    return values
+def _are_boxes(boxes: np.ndarray) -> np.ndarray:
+    """bool[N]: which of float64[N, 4] are boxes of a size."""
+    return (np.abs(boxes) <= MAX_PIXELS_OFF).all(axis=1) & (boxes[:, 2:] > 0).all(axis=1)  # nan fails both
+
+
+def _walk(path: Path) -> list[Record | BadRecord | None] | None:
+    """Records in MATLAB's own layout, None for each that is not; None if the file as a whole is not."""
+    with open(path, "rb") as file:
+        if path.stat().st_size == 0:
+            return None
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+            data = np.frombuffer(mapped, np.uint8)
+            try:
+                return _walk_records(Walk(data), mapped)
+            except ValueError:
+                return None
+            finally:
+                del data  # or the map cannot be closed
+
+
+def _walk_records(walk: Walk, mapped: mmap.mmap) -> list[Record | BadRecord | None] | None:
+    ok, members = walk.children(walk.root, (b"#refs#", b"digitStruct"))
+    if not ok.all():
+        return None
+    ok, members = walk.children(members[:, 1], (b"bbox", b"name"))
+    columns = walk.datasets(members[0])
+    count = int(columns.count[0])
+    if not (ok.all() and columns.ok.all() and (columns.kind == REFERENCE).all() and columns.count[1] == count):
+        return None
+    records: list[Record | BadRecord | None] = []
+    for start in range(0, count, RECORDS_AT_ONCE):
+        rows = min(RECORDS_AT_ONCE, count - start)
+        boxes, names = (walk.elements(columns.data[i : i + 1] + 8 * start, rows, REFERENCE)[0][0] for i in (0, 1))
+        records += _walk_block(walk, names, boxes)
+        mapped.madvise(mmap.MADV_DONTNEED)  # pages already read count as this process's memory
+    return records
+
+
+def _walk_block(walk: Walk, name_addresses: np.ndarray, box_addresses: np.ndarray) -> list[Record | BadRecord | None]:
+    """The records of N names and boxes, int64[N] addresses."""
+    count = len(name_addresses)
+    names = walk.datasets(name_addresses)
+    codes, fits = walk.elements(names.data, WALKED_CHARACTERS, UINT16)
+    ok = names.ok & fits & (names.kind == UINT16) & (names.count <= WALKED_CHARACTERS)
+    codes = np.where(np.arange(WALKED_CHARACTERS) < names.count[:, None], codes, 0)
+    ok &= (codes < 128).all(axis=1)
+    texts = codes.astype(np.uint8).view(f"S{WALKED_CHARACTERS}")[:, 0]
+
+    fields = sorted((b"label", *BOX_FIELDS))
+    are_groups, addresses = walk.children(box_addresses, tuple(fields))
+    columns = walk.datasets(addresses.ravel())
+    counts = columns.count.reshape(count, len(fields))
+    ok &= are_groups & columns.ok.reshape(counts.shape).all(axis=1)
+    ok &= (counts == counts[:, :1]).all(axis=1) & (counts[:, 0] <= WALKED_BOXES)
+    values, are_read = _walk_values(walk, columns)
+    ok &= are_read.reshape(counts.shape).all(axis=1)
+
+    # float64[N, fields, boxes] -> label [N, boxes] and box [N, boxes, 4]; beyond a record's own boxes, good ones.
+    by_field = dict(zip(fields, np.moveaxis(values.reshape(count, len(fields), WALKED_BOXES), 1, 0), strict=True))
+    is_box = np.arange(WALKED_BOXES) < counts[:, :1]
+    label = np.where(is_box, by_field[b"label"], 1)
+    box = np.where(is_box[..., None], np.stack([by_field[field] for field in BOX_FIELDS], axis=-1), 1)
+    ok &= np.isin(label, np.arange(1, 11)).all(axis=1)
+    ok &= _are_boxes(box.reshape(-1, 4)).reshape(is_box.shape).all(axis=1)
+    digits = (np.where(ok[:, None], label, 0) % 10).astype(np.int64).tolist()
+    return [
+        _walked(text.decode("ascii"), digits[row][:n], box[row, :n]) if good else None
+        for row, (text, n, good) in enumerate(zip(texts, counts[:, 0].tolist(), ok.tolist(), strict=True))
+    ]
+
+
+def _walked(name: str, digits: Sequence[int], boxes: np.ndarray) -> Record | None:
+    """The record, of boxes that keep no larger array alive; None where the name is not one."""
+    return Record(name, tuple(digits), boxes.copy()) if NAME.fullmatch(name) else None
+
+
+def _walk_values(walk: Walk, columns: hdf5_walk.Datasets) -> tuple[np.ndarray, np.ndarray]:
+    """float64[N, WALKED_BOXES], the numbers of N fields, and bool[N]: which could be read."""
+    values = np.ones((len(columns.ok), WALKED_BOXES))
+    inline, fits = walk.elements(columns.data, 1, FLOAT64)
+    is_inline = columns.ok & fits & (columns.kind == FLOAT64) & (columns.count == 1)
+    values[:, :1] = np.where(is_inline[:, None], inline, 1)
+    many = np.flatnonzero(columns.ok & (columns.kind == REFERENCE) & (columns.count <= WALKED_BOXES))
+    widest = int(columns.count[many].max(initial=1))
+    references, _ = walk.elements(columns.data[many], widest, REFERENCE)
+    is_reference = np.arange(widest) < columns.count[many][:, None]
+    scalars = walk.datasets(references[is_reference])
+    numbers, fits = walk.elements(scalars.data, 1, FLOAT64)
+    are_scalars = np.ones(is_reference.shape, bool)
+    are_scalars[is_reference] = scalars.ok & fits & (scalars.kind == FLOAT64) & (scalars.count == 1)
+    block = np.ones(is_reference.shape)
+    block[is_reference] = numbers[:, 0]
+    values[many, :widest] = block
+    is_inline[many] = are_scalars.all(axis=1)
+    return values, is_inline
 
 
 def write(path: str | Path, records: Iterable[Record]) -> None:
