@@ -3,11 +3,22 @@
 import errno
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 
 class InputError(Exception):
-    """Bad input. The message is one line: which file, record or field, what is wrong, the remedy."""
+    """Bad input. The message is one line: which file, record or field, what is wrong, the remedy.
+
+    details: further lines, one for each of many things wrong.
+    """
+
+    def __init__(self, message: str, details: Sequence[str] = ()):
+        super().__init__(message)
+        self.details = tuple(details)
+
+
+class UnfinishedError(InputError):
+    """Work that stopped half-way, through no fault of its input: the same command goes on with what is done."""
 
 
 class CheckpointError(InputError):
@@ -30,7 +41,7 @@ def run_command(main: Callable[[], int | None]) -> None:
     except CheckpointError as error:
         _exit(str(error), EXIT_BAD_INPUT, at_once=True)
     except InputError as error:
-        _exit(str(error), EXIT_BAD_INPUT)
+        _exit(str(error), EXIT_BAD_INPUT, error.details)
     except BrokenPipeError:  # the reader of our output has gone, as in `... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(EXIT_BAD_INPUT)
@@ -48,9 +59,15 @@ def run_command(main: Callable[[], int | None]) -> None:
         sys.exit(status or 0)
 
 
-def _exit(message: str, status: int, *, at_once: bool = False) -> None:
+def printable(text: str) -> str:
+    """The text in at most 200 characters that no terminal takes for a command; for names found in files."""
+    return "".join(character if character.isprintable() else "?" for character in text[:200])
+
+
+def _exit(message: str, status: int, details: Sequence[str] = (), *, at_once: bool = False) -> None:
     sys.stdout.flush()
-    print("error: " + " ".join(message.split()), file=sys.stderr, flush=True)
+    for line in ("error: " + message, *details):
+        print(" ".join(line.split()), file=sys.stderr, flush=True)
     if at_once:  # no clean-up: it would try again, and fail again, in front of the user
         os._exit(status)
     sys.exit(status)

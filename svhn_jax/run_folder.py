@@ -10,12 +10,10 @@ results/        SPLIT.csv, written by svhn_jax.evaluate, and SPLIT.json: which d
 """
 
 import csv
-import fcntl
 import io
 import json
-import os
 import platform
-import socket
+from pathlib import Path
 from typing import Any
 
 import flax
@@ -23,7 +21,7 @@ import jax
 from etils import epath
 
 import svhn_jax
-from svhn_jax import config_files
+from svhn_jax import config_files, locks
 from svhn_jax.config import Config
 from svhn_jax.errors import InputError
 
@@ -72,18 +70,8 @@ class RunFolder:
         """
         if str(self.path).startswith(REMOTE):
             return
-        self.path.mkdir(parents=True, exist_ok=True)
-        self._lock = open(self.path / "lock", "a+")  # noqa: SIM115 - closed, and so released, when the process ends
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._lock.seek(0)
-            owner = self._lock.read().strip()
-            self._lock.close()
-            raise InputError(f"{self.path}: {owner} is training here; wait for it, or give another --name") from None
-        self._lock.truncate(0)
-        self._lock.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-        self._lock.flush()
+        doing = "is training here; wait for it, or give another --name"
+        self._lock = locks.hold(Path(self.path) / "lock", str(self.path), doing)
 
     def start_or_continue(self, config: Config, fingerprints: dict[str, str]) -> None:
         """Writes config and data of a new run; of one that is there, checks that it may go on with these.

@@ -8,17 +8,27 @@ import pytest
 from archives import contents
 
 from svhn_jax.data import arrays
-from svhn_jax.errors import InputError
+from svhn_jax.errors import InputError, UnfinishedError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), np.uint8)
 LABELS = np.array([[1, d, 10, 10, 10, 10] for d in range(4)] + [[2, 4, 4, 10, 10, 10]], np.int32)
+BOXES = np.arange(20.0).reshape(5, 4)
 NAMES = [f"train/{i}.png" for i in range(8, 13)]
 
 
 def write_set(folder, rows=(4, 1, 3)):
     folder.mkdir(parents=True)
-    entry = arrays.write_split(folder / "train", IMAGES, LABELS, NAMES, np.array(rows, int))
-    manifest = {"format": 1, "crop": {"size": 8}, "splits": {"train": entry}}
+    kept = list(rows)
+    (folder / "train").mkdir()
+    offset = arrays.create_images(folder / "train" / "images.npy", len(kept) + 1, 8)
+    with open(folder / "train" / "images.npy", "r+b") as file:
+        file.seek(offset)
+        file.write(IMAGES[kept[:1]].tobytes() + bytes(8 * 8 * 3) + IMAGES[kept[1:]].tobytes())
+    kept[1:1] = [0]  # a row that stays empty: its photo could not be used
+    sizes = np.array([(40, 24)] * len(kept))
+    sizes[min(1, len(kept) - 1)] = 0
+    entry = arrays.finish_split(folder / "train", LABELS[kept], [NAMES[row] for row in kept], BOXES[kept], sizes)
+    manifest = {"format": 2, "crop": {"size": 8}, "splits": {"train": entry}}
     (folder / "manifest.json").write_text(json.dumps(manifest))
     return entry
 
@@ -67,11 +77,11 @@ def test_an_absent_split_is_answered_with_those_there(tmp_path):
         "",
         "[]",
         "{}",
-        '{"format": 2, "splits": {}}',
-        '{"format": 1, "splits": {"train": {}}}',
-        '{"format": 1, "splits": {"train": {"examples": 3, "sha256": {}}}}',
+        '{"format": 1, "splits": {}}',
+        '{"format": 2, "splits": {"train": {}}}',
+        '{"format": 2, "splits": {"train": {"examples": 3, "sha256": {}}}}',
         "\x00\x01",
-        '{"format": 1, "splits": null}',
+        '{"format": 2, "splits": null}',
     ],
 )
 def test_a_damaged_manifest_is_one_line_that_names_it(tmp_path, text):
@@ -127,8 +137,8 @@ def test_an_array_of_another_type_is_refused(tmp_path, array, dtype):
         arrays.load_split(tmp_path / "set", "train")
 
 
-def replace(folder, text, error=None):
-    with arrays.replacing_folder(folder) as partial:
+def build(folder, text, error=None):
+    with arrays.building(folder) as partial:
         (partial / "file").write_text(text)
         if error:
             raise error
@@ -136,39 +146,40 @@ def replace(folder, text, error=None):
 
 def test_a_block_that_ends_well_replaces_the_folder_whole(tmp_path):
     folder = tmp_path / "deep" / "set"
-    replace(folder, "first")
+    build(folder, "first")
     (folder / "stale").write_text("of the first")
-    with arrays.replacing_folder(folder) as partial:
+    with arrays.building(folder) as partial:
         (partial / "file").write_text("second")
         assert contents(folder) == {"file": b"first", "stale": b"of the first"}
     assert contents(folder) == {"file": b"second"}
     assert [path.name for path in folder.parent.iterdir()] == ["set"]
 
 
-@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
-def test_a_block_that_raises_leaves_the_old_folder_and_nothing_else(tmp_path, error):
-    folder = tmp_path / "set"
-    replace(folder, "old")
-    with pytest.raises(error):
-        replace(folder, "half", error)
+def test_after_an_error_in_the_input_the_old_folder_is_left_and_nothing_else(tmp_path):
+    build(tmp_path / "set", "old")
+    with pytest.raises(InputError):
+        build(tmp_path / "set", "half", InputError("bad"))
     assert contents(tmp_path) == {"set/file": b"old"}
 
 
-def test_what_a_killed_run_left_half_written_is_cleared_away(tmp_path):
-    (tmp_path / ".set.partial").mkdir()
-    (tmp_path / ".set.partial" / "rest").write_text("half")
-    replace(tmp_path / "set", "new")
-    assert contents(tmp_path) == {"set/file": b"new"}
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(28, "No space left on device"), UnfinishedError("")])
+def test_after_any_other_end_what_is_built_stays_to_go_on_with(tmp_path, error):
+    build(tmp_path / "set", "old")
+    with pytest.raises(type(error)):
+        build(tmp_path / "set", "half", error)
+    assert (tmp_path / "set" / "file").read_text() == "old"
+    with arrays.building(tmp_path / "set") as partial:
+        assert (partial / "file").read_text() == "half"
+    assert contents(tmp_path) == {"set/file": b"half"}
 
 
 def test_a_folder_moved_aside_by_a_killed_run_comes_back_before_the_next(tmp_path):
-    replace(tmp_path / ".set.old", "old")  # killed between the two renames: nothing stands under the real name
-    (tmp_path / ".set.partial").mkdir()
-    with pytest.raises(RuntimeError):
-        replace(tmp_path / "set", "half", RuntimeError)
+    build(tmp_path / ".set.old", "old")  # killed between the two renames: nothing stands under the real name
+    with pytest.raises(InputError):
+        build(tmp_path / "set", "half", InputError(""))
     assert contents(tmp_path) == {"set/file": b"old"}
     shutil.copytree(tmp_path / "set", tmp_path / ".set.old")  # killed after them: the old one is spent
-    replace(tmp_path / "set", "new")
+    build(tmp_path / "set", "new")
     assert contents(tmp_path) == {"set/file": b"new"}
 
 
@@ -176,7 +187,7 @@ def test_a_link_to_a_folder_elsewhere_stays_a_link(tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "set").symlink_to(tmp_path / "elsewhere")
     for text in ("first", "second"):
-        replace(tmp_path / "set", text)
+        build(tmp_path / "set", text)
     assert (tmp_path / "set").is_symlink()
     assert contents(tmp_path / "elsewhere") == {"file": b"second"}
 
@@ -184,5 +195,18 @@ def test_a_link_to_a_folder_elsewhere_stays_a_link(tmp_path):
 def test_the_current_folder_can_be_the_target(tmp_path, monkeypatch):
     (tmp_path / "set").mkdir()
     monkeypatch.chdir(tmp_path / "set")
-    replace(arrays.Path("."), "new")
+    build(arrays.Path("."), "new")
     assert contents(tmp_path / "set") == {"file": b"new"}
+
+
+def test_bytes_that_changed_are_found_by_their_checksum(tmp_path):
+    write_set(tmp_path / "set")
+    assert not any(is_damaged for _, is_damaged in arrays.damaged_arrays(tmp_path / "set"))
+    path = tmp_path / "set" / "train" / "images.npy"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    (tmp_path / "set" / "train" / "sizes.npy").unlink()
+    arrays.load_split(tmp_path / "set", "train")  # opens: the shape is right
+    damaged = [path.name for path, is_damaged in arrays.damaged_arrays(tmp_path / "set") if is_damaged]
+    assert damaged == ["images.npy", "sizes.npy"]

@@ -9,7 +9,7 @@ import pytest
 from conftest import REPOSITORY
 
 PACKAGE = REPOSITORY / "svhn_jax"
-COMMANDS = {"train", "evaluate", "preprocess", "synthesize", "demo"}
+COMMANDS = {"train", "evaluate", "preprocess", "synthesize", "demo", "download", "inspect"}
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 

@@ -1,8 +1,10 @@
 """python -m svhn_jax.preprocess: which numbers end in which split, and what becomes of the rest."""
 
 import json
+import os
 import signal
 import sys
+import tarfile
 
 import numpy as np
 import pytest
@@ -22,7 +24,8 @@ from archives import (
 )
 
 from svhn_jax import labels, preprocess
-from svhn_jax.data import arrays
+from svhn_jax.data import arrays, build, cropping, photos
+from svhn_jax.data.plan import choose_validation
 from svhn_jax.errors import InputError
 
 TRAIN = [str(n) for n in [*range(1, 10), *range(10, 40), *range(100, 119), 123456]]  # 9, 30, 19 and one of six
@@ -82,11 +85,10 @@ def test_every_number_lands_once_with_its_own_image_label_and_name(raw, tmp_path
 
 def test_the_published_counts_give_11782_validation_numbers():
     counts = {"train": (5137, 18130, 8691, 1434, 9, 1), "extra": (9385, 71726, 106789, 14338, 115, 0)}
-    options = preprocess.Options(raw=REPOSITORY, to=REPOSITORY, validation_fraction=0.05)
     held_out = {}
     for split, by_length in counts.items():
         lengths = np.repeat(np.arange(1, 7), by_length)
-        chosen = preprocess._choose_validation(lengths, split, options)
+        chosen = choose_validation(lengths, split, 0.05, seed=0)
         held_out[split] = np.bincount(lengths[chosen], minlength=7)[1:].tolist()
     assert held_out == {"train": [256, 906, 434, 71, 0, 0], "extra": [469, 3586, 5339, 716, 5, 0]}
     assert sum(map(sum, held_out.values())) == 11_782
@@ -94,8 +96,7 @@ def test_the_published_counts_give_11782_validation_numbers():
 
 def test_the_choice_depends_on_the_seed_and_the_split_and_on_no_other_length():
     def choose(lengths, split="train", seed=3):
-        options = preprocess.Options(raw=REPOSITORY, to=REPOSITORY, validation_fraction=0.2, seed=seed)
-        return preprocess._choose_validation(np.array(lengths), split, options).tolist()
+        return choose_validation(np.array(lengths), split, 0.2, seed).tolist()
 
     assert choose([2] * 50) == choose([2] * 50)
     assert choose([2] * 50) != choose([2] * 50, seed=4)
@@ -129,7 +130,7 @@ def test_whatever_cannot_be_used_is_named_with_the_reason(tmp_path, monkeypatch)
         ("torn.png", "damaged image"),
         ("boxless.png", "no box: its bbox has no field label"),
         ("outside.png", "its boxes lie outside the photo of 40 x 24 pixels"),
-        ("stranger.png", "no record of that name in digitStruct.mat"),
+        ("stranger.png", "no record of that name"),
     }
     assert source["kept"] == 3
     assert numbers_of(tmp_path / "set", "test") == ["1", "65432+", "6"]
@@ -151,7 +152,8 @@ def test_a_photo_whose_record_is_bad_is_named_once_for_the_record(tmp_path, monk
 
 
 def test_archive_or_folder_and_any_number_of_jobs_give_the_same_bytes(tmp_path, monkeypatch):
-    monkeypatch.setattr(preprocess, "PHOTOS_AT_ONCE", 4)  # several blocks
+    monkeypatch.setattr(cropping, "PHOTOS_PER_TASK", 4)  # several groups
+    monkeypatch.setattr(cropping, "jobs_worth_starting", lambda jobs, _: jobs)
     files = split_files(tmp_path, TRAIN)
     write_split(tmp_path / "packed", "train", files)
     write_split(tmp_path / "unpacked", "train", files, as_archive=False)
@@ -160,7 +162,7 @@ def test_archive_or_folder_and_any_number_of_jobs_give_the_same_bytes(tmp_path, 
         prepare(monkeypatch, tmp_path / source, tmp_path / name, "--jobs", jobs, "--validation-fraction", 0.3)
         made.append({k: v for k, v in contents(tmp_path / name).items() if k.endswith(".npy")})
     assert sorted(made[0]) == sorted(
-        f"{s}/{a}.npy" for s in ("train", "validation") for a in ("images", "labels", "names")
+        f"{s}/{a}.npy" for s in ("train", "validation") for a in ("images", "labels", "names", "boxes", "sizes")
     )
     assert made[0] == made[1] == made[2]
 
@@ -211,31 +213,117 @@ def test_a_run_that_fails_leaves_the_old_set_whole(small, tmp_path, monkeypatch)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["raw", "set"]
 
 
-KILLED_MIDWAY = """
+KILLED = """
 import os, signal, sys
 from svhn_jax import preprocess
-from svhn_jax.data import arrays
-write_split = arrays.write_split
-def write_then_die(folder, *rest):
-    if folder.name == "validation":
+from svhn_jax.data import {module}, cropping
+cropping.PHOTOS_PER_TASK = 4
+original, calls = {module}.{function}, 0
+def dies(*arguments, **named):
+    global calls
+    calls += 1
+    if calls == {call}:
         os.kill(os.getpid(), signal.SIGKILL)
-    return write_split(folder, *rest)
-arrays.write_split = write_then_die
+    return original(*arguments, **named)
+{module}.{function} = dies
 preprocess.main()
 """
+MOMENTS = [
+    ("photos", "decode_photo", 30),
+    ("build", "_commit", 1),
+    ("build", "_commit", 3),
+    ("arrays", "create_images", 2),
+    ("arrays", "finish_split", 1),
+    ("arrays", "finish_split", 3),
+    ("arrays", "sha256", 4),
+    ("build.os", "replace", 1),
+    ("arrays.os", "rename", 1),
+]
 
 
-def test_a_killed_run_leaves_no_set_and_the_next_run_succeeds(raw, tmp_path, monkeypatch):
-    killed = run_python("-c", KILLED_MIDWAY, "--raw", raw, "--to", tmp_path / "set")
-    assert killed.returncode == -signal.SIGKILL
-    leftovers = [path for path in tmp_path.iterdir() if path.name != "raw"]
-    assert (leftovers[0] / "train" / "images.npy").exists()  # it was indeed midway
-    for folder in (tmp_path / "set", *leftovers):
-        with pytest.raises(InputError, match="no prepared data set there"):
-            arrays.load_split(folder, "train")
+@pytest.mark.parametrize(("module", "function", "call"), MOMENTS)
+def test_killed_anywhere_the_same_command_ends_with_the_same_bytes(raw, tmp_path, monkeypatch, module, function, call):
+    with tarfile.open(raw / "train.tar.gz") as archive:
+        files = {member.name.removeprefix("train/"): archive.extractfile(member).read() for member in archive}
+    files["7.png"] = b"damaged: its row is closed up at the end"
+    write_split(raw, "train", files)
+    prepare(monkeypatch, raw, tmp_path / "whole")
+    code = KILLED.format(module=module, function=function, call=call).replace("import build.os", "import build")
+    killed = run_python("-c", code.replace("import arrays.os", "import arrays"), "--raw", raw, "--to", tmp_path / "set")
+    assert killed.returncode == -signal.SIGKILL, killed
+    assert not (tmp_path / "set").exists()
+    assert (tmp_path / ".set.partial").exists()
     prepare(monkeypatch, raw, tmp_path / "set")
-    assert len(numbers_of(tmp_path / "set", "test")) == 5
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["raw", "set"]
+    assert contents(tmp_path / "set") == contents(tmp_path / "whole")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["raw", "set", "whole"]
+
+
+def test_what_a_killed_run_has_cropped_is_not_cropped_again(raw, tmp_path, monkeypatch):
+    monkeypatch.setattr(cropping, "PHOTOS_PER_TASK", 4)
+    monkeypatch.setattr(build, "GROUPS_PER_COMMIT", 2)
+    decode, decoded = photos.decode_photo, []
+
+    def stop_after_30(content):
+        decoded.append(content)
+        if len(decoded) == 30:
+            raise KeyboardInterrupt
+        return decode(content)
+
+    monkeypatch.setattr(photos, "decode_photo", stop_after_30)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(monkeypatch, raw, tmp_path / "set")
+    prepare(monkeypatch, raw, tmp_path / "set")
+    total = len(TRAIN) + len(EXTRA) + len(TEST)
+    assert len(decoded) == 30 + total - 24  # three commits of two groups of four
+    prepare(monkeypatch, raw, tmp_path / "other")
+    assert contents(tmp_path / "set") == contents(tmp_path / "other")
+
+
+def test_another_plan_takes_nothing_over_from_an_unfinished_one(raw, tmp_path, monkeypatch):
+    original = build._commit
+
+    def stop_at_the_end_of_extra(folder, source, *rest, **named):
+        original(folder, source, *rest, **named)
+        if source == "extra":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(build, "_commit", stop_at_the_end_of_extra)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(monkeypatch, raw, tmp_path / "set")
+    monkeypatch.setattr(build, "_commit", original)
+    prepare(monkeypatch, raw, tmp_path / "set", "--margin", 0.7)
+    prepare(monkeypatch, raw, tmp_path / "fresh", "--margin", 0.7)
+    assert contents(tmp_path / "set") == contents(tmp_path / "fresh")
+
+
+def test_two_at_once_on_one_target_do_not_spoil_each_other(small, tmp_path, monkeypatch):
+    with arrays.building(tmp_path / "set") as partial:
+        (partial / "mine").write_text("half")
+        with pytest.raises(InputError, match=rf"process {os.getpid()} on \S+ is preparing that data set"):
+            prepare(monkeypatch, small, tmp_path / "set")
+        assert (partial / "mine").read_text() == "half"
+
+
+def test_limit_takes_the_first_numbers_of_each_source(raw, tmp_path, monkeypatch):
+    manifest = prepare(monkeypatch, raw, tmp_path / "set", "--limit", 4, "--validation-fraction", 0)
+    assert numbers_of(tmp_path / "set", "train") == TRAIN[:4] + EXTRA[:4]
+    assert numbers_of(tmp_path / "set", "test") == TEST[:4]
+    assert [source["skipped"] for source in manifest["sources"].values()] == [[], [], []]
+
+
+def test_boxes_and_sizes_are_those_of_the_photo(small, tmp_path, monkeypatch):
+    prepare(monkeypatch, small, tmp_path / "set")
+    boxes, sizes = arrays.load_geometry(tmp_path / "set", "test")
+    assert sizes.tolist() == [[40, 24]] * 5
+    assert boxes.tolist() == [[4.0, 6, 6 * len(number), 12] for number in TEST]
+
+
+def test_too_little_space_is_said_before_anything_is_cropped(small, tmp_path, monkeypatch):
+    usage = type("usage", (), {"free": 1000})
+    monkeypatch.setattr(build.shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(InputError, match=r"the crops need 0\.00 GB and 0\.00 GB are free there"):
+        prepare(monkeypatch, small, tmp_path / "set")
+    assert [path.name for path in tmp_path.iterdir()] == ["raw"]
 
 
 @pytest.mark.parametrize("name", ["thesis.txt", "manifest.json"])

@@ -11,7 +11,7 @@ from archives import REPOSITORY
 
 from svhn_jax import labels, preprocess
 from svhn_jax.data import arrays
-from svhn_jax.data.photos import SplitSource
+from svhn_jax.data.sources import find_source
 
 REAL = Path(os.environ.get("SVHN_REAL", REPOSITORY.parent / "shared" / "real"))
 pytestmark = pytest.mark.skipif(
@@ -27,7 +27,7 @@ def published(split):
 @pytest.mark.parametrize(("split", "count"), [("train", 2000), ("test", 500)])
 def test_every_record_has_the_published_label_and_boxes(split, count):
     expected = published(split)
-    records = SplitSource(REAL / "format1", split).records()
+    records = find_source(REAL / "format1", split).records()
     assert [record.name for record in records] == [f"{i}.png" for i in range(1, count + 1)]
     for record in records:
         entry = expected[record.name]

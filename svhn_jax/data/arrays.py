@@ -1,9 +1,11 @@
 """The prepared data set on disk: one folder with arrays that open memory-mapped, and a manifest.
 
-    DIR/manifest.json          counts, skipped records, sources, crop settings, seed, versions
+    DIR/manifest.json          counts, skipped records, sources, crop settings, seed, versions, checksums
     DIR/SPLIT/images.npy       uint8[N, size, size, 3]
     DIR/SPLIT/labels.npy       int32[N, 6], see svhn_jax.labels
     DIR/SPLIT/names.npy        bytes S[N], the photo each row came from, such as train/1.png
+    DIR/SPLIT/boxes.npy        float32[N, 4], the number in that photo: left, top, width, height in pixels
+    DIR/SPLIT/sizes.npy        int32[N, 2], that photo's width and height in pixels
 
 A folder is complete exactly when it has a manifest: it is built beside its place and renamed.
 """
@@ -20,11 +22,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from svhn_jax.errors import InputError
+from svhn_jax import locks
+from svhn_jax.errors import InputError, UnfinishedError
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 SPLITS = ("train", "validation", "test")
+TRAINED_ON = ("images", "labels", "names")
+ABOUT_PHOTOS = ("boxes", "sizes")
+ROWS_AT_ONCE = 4096
 
 
 class Split(NamedTuple):
@@ -50,11 +56,11 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
         if not isinstance(manifest["splits"], dict) or not isinstance(manifest["crop"], dict):
             raise TypeError("splits and crop are no tables")
         return manifest
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise InputError(
             f"{folder}: no prepared data set there; make one with python -m svhn_jax.preprocess --raw RAW --to {folder}"
         ) from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{path}: damaged ({error!r}); preprocess again") from None
 
 
@@ -64,35 +70,62 @@ def load_split(folder: str | Path, split: str) -> Split:
     Raises:
       InputError: no such data set or split, or arrays that do not agree with the manifest.
     """
+    entry, count, size = _entry(folder, split)
+    try:
+        checksums = json.dumps({name: str(entry["sha256"][name]) for name in TRAINED_ON}, sort_keys=True)
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{folder}/{MANIFEST}: damaged ({error!r}); preprocess again") from None
+    images = _open(folder, split, "images", np.uint8, (count, size, size, 3))
+    targets = _open(folder, split, "labels", np.int32, (count, 6))
+    names = _open(folder, split, "names", None, (count,))
+    return Split(images, targets, names, hashlib.sha256(checksums.encode()).hexdigest())
+
+
+def load_geometry(folder: str | Path, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """Of each row's photo: the number's box float32[N, 4] (left, top, width, height), and (width, height) int32[N, 2].
+
+    Raises:
+      InputError: as `load_split`.
+    """
+    _, count, _ = _entry(folder, split)
+    return (
+        _open(folder, split, "boxes", np.float32, (count, 4)),
+        _open(folder, split, "sizes", np.int32, (count, 2)),
+    )
+
+
+def _entry(folder: str | Path, split: str) -> tuple[dict[str, Any], int, int]:
+    """A split's entry in the manifest, its number of rows, and the side of its images."""
     manifest = read_manifest(folder)
     if split not in manifest["splits"]:
         there = ", ".join(manifest["splits"]) or "none"
         raise InputError(f"{folder}: has no split {split!r}; its splits: {there}")
     try:
         entry = manifest["splits"][split]
-        count, size = int(entry["examples"]), int(manifest["crop"]["size"])
-        fingerprint = hashlib.sha256(json.dumps(entry["sha256"], sort_keys=True).encode()).hexdigest()
+        return entry, int(entry["examples"]), int(manifest["crop"]["size"])
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{folder}/{MANIFEST}: damaged ({error!r}); preprocess again") from None
-    expected = {
-        "images": (np.uint8, (count, size, size, 3)),
-        "labels": (np.int32, (count, 6)),
-        "names": (None, (count,)),
-    }
-    opened = []
-    for name, (dtype, shape) in expected.items():
-        path = Path(folder) / split / f"{name}.npy"
-        try:
-            array = np.load(path, mmap_mode="r")
-        except FileNotFoundError:
-            raise InputError(f"{path}: not found; preprocess again") from None
-        except (ValueError, EOFError, SyntaxError, tokenize.TokenError) as error:  # np.load raises any of these
-            raise InputError(f"{path}: damaged ({error}); preprocess again") from None
-        if array.shape != shape or (dtype is not None and array.dtype != dtype):
-            raise InputError(f"{path}: {array.dtype}{array.shape} where the manifest says {shape}; preprocess again")
-        opened.append(array)
-    images, labels, names = opened
-    return Split(images, labels, names, fingerprint)
+
+
+def _open(folder: str | Path, split: str, name: str, dtype: type | None, shape: tuple[int, ...]) -> np.ndarray:
+    path = Path(folder) / split / f"{name}.npy"
+    try:
+        array = np.load(path, mmap_mode="r")
+    except FileNotFoundError:
+        raise InputError(f"{path}: not found; preprocess again") from None
+    except (ValueError, EOFError, SyntaxError, tokenize.TokenError) as error:  # np.load raises any of these
+        raise InputError(f"{path}: damaged ({error}); preprocess again") from None
+    if array.shape != shape or (dtype is not None and array.dtype != dtype):
+        raise InputError(f"{path}: {array.dtype}{array.shape} where the manifest says {shape}; preprocess again")
+    return array
+
+
+def damaged_arrays(folder: str | Path) -> Iterator[tuple[Path, bool]]:
+    """Every array of the data set, and whether its bytes are not those the manifest has the SHA-256 of."""
+    for split, entry in read_manifest(folder)["splits"].items():
+        for name, checksum in entry["sha256"].items():
+            path = Path(folder) / split / f"{name}.npy"
+            yield path, not path.is_file() or sha256(path) != checksum
 
 
 def sha256(path: Path) -> str:
@@ -102,53 +135,104 @@ def sha256(path: Path) -> str:
 
 
 @contextmanager
-def replacing_folder(folder: Path) -> Iterator[Path]:
-    """Yields a new folder beside `folder`; it takes that place, whole, when the block ends well.
+def building(folder: Path) -> Iterator[Path]:
+    """Yields the folder to build a data set in, beside `folder`; it takes that place, whole, when the block ends well.
 
-    Until then what stood there stays as it was; after an exception the new folder is removed.
-    What an earlier, killed run left unfinished is removed first.
+    Until then what stood there stays as it was. What an earlier run, killed, left unfinished is
+    still there to go on with; only after an error in the input is it removed.
+
+    Raises:
+      InputError: another process builds there.
     """
     folder = folder.resolve()
-    folder.parent.mkdir(parents=True, exist_ok=True)
     partial, old = (folder.with_name(f".{folder.name}.{word}") for word in ("partial", "old"))
-    if old.exists() and not folder.exists():  # killed between the two renames below
-        os.rename(old, folder)
-    for leftover in (partial, old):
-        shutil.rmtree(leftover, ignore_errors=True)
-    partial.mkdir()
-    try:
-        yield partial
+    with locks.hold(partial / "lock", folder, "is preparing that data set; wait for it, or give another --to"):
+        if old.exists() and not folder.exists():  # killed between the two renames below
+            os.rename(old, folder)
+        shutil.rmtree(old, ignore_errors=True)
+        try:
+            yield partial
+        except UnfinishedError:
+            raise
+        except InputError:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+        (partial / "lock").unlink()
         if folder.exists():
             os.rename(folder, old)
         os.rename(partial, folder)
+        sync(folder.parent)
         shutil.rmtree(old, ignore_errors=True)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
 
 
-def write_split(
-    folder: Path, images: np.ndarray, labels: np.ndarray, names: list[str], rows: np.ndarray
+def create_images(path: Path, count: int, size: int) -> int:
+    """Makes an images file of `count` rows, for others to fill in; returns where in it the first one starts."""
+    with open(path, "wb") as file:
+        _write_header(file, count, size)
+        offset = file.tell()
+        file.truncate(offset + count * size * size * 3)
+    return offset
+
+
+def _write_header(file: Any, count: int, size: int) -> None:
+    header = {"descr": "|u1", "fortran_order": False, "shape": (count, size, size, 3)}
+    np.lib.format.write_array_header_1_0(file, header)
+
+
+def finish_split(
+    folder: Path, labels: np.ndarray, names: list[str], boxes: np.ndarray, sizes: np.ndarray
 ) -> dict[str, Any]:
-    """Writes the given rows as one split into `folder`; returns its manifest entry.
+    """Writes the arrays beside a filled images file, and takes out of it the rows that stayed empty.
+
+    May be interrupted anywhere and begun again.
 
     Args:
-      images: uint8[M, S, S, 3], perhaps memory-mapped; copied a block at a time.
-      labels: int32[M, 6].
-      names: M names.
-      rows: int[N], the rows to write, in order.
+      folder: holds images.npy of M rows, or of the N kept ones where this was interrupted.
+      labels, names, boxes: of the M rows.
+      sizes: int32[M, 2]; a width of 0 marks a row that stayed empty.
+
+    Returns:
+      The split's entry in the manifest.
     """
-    folder.mkdir()
-    shape = (len(rows), *images.shape[1:])
-    target = np.lib.format.open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=shape)
-    for start in range(0, len(rows), 4096):
-        target[start : start + 4096] = images[rows[start : start + 4096]]
-    target.flush()
-    np.save(folder / "labels.npy", labels[rows])
-    np.save(folder / "names.npy", np.array([names[row] for row in rows], dtype="S"))
-    lengths, counts = np.unique(labels[rows][:, 0], return_counts=True)
+    kept = sizes[:, 0] > 0
+    path = folder / "images.npy"
+    size = np.load(path, mmap_mode="r").shape[1]
+    if len(np.load(path, mmap_mode="r")) != kept.sum():
+        _remove_rows(path, kept, size)
+    names_kept = [name for name, is_kept in zip(names, kept, strict=True) if is_kept]
+    np.save(folder / "labels.npy", labels[kept].astype(np.int32))
+    np.save(folder / "names.npy", np.array([name.encode() for name in names_kept], dtype="S"))
+    np.save(folder / "boxes.npy", boxes[kept].astype(np.float32))
+    np.save(folder / "sizes.npy", sizes[kept].astype(np.int32))
+    lengths, counts = np.unique(labels[kept][:, 0], return_counts=True)
+    for name in (*TRAINED_ON, *ABOUT_PHOTOS):
+        sync(folder / f"{name}.npy")
     return {
-        "examples": len(rows),
+        "examples": len(names_kept),
         "lengths": {str(length): int(count) for length, count in zip(lengths, counts, strict=True)},
-        "sha256": {name: sha256(folder / f"{name}.npy") for name in ("images", "labels", "names")},
+        "sha256": {name: sha256(folder / f"{name}.npy") for name in (*TRAINED_ON, *ABOUT_PHOTOS)},
     }
+
+
+def _remove_rows(path: Path, kept: np.ndarray, size: int) -> None:
+    """Rewrites an images file without the rows that are not kept. Reads, not maps: mapped pages count as memory."""
+    shorter = path.with_suffix(".shorter")
+    with open(path, "rb") as source, open(shorter, "wb") as target:
+        _write_header(target, int(kept.sum()), size)
+        np.lib.format.read_magic(source)
+        np.lib.format.read_array_header_1_0(source)
+        for start in range(0, len(kept), ROWS_AT_ONCE):
+            block = kept[start : start + ROWS_AT_ONCE]
+            rows = np.fromfile(source, np.uint8, len(block) * size * size * 3).reshape(len(block), -1)
+            rows[block].tofile(target)
+    sync(shorter)
+    os.replace(shorter, path)
+
+
+def sync(path: Path) -> None:
+    """Waits until the file or folder is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,240 @@
+"""Crops the photos of a plan into the arrays of a prepared data set; killed anywhere, it goes on from there.
+
+Every crop is written once, where it stays. The folder being built holds, besides the arrays:
+
+    plan.json          what the arrays depend on; of another plan nothing is taken over
+    progress.jsonl     a line for every few thousand photos: source, photos so far, those skipped among them
+    SOURCE.sizes       int32[N, 2], (width, height) of each record's photo; 0 until its crop is written
+"""
+
+import json
+import os
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from rich.progress import track
+
+from svhn_jax import labels
+from svhn_jax.data import arrays, crop, cropping
+from svhn_jax.data.cropping import Cropper, Group, Target, Task
+from svhn_jax.data.photos import Photo
+from svhn_jax.data.plan import Part
+from svhn_jax.errors import InputError
+
+PLAN, PROGRESS = "plan.json", "progress.jsonl"
+GROUPS_PER_COMMIT = 32
+OFF_PHOTO = "a box reaches past the photo's edge"
+BEFORE_PHOTO = "a box starts left of or above the photo"
+TOO_LONG = "a number of more than five digits"
+
+
+def build(folder: Path, parts: list[Part], settings: dict[str, Any], *, jobs: int) -> dict[str, Any]:
+    """Crops all photos of the plan and writes arrays and manifest into `folder`; returns the manifest.
+
+    Args:
+      folder: new, or what an earlier call with the same plan left unfinished.
+      settings: what the arrays depend on; becomes part of the manifest.
+      jobs: processes; the arrays do not depend on it.
+
+    Raises:
+      InputError: a source cannot be read, or none of its photos can be used, or too little space is free.
+    """
+    size, margin = int(settings["crop"]["size"]), float(settings["crop"]["margin"])
+    targets = _go_on(folder, parts, settings, size)
+    photos = sum(len(part.records) for part in parts)
+    with cropping.cropper(margin=margin, size=size, jobs=cropping.jobs_worth_starting(jobs, photos)) as crop_all:
+        sizes = [_crop_source(folder, part, targets, crop_all) for part in parts]
+    skipped = {part.source.split: part.skipped.copy() for part in parts}
+    for entry in _progress(folder):
+        skipped[entry["source"]] += map(tuple, entry["skipped"])
+    manifest = settings | {
+        "splits": {split: _finish_split(folder, split, parts, sizes) for split in targets},
+        "sources": {
+            part.source.split: {
+                "path": part.source.path.name,
+                "stamp": part.source.stamp(),
+                "kept": int((photo_sizes[:, 0] > 0).sum()),
+                "skipped": [{"name": name, "reason": reason} for name, reason in skipped[part.source.split]],
+                "noted": _notes(part, photo_sizes),
+            }
+            for part, photo_sizes in zip(parts, sizes, strict=True)
+        },
+    }
+    with open(folder / arrays.MANIFEST, "w") as file:
+        file.write(json.dumps(manifest, indent=1) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    # The plan goes first: without it nothing of the rest would be gone on with.
+    for path in (PLAN, PROGRESS, *(f"{part.source.split}.sizes" for part in parts)):
+        (folder / path).unlink(missing_ok=True)
+    return manifest
+
+
+def _go_on(folder: Path, parts: list[Part], settings: dict[str, Any], size: int) -> dict[str, Target]:
+    """The images file of each split, made, or found as an earlier call with the same plan left it."""
+    counts = Counter(split for part in parts for split in part.splits.tolist())
+    splits = [split for index, split in enumerate(arrays.SPLITS) if counts[index] or split in _splits_of(parts)]
+    try:
+        is_ours = json.loads((folder / PLAN).read_text()) == settings
+    except (OSError, ValueError):
+        is_ours = False
+    if not is_ours:
+        for path in folder.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name != "lock":
+                path.unlink()
+        _check_space(folder, counts.total() * size * size * 3)
+        for split in splits:
+            (folder / split).mkdir()
+            arrays.create_images(folder / split / "images.npy", counts[arrays.SPLITS.index(split)], size)
+        for part in parts:
+            with open(folder / f"{part.source.split}.sizes", "wb") as file:
+                file.truncate(max(1, len(part.records)) * 8)  # an empty file cannot be mapped
+        (folder / "plan.new").write_text(json.dumps(settings))
+        os.replace(folder / "plan.new", folder / PLAN)
+    offsets = {split: np.load(folder / split / "images.npy", mmap_mode="r").offset for split in splits}
+    return {split: Target(str(folder / split / "images.npy"), offset) for split, offset in offsets.items()}
+
+
+def _splits_of(parts: list[Part]) -> set[str]:
+    """The splits that the sources are for, be they empty."""
+    tests = {part.source.split == "test" for part in parts}
+    return ({"test"} if True in tests else set()) | ({"train", "validation"} if False in tests else set())
+
+
+def _check_space(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise InputError(
+            f"{folder.parent}: the crops need {needed / 1e9:.2f} GB and {free / 1e9:.2f} GB are free there; "
+            "free some, or give another --to"
+        )
+
+
+def _crop_source(folder: Path, part: Part, targets: dict[str, Target], crop_all: Cropper) -> np.memmap:
+    """Crops the photos of a source that are not done yet; returns int32[N, 2], each record's photo size or 0."""
+    split = part.source.split
+    shape = (max(1, len(part.records)), 2)
+    sizes = cast(np.memmap, np.memmap(folder / f"{split}.sizes", np.int32, "r+", shape=shape)[: len(part.records)])
+    before = [entry for entry in _progress(folder) if entry["source"] == split]
+    if any(entry["is_end"] for entry in before):
+        return sizes
+    done = max((entry["photos"] for entry in before), default=0)
+    seen: set[str] = set()
+    silent = not sys.stdout.isatty()
+    photos = track(part.source.photos(), f"{split}: photos", total=len(part.records), transient=True, disable=silent)
+    skipped: list[tuple[str, str]] = []
+    for index, (group, outcomes) in enumerate(crop_all(_groups(part, photos, targets, seen, done)), 1):
+        done += group.photos
+        skipped += group.skipped
+        for name, outcome in zip(group.names, outcomes, strict=True):
+            if isinstance(outcome, str):
+                skipped.append((name, outcome))
+            else:
+                sizes[part.rows_by_name[name]] = outcome
+        if index % GROUPS_PER_COMMIT == 0:
+            _commit(folder, split, sizes, done, skipped, targets)
+            skipped = []
+    skipped += [(name, "no such photo") for name in part.rows_by_name if name not in seen]
+    if skipped and not sizes.any():
+        name, reason = skipped[0]
+        raise InputError(f"{part.source.path}: none of its photos can be used; the first, {name}: {reason}")
+    _commit(folder, split, sizes, done, skipped, targets, is_end=True)
+    return sizes
+
+
+def _groups(
+    part: Part, photos: Iterable[Photo], targets: dict[str, Target], seen: set[str], done: int
+) -> Iterator[Group]:
+    """The photos after the first `done`, in groups; `seen` becomes the names of all photos that went by."""
+    photos = (photo for photo in photos if photo.name not in part.passed_over)
+    for photo in islice(photos, done):
+        seen.add(photo.name)
+    while block := list(islice(photos, cropping.PHOTOS_PER_TASK)):
+        group = Group(len(block), [], [], [])
+        for photo in block:
+            if refusal := part.refusal(photo, seen):
+                group.skipped.append((photo.name, refusal))
+            else:
+                row = part.rows_by_name[photo.name]
+                number = crop.union(part.records[row].boxes)
+                target = targets[arrays.SPLITS[part.splits[row]]]
+                group.names.append(photo.name)
+                group.tasks.append(Task(photo.content, number, target, int(part.rows[row])))
+            seen.add(photo.name)
+        yield group
+        if part.is_limited and seen >= part.rows_by_name.keys():
+            return
+
+
+def _commit(
+    folder: Path,
+    source: str,
+    sizes: np.memmap,
+    photos: int,
+    skipped: list[tuple[str, str]],
+    targets: dict[str, Target],
+    *,
+    is_end: bool = False,
+) -> None:
+    """Notes that so many photos are done, once what was written of them is on the disk."""
+    for target in targets.values():
+        arrays.sync(Path(target.path))
+    sizes.flush()
+    entry = {"source": source, "photos": photos, "skipped": skipped, "is_end": is_end}
+    with open(folder / PROGRESS, "a") as file:
+        file.write(json.dumps(entry) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _progress(folder: Path) -> list[dict[str, Any]]:
+    """The lines of progress.jsonl; a torn last one does not count."""
+    if not (folder / PROGRESS).exists():
+        return []
+    lines = (folder / PROGRESS).read_text().splitlines(keepends=True)
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def _finish_split(folder: Path, split: str, parts: list[Part], sizes: list[np.memmap]) -> dict[str, Any]:
+    chosen = [np.flatnonzero(part.splits == arrays.SPLITS.index(split)) for part in parts]
+    records = [
+        (f"{part.source.split}/{part.records[row].name}", part.records[row])
+        for part, rows in zip(parts, chosen, strict=True)
+        for row in rows
+    ]
+    photo_sizes = np.concatenate([size[rows] for size, rows in zip(sizes, chosen, strict=True)])
+    return arrays.finish_split(
+        folder / split,
+        np.array([labels.encode(record.digits) for _, record in records], np.int32).reshape(-1, 6),
+        [name for name, _ in records],
+        np.array([_box(record.boxes, size) for (_, record), size in zip(records, photo_sizes, strict=True)]).reshape(
+            -1, 4
+        ),
+        photo_sizes,
+    )
+
+
+def _box(boxes: np.ndarray, photo_size: np.ndarray) -> tuple[float, float, float, float]:
+    """(left, top, width, height) of the number in its photo."""
+    box = crop.union(boxes) or crop.Box(0, 0, *photo_size.tolist())
+    return box.left, box.top, box.right - box.left, box.bottom - box.top
+
+
+def _notes(part: Part, sizes: np.ndarray) -> dict[str, int]:
+    """How many of the kept photos have a peculiarity that users ask about."""
+    notes = Counter({BEFORE_PHOTO: 0, OFF_PHOTO: 0, TOO_LONG: 0})
+    for record, (width, height) in zip(part.records, sizes.tolist(), strict=True):
+        if width:
+            box = crop.union(record.boxes) or crop.Box(0, 0, width, height)
+            notes[BEFORE_PHOTO] += box.left < 0 or box.top < 0
+            notes[OFF_PHOTO] += box.left < 0 or box.top < 0 or box.right > width or box.bottom > height
+            notes[TOO_LONG] += len(record.digits) > labels.MAX_DIGITS
+    return dict(notes)

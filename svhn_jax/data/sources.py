@@ -1,0 +1,128 @@
+"""Where the photos and records of a split come from: an archive, a folder, or photos of one's own."""
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from svhn_jax.data import digit_struct, labels_csv, record_cache
+from svhn_jax.data.archive import Archive
+from svhn_jax.data.digit_struct import BadRecord, Record
+from svhn_jax.data.photos import MAT_NAME, OTHER_FILES, PHOTO_NAME, Photo, read_photo, stamp
+from svhn_jax.errors import InputError, printable
+
+SOURCE_SPLITS = ("train", "extra", "test")
+
+
+class Source(Protocol):
+    """Where the photos and records of one split come from."""
+
+    split: str
+    path: Path
+
+    def stamp(self) -> str:
+        """Changes whenever the files do, and is quick to make: of their names, sizes and times."""
+
+    def fingerprint(self) -> str:
+        """SHA-256 that stands for the content."""
+
+    def records(self) -> list[Record | BadRecord]:
+        """Every record, in the order of the source."""
+
+    def photos(self) -> Iterator[Photo]:
+        """Every photo, in the order it is stored."""
+
+
+def find_source(raw: Path, split: str) -> Source:
+    """One split as published: SPLIT.tar.gz where there is one, else the folder SPLIT/.
+
+    A folder has a digitStruct.mat, or a labels.csv of one's own.
+
+    Raises:
+      InputError: neither is there.
+    """
+    if (raw / f"{split}.tar.gz").is_file():
+        return Archive(raw / f"{split}.tar.gz", split)
+    if (raw / split / labels_csv.NAME).is_file():
+        return LabelledFolder(raw / split, split)
+    if (raw / split).is_dir():
+        return Folder(raw / split, split)
+    raise InputError(f"{raw}: holds neither {split}.tar.gz nor {split}/; give the folder with the archives")
+
+
+def find_all(raw: Path, splits: Sequence[str] = ()) -> list[Source]:
+    """The sources of the given splits, or of those that are there, in the order of SOURCE_SPLITS.
+
+    Raises:
+      InputError: there is nothing to read.
+    """
+    if (raw / labels_csv.NAME).is_file() and not splits:
+        return [LabelledFolder(raw, "train")]
+    there = [name for name in SOURCE_SPLITS if (raw / f"{name}.tar.gz").is_file() or (raw / name).is_dir()]
+    if not there and not splits:
+        raise InputError(
+            f"{raw}: none of train, test, extra in it, as NAME.tar.gz or NAME/, and no labels.csv; "
+            "python -m svhn_jax.download fetches the published ones, python -m svhn_jax.synthesize makes some"
+        )
+    return [find_source(raw, name) for name in SOURCE_SPLITS if name in (splits or there)]
+
+
+class Folder:
+    """An extracted SPLIT/ with N.png and digitStruct.mat."""
+
+    def __init__(self, path: Path, split: str):
+        self.path, self.split = path, split
+
+    def stamp(self) -> str:
+        return stamp(path for path in self._files() if path.is_file())
+
+    def fingerprint(self) -> str:
+        """Of a folder, its stamp and its digitStruct.mat: to read every photo would take as long as to crop it."""
+        return hashlib.sha256((self.stamp() + self._mat_sha256()).encode()).hexdigest()
+
+    def _mat_sha256(self) -> str:
+        try:
+            with open(self.path / MAT_NAME, "rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        except FileNotFoundError:
+            return ""
+
+    def records(self) -> list[Record | BadRecord]:
+        """Every record of digitStruct.mat, from the cache where it was read before."""
+        return record_cache.get(self.path.parent, self._mat_sha256(), lambda: digit_struct.read(self.path / MAT_NAME))
+
+    def photos(self) -> Iterator[Photo]:
+        for path in self._files():
+            if path.name not in OTHER_FILES and not path.is_dir():
+                if not PHOTO_NAME.fullmatch(path.name):
+                    yield Photo(printable(path.name), b"", "not the name of a photo")
+                else:
+                    yield read_photo(self.path, path.name)
+
+    def _files(self) -> list[Path]:
+        with os.scandir(self.path) as entries:
+            return sorted(Path(entry.path) for entry in entries)
+
+
+class LabelledFolder:
+    """Photos of one's own, with their labels, and perhaps boxes, in labels.csv."""
+
+    def __init__(self, path: Path, split: str):
+        self.path, self.split = path, split
+
+    def stamp(self) -> str:
+        files = (self.path / record.name for record in self.records())
+        return stamp([self.path / labels_csv.NAME, *(path for path in files if path.is_file())])
+
+    def fingerprint(self) -> str:
+        table = (self.path / labels_csv.NAME).read_bytes()
+        return hashlib.sha256(self.stamp().encode() + table).hexdigest()
+
+    def records(self) -> list[Record | BadRecord]:
+        return list(labels_csv.read(self.path / labels_csv.NAME))
+
+    def photos(self) -> Iterator[Photo]:
+        """The photos that labels.csv names, in its order."""
+        for record in self.records():
+            yield read_photo(self.path, record.name)

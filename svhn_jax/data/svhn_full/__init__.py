@@ -1,0 +1,6 @@
+"""SVHN's full house numbers for TensorFlow Datasets: importing this package registers the data set svhn_full."""
+
+from importlib.util import find_spec
+
+if find_spec("tensorflow_datasets"):  # where it is not installed, the rest of svhn_jax works all the same
+    from svhn_jax.data.svhn_full.svhn_full_dataset_builder import Builder as Builder

@@ -1,0 +1,52 @@
+"""python -m svhn_jax.data.svhn_full --raw DIR --data-dir DIR: from the published archives to the TFDS data set svhn_full.
+
+Reads train, test and extra (those that are there) and writes array_record files, which
+TensorFlow Datasets reads with and without TensorFlow. What cannot be used is named.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+from rich.console import Console
+
+from svhn_jax.data.tfds_source import import_tfds
+from svhn_jax.errors import InputError, run_command
+
+
+@dataclass(frozen=True)
+class Options:
+    """Writes SVHN's full house numbers as a TensorFlow Datasets data set."""
+
+    raw: Path
+    """folder with train.tar.gz, test.tar.gz, extra.tar.gz, or the extracted train/, test/, extra/"""
+    data_dir: Path
+    """TFDS's folder of data sets; this one becomes svhn_full/VERSION in it"""
+
+
+def main() -> None:
+    console = Console(highlight=False, markup=False)
+    options = tyro.cli(Options, prog="python -m svhn_jax.data.svhn_full", description=__doc__)
+    tfds = import_tfds()
+    from svhn_jax.data.svhn_full import svhn_full_dataset_builder as svhn_full  # it needs tensorflow_datasets
+
+    splits = svhn_full.splits_in(options.raw)
+    builder = svhn_full.Builder(data_dir=options.data_dir)
+    if not builder.info.initialized:
+        config = tfds.download.DownloadConfig(manual_dir=options.raw)
+        builder.download_and_prepare(download_config=config)
+    elif lacking := sorted(set(splits) - set(builder.info.splits)):
+        raise InputError(
+            f"{builder.data_dir}: was prepared without {', '.join(lacking)}; delete that folder, then run this again"
+        )
+    for split, info in builder.info.splits.items():
+        console.print(f"{split}: {info.num_examples:,} photos", soft_wrap=True)
+        left_out = builder.info.metadata["left_out"][split]
+        reasons = Counter(entry["reason"] for entry in left_out["records"] + left_out["photos"])
+        for reason, count in reasons.most_common(10):
+            console.print(f"  left out: {count:,} x {reason}", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    run_command(main)

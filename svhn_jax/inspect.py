@@ -1,0 +1,231 @@
+"""python -m svhn_jax.inspect DIR: what is in a data set, prepared or raw.
+
+Counts, lengths, digits by position, sizes, skipped and suspicious records, and with --sheet a
+picture of some of the photos with their boxes. Of a prepared data set --verify checks every array
+against its SHA-256 and looks for crops that occur twice.
+"""
+
+import hashlib
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import tyro
+from PIL import Image
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from svhn_jax import labels, report
+from svhn_jax.data import arrays, crop, photos, sources, summary
+from svhn_jax.data.digit_struct import Record
+from svhn_jax.data.plan import plan
+from svhn_jax.errors import InputError, run_command
+
+NAMES_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Options:
+    """Shows what is in a data set."""
+
+    folder: tyro.conf.Positional[Path]
+    """a prepared data set, or a folder of archives, extracted splits or photos of your own"""
+    sheet: Path | None = None
+    """PNG to write: photos with their boxes and labels"""
+    photos: int = 48
+    """how many photos of each split the sheet shows"""
+    seed: int = 0
+    """another seed, other photos on the sheet"""
+    verify: bool = False
+    """of a prepared data set: check every array against its checksum, and look for crops that occur twice"""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.photos <= 1000:
+            raise InputError(f"--photos is {self.photos}; it must be 1 to 1000")
+        if self.sheet and self.sheet.suffix.lower() != ".png":
+            raise InputError(f"--sheet is {self.sheet}; its name must end in .png")
+
+
+class Contents(NamedTuple):
+    """One split: its numbers, what was left out of it, and tiles for the sheet."""
+
+    title: str
+    names: list[str]
+    targets: np.ndarray
+    boxes: np.ndarray
+    """float[N, 4], the number in its photo: left, top, width, height"""
+    sizes: np.ndarray
+    skipped: list[tuple[str, str]]
+    suspicious: dict[str, np.ndarray]
+    tiles: list[report.Tile]
+
+
+def main() -> int:
+    console = Console(highlight=False, markup=False)
+    options = tyro.cli(Options, prog="python -m svhn_jax.inspect", description=__doc__)
+    if not options.folder.is_dir():
+        raise InputError(f"{options.folder}: no such folder")
+    is_prepared = (options.folder / arrays.MANIFEST).is_file()
+    if options.verify and not is_prepared:
+        raise InputError(f"{options.folder}: no prepared data set; only those have checksums to verify")
+    tiles: list[report.Tile] = []
+    for contents in _prepared(options) if is_prepared else _raw(options):
+        _print(console, contents)
+        tiles += contents.tiles
+    if options.sheet:
+        report.tile_sheet(tiles).save(options.sheet)
+        console.print(f"{options.sheet}: {len(tiles)} photos with their boxes", soft_wrap=True)
+    return _verify(console, options.folder) if options.verify else 0
+
+
+def _prepared(options: Options) -> Iterator[Contents]:
+    manifest = arrays.read_manifest(options.folder)
+    for split in manifest["splits"]:
+        images, targets, names, _ = arrays.load_split(options.folder, split)
+        boxes, sizes = (np.asarray(column) for column in arrays.load_geometry(options.folder, split))
+        texts = [name.decode() for name in names.tolist()]
+        tiles = []
+        for row in _sample(len(texts), options):
+            box = _box_in_crop(boxes[row], sizes[row], float(manifest["crop"]["margin"]), images.shape[1])
+            caption = f"{_decoded(targets[row])}  {texts[row]}"
+            tiles.append(report.Tile(Image.fromarray(np.asarray(images[row])), box, caption))
+        yield Contents(
+            f"{options.folder}: {split}",
+            texts,
+            targets,
+            boxes,
+            sizes,
+            [],
+            summary.suspicious(targets, boxes, sizes),
+            tiles,
+        )
+    for split, source in manifest["sources"].items():
+        skipped = [(str(entry["name"]), str(entry["reason"])) for entry in source["skipped"]]
+        if skipped:
+            none = np.zeros((0, 6), int)
+            yield Contents(f"{source['path']} ({split})", [], none, none, none, skipped, {}, [])
+
+
+def _decoded(target: np.ndarray) -> str:
+    try:
+        return labels.decode(target)
+    except ValueError:
+        return "no label"
+
+
+def _box_in_crop(box: np.ndarray, size: np.ndarray, margin: float, side: int) -> np.ndarray:
+    """float[n, 4]: the number's box in its crop; none where the crop is the whole photo."""
+    if box.tolist() == [0, 0, *size.tolist()]:
+        return np.zeros((0, 4))
+    rim = side * margin / (1 + margin) / 2
+    return np.array([[rim, rim, side - 2 * rim, side - 2 * rim]])
+
+
+def _raw(options: Options) -> Iterator[Contents]:
+    for source in sources.find_all(options.folder):
+        (part,) = plan([source], validation_fraction=0, seed=0, limit=None)
+        chosen = {part.records[row].name for row in _sample(len(part.records), options)}
+        sizes, tiles, skipped = np.zeros((len(part.records), 2), int), [], list(part.skipped)
+        seen: set[str] = set()
+        title, silent = f"{source.split}: photos", not sys.stdout.isatty()
+        for photo in track(source.photos(), title, total=len(part.records), transient=True, disable=silent):
+            if photo.name in part.passed_over:
+                continue
+            if refusal := part.refusal(photo, seen):
+                skipped.append((photo.name, refusal))
+            else:
+                row = part.rows_by_name[photo.name]
+                record = part.records[row]
+                try:
+                    if photo.name in chosen:
+                        image = photos.decode_photo(photo.content)
+                        sizes[row] = image.size
+                        caption = f"{''.join(map(str, record.digits))}  {source.split}/{record.name}"
+                        tiles.append(report.Tile(image, record.boxes, caption))
+                    else:
+                        sizes[row] = photos.photo_size(photo.content)
+                except ValueError as error:
+                    skipped.append((photo.name, str(error)))
+            seen.add(photo.name)
+        skipped += [(name, "no such photo") for name in part.rows_by_name if name not in seen]
+        yield _contents(options, source, part.records, sizes, skipped, tiles)
+
+
+def _contents(
+    options: Options,
+    source: sources.Source,
+    records: list[Record],
+    sizes: np.ndarray,
+    skipped: list[tuple[str, str]],
+    tiles: list[report.Tile],
+) -> Contents:
+    rows = np.flatnonzero(sizes[:, 0])
+    records, sizes = [records[row] for row in rows], sizes[rows]
+    targets = np.array([labels.encode(record.digits) for record in records], np.int32).reshape(-1, 6)
+    spans = [crop.union(record.boxes) or crop.Box(0, 0, *size) for record, size in zip(records, sizes, strict=True)]
+    boxes = np.array([(b.left, b.top, b.right - b.left, b.bottom - b.top) for b in spans]).reshape(-1, 4)
+    suspicious = summary.suspicious(targets, boxes, sizes) | summary.suspicious_boxes(records)
+    names = [record.name for record in records]
+    return Contents(f"{options.folder}: {source.split}", names, targets, boxes, sizes, skipped, suspicious, tiles)
+
+
+def _sample(count: int, options: Options) -> list[int]:
+    if not options.sheet:
+        return []
+    rng = np.random.default_rng(options.seed)
+    return sorted(rng.permutation(count)[: options.photos].tolist())
+
+
+def _print(console: Console, contents: Contents) -> None:
+    console.print(f"\n{contents.title}", soft_wrap=True)
+    if len(contents.targets):
+        counts = summary.lengths(contents.targets)
+        many = ", ".join(
+            f"{count:,} of {name}" for name, count in zip((*"012345", "more"), counts, strict=True) if count
+        )
+        console.print(f"  {len(contents.targets):,} numbers; by digits: {many}", soft_wrap=True)
+        table = Table("position", *"0123456789", "blank", title="digits by position")
+        for index, row in enumerate(summary.positions(contents.targets), 1):
+            table.add_row(str(index), *(f"{count:,}" for count in row))
+        console.print(table)
+        table = Table("", "least", "1 %", "median", "99 %", "most", title="sizes")
+        for name, values in summary.quantiles(contents.boxes, contents.sizes).items():
+            table.add_row(name, *(f"{value:.2f}" if "/" in name else f"{value:.0f}" for value in values))
+        console.print(table)
+    for reason, count in Counter(reason for _, reason in contents.skipped).most_common():
+        names = [name for name, why in contents.skipped if why == reason]
+        console.print(f"  skipped: {count:,} x {reason}: {_some(names)}", soft_wrap=True)
+    for reason, rows in contents.suspicious.items():
+        names = [contents.names[row] for row in rows[: NAMES_SHOWN + 1]]
+        console.print(f"  worth a look: {len(rows):,} x {reason}: {_some(names)}", soft_wrap=True)
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:NAMES_SHOWN]) + (", ..." if len(names) > NAMES_SHOWN else "")
+
+
+def _verify(console: Console, folder: Path) -> int:
+    """Exit status 1 where an array is not as it was written."""
+    console.print("")
+    damaged = 0
+    for path, is_damaged in arrays.damaged_arrays(folder):
+        damaged += is_damaged
+        console.print(f"  {path}: {'DAMAGED; preprocess again' if is_damaged else 'as written'}", soft_wrap=True)
+    seen: dict[bytes, tuple[str, str]] = {}
+    for split in arrays.read_manifest(folder)["splits"]:
+        images, targets, names, _ = arrays.load_split(folder, split)
+        for image, target, name in zip(images, targets, names.tolist(), strict=True):
+            here = f"{name.decode()} in {split}", _decoded(target)
+            there = seen.setdefault(hashlib.blake2b(image.tobytes(), digest_size=16).digest(), here)
+            if there is not here:
+                console.print(f"  the same crop twice: {there[0]} ({there[1]}), {here[0]} ({here[1]})", soft_wrap=True)
+    return int(damaged > 0)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,142 @@
+"""python -m svhn_jax.inspect: it tells what is there, what was left out, and what is damaged."""
+
+import sys
+
+import numpy as np
+import pytest
+from archives import MAT, assert_one_error_line, fields, mat_bytes, png, run_python, split_files, write_split
+from PIL import Image
+
+from svhn_jax import inspect, preprocess
+from svhn_jax.data import summary
+from svhn_jax.data.digit_struct import Record
+from svhn_jax.errors import InputError
+
+
+@pytest.fixture
+def raw(tmp_path):
+    box = [[4.0, 6, 6, 12]]
+    records = [
+        ("1.png", fields("5", box)),
+        ("2.png", fields("123456", [[1.0 + 6 * i, 6, 6, 12] for i in range(6)])),
+        ("3.png", fields("41", [[14.0, 6, 6, 12], [4, 6, 6, 12]])),
+        ("4.png", fields("8", [[-2.0, 6, 10, 12]])),
+        ("5.png", fields("9", box)),
+        ("6.png", {}),
+        ("7.png", fields("3", box)),
+    ]
+    files = {f"{i}.png": png() for i in (1, 2, 3, 4, 6, 8)} | {"7.png": b"junk", "x y.txt": b""}
+    write_split(tmp_path / "raw", "train", files | {MAT: mat_bytes(tmp_path, records)})
+    return tmp_path / "raw"
+
+
+def show(capsys, monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["inspect", *map(str, arguments)])
+    status = inspect.main()
+    return status, capsys.readouterr().out
+
+
+def test_raw_photos_are_counted_and_every_one_left_out_is_named(raw, tmp_path, capsys, monkeypatch):
+    status, shown = show(capsys, monkeypatch, raw, "--sheet", tmp_path / "sheet.png")
+    assert status == 0
+    assert "4 numbers; by digits: 2 of 1, 1 of 2, 1 of more" in shown
+    for line in (
+        "skipped: 1 x no box: its bbox has no field label: 6.png",
+        "skipped: 1 x no readable PNG or JPEG image: 7.png",
+        "skipped: 1 x no record of that name: 8.png",
+        "skipped: 1 x not the name of a photo: x y.txt",
+        "skipped: 1 x no such photo: 5.png",
+        "worth a look: 1 x its box reaches past the photo's edge: 4.png",
+        "worth a look: 1 x more than five digits: 2.png",
+        "worth a look: 1 x digits not from left to right: 3.png",
+    ):
+        assert line in shown
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert (np.asarray(sheet) == (255, 210, 0)).all(axis=-1).any()  # boxes are drawn
+
+
+def test_a_prepared_set_shows_the_same_and_its_sheet_draws_the_number(raw, tmp_path, capsys, monkeypatch):
+    arguments = ["--raw", raw, "--to", tmp_path / "set", "--validation-fraction", 0]
+    monkeypatch.setattr(sys, "argv", ["preprocess", *map(str, arguments)])
+    preprocess.main()
+    capsys.readouterr()
+    _, shown = show(capsys, monkeypatch, tmp_path / "set", "--sheet", tmp_path / "sheet.png", "--photos", 2)
+    assert "4 numbers; by digits: 2 of 1, 1 of 2, 1 of more" in shown
+    assert "worth a look: 1 x more than five digits: train/2.png" in shown
+    assert "train.tar.gz (train)\n  skipped: 1 x no box: its bbox has no field label: 6.png" in shown
+    assert "2 photos with their boxes" in shown
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        drawn = (np.asarray(sheet)[:144, :144] == (255, 210, 0)).all(axis=-1)
+    rows, columns = np.flatnonzero(drawn.any(axis=1)), np.flatnonzero(drawn.any(axis=0))
+    # a tile of 140 pixels; the number fills 1 / 1.3 of it, in the middle
+    assert [rows[0], rows[-1], columns[0], columns[-1]] == pytest.approx([16, 124, 16, 124], abs=1)
+
+
+def test_verify_finds_changed_bytes_and_repeated_crops(tmp_path, capsys, monkeypatch):
+    write_split(tmp_path / "raw", "test", split_files(tmp_path, ["5", "17", "5"]))
+    monkeypatch.setattr(sys, "argv", ["preprocess", "--raw", str(tmp_path / "raw"), "--to", str(tmp_path / "set")])
+    preprocess.main()
+    capsys.readouterr()
+    status, shown = show(capsys, monkeypatch, tmp_path / "set", "--verify")
+    assert status == 0
+    assert "the same crop twice: test/1.png in test (5), test/3.png in test (5)" in shown
+    assert "DAMAGED" not in shown
+    labels = tmp_path / "set" / "test" / "labels.npy"
+    labels.write_bytes(labels.read_bytes()[:-1] + b"\7")
+    status, shown = show(capsys, monkeypatch, tmp_path / "set", "--verify")
+    assert status == 1
+    assert f"{labels}: DAMAGED" in shown
+
+
+def test_digits_are_counted_by_position():
+    targets = np.array([[2, 1, 7, 10, 10, 10], [1, 7, 10, 10, 10, 10]], np.int32)
+    counts = summary.positions(targets)
+    assert counts.shape == (5, 11)
+    assert (counts[0, 1], counts[0, 7], counts[1, 7], counts[1, 10], counts[4, 10]) == (1, 1, 1, 1, 2)
+    assert summary.lengths(targets).tolist() == [0, 1, 1, 0, 0, 0, 0]
+
+
+def test_sizes_are_told_by_their_quantiles():
+    sizes = np.array([[100, 50]] * 99 + [[300, 50]])
+    boxes = np.array([[1.0, 2, 20, 40]] * 100)
+    told = summary.quantiles(boxes, sizes)
+    assert told["photo width, pixels"][2] == 100
+    assert told["photo width, pixels"][4] == 300
+    assert told["number width / height"] == [0.5] * 5
+    assert told["number height / photo height"] == [0.8] * 5
+
+
+def test_shapes_that_few_published_numbers_have_are_worth_a_look():
+    targets = np.array([[1, 1, 10, 10, 10, 10], [1, 1, 10, 10, 10, 10], [4, 1, 1, 1, 1, 10]], np.int32)
+    boxes = np.array([[5.0, 5, 10, 20], [5, 5, 30, 20], [5, 5, 10, 20]])
+    found = summary.suspicious(targets, boxes, np.array([[60, 40]] * 3))
+    assert {reason: rows.tolist() for reason, rows in found.items()} == {
+        "very wide for so few digits": [1],
+        "very narrow for so many digits": [2],
+    }
+    uneven = Record("1.png", (1, 2), np.array([[0.0, 0, 5, 10], [5, 0, 30, 20]]))
+    assert sorted(summary.suspicious_boxes([uneven])) == [
+        "one digit much higher than another",
+        "one digit much wider than another",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nowhere"], "no such folder"),
+        (["."], "none of train, test, extra in it"),
+        ([".", "--verify"], "only those have checksums"),
+    ],
+)
+def test_a_folder_of_nothing_is_one_line(tmp_path, monkeypatch, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    finished = run_python("-m", "svhn_jax.inspect", *arguments)
+    assert_one_error_line(finished)
+    assert words in finished.stderr
+
+
+@pytest.mark.parametrize(("option", "value"), [("photos", 0), ("sheet", "a.jpg")])
+def test_a_bad_option_is_named(tmp_path, option, value):
+    with pytest.raises(InputError, match=f"--{option} is {value}"):
+        inspect.Options(tmp_path, **{option: tmp_path.__class__(value) if option == "sheet" else value})
