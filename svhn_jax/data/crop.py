@@ -1,5 +1,6 @@
 """From a photo and the box around its number to the square image the model reads."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -56,10 +57,21 @@ def crop_number(photo: Image.Image, number: Box | None, *, margin: float, size: 
         box = expand(number, margin)
         # A box may claim millions of pixels beyond the photo; one photo size on each side bounds the work.
         box = Box(max(box.left, -width), max(box.top, -height), min(box.right, 2 * width), min(box.bottom, 2 * height))
-    x0, y0 = min(0, int(np.floor(box.left))), min(0, int(np.floor(box.top)))
-    x1, y1 = max(width, int(np.ceil(box.right))), max(height, int(np.ceil(box.bottom)))
-    if (x0, y0, x1, y1) != (0, 0, width, height):
-        rows, columns = np.arange(y0, y1).clip(0, height - 1), np.arange(x0, x1).clip(0, width - 1)
-        photo = Image.fromarray(np.asarray(photo)[rows][:, columns])
-    inside = (box.left - x0, box.top - y0, box.right - x0, box.bottom - y0)
+    # How far the box leaves the photo on each side, in whole pixels.
+    x0, y0 = max(0, math.ceil(-box.left)), max(0, math.ceil(-box.top))
+    x1, y1 = max(0, math.ceil(box.right) - width), max(0, math.ceil(box.bottom) - height)
+    if x0 or y0 or x1 or y1:
+        photo = Image.fromarray(_repeat_edges(np.asarray(photo), x0, y0, x1, y1))
+    inside = (box.left + x0, box.top + y0, box.right + x0, box.bottom + y0)
     return np.asarray(photo.resize((size, size), Image.Resampling.BICUBIC, box=inside))
+
+
+def _repeat_edges(pixels: np.ndarray, left: int, top: int, right: int, bottom: int) -> np.ndarray:
+    """numpy.pad's mode "edge" on uint8[H, W, 3], at a fraction of its time: half of all crops need it."""
+    height, width = pixels.shape[:2]
+    padded = np.empty((top + height + bottom, left + width + right, 3), np.uint8)
+    rows = padded[top : top + height]
+    rows[:, left : left + width] = pixels
+    rows[:, :left], rows[:, left + width :] = pixels[:, :1], pixels[:, -1:]
+    padded[:top], padded[top + height :] = rows[:1], rows[-1:]
+    return padded
