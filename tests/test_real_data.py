@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from archives import REPOSITORY
 from svhn_jax import labels, preprocess
 from svhn_jax.data import arrays
 from svhn_jax.data.sources import find_source
+from svhn_jax.data.svhn_full import __main__ as svhn_full_command
 
 REAL = Path(os.environ.get("SVHN_REAL", REPOSITORY.parent / "shared" / "real"))
 pytestmark = pytest.mark.skipif(
@@ -53,3 +55,25 @@ def test_all_photos_are_kept_with_the_published_label(tmp_path, monkeypatch):
             assert labels.decode(label) == expected[source][file]["label"], name
             seen += 1
     assert seen == 2500
+
+
+def arrays_from(monkeypatch, raw, to, *options):
+    """The .npy files that preprocess makes, by name."""
+    monkeypatch.setattr(sys, "argv", ["preprocess", "--raw", str(raw), "--to", str(to), *options])
+    preprocess.main()
+    return {str(path.relative_to(to)): path.read_bytes() for path in to.rglob("*.npy")}
+
+
+def test_archive_folder_and_tfds_give_identical_arrays(tmp_path, monkeypatch):
+    pytest.importorskip("tensorflow_datasets")
+    for split in ("train", "test"):
+        with tarfile.open(REAL / "format1" / f"{split}.tar.gz") as archive:
+            archive.extractall(tmp_path / "folders", filter="data")
+    monkeypatch.setattr(
+        sys, "argv", ["svhn_full", "--raw", str(REAL / "format1"), "--data-dir", str(tmp_path / "tfds")]
+    )
+    svhn_full_command.main()
+    from_archives = arrays_from(monkeypatch, REAL / "format1", tmp_path / "a")
+    assert len(from_archives) == 15
+    assert arrays_from(monkeypatch, tmp_path / "folders", tmp_path / "b") == from_archives
+    assert arrays_from(monkeypatch, tmp_path / "tfds", tmp_path / "c", "--source", "tfds") == from_archives

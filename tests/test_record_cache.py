@@ -51,13 +51,14 @@ def test_a_cache_whose_columns_disagree_is_made_anew(tmp_path):
         assert values(record_cache.get(tmp_path, "abc", lambda: RECORDS)) == values(RECORDS)
 
 
-def test_where_nothing_can_be_written_it_is_done_without(tmp_path, monkeypatch):
-    def refuse(*_, **__):
-        raise PermissionError("read-only")
-
-    monkeypatch.setattr(record_cache.Path, "mkdir", refuse)
-    assert record_cache.get(tmp_path, "abc", lambda: RECORDS) is RECORDS
-    assert list(tmp_path.iterdir()) == []
+def test_a_read_only_folder_stays_as_it_is(tmp_path):
+    write_split(tmp_path / "raw", "train", split_files(tmp_path, ["5", "12"]))
+    (tmp_path / "raw").chmod(0o555)
+    try:
+        assert len(find_source(tmp_path / "raw", "train").records()) == 2
+        assert [path.name for path in (tmp_path / "raw").iterdir()] == ["train.tar.gz"]
+    finally:
+        (tmp_path / "raw").chmod(0o755)
 
 
 def test_an_archive_is_unpacked_once_and_leaves_only_the_cache(tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import http.server
 import io
+import json
 import os
 import shutil
 import threading
@@ -25,7 +26,7 @@ from archives import (
 )
 from PIL import Image
 
-from svhn_jax.data import crop, published
+from svhn_jax.data import crop, published, tfds_source
 from svhn_jax.data.digit_struct import BadRecord
 from svhn_jax.data.photos import decode_photo
 from svhn_jax.data.sources import find_source
@@ -127,6 +128,13 @@ def test_photos_come_in_the_order_of_the_records_however_they_are_stored(tmp_pat
     assert names == shards | {"dataset_info.json", "features.json", "metadata.json", "LICENSE"}
 
 
+def test_the_last_shard_reads_the_archive_to_its_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(svhn_full, "PHOTOS_PER_SHARD", len(TEST))
+    write_split(tmp_path / "raw", "test", split_files(tmp_path, TEST) | {"stranger.png": png()})
+    left_out = prepare(tmp_path / "raw", tmp_path / "tfds").info.metadata["left_out"]["test"]
+    assert left_out["photos"] == [{"name": "stranger.png", "reason": "no record of that name"}]
+
+
 def test_a_data_source_has_the_published_pixels_and_digits(made):
     example = tfds.data_source("svhn_full", split="train", data_dir=made / "tfds")[2]
     assert example["name"] == b"3.png"
@@ -183,10 +191,18 @@ def test_a_second_photo_of_a_name_is_left_out_and_named(tmp_path):
     assert next(TfdsSource(tmp_path / "tfds", "train").photos()).content == files["1.png"]
 
 
-def test_the_fingerprint_is_of_the_content(made, tmp_path):
+def test_the_fingerprint_is_of_the_content(made, copy, tmp_path):
     fingerprint = TfdsSource(made / "tfds", "train").fingerprint()
-    prepare(made / "raw", tmp_path / "again")
-    assert TfdsSource(tmp_path / "again", "train").fingerprint() == fingerprint
+    arguments = ("--raw", made / "raw", "--data-dir", tmp_path / "again")
+    assert run_python("-m", "svhn_jax.data.svhn_full", *arguments).returncode == 0  # shards of other bytes
+    code = (
+        "import sys, pathlib, svhn_jax.data.tfds_source as source\n"
+        "print(source.TfdsSource(pathlib.Path(sys.argv[1]), 'train').fingerprint())"
+    )
+    assert run_python("-c", code, tmp_path / "again").stdout.split() == [fingerprint]
+    left_out = {"train": {"records": [{"name": "x.png", "reason": "no box"}], "photos": []}}
+    (copy / VERSION / "metadata.json").write_text(json.dumps({"left_out": left_out}))
+    assert TfdsSource(copy, "train").fingerprint() != fingerprint
     other = [*TRAIN[:-1], "601"]
     write_split(tmp_path / "raw", "train", split_files(tmp_path, other))
     prepare(tmp_path / "raw", tmp_path / "other")
@@ -309,6 +325,17 @@ def test_what_is_not_there_or_of_another_kind_is_told(copy):
     info.write_text(info.read_text().replace("array_record", "tfrecord"))
     with pytest.raises(InputError, match="written as tfrecord, which only TensorFlow reads; delete it, then make it"):
         TfdsSource(copy, "train")
+
+
+def test_all_sources_are_those_of_the_splits_that_are_there(made, tmp_path):
+    sources = tfds_source.find_all(TfdsSource, made / "tfds")
+    assert [(type(source), source.split) for source in sources] == [(TfdsSource, "train"), (TfdsSource, "test")]
+    assert [source.split for source in tfds_source.find_all(TfdsSource, made / "tfds", ["test"])] == ["test"]
+    with pytest.raises(InputError, match="has no split 'extra'"):
+        tfds_source.find_all(TfdsSource, made / "tfds", ["test", "extra"])
+    write_split(tmp_path / "raw", "test", split_files(tmp_path, TEST))
+    prepare(tmp_path / "raw", tmp_path)
+    assert [source.split for source in tfds_source.find_all(TfdsSource, tmp_path)] == ["test"]
 
 
 def test_photos_with_one_box_for_the_whole_number_are_refused(tmp_path):

@@ -4,6 +4,7 @@ Reading 202,353 records of a 2 GB archive takes a pass over all of it; reading t
 A cache that is not there, or is not sound, is made anew; one that cannot be written is done without.
 """
 
+import errno
 import fcntl
 import os
 import tempfile
@@ -29,6 +30,7 @@ def get(folder: Path, sha256: str, read: Callable[[], list[Record | BadRecord]])
         return _load(path)
     records = read()
     with suppress(OSError):
+        _refuse_read_only(folder)
         path.parent.mkdir(exist_ok=True)
         with temporary_file(path.parent) as (file, name):
             _save(file, records)
@@ -45,6 +47,7 @@ def temporary_file(folder: Path) -> Iterator[tuple[IO[bytes], str]]:
     It is locked while in use, so that one that a killed process left is known, and removed, here.
     """
     try:
+        _refuse_read_only(folder)
         for leftover in folder.glob(f"{TEMPORARY}*"):
             with open(leftover, "rb") as file, suppress(BlockingIOError):
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -58,6 +61,12 @@ def temporary_file(folder: Path) -> Iterator[tuple[IO[bytes], str]]:
             yield file, name
     finally:
         Path(name).unlink(missing_ok=True)
+
+
+def _refuse_read_only(folder: Path) -> None:
+    """The system lets its administrator write anywhere; a folder marked read-only is meant to stay as it is."""
+    if not folder.stat().st_mode & 0o222:
+        raise PermissionError(errno.EACCES, "read-only", str(folder))
 
 
 def _save(file: IO[bytes], records: list[Record | BadRecord]) -> None:

@@ -1,4 +1,4 @@
-"""Photos out of prepared TensorFlow Datasets data sets, where svhn_jax.data.photos reads the published archives.
+"""Photos out of prepared TensorFlow Datasets data sets, as svhn_jax.data.sources finds them in the published archives.
 
 Reading needs tensorflow_datasets, but no TensorFlow. The package is imported when a source is
 opened, so everything else works without it.
@@ -20,6 +20,10 @@ from svhn_jax.data.sources import SOURCE_SPLITS
 from svhn_jax.errors import InputError
 
 NO_BOX = np.zeros((0, 4))
+
+
+class NoSuchSplit(InputError):
+    """The data set is prepared, but without that split."""
 
 
 def import_tfds() -> Any:
@@ -60,9 +64,8 @@ class _PreparedSplit:
         if not features <= set(info.features):
             raise InputError(f"{folder}: a data set of another kind, with {', '.join(info.features)}; {remedy}")
         if split not in info.splits:
-            raise InputError(f"{folder}: has no split {split!r}; its splits: {', '.join(info.splits)}")
+            raise NoSuchSplit(f"{folder}: has no split {split!r}; its splits: {', '.join(info.splits)}")
         self._builder = builder
-        self.splits = tuple(info.splits)
 
     def stamp(self) -> str:
         """SHA-256 of the names, sizes and times of the data set's files."""
@@ -102,7 +105,7 @@ class _PreparedSplit:
 
 
 class TfdsSource(_PreparedSplit):
-    """One split of svhn_full, with the records and photos that `photos.find_source` finds in the archives.
+    """One split of svhn_full, with the records and photos that `sources.find_source` finds in the archives.
 
     Args:
       data_dir: TFDS's folder of data sets, in which svhn_full stands.
@@ -185,9 +188,16 @@ def _cropped_name(example: dict[str, Any]) -> str:
 def find_all(
     kind: type[TfdsSource] | type[CroppedDigits], data_dir: Path, splits: Sequence[str] = ()
 ) -> list[TfdsSource | CroppedDigits]:
-    """The sources of the given splits, or of those that the data set has, in the order of SOURCE_SPLITS."""
-    found = [kind(data_dir, split) for split in SOURCE_SPLITS if split in splits]
-    if not splits:
-        first = kind(data_dir, "train")
-        found = [first] + [kind(data_dir, split) for split in SOURCE_SPLITS[1:] if split in first.splits]
-    return list(found)
+    """The sources of the given splits, or of those that the data set has, in the order of SOURCE_SPLITS.
+
+    Raises:
+      InputError: as for the source; or the data set lacks a given split, or has none of SOURCE_SPLITS.
+    """
+    found: list[TfdsSource | CroppedDigits] = []
+    for split in (name for name in SOURCE_SPLITS if not splits or name in splits):
+        try:
+            found.append(kind(data_dir, split))
+        except NoSuchSplit:
+            if splits or (split == SOURCE_SPLITS[-1] and not found):
+                raise
+    return found
