@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import tarfile
+import time
 
 import numpy as np
 import pytest
@@ -279,12 +280,36 @@ def test_what_a_killed_run_has_cropped_is_not_cropped_again(raw, tmp_path, monke
     assert contents(tmp_path / "set") == contents(tmp_path / "other")
 
 
+ORPHANED = """
+import os, sys
+from svhn_jax import preprocess
+from svhn_jax.data import build, cropping
+cropping.jobs_worth_starting = lambda *_: 2
+def tell_and_die(*_):
+    children = open(f"/proc/self/task/{os.getpid()}/children").read().split()
+    print(*[c for c in children if "spawn_main" in open(f"/proc/{c}/cmdline").read()], flush=True)
+    os.kill(os.getpid(), 9)
+build._commit = tell_and_die
+preprocess.main()
+"""
+
+
+def test_worker_processes_do_not_outlive_a_killed_parent(raw, tmp_path):
+    killed = run_python("-c", ORPHANED, "--raw", raw, "--to", tmp_path / "set")
+    workers = killed.stdout.split()
+    assert workers
+    deadline = time.monotonic() + 30
+    while any(os.path.exists(f"/proc/{worker}") for worker in workers):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def test_another_plan_takes_nothing_over_from_an_unfinished_one(raw, tmp_path, monkeypatch):
     original = build._commit
 
-    def stop_at_the_end_of_extra(folder, source, *rest, **named):
-        original(folder, source, *rest, **named)
-        if source == "extra":
+    def stop_at_the_end_of_extra(folder, sizes, targets, entry):
+        original(folder, sizes, targets, entry)
+        if entry["source"] == "extra":
             raise KeyboardInterrupt
 
     monkeypatch.setattr(build, "_commit", stop_at_the_end_of_extra)

@@ -13,6 +13,7 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast
@@ -131,22 +132,23 @@ def _crop_source(folder: Path, part: Part, targets: dict[str, Target], crop_all:
     silent = not sys.stdout.isatty()
     photos = track(part.source.photos(), f"{split}: photos", total=len(part.records), transient=True, disable=silent)
     skipped: list[tuple[str, str]] = []
-    for index, (group, outcomes) in enumerate(crop_all(_groups(part, photos, targets, seen, done)), 1):
-        done += group.photos
-        skipped += group.skipped
-        for name, outcome in zip(group.names, outcomes, strict=True):
-            if isinstance(outcome, str):
-                skipped.append((name, outcome))
-            else:
-                sizes[part.rows_by_name[name]] = outcome
-        if index % GROUPS_PER_COMMIT == 0:
-            _commit(folder, split, sizes, done, skipped, targets)
-            skipped = []
-    skipped += [(name, "no such photo") for name in part.rows_by_name if name not in seen]
-    if skipped and not sizes.any():
-        name, reason = skipped[0]
-        raise InputError(f"{part.source.path}: none of its photos can be used; the first, {name}: {reason}")
-    _commit(folder, split, sizes, done, skipped, targets, is_end=True)
+    with _Commits(folder, split, sizes, targets) as commits:
+        for index, (group, outcomes) in enumerate(crop_all(_groups(part, photos, targets, seen, done)), 1):
+            done += group.photos
+            skipped += group.skipped
+            for name, outcome in zip(group.names, outcomes, strict=True):
+                if isinstance(outcome, str):
+                    skipped.append((name, outcome))
+                else:
+                    sizes[part.rows_by_name[name]] = outcome
+            if index % GROUPS_PER_COMMIT == 0:
+                commits.add(done, skipped)
+                skipped = []
+        skipped += [(name, "no such photo") for name in part.rows_by_name if name not in seen]
+        if skipped and not sizes.any():
+            name, reason = skipped[0]
+            raise InputError(f"{part.source.path}: none of its photos can be used; the first, {name}: {reason}")
+        commits.add(done, skipped, is_end=True)
     return sizes
 
 
@@ -174,21 +176,37 @@ def _groups(
             return
 
 
-def _commit(
-    folder: Path,
-    source: str,
-    sizes: np.memmap,
-    photos: int,
-    skipped: list[tuple[str, str]],
-    targets: dict[str, Target],
-    *,
-    is_end: bool = False,
-) -> None:
-    """Notes that so many photos are done, once what was written of them is on the disk."""
+class _Commits:
+    """Notes how many photos of a source are done, once what was written of them is on the disk; in a thread.
+
+    The disk takes as long as the cropping. Leave the `with` block to be sure that all is noted.
+    """
+
+    def __init__(self, folder: Path, source: str, sizes: np.memmap, targets: dict[str, Target]):
+        self._folder, self._source, self._sizes, self._targets = folder, source, sizes, targets
+        self._thread = ThreadPoolExecutor(1)
+        self._last: Future[None] | None = None
+
+    def __enter__(self) -> "_Commits":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._thread.shutdown()
+        if self._last and not kind:
+            self._last.result()
+
+    def add(self, photos: int, skipped: list[tuple[str, str]], *, is_end: bool = False) -> None:
+        """Waits for the one before, and raises what went wrong with it."""
+        if self._last:
+            self._last.result()
+        entry = {"source": self._source, "photos": photos, "skipped": skipped, "is_end": is_end}
+        self._last = self._thread.submit(_commit, self._folder, self._sizes, self._targets, entry)
+
+
+def _commit(folder: Path, sizes: np.memmap, targets: dict[str, Target], entry: dict[str, Any]) -> None:
     for target in targets.values():
         arrays.sync(Path(target.path))
     sizes.flush()
-    entry = {"source": source, "photos": photos, "skipped": skipped, "is_end": is_end}
     with open(folder / PROGRESS, "a") as file:
         file.write(json.dumps(entry) + "\n")
         file.flush()

@@ -1,14 +1,15 @@
 """Crops photos on all cores, straight into the images files of the data set being built."""
 
+import multiprocessing
 import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
-from multiprocessing import get_context
 from typing import NamedTuple
 
 from svhn_jax.data import crop, photos
@@ -87,7 +88,7 @@ def cropper(*, margin: float, size: int, jobs: int) -> Iterator[Cropper]:
     if jobs == 1:
         yield lambda groups: ((group, work(group.tasks)) for group in groups)
         return
-    with ProcessPoolExecutor(jobs, get_context("spawn"), _leave_interrupts_to_the_parent) as pool:
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), follow_the_parent) as pool:
         try:
             yield lambda groups: _in_order(pool, work, groups, jobs * TASKS_AHEAD)
         except BrokenProcessPool:
@@ -98,8 +99,16 @@ def cropper(*, margin: float, size: int, jobs: int) -> Iterator[Cropper]:
             pool.shutdown(cancel_futures=True)
 
 
-def _leave_interrupts_to_the_parent() -> None:
+def follow_the_parent() -> None:
+    """For the start of a worker process: the parent handles interrupts, and the worker does not outlive it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+
+
+def _end_with_the_parent() -> None:
+    if parent := multiprocessing.parent_process():
+        parent.join()
+        os._exit(1)  # killed, the parent could not say so, and a worker would wait for its next task for ever
 
 
 def _in_order(
