@@ -2,15 +2,18 @@
 
 import logging
 import math
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
+from etils import epath
 from jax.sharding import NamedSharding
 from orbax.checkpoint import checkpoint_managers as managers
 
+from svhn_jax.checksums import checksums
 from svhn_jax.errors import CheckpointError
 from svhn_jax.state import TrainState
 
@@ -22,15 +25,17 @@ logging.getLogger("asyncio").setLevel(logging.CRITICAL)
 class Checkpoints:
     """The steps saved in one folder. Saving is asynchronous; leave the `with` block to be sure it is done."""
 
-    def __init__(self, folder: str, *, keep_newest: int = 1, is_writer: bool = False):
+    def __init__(self, folder: str, *, keep_newest: int = 1, keep_every_steps: int = 0, is_writer: bool = False):
         """Opens the folder; as a writer makes it, removes unfinished saves, and deletes old steps on saving.
 
-        Besides the newest steps, the one with the best validation is kept.
+        Kept are the newest steps, the one with the best validation, and every so many steps (0: none) one for ever.
         """
-        keep = [
+        keep: list[managers.PreservationPolicy] = [
             managers.LatestN(keep_newest),
             managers.BestN(get_metric_fn=_merit, n=1, keep_checkpoints_without_metrics=False),
         ]
+        if keep_every_steps:
+            keep.append(managers.EveryNSteps(keep_every_steps))
         self._folder, self._newest = folder, -1
         self._manager = ocp.CheckpointManager(
             folder,
@@ -40,7 +45,11 @@ class Checkpoints:
                 read_only=not is_writer,
                 cleanup_tmp_directories=is_writer,
             ),
-            item_handlers={"state": ocp.PyTreeCheckpointHandler(), "metrics": ocp.JsonCheckpointHandler()},
+            item_handlers={
+                "state": ocp.PyTreeCheckpointHandler(),
+                "checksums": ocp.JsonCheckpointHandler(),
+                "metrics": ocp.JsonCheckpointHandler(),
+            },
         )
 
     def __enter__(self) -> "Checkpoints":
@@ -70,7 +79,12 @@ class Checkpoints:
         step = int(state.step)
         if step == self._newest:
             return
-        items = {"state": ocp.args.PyTreeSave(_as_dict(state)), "metrics": ocp.args.JsonSave(validation or {})}
+        values = _as_dict(state)
+        items = {
+            "state": ocp.args.PyTreeSave(values),
+            "checksums": ocp.args.JsonSave(checksums(values)),
+            "metrics": ocp.args.JsonSave(validation or {}),
+        }
         with self._naming_failed_saves():
             self._manager.save(step, args=ocp.args.Composite(**items), metrics=validation)
         self._newest = step
@@ -89,6 +103,42 @@ class Checkpoints:
                 f"{self._folder}: could not save a checkpoint; see that there is space and leave to write, and run "
                 f"the same command again: it goes on from the last whole one ({_one_line(error)})"
             ) from None
+
+    def restore_newest(
+        self, abstract: TrainState, sharding: NamedSharding, tell: Callable[[str], None]
+    ) -> TrainState | None:
+        """The state of the newest step that is whole; None if nothing was saved.
+
+        Damaged steps after it are told of, and moved to the folder `damaged` beside this one, since
+        training will come to those steps again; nothing is deleted.
+
+        Raises:
+          CheckpointError: no step is whole; nothing was moved.
+        """
+        damaged: dict[int, CheckpointError] = {}
+        for step in reversed(self.steps()):
+            try:
+                state = self.restore(step, abstract, sharding)
+            except CheckpointError as error:
+                damaged[step] = error
+                continue
+            for number, why in damaged.items():
+                tell(f"{why}; skipped, and moved to {self._move_aside(number)}")
+            if damaged:
+                self._manager.reload()
+            return state
+        if damaged:
+            raise CheckpointError(
+                f"{damaged[max(damaged)]}; no step before it is whole either: train under another --name"
+            )
+        return None
+
+    def _move_aside(self, step: int) -> epath.Path:
+        folder = epath.Path(self._folder)
+        target = folder.parent / "damaged" / f"{step}-{time.time_ns()}"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (folder / str(step)).rename(target)
+        return target
 
     def restore(self, step: int, abstract: TrainState, sharding: NamedSharding) -> TrainState:
         """The whole state of a step.
@@ -113,10 +163,14 @@ class Checkpoints:
             restored = self._manager.restore(step, args=ocp.args.Composite(state=args))["state"]
             if any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(restored)):
                 raise ValueError("an array is missing")
+            saved = self._manager.restore(step, args=ocp.args.Composite(checksums=ocp.args.JsonRestore()))["checksums"]
+            for path, sums in checksums(restored).items():
+                if saved[path] != sums:
+                    raise ValueError(f"the checksum of {path} is not the one it was saved with")
         except Exception as error:  # a damaged step raises anything at all
             raise CheckpointError(
-                f"{self._folder}/{step}: this checkpoint cannot be read: it is damaged or of another model; "
-                f"move that folder away to go on from the step before it ({_one_line(error)})"
+                f"{self._folder}/{step}: this checkpoint cannot be used: it is damaged or of another model "
+                f"({_one_line(error)})"
             ) from None
         return restored
 

@@ -193,6 +193,8 @@ class Config(_Checked):
     """steps from one validation, checkpoint and image and histogram summary to the next"""
     keep_newest: int = 500
     """checkpoints kept besides the best on validation"""
+    keep_every_steps: int = 0
+    """besides those, a checkpoint at a multiple of this many steps is kept for ever; 0 keeps none"""
     data: DataConfig = field(default_factory=DataConfig)
     image: ImageConfig = field(default_factory=ImageConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
@@ -209,6 +211,7 @@ class Config(_Checked):
             ("seed", 0 <= self.seed < 2**31, "0 to 2147483647"),
             ("num_epochs", self.num_epochs > 0, "greater than 0"),
             *((name, getattr(self, name) >= 1, "at least 1") for name in at_least_1),
+            ("keep_every_steps", self.keep_every_steps >= 0, "at least 0"),
         )
 
 

@@ -26,6 +26,7 @@ FREE_FIELDS = (
     "log_every_steps",
     "eval_every_steps",
     "keep_newest",
+    "keep_every_steps",
     "data.dir",
     "data.mix_in",
 )

@@ -21,7 +21,7 @@ from svhn_jax import state as states
 from svhn_jax.checkpoint import Checkpoints
 from svhn_jax.config import Config
 from svhn_jax.data.arrays import Split
-from svhn_jax.errors import InputError, run_command
+from svhn_jax.errors import CheckpointError, InputError, run_command
 from svhn_jax.run_folder import RESULT_COLUMNS, RunFolder
 from svhn_jax.scoring import score_split
 from svhn_jax.training_data import load_images
@@ -45,7 +45,7 @@ class Options:
     """images at once; the result does not depend on it"""
 
 
-def main() -> None:
+def main() -> int:
     console = Console(highlight=False, markup=False)
     options = tyro.cli(Options, description=__doc__)
     run = RunFolder(_folder_of(options))
@@ -60,16 +60,27 @@ def main() -> None:
     network = model.build(config.model)
     abstract = jax.eval_shape(lambda: states.create(config, network, optim.optimizer(config.optimizer, 1)))
     eval_step = steps.make_eval_step(config, network, mesh)
-    rows = {}
+    rows, damaged = {}, list[str]()
     with Checkpoints(run.steps_path) as checkpoints:
         chosen = _choose_steps(options.step, checkpoints, run)
         with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
             for step in bar.track(chosen, description=f"{options.split}: steps"):
-                variables = checkpoints.restore_eval_variables(step, abstract, parallel.replicated(mesh))
+                try:
+                    variables = checkpoints.restore_eval_variables(step, abstract, parallel.replicated(mesh))
+                except CheckpointError as error:
+                    if len(chosen) == 1:
+                        raise
+                    damaged.append(str(error))
+                    continue
                 rows[step], _ = score_split(eval_step, variables, split, batch_size, mesh)
                 path = run.merge_results(name, {step: rows[step]}, split.fingerprint)
+    if not rows:
+        raise InputError(f"{run.path}: none of its {len(chosen)} checkpoints is whole", damaged)
     _print_table(console, f"{config.name}: {options.split} of {options.data or config.data.dir}", rows)
     console.print(f"written to {path}", soft_wrap=True)
+    for text in damaged:
+        console.print(f"left out: {text}", soft_wrap=True)
+    return int(bool(damaged))
 
 
 def _folder_of(options: Options) -> str:

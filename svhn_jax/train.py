@@ -54,7 +54,8 @@ def main() -> int:
     console = Console(highlight=False, markup=False)
     job = _prepare(_parse_command_line())
     _describe(console, job)
-    with Checkpoints(job.run.steps_path, keep_newest=job.config.keep_newest, is_writer=True) as checkpoints:
+    keep = {"keep_newest": job.config.keep_newest, "keep_every_steps": job.config.keep_every_steps}
+    with Checkpoints(job.run.steps_path, **keep, is_writer=True) as checkpoints:
         state = _start_or_restore(console, job, checkpoints)
         with _noting_signals() as received:
             step = _train(console, job, state, checkpoints, received)
@@ -119,9 +120,11 @@ def _describe(console: Console, job: Job) -> None:
 
 def _start_or_restore(console: Console, job: Job, checkpoints: Checkpoints) -> TrainState:
     everywhere = parallel.replicated(job.mesh)
-    if saved := checkpoints.steps():
-        state = checkpoints.restore(saved[-1], jax.eval_shape(job.fresh_state), everywhere)
-        console.print(f"Restored step {saved[-1]} from {job.run.steps_path}", soft_wrap=True)
+    state = checkpoints.restore_newest(
+        jax.eval_shape(job.fresh_state), everywhere, lambda text: console.print(f"warning: {text}", soft_wrap=True)
+    )
+    if state:
+        console.print(f"Restored step {int(state.step)} from {job.run.steps_path}", soft_wrap=True)
         return state
     return jax.jit(job.fresh_state, out_shardings=everywhere)()
 

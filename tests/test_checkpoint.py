@@ -1,6 +1,10 @@
+import shutil
+import warnings
+
 import jax
 import numpy as np
 import optax
+import orbax.checkpoint as ocp
 import pytest
 from tiny import CONFIG, mesh_of
 
@@ -65,7 +69,7 @@ def test_a_state_with_an_array_missing_is_refused(tmp_path, fresh):
     more = fresh.replace(batch_stats=fresh.batch_stats | {"another": fresh.step})
     with (
         Checkpoints(str(tmp_path)) as checkpoints,
-        pytest.raises(InputError, match="/1: this checkpoint cannot be read"),
+        pytest.raises(InputError, match="/1: this checkpoint cannot be used"),
     ):
         checkpoints.restore(1, jax.eval_shape(lambda: more), parallel.replicated(mesh_of(1)))
 
@@ -83,7 +87,7 @@ def test_a_damaged_step_is_named_with_the_remedy(tmp_path, fresh):
             path.write_bytes(b"")
     with (
         Checkpoints(str(tmp_path)) as checkpoints,
-        pytest.raises(InputError, match="/3: this checkpoint cannot be read"),
+        pytest.raises(InputError, match="/3: this checkpoint cannot be used"),
     ):
         checkpoints.restore(3, jax.eval_shape(lambda: fresh), parallel.replicated(mesh_of(1)))
 
@@ -97,3 +101,95 @@ def test_a_state_without_a_running_average_is_evaluated_as_it_is(tmp_path, fresh
         )
         assert set(variables) == {"params", "batch_stats"}
         assert checkpoints.best_step() is None
+
+
+def array_files(folder):
+    return [path for path in (folder / "state").rglob("*") if path.is_file() and path.stat().st_size > 500]
+
+
+def damage_truncate(folder):
+    for path in array_files(folder):
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def damage_remove(folder):
+    shutil.rmtree(folder / "state")
+
+
+def damage_empty(folder):
+    shutil.rmtree(folder)
+    folder.mkdir()
+
+
+def damage_checksums(folder):
+    shutil.rmtree(folder / "checksums")
+
+
+def flip_a_value(folder):
+    """What one flipped bit of an array comes to: the array is whole, and wrong."""
+    options = ocp.args.PyTreeRestore()
+    with ocp.Checkpointer(ocp.CompositeCheckpointHandler(state=ocp.PyTreeCheckpointHandler())) as checkpointer:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a restore onto the devices it was saved from
+            state = checkpointer.restore(folder, ocp.args.Composite(state=options))["state"]
+        bits = np.array(state["params"]["length"]["bias"]).view(np.uint32)
+        bits[0] ^= 1
+        state["params"]["length"]["bias"] = bits.view(np.float32)
+        shutil.rmtree(folder / "state")
+        checkpointer.save(folder.parent / "new", ocp.args.Composite(state=ocp.args.PyTreeSave(state)))
+    (folder.parent / "new" / "state").rename(folder / "state")
+    shutil.rmtree(folder.parent / "new")
+
+
+DAMAGES = [damage_truncate, damage_remove, damage_empty, damage_checksums, flip_a_value]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_newest_step_is_skipped_for_the_one_before_and_kept_aside(tmp_path, fresh, damage):
+    folder = tmp_path / "steps"
+    write(folder, fresh, {3: figures(0.5), 5: figures(0.6), 7: figures(0.7)})
+    damage(folder / "7")
+    told = []
+    abstract, sharding = jax.eval_shape(lambda: fresh), parallel.replicated(mesh_of(2))
+    with Checkpoints(str(folder), keep_newest=9, is_writer=True) as checkpoints:
+        restored = checkpoints.restore_newest(abstract, sharding, told.append)
+        assert int(restored.step) == 5
+        np.testing.assert_array_equal(restored.params["length"]["bias"], at_step(fresh, 5).params["length"]["bias"])
+        assert len(told) == 1
+        assert f"{folder}/7: this checkpoint cannot be used" in told[0]
+        assert [path.name.split("-")[0] for path in (tmp_path / "damaged").iterdir()] == ["7"]
+        checkpoints.save(at_step(fresh, 7), figures(0.8))  # training comes to step 7 again
+        checkpoints.wait()
+        assert checkpoints.steps() == [3, 5, 7]
+        assert int(checkpoints.restore(7, abstract, sharding).step) == 7
+
+
+def test_a_flipped_bit_is_named_by_its_array(tmp_path, fresh):
+    write(tmp_path, fresh, {3: figures(0.5)})
+    flip_a_value(tmp_path / "3")
+    with (
+        Checkpoints(str(tmp_path)) as checkpoints,
+        pytest.raises(InputError, match=r"the checksum of \['params'\]\['length'\]\['bias'\] is not the one"),
+    ):
+        checkpoints.restore(3, jax.eval_shape(lambda: fresh), parallel.replicated(mesh_of(1)))
+
+
+def test_where_no_step_is_whole_nothing_is_moved(tmp_path, fresh):
+    folder = tmp_path / "steps"
+    write(folder, fresh, {3: figures(0.5), 5: None})
+    for step in (3, 5):
+        damage_truncate(folder / str(step))
+    with (
+        Checkpoints(str(folder), is_writer=True) as checkpoints,
+        pytest.raises(InputError, match=r"/5: this checkpoint cannot be used.* no step before it is whole either"),
+    ):
+        checkpoints.restore_newest(jax.eval_shape(lambda: fresh), parallel.replicated(mesh_of(1)), print)
+    assert sorted(path.name for path in tmp_path.rglob("[0-9]")) == ["3", "5"]
+
+
+def test_every_so_many_steps_one_is_kept_for_ever(tmp_path, fresh):
+    with Checkpoints(str(tmp_path), keep_newest=1, keep_every_steps=4, is_writer=True) as checkpoints:
+        for step in range(2, 12, 2):
+            checkpoints.save(at_step(fresh, step), None)
+            checkpoints.wait()
+        assert checkpoints.steps() == [4, 8, 10]

@@ -1,0 +1,41 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import NamedSharding, PartitionSpec
+from tiny import mesh_of
+
+from svhn_jax.checksums import checksums
+
+
+def test_any_single_bit_changes_both_sums():
+    values = np.random.default_rng(0).normal(size=(7, 5)).astype(np.float32)
+    before = checksums({"a": jnp.asarray(values)})["['a']"]
+    for element in range(values.size):
+        for bit in range(32):
+            bits = values.view(np.uint32).copy()
+            bits.ravel()[element] ^= np.uint32(1 << bit)
+            after = checksums({"a": jnp.asarray(bits.view(np.float32))})["['a']"]
+            assert after[0] != before[0]
+            assert after[1] != before[1]
+
+
+def test_values_that_change_places_and_arrays_that_change_names_are_noticed():
+    a, b = jnp.arange(6.0), jnp.arange(6.0)[::-1]
+    sums = checksums({"a": a, "b": b})
+    assert sums["['a']"] != sums["['b']"]
+    assert checksums({"a": a.at[0].set(1.0).at[1].set(0.0)})["['a']"] != sums["['a']"]
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.int32, jnp.uint8])
+def test_every_type_of_a_state_has_one(dtype):
+    one, other = (checksums({"x": jnp.full((3,), value, dtype)})["['x']"] for value in (1, 2))
+    assert one != other
+    assert len(one) == 2
+
+
+def test_they_do_not_depend_on_the_devices():
+    values = np.random.default_rng(0).normal(size=(16, 3)).astype(np.float32)
+    plain = checksums({"x": jnp.asarray(values), "step": jnp.int32(5)})
+    split = jax.device_put(values, NamedSharding(mesh_of(8), PartitionSpec("data")))
+    assert checksums({"x": split, "step": jnp.int32(5)}) == plain
