@@ -161,6 +161,8 @@ class OptimizerConfig(_Checked):
     """greatest norm of the gradient; 0 clips nothing"""
     ema_decay: float = 0.998
     """decay of the running average of params that evaluation uses; 0 evaluates the params themselves"""
+    skip_nonfinite: bool = False
+    """leave out, and count, updates whose loss or gradient is not finite; otherwise such a run stops"""
 
     def _rules(self) -> Sequence[tuple[str, bool, str]]:
         return (

@@ -4,6 +4,7 @@ Counts are sums over images, divided once, on the host, so that a split's result
 how it was cut into batches.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 
 import jax
@@ -62,16 +63,18 @@ def count(readings: jax.Array, labels: jax.Array, loss: jax.Array, mask: jax.Arr
 
 
 def summarize(sums: Iterable[Mapping[str, np.ndarray]]) -> dict[str, float]:
-    """The figures of one or more batches of sums; at least one image among them.
+    """The figures of one or more batches of sums; without an image among them the loss is nan.
 
     digit_accuracy counts the digits present (Goodfellow et al. 2014); positional_digit_accuracy
     counts all five positions, blanks too (the seed project), and is nearly always the higher.
     """
     rows = list(sums)
     total = {name: sum(float(row[name]) for row in rows) for name in rows[0]}
-    examples = total["examples"]
+    if not total["examples"]:
+        total["loss"] = math.nan
+    examples = max(1.0, total["examples"])
     return {
-        "examples": examples,
+        "examples": total["examples"],
         "loss": total["loss"] / examples,
         "digit_accuracy": total["digits_right"] / max(1.0, total["digits_present"]),
         "positional_digit_accuracy": total["positions_right"] / (MAX_DIGITS * examples),

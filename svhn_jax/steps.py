@@ -28,7 +28,9 @@ def make_train_step(
 
     images uint8[N, S * S * 3] and labels int32[N, 6] are the whole set, on every device; rows
     int32[B] says which of them the step trains on and is split over the devices. The state given is
-    donated. sums: see svhn_jax.metrics.count, over the global batch, before the update.
+    donated. sums: see svhn_jax.metrics.count, over the global batch, before the update; with
+    skip_nonfinite, a batch whose loss or gradient is not finite changes nothing but the step, and
+    counts no example.
     """
 
     def per_device(
@@ -49,14 +51,19 @@ def make_train_step(
             loss = losses.cross_entropy(logits, batch_labels, config.loss)
             return jax.lax.pmean(loss.mean(), AXIS), (logits, loss, updated["batch_stats"])
 
-        grads, (logits, loss, batch_stats) = jax.grad(loss_fn, has_aux=True)(state.params)
+        (mean_loss, (logits, loss, batch_stats)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         step = state.step + 1
         ema = _average(state.ema, {"params": params, "batch_stats": batch_stats}, step, config.optimizer.ema_decay)
         readings, _ = metrics.read_numbers(logits)
-        sums = jax.lax.psum(metrics.count(readings, batch_labels, loss, jnp.ones_like(loss)), AXIS)
-        return TrainState(step, params, batch_stats, opt_state, ema), sums
+        updated = TrainState(step, params, batch_stats, opt_state, ema)
+        counts = jnp.ones_like(loss)
+        if config.optimizer.skip_nonfinite:
+            is_finite = jnp.isfinite(mean_loss) & jnp.isfinite(optax.tree.norm(grads))
+            kept = jax.tree.map(lambda new, old: jnp.where(is_finite, new, old), updated, state)
+            updated, counts = kept.replace(step=step), counts * is_finite
+        return updated, jax.lax.psum(metrics.count(readings, batch_labels, loss, counts), AXIS)
 
     mapped = jax.shard_map(
         per_device,

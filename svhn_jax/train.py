@@ -151,8 +151,8 @@ def _train(console: Console, job: Job, state: TrainState, checkpoints: Checkpoin
             sums.append(step_sums)
             is_last = step == job.total_steps
             if is_last or step % config.log_every_steps == 0:
-                figures = metrics.summarize(jax.device_get(sums))
-                _stop_if_diverged(figures["loss"], step, checkpoints)
+                figures = _figures_of(console, job, jax.device_get(sums), step)
+                _stop_if_diverged(figures["loss"], step, len(sums), checkpoints)
                 summaries.write_train(step, figures, float(learning_rate(step - 1)))
                 sums = []
             if is_last or step % config.eval_every_steps == 0:
@@ -160,7 +160,7 @@ def _train(console: Console, job: Job, state: TrainState, checkpoints: Checkpoin
                 summaries.pause()
                 variables = state.eval_variables()
                 figures, readings = score_split(eval_step, variables, job.validation, config.eval_batch_size, job.mesh)
-                _stop_if_diverged(figures["loss"], step, checkpoints)
+                _stop_if_diverged(figures["loss"], step, 1, checkpoints)
                 checkpoints.save(state, figures)
                 summaries.write_validation(step, figures, job.validation, readings, variables["params"])
                 summaries.resume()
@@ -171,7 +171,19 @@ def _train(console: Console, job: Job, state: TrainState, checkpoints: Checkpoin
     return step
 
 
-def _stop_if_diverged(loss: float, step: int, checkpoints: Checkpoints) -> None:
+def _figures_of(console: Console, job: Job, sums: list[Any], step: int) -> dict[str, float]:
+    """The figures of the steps up to `step`, and how many of their updates were left out where that is asked for."""
+    figures = metrics.summarize(sums)
+    if job.config.optimizer.skip_nonfinite:
+        left_out = sum(int(row["examples"]) == 0 for row in sums)
+        figures["updates_left_out"] = left_out
+        if left_out:
+            console.print(f"warning: {left_out} of the {len(sums)} updates to step {step} were not finite; left out")
+    return figures
+
+
+def _stop_if_diverged(loss: float, step: int, count: int, checkpoints: Checkpoints) -> None:
+    """Stops the run where the loss of the `count` steps up to `step` is not finite."""
     if not math.isfinite(loss):
         checkpoints.wait()
         saved = (
@@ -179,9 +191,10 @@ def _stop_if_diverged(loss: float, step: int, checkpoints: Checkpoints) -> None:
             if checkpoints.steps()
             else "it has no checkpoint yet"
         )
+        where = f"at step {step}" if count == 1 else f"in steps {step - count + 1} to {step}"
         raise InputError(
-            f"the loss is {loss} at step {step}: the run has diverged; {saved}; "
-            "train under another --name with a lower --optimizer.learning-rate or a --optimizer.clip-norm"
+            f"the loss is {loss} {where}: the run has diverged; {saved}; train under another --name with a lower "
+            "--optimizer.learning-rate, a --optimizer.clip-norm, or --optimizer.skip-nonfinite"
         )
 
 

@@ -99,3 +99,39 @@ def test_training_learns_what_a_handful_of_images_say():
     config = dataclasses.replace(CONFIG, batch_size=40, model=ModelConfig(patch=4, width=16, blocks=(1,)))
     _, losses = run_steps(40, 1, config, optax.adam(0.01))
     assert losses[-1] < 0.7 * losses[0]
+
+
+def test_an_update_that_is_not_finite_is_left_out_and_not_counted():
+    skipping = dataclasses.replace(CONFIG.optimizer, skip_nonfinite=True)
+    config = dataclasses.replace(CONFIG, optimizer=skipping)
+    network, tx, mesh, split = model.build(config.model), optax.adam(0.01), mesh_of(2), random_split(16)
+    healthy = jax.device_get(jax.jit(lambda: state.create(config, network, tx))())
+    broken = jax.tree.map(np.array, healthy)
+    broken.params["length"]["bias"][0] = np.nan
+    for start, is_left_out in ((healthy, False), (broken, True)):
+        images, labels = parallel.put((split.images.reshape(16, -1), split.labels), parallel.replicated(mesh))
+        rows = parallel.put(np.arange(16, dtype=np.int32), parallel.sharded(mesh))
+        step = steps.make_train_step(config, network, tx, mesh)
+        after, sums = jax.device_get(step(parallel.put(start, parallel.replicated(mesh)), images, labels, rows))
+        assert int(after.step) == 1
+        assert int(sums["examples"]) == (0 if is_left_out else 16)
+        same = [
+            np.array_equal(a, b, equal_nan=True)
+            for a, b in zip(
+                *map(
+                    jax.tree.leaves,
+                    (
+                        (after.params, after.opt_state, after.batch_stats),
+                        (start.params, start.opt_state, start.batch_stats),
+                    ),
+                ),
+                strict=True,
+            )
+        ]
+        assert all(same) == is_left_out
+
+
+def test_steps_without_an_example_have_no_loss():
+    row = {name: np.zeros(()) for name in ("examples", "loss", "digits_right", "digits_present")}
+    row |= {name: np.zeros(()) for name in ("positions_right", "lengths_right", "sequences_right")}
+    assert np.isnan(metrics.summarize([row])["loss"])
