@@ -1,5 +1,6 @@
 """Checkpoints of a run, through Orbax. The only module that imports it."""
 
+import errno
 import logging
 import math
 import time
@@ -14,12 +15,8 @@ from jax.sharding import NamedSharding
 from orbax.checkpoint import checkpoint_managers as managers
 
 from svhn_jax.checksums import checksums
-from svhn_jax.errors import CheckpointError
+from svhn_jax.errors import CheckpointError, InputError
 from svhn_jax.state import TrainState
-
-# Orbax reports some fifty lines a save, and a failed one several times over; we tell it once.
-logging.getLogger("absl").setLevel(logging.CRITICAL)
-logging.getLogger("asyncio").setLevel(logging.CRITICAL)
 
 
 class Checkpoints:
@@ -30,6 +27,9 @@ class Checkpoints:
 
         Kept are the newest steps, the one with the best validation, and every so many steps (0: none) one for ever.
         """
+        # Orbax reports some fifty lines a save, and a failed one several times over; we tell it once.
+        for chatty in ("absl", "asyncio"):
+            logging.getLogger(chatty).setLevel(logging.CRITICAL)
         keep: list[managers.PreservationPolicy] = [
             managers.LatestN(keep_newest),
             managers.BestN(get_metric_fn=_merit, n=1, keep_checkpoints_without_metrics=False),
@@ -144,7 +144,8 @@ class Checkpoints:
         """The whole state of a step.
 
         Raises:
-          CheckpointError: the step cannot be read, or does not fit the abstract state.
+          CheckpointError: the step is damaged, or does not fit the abstract state.
+          InputError: it could not be reached, or memory does not suffice.
         """
         return TrainState(**self._restore(step, _as_dict(abstract), sharding, is_partial=False))
 
@@ -168,6 +169,11 @@ class Checkpoints:
                 if saved[path] != sums:
                     raise ValueError(f"the checksum of {path} is not the one it was saved with")
         except Exception as error:  # a damaged step raises anything at all
+            if _is_of_access(error):
+                raise InputError(
+                    f"{self._folder}/{step}: could not be read just now; see that it can be, and run the same command "
+                    f"again ({_one_line(error)})"
+                ) from None
             raise CheckpointError(
                 f"{self._folder}/{step}: this checkpoint cannot be used: it is damaged or of another model "
                 f"({_one_line(error)})"
@@ -186,6 +192,14 @@ def _merit(metrics: dict[str, float] | None) -> float:
     if not metrics or "sequence_accuracy" not in metrics or not math.isfinite(metrics["loss"]):
         return -1.0
     return metrics["sequence_accuracy"] - 1e-9 * min(metrics["loss"], 100.0)
+
+
+def _is_of_access(error: Exception) -> bool:
+    """Whether an error says nothing of the checkpoint itself, but of the way to it, or of the memory for it."""
+    words = ("RESOURCE_EXHAUSTED", "PERMISSION_DENIED", "UNAVAILABLE", "DEADLINE_EXCEEDED", "UNAUTHENTICATED")
+    if isinstance(error, OSError) and error.errno not in (None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR):
+        return True
+    return isinstance(error, MemoryError) or any(word in str(error) for word in words)
 
 
 def _as_dict(state: TrainState) -> dict[str, Any]:

@@ -12,9 +12,9 @@ _UNSIGNED = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}
 def checksums(tree: Any) -> dict[str, list[int]]:
     """Two 32-bit sums for each array of a tree, by its path.
 
-    Each element's bits are multiplied by an odd number of its place and summed modulo 2**32. An odd
-    factor has an inverse, so any change of one element changes both sums; other changes escape with
-    a chance of about 2**-63.
+    Each element's bits are mixed with its place by a one-to-one function of 32 bits (the finalizer of
+    MurmurHash3), and the results summed modulo 2**32. So a change of one element always changes
+    both sums; other changes escape about once in 2**64.
     """
     leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
     sums = np.asarray(_sums([leaf for _, leaf in leaves]))
@@ -30,11 +30,11 @@ def _sums(leaves: list[jax.Array]) -> jax.Array:
 def _sum(array: jax.Array) -> jax.Array:
     bits = jax.lax.bitcast_convert_type(array, _UNSIGNED[array.dtype.itemsize]).astype(jnp.uint32).ravel()
     place = jnp.arange(bits.size, dtype=jnp.uint32)
-    mixed = (place ^ (place >> 15)) * jnp.uint32(0x2C1B3C6D)
-    mixed = (mixed ^ (mixed >> 12)) * jnp.uint32(0x297A2D39)
-    return jnp.stack(
-        [
-            jnp.sum(bits * (factor | jnp.uint32(1)), dtype=jnp.uint32)
-            for factor in (place * jnp.uint32(0x9E3779B1), mixed)
-        ]
-    )
+    salts = (jnp.uint32(0x9E3779B9), jnp.uint32(0x7F4A7C15))
+    return jnp.stack([jnp.sum(_mix(bits ^ _mix(place + salt)), dtype=jnp.uint32) for salt in salts])
+
+
+def _mix(x: jax.Array) -> jax.Array:
+    x = (x ^ (x >> 16)) * jnp.uint32(0x85EBCA6B)
+    x = (x ^ (x >> 13)) * jnp.uint32(0xC2B2AE35)
+    return x ^ (x >> 16)

@@ -1,7 +1,7 @@
 """python -m svhn_jax.inspect DIR: what is in a data set, prepared or raw.
 
 Counts, lengths, digits by position, sizes, skipped and suspicious records, and with --sheet a
-picture of some of the photos with their boxes. Of a prepared data set --verify checks every array
+picture of some of the photos with their boxes. Of raw photos only the headers are read. Of a prepared data set --verify checks every array
 against its SHA-256 and looks for crops that occur twice.
 """
 
@@ -62,7 +62,8 @@ class Contents(NamedTuple):
     sizes: np.ndarray
     skipped: list[tuple[str, str]]
     suspicious: dict[str, np.ndarray]
-    tiles: list[report.Tile]
+    tiles: list[tuple[Image.Image, str]]
+    """pictures and captions"""
 
 
 def main() -> int:
@@ -73,7 +74,7 @@ def main() -> int:
     is_prepared = (options.folder / arrays.MANIFEST).is_file()
     if options.verify and not is_prepared:
         raise InputError(f"{options.folder}: no prepared data set; only those have checksums to verify")
-    tiles: list[report.Tile] = []
+    tiles: list[tuple[Image.Image, str]] = []
     for contents in _prepared(options) if is_prepared else _raw(options):
         _print(console, contents)
         tiles += contents.tiles
@@ -93,7 +94,7 @@ def _prepared(options: Options) -> Iterator[Contents]:
         for row in _sample(len(texts), options):
             box = _box_in_crop(boxes[row], sizes[row], float(manifest["crop"]["margin"]), images.shape[1])
             caption = f"{_decoded(targets[row])}  {texts[row]}"
-            tiles.append(report.Tile(Image.fromarray(np.asarray(images[row])), box, caption))
+            tiles.append((report.tile(Image.fromarray(np.asarray(images[row])), box), caption))
         yield Contents(
             f"{options.folder}: {split}",
             texts,
@@ -146,9 +147,12 @@ def _raw(options: Options) -> Iterator[Contents]:
                         image = photos.decode_photo(photo.content)
                         sizes[row] = image.size
                         caption = f"{''.join(map(str, record.digits))}  {source.split}/{record.name}"
-                        tiles.append(report.Tile(image, record.boxes, caption))
+                        tiles.append((report.tile(image, record.boxes), caption))
                     else:
                         sizes[row] = photos.photo_size(photo.content)
+                    if record.boxes.size and crop.is_outside(crop.number_in(record.boxes, *sizes[row]), *sizes[row]):
+                        sizes[row] = 0
+                        raise ValueError("its boxes lie outside the photo")
                 except ValueError as error:
                     skipped.append((photo.name, str(error)))
             seen.add(photo.name)
@@ -162,12 +166,12 @@ def _contents(
     records: list[Record],
     sizes: np.ndarray,
     skipped: list[tuple[str, str]],
-    tiles: list[report.Tile],
+    tiles: list[tuple[Image.Image, str]],
 ) -> Contents:
     rows = np.flatnonzero(sizes[:, 0])
     records, sizes = [records[row] for row in rows], sizes[rows]
     targets = np.array([labels.encode(record.digits) for record in records], np.int32).reshape(-1, 6)
-    spans = [crop.union(record.boxes) or crop.Box(0, 0, *size) for record, size in zip(records, sizes, strict=True)]
+    spans = [crop.number_in(record.boxes, *size) for record, size in zip(records, sizes, strict=True)]
     boxes = np.array([(b.left, b.top, b.right - b.left, b.bottom - b.top) for b in spans]).reshape(-1, 4)
     suspicious = summary.suspicious(targets, boxes, sizes) | summary.suspicious_boxes(records)
     names = [record.name for record in records]

@@ -6,10 +6,9 @@ every record. Killed anywhere, the same command goes on from there. See svhn_jax
 the layout, and svhn_jax.data.labels_csv for photos of one's own.
 """
 
-import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 import svhn_jax
-from svhn_jax.data import arrays, build, sources, tfds_source
+from svhn_jax.data import arrays, build, cropping, sources, tfds_source
 from svhn_jax.data.plan import plan
 from svhn_jax.data.sources import Source
 from svhn_jax.errors import InputError, run_command
@@ -50,11 +49,11 @@ class Options:
     """share of train and of extra, for each length 1 to 5, that is held out for validation"""
     seed: int = 0
     """seed of the choice of validation photos"""
-    jobs: int = os.cpu_count() or 1
+    jobs: int = field(default_factory=cropping.usable_cores)
     """processes that decode and crop; the arrays do not depend on it"""
 
     def __post_init__(self) -> None:
-        for field, is_right, rule in (
+        for name, is_right, rule in (
             ("limit", self.limit is None or self.limit >= 1, "at least 1"),
             ("margin", 0 <= self.margin <= 10, "0 to 10"),
             ("size", 8 <= self.size <= 512, "8 to 512"),
@@ -63,7 +62,7 @@ class Options:
             ("seed", self.seed >= 0, "at least 0"),
         ):
             if not is_right:
-                raise InputError(f"--{field} is {getattr(self, field.replace('-', '_'))}; it must be {rule}")
+                raise InputError(f"--{name} is {getattr(self, name.replace('-', '_'))}; it must be {rule}")
 
 
 def main() -> None:
@@ -75,10 +74,11 @@ def main() -> None:
         console.print(f"{options.to} is up to date: same sources, same settings", soft_wrap=True)
     else:
         with arrays.building(options.to) as partial:
+            stamps = {source.split: source.stamp() for source in found}  # before anything is read
             fingerprints = {source.split: source.fingerprint() for source in found}
             settings = _settings(options) | {"source_sha256": fingerprints}
             parts = plan(found, validation_fraction=options.validation_fraction, seed=options.seed, limit=options.limit)
-            build.build(partial, parts, settings, jobs=options.jobs)
+            build.build(partial, parts, settings, stamps, jobs=options.jobs)
     _print_summary(console, arrays.read_manifest(options.to), options.to)
 
 
@@ -136,7 +136,7 @@ def _is_up_to_date(options: Options, found: Sequence[Source]) -> bool:
 def _refuse_other_folders(options: Options, splits: Sequence[str]) -> None:
     """The target is replaced as a whole, so it must be a data set of ours, of the same splits, or empty, or not there."""
     folder, raw = options.to.resolve(), options.raw.resolve()
-    if folder == raw or folder in raw.parents or (raw in folder.parents and raw / folder.name == folder):
+    if folder == raw or folder in raw.parents or raw in folder.parents:
         raise InputError(f"{options.to}: is, holds or lies in the folder of the photos; give another --to")
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{options.to}: a file stands there; give a folder")

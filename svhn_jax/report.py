@@ -1,7 +1,6 @@
 """Pictures for people: sheets of crops with what stands there and what was read."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -37,33 +36,30 @@ def contact_sheet(
     return sheet
 
 
-class Tile(NamedTuple):
-    """A photo, boxes float[n, 4] (left, top, width, height) in its pixels, and a caption."""
-
-    image: Image.Image
-    boxes: np.ndarray
-    caption: str
-
-
 PHOTO, BOX = 144, (255, 210, 0)
 
 
-def tile_sheet(tiles: Sequence[Tile], *, columns: int = 8) -> Image.Image:
-    """A sheet of photos, scaled to fit, with their boxes drawn and their captions below."""
+def tile(photo: Image.Image, boxes: np.ndarray) -> Image.Image:
+    """A small square picture of a photo, with its boxes float[n, 4] (left, top, width, height in its pixels) drawn."""
+    side = PHOTO - 4
+    scale = side / max(photo.size)
+    size = (max(1, round(photo.width * scale)), max(1, round(photo.height * scale)))
+    picture, corner = Image.new("RGB", (side, side), (40, 40, 40)), ((side - size[0]) // 2, (side - size[1]) // 2)
+    picture.paste(photo.resize(size, Image.Resampling.BICUBIC, reducing_gap=3), corner)
+    draw = ImageDraw.Draw(picture)
+    for left, top, width, height in boxes:
+        left, top = corner[0] + left * scale, corner[1] + top * scale
+        draw.rectangle((left, top, left + width * scale, top + height * scale), outline=BOX)
+    return picture
+
+
+def tile_sheet(tiles: Sequence[tuple[Image.Image, str]], *, columns: int = 8) -> Image.Image:
+    """A sheet of pictures made by `tile`, each with its caption below."""
     rows = max(1, -(-len(tiles) // columns))
     sheet = Image.new("RGB", (columns * PHOTO, rows * (PHOTO + CAPTION)))
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
-    for index, (image, boxes, caption) in enumerate(tiles):
+    for index, (picture, caption) in enumerate(tiles):
         x, y = index % columns * PHOTO, index // columns * (PHOTO + CAPTION)
-        scale = min((PHOTO - 4) / image.width, (PHOTO - 4) / image.height)
-        size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-        tile = Image.new("RGB", (PHOTO - 4, PHOTO - 4), (40, 40, 40))
-        corner = ((PHOTO - 4 - size[0]) // 2, (PHOTO - 4 - size[1]) // 2)
-        tile.paste(image.resize(size, Image.Resampling.BICUBIC), corner)
-        outline = ImageDraw.Draw(tile)
-        for left, top, width, height in boxes:
-            left, top = corner[0] + left * scale, corner[1] + top * scale
-            outline.rectangle((left, top, left + width * scale, top + height * scale), outline=BOX)
-        sheet.paste(tile, (x, y))
+        sheet.paste(picture, (x, y))
         draw.text((x + 2, y + PHOTO - 3), caption, font=font, fill=(230, 230, 230))
     return sheet

@@ -28,7 +28,7 @@ def write_set(folder, rows=(4, 1, 3)):
     sizes = np.array([(40, 24)] * len(kept))
     sizes[min(1, len(kept) - 1)] = 0
     entry = arrays.finish_split(folder / "train", LABELS[kept], [NAMES[row] for row in kept], BOXES[kept], sizes)
-    manifest = {"format": 2, "crop": {"size": 8}, "splits": {"train": entry}}
+    manifest = {"format": 2, "crop": {"size": 8, "margin": 0.3}, "splits": {"train": entry}, "sources": {}}
     (folder / "manifest.json").write_text(json.dumps(manifest))
     return entry
 
@@ -82,6 +82,9 @@ def test_an_absent_split_is_answered_with_those_there(tmp_path):
         '{"format": 2, "splits": {"train": {"examples": 3, "sha256": {}}}}',
         "\x00\x01",
         '{"format": 2, "splits": null}',
+        '{"format": 2, "crop": {"size": 8, "margin": 0.3}, "splits": {}}',
+        '{"format": 2, "crop": {"size": "8", "margin": 0.3}, "splits": {}, "sources": {}}',
+        '{"format": 2, "crop": {"size": 8, "margin": 0.3}, "splits": {}, "sources": {"train": {"skipped": [3]}}}',
     ],
 )
 def test_a_damaged_manifest_is_one_line_that_names_it(tmp_path, text):

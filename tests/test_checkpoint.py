@@ -1,3 +1,4 @@
+import errno
 import shutil
 import warnings
 
@@ -10,7 +11,7 @@ from tiny import CONFIG, mesh_of
 
 from svhn_jax import model, optim, parallel, state
 from svhn_jax.checkpoint import Checkpoints
-from svhn_jax.errors import InputError
+from svhn_jax.errors import CheckpointError, InputError
 
 
 @pytest.fixture(scope="module")
@@ -184,6 +185,21 @@ def test_where_no_step_is_whole_nothing_is_moved(tmp_path, fresh):
         pytest.raises(InputError, match=r"/5: this checkpoint cannot be used.* no step before it is whole either"),
     ):
         checkpoints.restore_newest(jax.eval_shape(lambda: fresh), parallel.replicated(mesh_of(1)), print)
+    assert sorted(path.name for path in tmp_path.rglob("[0-9]")) == ["3", "5"]
+
+
+def test_a_step_that_cannot_be_reached_is_not_taken_for_damaged(tmp_path, fresh, monkeypatch):
+    folder = tmp_path / "steps"
+    write(folder, fresh, {3: figures(0.5), 5: None})
+
+    def fail(*_, **__):
+        raise OSError(errno.ETIMEDOUT, "Connection timed out")
+
+    with Checkpoints(str(folder), keep_newest=9, is_writer=True) as checkpoints:
+        monkeypatch.setattr(checkpoints._manager, "restore", fail)
+        with pytest.raises(InputError, match="/5: could not be read just now") as caught:
+            checkpoints.restore_newest(jax.eval_shape(lambda: fresh), parallel.replicated(mesh_of(1)), print)
+        assert not isinstance(caught.value, CheckpointError)
     assert sorted(path.name for path in tmp_path.rglob("[0-9]")) == ["3", "5"]
 
 

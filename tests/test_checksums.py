@@ -20,6 +20,15 @@ def test_any_single_bit_changes_both_sums():
             assert after[1] != before[1]
 
 
+def test_signs_that_flip_together_are_noticed():
+    values = jnp.asarray(np.random.default_rng(0).normal(size=64).astype(np.float32))
+    before = checksums({"a": values})["['a']"]
+    for changed in (-values, values.at[:2].multiply(-1), jnp.roll(values, 1), values[::-1]):
+        after = checksums({"a": changed})["['a']"]
+        assert after[0] != before[0]
+        assert after[1] != before[1]
+
+
 def test_values_that_change_places_and_arrays_that_change_names_are_noticed():
     a, b = jnp.arange(6.0), jnp.arange(6.0)[::-1]
     sums = checksums({"a": a, "b": b})

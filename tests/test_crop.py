@@ -86,3 +86,17 @@ def test_a_huge_box_costs_no_more_than_nine_photos():
     # cut off at two photo widths: the left half of the photo is the first quarter of the crop
     assert (image[:, :14] == 0).all()
     assert (image[:, 18:] == 200).all()
+
+
+def test_a_giant_photo_with_a_huge_box_costs_less_than_twice_its_pixels_and_looks_the_same(monkeypatch):
+    columns, rows = np.meshgrid(np.linspace(0, 255, 3000), np.linspace(0, 255, 2000))
+    photo = Image.fromarray(np.stack([columns, rows, np.full_like(rows, 90)], axis=-1).astype(np.uint8))
+    huge = box(500, -300, 1e6, 1e6)
+    whole = crop.crop_number(photo, huge, margin=0.0, size=32)
+    monkeypatch.setattr(crop, "MAX_PIXELS", 2**22)
+    tracemalloc.start()
+    reduced = crop.crop_number(photo, huge, margin=0.0, size=32)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert np.abs(reduced.astype(int) - whole).max() <= 2
+    assert peak < 2 * 3000 * 2000 * 3

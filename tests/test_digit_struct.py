@@ -82,6 +82,7 @@ QUIRKS = {
     "label nan": (set_scalar("label", np.nan), "label nan is not 1 to 10"),
     "fields differ in length": (replace_field("left", data=np.ones((2, 1))), "differ in length"),
     "zero width": (set_scalar("width", 0.0), "no width or height"),
+    "width of next to nothing": (set_scalar("width", 5e-324), "no width or height"),
     "negative height": (set_scalar("height", -4.0), "no width or height"),
     "infinite box": (set_scalar("left", np.inf), "not finite"),
     "box of nan": (set_scalar("top", np.nan), "not finite"),
@@ -185,6 +186,15 @@ def test_write_lays_the_file_out_as_matlab_does(tmp_path):
         assert [file[ref][0, 0] for ref in three["label"][:, 0]] == [1.0, 10.0, 1.0]
         assert [file[ref][0, 0] for ref in three["height"][:, 0]] == [7.0, 7.25, 7.0]
         assert "".join(map(chr, file[file["digitStruct/name"][2, 0]][:, 0])) == "17.png"
+
+
+@pytest.mark.parametrize("walks", [True, False])
+def test_a_name_with_a_nul_in_it_is_none_by_either_way(tmp_path, monkeypatch, walks):
+    write_mat(tmp_path / "a.mat", [("1.png\0", fields("4", [[1, 1, 2, 2]])), GOOD[1]])
+    if not walks:
+        monkeypatch.setattr(digit_struct, "_walk", lambda _: None)
+    bad, good = digit_struct.read(tmp_path / "a.mat")
+    assert (bad.reason, good.name) == ("no printable name", "2.png")
 
 
 def records_as_values(records):
@@ -307,3 +317,29 @@ def test_a_library_that_crashes_or_hangs_on_a_file_costs_one_line(tmp_path, monk
     with pytest.raises(InputError, match=words):
         digit_struct.read(tmp_path / "a.mat")
     assert multiprocessing.active_children() == []
+
+
+def claim(path, count, room=0):
+    """A file whose two columns claim so many records, and lead nowhere; and which has room for more than that."""
+    with h5py.File(path, "w") as file:
+        file["#refs#/room"] = np.zeros(room, np.uint8)
+        for name in ("name", "bbox"):
+            column = file.create_dataset(f"digitStruct/{name}", (count, 1), h5py.ref_dtype)
+            column[0, 0] = file.ref
+
+
+def test_a_file_that_claims_more_records_than_it_has_room_for_is_refused(tmp_path):
+    claim(tmp_path / "a.mat", 100_000)
+    with pytest.raises(InputError, match="name claims 100000 records, more than the file has room for"):
+        digit_struct.read(tmp_path / "a.mat")
+
+
+def test_a_file_of_bad_records_only_is_given_up(tmp_path):
+    claim(tmp_path / "a.mat", 30_000, room=16_000_000)
+    with pytest.raises(InputError, match=r"more than 10,000 of its records cannot be read, the last, record 10001: "):
+        digit_struct.read(tmp_path / "a.mat")
+
+
+def test_what_cannot_be_printed_is_told_in_few_words(tmp_path):
+    write_mat(tmp_path / "a.mat", [("\uabcd" * 255, fields("4", [[1, 1, 2, 2]]))])
+    assert digit_struct.read(tmp_path / "a.mat") == [BadRecord(("\\uabcd" * 34)[:200], "no printable name")]

@@ -69,8 +69,9 @@ def test_every_bad_row_is_listed_with_its_line_number(folder):
         "door 1.jpg,5,1,nan,5,9",
         "gate.png,7,,,,",
         "long.png,5,1,2,30,9",
+        "long.png,5,1,2,30,1e-9",
     )
-    with pytest.raises(InputError, match=rf"^{path}: 11 of its rows cannot be used; mend them$") as caught:
+    with pytest.raises(InputError, match=rf"^{path}: 12 of its rows cannot be used; mend them$") as caught:
         labels_csv.read(path)
     assert caught.value.details == (
         "line 3: no file 'gone.png' in the folder",
@@ -84,7 +85,16 @@ def test_every_bad_row_is_listed_with_its_line_number(folder):
         "line 11: the box has no width or height",
         "line 12: top is 'nan', out of any photo",
         "line 13: gate.png is named twice",
+        "line 15: the box has no width or height",
     )
+
+
+def test_a_table_of_nothing_but_bad_rows_is_given_up(folder, monkeypatch):
+    monkeypatch.setattr(labels_csv, "MAX_PROBLEMS", 3)
+    path = write(folder, "file,label", *["gone.png,7"] * 5)
+    with pytest.raises(InputError, match="at least 3 of its rows cannot be used") as caught:
+        labels_csv.read(path)
+    assert [line.split(":")[0] for line in caught.value.details] == ["line 2", "line 3", "line 4"]
 
 
 @pytest.mark.parametrize(

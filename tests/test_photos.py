@@ -7,6 +7,7 @@ import os
 import struct
 import tarfile
 import tracemalloc
+import warnings
 import zlib
 
 import numpy as np
@@ -169,6 +170,62 @@ def test_a_giant_header_is_refused_before_it_is_read(tmp_path, kind):
     tracemalloc.stop()
 
 
+def members(path, *entries):
+    """train.tar.gz of headers as they are, each followed by its content, in blocks of 512 bytes."""
+    with gzip.open(path, "wb", 1) as stream:
+        for header, content in entries:
+            stream.write(header + content + bytes(-len(content) % 512))
+        stream.write(bytes(1024))
+    return path
+
+
+def header(name, size, kind=tarfile.REGTYPE):
+    entry = tarfile.TarInfo(name)
+    entry.size, entry.type = size, kind
+    return entry.tobuf(tarfile.GNU_FORMAT)
+
+
+@pytest.mark.parametrize("size", [10**12, 2**62, -1])
+def test_a_member_that_claims_more_than_any_archive_holds_is_refused_at_once(tmp_path, size):
+    path = members(
+        tmp_path / "train.tar.gz", (header("train/1.png", size), b"short"), (header("train/2.png", 3), b"abc")
+    )
+    source = find_source(tmp_path, "train")
+    for read in (lambda: list(source.photos()), source.records):
+        with pytest.raises(InputError, match=f"{path}: damaged or cut short .a member of type b'0' and {size} bytes"):
+            read()
+
+
+def test_a_member_whose_size_an_extended_header_hides_is_refused_at_once(tmp_path):
+    record = b"10 size=3\n"
+    members(
+        tmp_path / "train.tar.gz",
+        (header("pax", len(record), tarfile.XGLTYPE), record),
+        (header("train/1.png", 10**12), b"abc"),
+    )
+    with pytest.raises(InputError, match=f"a member of type b'0' and {10**12} bytes"):
+        list(find_source(tmp_path, "train").photos())
+
+
+def test_a_damaged_header_is_not_taken_for_the_archives_end(tmp_path):
+    damaged = header("train/2.png", 3).replace(b"train/2", b"train/7")
+    members(
+        tmp_path / "train.tar.gz",
+        (header("train/1.png", 3), b"abc"),
+        (damaged, b"abc"),
+        (header("train/3.png", 3), b"abc"),
+    )
+    with pytest.raises(InputError, match="a member whose header is damaged: bad checksum"):
+        list(find_source(tmp_path, "train").photos())
+
+
+def test_headers_that_describe_one_another_without_end_are_refused(tmp_path):
+    longer = (header("././@LongLink", 12, tarfile.GNUTYPE_LONGNAME), b"train/1.png\0")
+    members(tmp_path / "train.tar.gz", *[longer] * 3000, (header("x", 3), b"abc"))
+    with pytest.raises(InputError, match=r"damaged or cut short .maximum recursion depth"):
+        list(find_source(tmp_path, "train").photos())
+
+
 def test_an_archive_of_nothing_but_strangers_is_given_up(tmp_path, monkeypatch):
     monkeypatch.setattr(archive, "MAX_BAD_MEMBERS", 3)
     path = tar_gz(tmp_path / "train.tar.gz", {f"elsewhere/{i}.png": b"" for i in range(5)})
@@ -193,7 +250,7 @@ def test_an_archives_fingerprint_is_the_sha256_of_its_bytes(tmp_path):
 def test_a_folders_fingerprint_moves_with_its_photos_and_records(tmp_path):
     write_split(tmp_path, "train", {"1.png": b"one", MAT: b"mat a"}, as_archive=False)
     source, seen = find_source(tmp_path, "train"), set()
-    changes = [(MAT, b"mat a"), (MAT, b"mat b"), ("1.png", b"longer"), ("2.png", b"new")]
+    changes = [(MAT, b"mat a"), (MAT, b"mat b"), ("1.png", b"longer"), ("1.png", b"LONGER"), ("2.png", b"new")]
     for name, content in changes:
         (tmp_path / "train" / name).write_bytes(content)
         seen.add(source.fingerprint())
@@ -228,11 +285,76 @@ def png_claiming(width: int, height: int) -> bytes:
         (png()[:40], "image"),
         (png().replace(b"IDAT", b"IDAQ"), "image"),
         (png_claiming(5800, 5800), "5800 x 5800 pixels"),  # 33.6 million: just over the limit of 2**25
+        (png_claiming(1, 2**15 + 1), "1 x 32769 pixels, a side of more than 32768"),
         (png_claiming(10_000, 10_000), "pixels"),
         (png_claiming(60_000, 60_000), "pixels"),
     ],
-    ids=["empty", "junk", "gzip", "cut late", "cut early", "bad chunk", "5800 px", "10,000 px", "60,000 px"],
+    ids=[
+        "empty",
+        "junk",
+        "gzip",
+        "cut late",
+        "cut early",
+        "bad chunk",
+        "5800 px",
+        "one column",
+        "10,000 px",
+        "60,000 px",
+    ],
 )
 def test_decode_refuses_what_is_no_whole_photo_of_sane_size(content, words):
     with pytest.raises(ValueError, match=words):
         decode_photo(content)
+
+
+def exif(orientation: int, count: int = 1) -> bytes:
+    """An EXIF block that states the orientation, and how many numbers that is."""
+    entry = struct.pack(">HHIHH", 0x0112, 3, count, orientation, 0)
+    return b"Exif\0\0MM\0\x2a" + struct.pack(">IH", 8, 1) + entry + bytes(4)
+
+
+def upright(form: str, **options) -> bytes:
+    """A photo, 40 x 20 as it lies in the file, whose left half is white."""
+    image = Image.new("RGB", (40, 20))
+    image.paste((255, 255, 255), (0, 0, 20, 20))
+    stream = io.BytesIO()
+    image.save(stream, form, **options)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("options", [{}, {"save_all": True, "append_images": [Image.new("RGB", (40, 20))]}])
+def test_a_telephones_photo_is_turned_upright_also_with_a_second_picture_in_it(options):
+    content = upright("MPO" if options else "JPEG", exif=exif(6), **options)
+    image = decode_photo(content)
+    assert image.size == photos.photo_size(content) == (20, 40)
+    assert np.asarray(image)[:18].min() > 200
+    assert np.asarray(image)[22:].max() < 50
+
+
+def png_with(kind: bytes, data: bytes) -> bytes:
+    whole = png()
+    chunk = struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    return whole[:33] + chunk + whole[33:]
+
+
+def transparent_palette() -> bytes:
+    stream = io.BytesIO()
+    Image.new("P", (40, 24)).save(stream, "PNG", transparency=b"\0\x80")
+    return stream.getvalue()
+
+
+def test_what_pillow_forgives_costs_neither_the_photo_nor_a_word():
+    for content in (
+        upright("JPEG", exif=exif(6, count=2**31)),
+        upright("JPEG", exif=exif(1)[:-6]),
+        png_with(b"acTL", bytes(8)),
+        transparent_palette(),
+        png_claiming(5000, 5000)[:33] + png()[33:],
+    ):
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            try:
+                assert decode_photo(content).mode == "RGB"
+            except ValueError as error:
+                assert "damaged image" in str(error)  # noqa: PT017
+        assert told == []

@@ -233,6 +233,7 @@ MOMENTS = [
     ("photos", "decode_photo", 30),
     ("build", "_commit", 1),
     ("build", "_commit", 3),
+    ("build.os", "fsync", 1),
     ("arrays", "create_images", 2),
     ("arrays", "finish_split", 1),
     ("arrays", "finish_split", 3),
@@ -327,6 +328,46 @@ def test_two_at_once_on_one_target_do_not_spoil_each_other(small, tmp_path, monk
         with pytest.raises(InputError, match=rf"process {os.getpid()} on \S+ is preparing that data set"):
             prepare(monkeypatch, small, tmp_path / "set")
         assert (partial / "mine").read_text() == "half"
+
+
+def test_half_a_line_of_progress_is_forgotten(raw, tmp_path, monkeypatch):
+    original = build._commit
+
+    def tear(folder, sizes, targets, entry):
+        original(folder, sizes, targets, entry)
+        with open(folder / "progress.jsonl", "a") as file:
+            file.write('{"source": "te')
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(build, "_commit", tear)
+    for _ in range(2):
+        with pytest.raises(OSError, match="No space"):
+            prepare(monkeypatch, raw, tmp_path / "set")
+    monkeypatch.setattr(build, "_commit", original)
+    prepare(monkeypatch, raw, tmp_path / "set")
+    prepare(monkeypatch, raw, tmp_path / "whole")
+    assert contents(tmp_path / "set") == contents(tmp_path / "whole")
+
+
+def test_a_source_that_changes_while_it_is_read_is_noticed(small, tmp_path, monkeypatch):
+    original = build._crop_source
+
+    def crop_then_change(*arguments):
+        sizes = original(*arguments)
+        write_split(small, "test", split_files(tmp_path, ["8", "9", "10"]))
+        return sizes
+
+    monkeypatch.setattr(build, "_crop_source", crop_then_change)
+    with pytest.raises(InputError, match=r"test\.tar\.gz: changed while it was read"):
+        prepare(monkeypatch, small, tmp_path / "set")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["raw"]
+
+
+def test_few_large_photos_are_in_flight_at_once(monkeypatch):
+    monkeypatch.setattr(cropping, "BYTES_PER_TASK", 100)
+    sizes = [60, 60, 10, 10, 300, 5]
+    blocks = build._blocks(iter([photos.Photo(str(size), bytes(size)) for size in sizes]))
+    assert [[len(photo.content) for photo in block] for block in blocks] == [[60, 60], [10, 10, 300], [5]]
 
 
 def test_limit_takes_the_first_numbers_of_each_source(raw, tmp_path, monkeypatch):

@@ -1,8 +1,10 @@
 """The cache of a digitStruct.mat's records: used while it is sound, made anew when not, done without where it must be."""
 
+import io
 import os
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -41,14 +43,65 @@ def test_a_damaged_cache_is_made_anew(tmp_path, damage):
     assert values(record_cache.get(tmp_path, "abc", lambda: pytest.fail("read again"))) == values(RECORDS[:1])
 
 
-def test_a_cache_whose_columns_disagree_is_made_anew(tmp_path):
+CHANGES = {
+    "more digits": lambda c: {"digits": c["digits"] + 10},
+    "fewer names": lambda c: {"names": c["names"][1:]},
+    "another version": lambda c: {"version": np.array(0)},
+    "version of two": lambda c: {"version": np.array([1, 1])},
+    "digits of numbers": lambda c: {"digits": c["digits"] + 0.5},
+    "digits of nan": lambda c: {"digits": np.full(len(c["digits"]), np.nan)},
+    "flags of numbers": lambda c: {"is_good": c["is_good"].astype(float)},
+    "flags of structs": lambda c: {"is_good": np.zeros(4, [("a", "?")])},
+    "names of bytes": lambda c: {"names": np.array([b"1.png"] * 4)},
+    "one name for all": lambda c: {"names": np.array("1.png")},
+    "boxes of three numbers": lambda c: {"boxes": c["boxes"][:, :3]},
+    "boxes of nan": lambda c: {"boxes": c["boxes"] * np.nan},
+    "boxes of no width": lambda c: {"boxes": c["boxes"] * 0},
+    "counts of nothing": lambda c: {"counts": c["counts"][:0]},
+    "a name for the terminal": lambda c: {"names": np.array(["\x1b[2J.png", *c["names"][1:]])},
+    "a reason for the terminal": lambda c: {"reasons": np.array(["\x1b[2J", *c["reasons"][1:]])},
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+def test_a_cache_whose_columns_are_not_those_of_records_is_made_anew(tmp_path, change):
     record_cache.get(tmp_path, "abc", lambda: RECORDS)
     path = tmp_path / ".records" / "abc.npz"
     with np.load(path) as file:
         columns = dict(file)
-    for change in ({"digits": columns["digits"] + 10}, {"names": columns["names"][1:]}, {"version": np.array(0)}):
-        np.savez(path, **(columns | change))
-        assert values(record_cache.get(tmp_path, "abc", lambda: RECORDS)) == values(RECORDS)
+    np.savez(path, **(columns | change(columns)))
+    assert values(record_cache.get(tmp_path, "abc", lambda: RECORDS[:1])) == values(RECORDS[:1])
+    assert values(record_cache.get(tmp_path, "abc", lambda: pytest.fail("read again"))) == values(RECORDS[:1])
+
+
+def giant_array(path):
+    """An array of which the header says that it has 8 TB."""
+    with zipfile.ZipFile(path) as old:
+        content = {name: old.read(name) for name in old.namelist()}
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(stream, {"descr": "<i8", "fortran_order": False, "shape": (2**40,)})
+    with zipfile.ZipFile(path, "w") as new:
+        for name, array in content.items():
+            new.writestr(name, stream.getvalue() if name == "counts.npy" else array)
+
+
+def packed(path):
+    with np.load(path) as file:
+        columns = dict(file)
+    np.savez_compressed(path, **columns)
+
+
+def pipe(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize("damage", [giant_array, packed, pipe])
+def test_a_cache_that_costs_more_than_it_saves_is_made_anew(tmp_path, damage):
+    record_cache.get(tmp_path, "abc", lambda: RECORDS)
+    damage(tmp_path / ".records" / "abc.npz")
+    assert values(record_cache.get(tmp_path, "abc", lambda: RECORDS[:1])) == values(RECORDS[:1])
+    assert values(record_cache.get(tmp_path, "abc", lambda: pytest.fail("read again"))) == values(RECORDS[:1])
 
 
 def test_a_read_only_folder_stays_as_it_is(tmp_path):
@@ -82,3 +135,18 @@ def test_what_a_killed_process_left_unpacked_is_removed_and_what_a_living_one_us
     ):
         assert {str(path) for path in tmp_path.iterdir()} == {first, second}
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_another_process_takes_for_a_leftover_before_it_is_locked_is_replaced(tmp_path, monkeypatch):
+    lock, taken = record_cache.fcntl.flock, []
+
+    def lock_too_late(file, how):
+        if not taken:
+            taken.extend(tmp_path.iterdir())
+            taken[0].unlink()
+        lock(file, how)
+
+    monkeypatch.setattr(record_cache.fcntl, "flock", lock_too_late)
+    with record_cache.temporary_file(tmp_path) as (_, name):
+        assert [str(path) for path in tmp_path.iterdir()] == [name]
+        assert str(taken[0]) != name

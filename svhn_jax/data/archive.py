@@ -21,7 +21,7 @@ from svhn_jax.errors import InputError, printable
 
 MAX_MAT_BYTES = 2**32  # 2,000 records take 14 MB; extra has a hundred times as many
 MAX_EXPANSION, MIN_EXPANDED_BYTES = 100, 2**30  # of an archive; the published ones expand to 1.0-1.6 times their size
-MAX_HEADER_BYTES = 2**20  # of a member's extended header
+MAX_HEADER_BYTES = 2**13  # of a member's extended header; tarfile's time for it grows with the square
 MAX_BAD_MEMBERS = 10_000
 
 
@@ -59,8 +59,6 @@ class Archive:
         with self._members() as members:
             for member, content in members:
                 if member.name.removeprefix("./") == f"{self.split}/{MAT_NAME}" and member.isfile():
-                    if member.size > MAX_MAT_BYTES:
-                        break
                     while block := content.read(2**20):
                         target.write(block)
                     target.flush()
@@ -104,16 +102,27 @@ class Archive:
                 stream = _Bounded(unpacked, max(MIN_EXPANDED_BYTES, MAX_EXPANSION * self.path.stat().st_size))
                 with tarfile.open(fileobj=stream, mode="r|", tarinfo=_Member) as archive:
                     yield _walk(archive, stream)
-        except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error, ValueError, OverflowError) as error:
+        except (
+            *(tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error, ValueError, OverflowError),
+            RecursionError,  # tarfile reads a header that describes another by calling itself
+        ) as error:
             raise InputError(f"{self.path}: damaged or cut short ({printable(str(error))}); fetch it again") from None
 
 
 def _walk(archive: tarfile.TarFile, stream: "_Bounded") -> Iterator[tuple[tarfile.TarInfo, IO[bytes]]]:
     while member := archive.next():
         archive.members.clear()  # type: ignore[attr-defined]  # it would keep all 200,000
+        _refuse_unreadable(member)
         yield member, (archive.extractfile(member) if member.isfile() else None) or io.BytesIO()
     while stream.read(2**20):
         pass
+
+
+def _refuse_unreadable(member: tarfile.TarInfo) -> None:
+    """tarfile would look for the end of a member of any size, block by block, long after the archive's end."""
+    limit = MAX_HEADER_BYTES if member.type in _HEADERS else MAX_MAT_BYTES
+    if not 0 <= member.size <= limit or member.type == tarfile.GNUTYPE_SPARSE:
+        raise tarfile.ReadError(f"a member of type {member.type!r} and {member.size} bytes")
 
 
 class _Bounded(io.BufferedIOBase):
@@ -131,14 +140,15 @@ class _Bounded(io.BufferedIOBase):
 
 
 class _Member(tarfile.TarInfo):
-    """A member whose header is small enough to read; tarfile itself takes any size into memory."""
+    """A member whose header is sound; tarfile itself takes a damaged one for the archive's end, and any size into memory."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_Member":
-        member = super().frombuf(buf, encoding, errors)
-        is_giant = member.type in _HEADERS and member.size > MAX_HEADER_BYTES
-        if is_giant or member.type == tarfile.GNUTYPE_SPARSE:
-            raise tarfile.ReadError(f"a member of type {member.type!r} and {member.size} bytes")
+        try:
+            member = super().frombuf(buf, encoding, errors)
+        except (tarfile.InvalidHeaderError, tarfile.TruncatedHeaderError) as error:  # type: ignore[attr-defined]
+            raise tarfile.ReadError(f"a member whose header is damaged: {error}") from None
+        _refuse_unreadable(member)
         return member
 
     def _proc_gnusparse_10(self, *_: object) -> None:

@@ -53,14 +53,28 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
         manifest = json.loads(path.read_text())
         if manifest["format"] != FORMAT:
             raise InputError(f"{path}: format {manifest['format']}, this version reads {FORMAT}; preprocess again")
-        if not isinstance(manifest["splits"], dict) or not isinstance(manifest["crop"], dict):
-            raise TypeError("splits and crop are no tables")
+        size, margin = manifest["crop"]["size"], manifest["crop"]["margin"]
+        if not isinstance(size, int) or not isinstance(margin, int | float):
+            raise TypeError("crop.size or crop.margin is no number")
+        for entry in manifest["splits"].values():
+            checksums = [entry["sha256"][name] for name in (*TRAINED_ON, *ABOUT_PHOTOS)]
+            if not isinstance(entry["examples"], int) or not all(isinstance(one, str) for one in checksums):
+                raise TypeError("a split's examples or sha256 are no number and texts")
+            if not all(isinstance(count, int) for count in entry["lengths"].values()):
+                raise TypeError("a split's lengths are no numbers")
+        for source in manifest["sources"].values():
+            if not all(isinstance(entry["name"] + entry["reason"], str) for entry in source["skipped"]):
+                raise TypeError("a source's skipped records have no names")
+            if not isinstance(source["kept"] + sum(source["noted"].values()), int) or not isinstance(
+                source["path"], str
+            ):
+                raise TypeError("a source's counts are no numbers")
         return manifest
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(
             f"{folder}: no prepared data set there; make one with python -m svhn_jax.preprocess --raw RAW --to {folder}"
         ) from None
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{path}: damaged ({error!r}); preprocess again") from None
 
 
@@ -71,10 +85,7 @@ def load_split(folder: str | Path, split: str) -> Split:
       InputError: no such data set or split, or arrays that do not agree with the manifest.
     """
     entry, count, size = _entry(folder, split)
-    try:
-        checksums = json.dumps({name: str(entry["sha256"][name]) for name in TRAINED_ON}, sort_keys=True)
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{folder}/{MANIFEST}: damaged ({error!r}); preprocess again") from None
+    checksums = json.dumps({name: entry["sha256"][name] for name in TRAINED_ON}, sort_keys=True)
     images = _open(folder, split, "images", np.uint8, (count, size, size, 3))
     targets = _open(folder, split, "labels", np.int32, (count, 6))
     names = _open(folder, split, "names", None, (count,))
@@ -100,11 +111,8 @@ def _entry(folder: str | Path, split: str) -> tuple[dict[str, Any], int, int]:
     if split not in manifest["splits"]:
         there = ", ".join(manifest["splits"]) or "none"
         raise InputError(f"{folder}: has no split {split!r}; its splits: {there}")
-    try:
-        entry = manifest["splits"][split]
-        return entry, int(entry["examples"]), int(manifest["crop"]["size"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{folder}/{MANIFEST}: damaged ({error!r}); preprocess again") from None
+    entry = manifest["splits"][split]
+    return entry, entry["examples"], manifest["crop"]["size"]
 
 
 def _open(folder: str | Path, split: str, name: str, dtype: type | None, shape: tuple[int, ...]) -> np.ndarray:
@@ -145,24 +153,27 @@ def building(folder: Path) -> Iterator[Path]:
       InputError: another process builds there.
     """
     folder = folder.resolve()
-    partial, old = (folder.with_name(f".{folder.name}.{word}") for word in ("partial", "old"))
-    with locks.hold(partial / "lock", folder, "is preparing that data set; wait for it, or give another --to"):
-        if old.exists() and not folder.exists():  # killed between the two renames below
-            os.rename(old, folder)
-        shutil.rmtree(old, ignore_errors=True)
+    partial, old, lock = (folder.with_name(f".{folder.name}.{word}") for word in ("partial", "old", "lock"))
+    with locks.hold(lock, folder, "is preparing that data set; wait for it, or give another --to"):
         try:
-            yield partial
-        except UnfinishedError:
-            raise
-        except InputError:
-            shutil.rmtree(partial, ignore_errors=True)
-            raise
-        (partial / "lock").unlink()
-        if folder.exists():
-            os.rename(folder, old)
-        os.rename(partial, folder)
-        sync(folder.parent)
-        shutil.rmtree(old, ignore_errors=True)
+            if old.exists() and not folder.exists():  # killed between the two renames below
+                os.rename(old, folder)
+            shutil.rmtree(old, ignore_errors=True)
+            partial.mkdir(exist_ok=True)
+            try:
+                yield partial
+            except UnfinishedError:
+                raise
+            except InputError:
+                shutil.rmtree(partial, ignore_errors=True)
+                raise
+            if folder.exists():
+                os.rename(folder, old)
+            os.rename(partial, folder)
+            sync(folder.parent)
+            shutil.rmtree(old, ignore_errors=True)
+        finally:
+            lock.unlink(missing_ok=True)
 
 
 def create_images(path: Path, count: int, size: int) -> int:

@@ -35,12 +35,15 @@ BEFORE_PHOTO = "a box starts left of or above the photo"
 TOO_LONG = "a number of more than five digits"
 
 
-def build(folder: Path, parts: list[Part], settings: dict[str, Any], *, jobs: int) -> dict[str, Any]:
+def build(
+    folder: Path, parts: list[Part], settings: dict[str, Any], stamps: dict[str, str], *, jobs: int
+) -> dict[str, Any]:
     """Crops all photos of the plan and writes arrays and manifest into `folder`; returns the manifest.
 
     Args:
       folder: new, or what an earlier call with the same plan left unfinished.
       settings: what the arrays depend on; becomes part of the manifest.
+      stamps: of each source, taken before it was first read.
       jobs: processes; the arrays do not depend on it.
 
     Raises:
@@ -51,6 +54,9 @@ def build(folder: Path, parts: list[Part], settings: dict[str, Any], *, jobs: in
     photos = sum(len(part.records) for part in parts)
     with cropping.cropper(margin=margin, size=size, jobs=cropping.jobs_worth_starting(jobs, photos)) as crop_all:
         sizes = [_crop_source(folder, part, targets, crop_all) for part in parts]
+    for part in parts:
+        if part.source.stamp() != stamps[part.source.split]:
+            raise InputError(f"{part.source.path}: changed while it was read; run the same command again")
     skipped = {part.source.split: part.skipped.copy() for part in parts}
     for entry in _progress(folder):
         skipped[entry["source"]] += map(tuple, entry["skipped"])
@@ -59,7 +65,7 @@ def build(folder: Path, parts: list[Part], settings: dict[str, Any], *, jobs: in
         "sources": {
             part.source.split: {
                 "path": part.source.path.name,
-                "stamp": part.source.stamp(),
+                "stamp": stamps[part.source.split],
                 "kept": int((photo_sizes[:, 0] > 0).sum()),
                 "skipped": [{"name": name, "reason": reason} for name, reason in skipped[part.source.split]],
                 "noted": _notes(part, photo_sizes),
@@ -89,7 +95,7 @@ def _go_on(folder: Path, parts: list[Part], settings: dict[str, Any], size: int)
         for path in folder.iterdir():
             if path.is_dir():
                 shutil.rmtree(path)
-            elif path.name != "lock":
+            else:
                 path.unlink()
         _check_space(folder, counts.total() * size * size * 3)
         for split in splits:
@@ -100,6 +106,7 @@ def _go_on(folder: Path, parts: list[Part], settings: dict[str, Any], size: int)
                 file.truncate(max(1, len(part.records)) * 8)  # an empty file cannot be mapped
         (folder / "plan.new").write_text(json.dumps(settings))
         os.replace(folder / "plan.new", folder / PLAN)
+    _drop_torn_line(folder / PROGRESS)
     offsets = {split: np.load(folder / split / "images.npy", mmap_mode="r").offset for split in splits}
     return {split: Target(str(folder / split / "images.npy"), offset) for split, offset in offsets.items()}
 
@@ -159,7 +166,7 @@ def _groups(
     photos = (photo for photo in photos if photo.name not in part.passed_over)
     for photo in islice(photos, done):
         seen.add(photo.name)
-    while block := list(islice(photos, cropping.PHOTOS_PER_TASK)):
+    for block in _blocks(photos):
         group = Group(len(block), [], [], [])
         for photo in block:
             if refusal := part.refusal(photo, seen):
@@ -174,6 +181,19 @@ def _groups(
         yield group
         if part.is_limited and seen >= part.rows_by_name.keys():
             return
+
+
+def _blocks(photos: Iterator[Photo]) -> Iterator[list[Photo]]:
+    """Photos in lists of so many, or of so many bytes: those in flight stay few whatever their size."""
+    block: list[Photo] = []
+    for photo in photos:
+        block.append(photo)
+        is_large = sum(len(one.content) for one in block) >= cropping.BYTES_PER_TASK
+        if is_large or len(block) == cropping.PHOTOS_PER_TASK:
+            yield block
+            block = []
+    if block:
+        yield block
 
 
 class _Commits:
@@ -213,12 +233,17 @@ def _commit(folder: Path, sizes: np.memmap, targets: dict[str, Target], entry: d
         os.fsync(file.fileno())
 
 
+def _drop_torn_line(path: Path) -> None:
+    """A full disk, or a kill, may have left half a line at the end; the next one must not be appended to it."""
+    if path.exists():
+        content = path.read_bytes()
+        os.truncate(path, content.rfind(b"\n") + 1)
+
+
 def _progress(folder: Path) -> list[dict[str, Any]]:
-    """The lines of progress.jsonl; a torn last one does not count."""
-    if not (folder / PROGRESS).exists():
-        return []
-    lines = (folder / PROGRESS).read_text().splitlines(keepends=True)
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    """The lines of progress.jsonl."""
+    path = folder / PROGRESS
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def _finish_split(folder: Path, split: str, parts: list[Part], sizes: list[np.memmap]) -> dict[str, Any]:
@@ -242,7 +267,7 @@ def _finish_split(folder: Path, split: str, parts: list[Part], sizes: list[np.me
 
 def _box(boxes: np.ndarray, photo_size: np.ndarray) -> tuple[float, float, float, float]:
     """(left, top, width, height) of the number in its photo."""
-    box = crop.union(boxes) or crop.Box(0, 0, *photo_size.tolist())
+    box = crop.number_in(boxes, *photo_size.tolist())
     return box.left, box.top, box.right - box.left, box.bottom - box.top
 
 
@@ -251,7 +276,7 @@ def _notes(part: Part, sizes: np.ndarray) -> dict[str, int]:
     notes = Counter({BEFORE_PHOTO: 0, OFF_PHOTO: 0, TOO_LONG: 0})
     for record, (width, height) in zip(part.records, sizes.tolist(), strict=True):
         if width:
-            box = crop.union(record.boxes) or crop.Box(0, 0, width, height)
+            box = crop.number_in(record.boxes, width, height)
             notes[BEFORE_PHOTO] += box.left < 0 or box.top < 0
             notes[OFF_PHOTO] += box.left < 0 or box.top < 0 or box.right > width or box.bottom > height
             notes[TOO_LONG] += len(record.digits) > labels.MAX_DIGITS

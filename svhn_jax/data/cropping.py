@@ -15,7 +15,7 @@ from typing import NamedTuple
 from svhn_jax.data import crop, photos
 from svhn_jax.errors import UnfinishedError
 
-PHOTOS_PER_TASK = 64
+PHOTOS_PER_TASK, BYTES_PER_TASK = 64, 2**21
 TASKS_AHEAD = 4  # per process: enough to keep it busy, few enough to hold little in memory
 
 
@@ -125,6 +125,11 @@ def _in_order(
             yield first, outcomes.result()
     for group, outcomes in waiting:
         yield group, outcomes.result()
+
+
+def usable_cores() -> int:
+    """Of the machine's cores, those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def jobs_worth_starting(jobs: int, count: int) -> int:

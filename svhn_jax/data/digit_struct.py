@@ -17,10 +17,11 @@ import numpy as np
 
 from svhn_jax.data import hdf5_records, hdf5_walk
 from svhn_jax.data.hdf5_walk import FLOAT64, REFERENCE, UINT16, Walk
-from svhn_jax.errors import InputError
+from svhn_jax.errors import InputError, printable
 
 BOX_FIELDS = (b"left", b"top", b"width", b"height")
 MAX_PIXELS_OFF = 1e6
+MIN_SIDE = 1e-3  # pixels; a box of less is none, and is lost in rounding
 RECORDS_AT_ONCE = 8192
 WALKED_BOXES = 16  # a record of more boxes, or of a longer name, goes to the HDF5 library
 WALKED_CHARACTERS = 32
@@ -76,9 +77,9 @@ def read(path: str | Path, called: str = "") -> list[Record | BadRecord]:
 def _check(name: str, columns: hdf5_records.Columns | str) -> Record | BadRecord:
     """A record of these fields (label, left, top, width, height), or what is wrong with them."""
     if not NAME.fullmatch(name):
-        return BadRecord(ascii(name)[1:-1], "no printable name")
+        return BadRecord(printable(ascii(name)[1:-1]), "no printable name")
     if isinstance(columns, str):
-        return BadRecord(name, columns)
+        return BadRecord(name, printable(columns))
     labels, *box_columns = columns
     if not labels:
         return BadRecord(name, "no box")
@@ -88,14 +89,14 @@ def _check(name: str, columns: hdf5_records.Columns | str) -> Record | BadRecord
         if label not in range(1, 11):
             return BadRecord(name, f"label {label:g} is not 1 to 10")
     boxes = np.array(box_columns).T
-    if not _are_boxes(boxes).all():
+    if not are_boxes(boxes).all():
         return BadRecord(name, "a box is not finite, has no width or height, or lies a million pixels off")
     return Record(name, tuple(int(label) % 10 for label in labels), boxes)
 
 
-def _are_boxes(boxes: np.ndarray) -> np.ndarray:
+def are_boxes(boxes: np.ndarray) -> np.ndarray:
     """bool[N]: which of float64[N, 4] are boxes of a size."""
-    return (np.abs(boxes) <= MAX_PIXELS_OFF).all(axis=1) & (boxes[:, 2:] > 0).all(axis=1)  # nan fails both
+    return (np.abs(boxes) <= MAX_PIXELS_OFF).all(axis=1) & (boxes[:, 2:] >= MIN_SIDE).all(axis=1)  # nan fails both
 
 
 def _walk(path: Path) -> list[Record | BadRecord | None] | None:
@@ -122,11 +123,16 @@ def _walk_records(walk: Walk, mapped: mmap.mmap) -> list[Record | BadRecord | No
     count = int(columns.count[0])
     if not (ok.all() and columns.ok.all() and (columns.kind == REFERENCE).all() and columns.count[1] == count):
         return None
+    if count * hdf5_records.MIN_RECORD_BYTES > len(mapped):  # the library's to refuse
+        return None
     records: list[Record | BadRecord | None] = []
     for start in range(0, count, RECORDS_AT_ONCE):
         rows = min(RECORDS_AT_ONCE, count - start)
         boxes, names = (walk.elements(columns.data[i : i + 1] + 8 * start, rows, REFERENCE)[0][0] for i in (0, 1))
-        records += _walk_block(walk, names, boxes)
+        block = _walk_block(walk, names, boxes)
+        if not any(block):  # not worth going on
+            return None
+        records += block
         mapped.madvise(mmap.MADV_DONTNEED)  # pages already read count as this process's memory
     return records
 
@@ -137,7 +143,9 @@ def _walk_block(walk: Walk, name_addresses: np.ndarray, box_addresses: np.ndarra
     names = walk.datasets(name_addresses)
     codes, fits = walk.elements(names.data, WALKED_CHARACTERS, UINT16)
     ok = names.ok & fits & (names.kind == UINT16) & (names.count <= WALKED_CHARACTERS)
-    codes = np.where(np.arange(WALKED_CHARACTERS) < names.count[:, None], codes, 0)
+    is_of_name = np.arange(WALKED_CHARACTERS) < names.count[:, None]
+    ok &= ((codes > 0) | ~is_of_name).all(axis=1)  # what follows would take a NUL for the name's end
+    codes = np.where(is_of_name, codes, 0)
     ok &= (codes < 128).all(axis=1)
     texts = codes.astype(np.uint8).view(f"S{WALKED_CHARACTERS}")[:, 0]
 
@@ -156,7 +164,7 @@ def _walk_block(walk: Walk, name_addresses: np.ndarray, box_addresses: np.ndarra
     label = np.where(is_box, by_field[b"label"], 1)
     box = np.where(is_box[..., None], np.stack([by_field[field] for field in BOX_FIELDS], axis=-1), 1)
     ok &= np.isin(label, np.arange(1, 11)).all(axis=1)
-    ok &= _are_boxes(box.reshape(-1, 4)).reshape(is_box.shape).all(axis=1)
+    ok &= are_boxes(box.reshape(-1, 4)).reshape(is_box.shape).all(axis=1)
     digits = (np.where(ok[:, None], label, 0) % 10).astype(np.int64).tolist()
     return [
         _walked(text.decode("ascii"), digits[row][:n], box[row, :n]) if good else None

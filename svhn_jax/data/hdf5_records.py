@@ -24,7 +24,8 @@ MAX_NAME_CHARACTERS = 255
 FIELDS = (b"label", b"left", b"top", b"width", b"height")
 MEMORY_BYTES = 3 * 2**29
 SECONDS, SECONDS_PER_RECORD = 6.0, 0.01  # the library reads a thousand records a second and more
-RECORD_BYTES = 5000  # MATLAB takes some 7,000
+RECORD_BYTES, MIN_RECORD_BYTES = 5000, 500  # MATLAB takes some 7,000, the densest layout of HDF5 some 1,900
+MAX_BAD_RECORDS = 10_000
 
 Columns = tuple[list[float], ...]
 Entry = tuple[str, Columns | str]
@@ -84,7 +85,17 @@ def _read_all(path: str, rows: Sequence[int] | None) -> list[Entry] | str:
         names, boxes = columns
         if len(names) != len(boxes):
             return f"{len(names)} names but {len(boxes)} boxes"
-        return [_read_entry(file, row, names[row], boxes[row]) for row in (range(len(names)) if rows is None else rows)]
+        return _read_entries(file, names, boxes, range(len(names)) if rows is None else rows)
+
+
+def _read_entries(file: h5py.File, names: np.ndarray, boxes: np.ndarray, rows: Sequence[int]) -> list[Entry] | str:
+    entries, bad = [], 0
+    for row in rows:
+        entries.append(_read_entry(file, row, names[row], boxes[row]))
+        bad += isinstance(entries[-1][1], str)
+        if bad > MAX_BAD_RECORDS:
+            return f"more than {MAX_BAD_RECORDS:,} of its records cannot be read, the last, {entries[-1][0]}: {entries[-1][1]}"
+    return entries
 
 
 def _reference_column(struct: h5py.Group, name: str) -> np.ndarray:
@@ -94,7 +105,7 @@ def _reference_column(struct: h5py.Group, name: str) -> np.ndarray:
     _refuse_elsewhere(dataset.id)
     if dataset.ndim != 2 or dataset.dtype != h5py.ref_dtype:
         raise ValueError(f"{name} is no column of references")
-    if dataset.shape[0] * 8 > struct.file.id.get_filesize():
+    if dataset.shape[0] * MIN_RECORD_BYTES > struct.file.id.get_filesize():
         raise ValueError(f"{name} claims {dataset.shape[0]} records, more than the file has room for")
     return dataset[:, 0]
 

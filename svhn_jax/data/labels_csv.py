@@ -9,18 +9,20 @@ around the whole number, in pixels of the upright photo; without one the number 
 """
 
 import csv
+import io
 import math
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from svhn_jax.data.digit_struct import MAX_PIXELS_OFF, Record
+from svhn_jax.data.digit_struct import MAX_PIXELS_OFF, MIN_SIDE, Record
 from svhn_jax.errors import InputError
 
 NAME = "labels.csv"
 COLUMNS = ("file", "label", "left", "top", "width", "height")
 PHOTO_SUFFIXES = (".png", ".jpg", ".jpeg")
-MAX_BYTES = 2**30
+MAX_BYTES = 2**26  # a million rows
+MAX_PROBLEMS = 1000
 MAX_DIGITS = 30
 
 
@@ -28,7 +30,7 @@ def read(path: Path) -> list[Record]:
     """The rows of a labels.csv, in their order.
 
     Raises:
-      InputError: no such file, or a bad row; every bad row is listed, with its line number.
+      InputError: no such file, or a bad row; each of the first MAX_PROBLEMS is listed, with its line number.
     """
     if path.stat().st_size > MAX_BYTES:
         raise InputError(f"{path}: larger than {MAX_BYTES} bytes")
@@ -36,7 +38,7 @@ def read(path: Path) -> list[Record]:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: byte {error.start + 1} is not UTF-8; save it as UTF-8") from None
-    rows = csv.reader(text.splitlines(keepends=True), strict=True)
+    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
     records: dict[str, Record] = {}
     problems = []
     try:
@@ -55,10 +57,13 @@ def read(path: Path) -> list[Record]:
                 records[record.name] = record
             except ValueError as error:
                 problems.append(f"line {rows.line_num}: {error}")
+                if len(problems) == MAX_PROBLEMS:
+                    break
     except csv.Error as error:
         problems.append(f"line {rows.line_num}: {error}")
     if problems:
-        raise InputError(f"{path}: {len(problems)} of its rows cannot be used; mend them", problems)
+        at_least = "at least " if len(problems) == MAX_PROBLEMS else ""
+        raise InputError(f"{path}: {at_least}{len(problems)} of its rows cannot be used; mend them", problems)
     if not records:
         raise InputError(f"{path}: no rows below its first line; name a photo and its number in each")
     return list(records.values())
@@ -91,6 +96,6 @@ def _boxes(box: list[str]) -> np.ndarray:
             raise ValueError(f"{column} is {text[:100]!r}; give all four of the box in pixels, or none") from None
         if not math.isfinite(values[-1]) or abs(values[-1]) > MAX_PIXELS_OFF:
             raise ValueError(f"{column} is {text[:100]!r}, out of any photo")
-    if values[2] <= 0 or values[3] <= 0:
+    if values[2] < MIN_SIDE or values[3] < MIN_SIDE:
         raise ValueError("the box has no width or height")
     return np.array([values])

@@ -16,11 +16,10 @@ from svhn_jax.errors import printable
 PHOTO_NAME = re.compile(r"[A-Za-z0-9_-]+\.(png|jpg|jpeg)", re.IGNORECASE)
 MAX_PHOTO_BYTES = 32 * 2**20
 MAX_PHOTO_PIXELS = 2**25  # every published photo has less than 2**20; beyond this it is a bomb
+MAX_PHOTO_SIDE = 2**15  # to resize a photo of a single column takes a hundred times its memory
 MAT_NAME = "digitStruct.mat"
+JPEG = ("JPEG", "MPO")  # what Pillow calls a JPEG, and one with a second picture in it, as telephones make
 OTHER_FILES = (MAT_NAME, "see_bboxes.m")  # what a published archive holds besides photos
-
-# Pillow warns at a lower size than ours and refuses at twice its own; ours is checked first and named.
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 class Photo(NamedTuple):
@@ -52,7 +51,7 @@ def decode_photo(content: bytes) -> Image.Image:
     with _told_as_value_errors():
         image = _open(content)
         image.load()
-        if image.format == "JPEG":  # telephones store photos lying on their side, and say so
+        if image.format in JPEG:  # telephones store photos lying on their side, and say so
             image = ImageOps.exif_transpose(image)
         return image if image.mode == "RGB" else image.convert("RGB")
 
@@ -60,7 +59,7 @@ def decode_photo(content: bytes) -> Image.Image:
 def photo_size(content: bytes) -> tuple[int, int]:
     """(width, height) that the header of an image file states; ValueError as `decode_photo`, but for what comes after."""
     with _told_as_value_errors(), _open(content) as image:
-        is_turned = image.format == "JPEG" and image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+        is_turned = image.format in JPEG and image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
         return (image.height, image.width) if is_turned else image.size
 
 
@@ -68,13 +67,17 @@ def _open(content: bytes) -> Image.Image:
     image = Image.open(io.BytesIO(content), formats=("PNG", "JPEG"))
     if image.width * image.height > MAX_PHOTO_PIXELS:
         raise ValueError(f"{image.width} x {image.height} pixels, more than {MAX_PHOTO_PIXELS}")
+    if max(image.size) > MAX_PHOTO_SIDE:
+        raise ValueError(f"{image.width} x {image.height} pixels, a side of more than {MAX_PHOTO_SIDE}")
     return image
 
 
 @contextmanager
 def _told_as_value_errors() -> Iterator[None]:
     try:
-        yield
+        with warnings.catch_warnings():  # Pillow warns of what it forgives, and of sizes below ours
+            warnings.simplefilter("ignore")
+            yield
     except Image.DecompressionBombError:
         raise ValueError(f"more than {MAX_PHOTO_PIXELS} pixels") from None
     except UnidentifiedImageError:

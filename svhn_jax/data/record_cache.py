@@ -8,6 +8,7 @@ import errno
 import fcntl
 import os
 import tempfile
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -16,17 +17,23 @@ from typing import IO
 
 import numpy as np
 
+from svhn_jax.data import digit_struct
 from svhn_jax.data.digit_struct import BadRecord, Record
 
 VERSION = 1  # of the file's layout and of the checks that records have passed
 FOLDER = ".records"
 TEMPORARY = ".unpacked-"
+# Each column's kind of type, and the shape of a row.
+COLUMNS: dict[str, tuple[str, tuple[int, ...]]] = {
+    **{"is_good": ("b", ()), "names": ("U", ()), "reasons": ("U", ())},
+    **{"counts": ("i", ()), "digits": ("u", ()), "boxes": ("f", (4,))},
+}
 
 
 def get(folder: Path, sha256: str, read: Callable[[], list[Record | BadRecord]]) -> list[Record | BadRecord]:
     """The records cached in `folder` under this checksum, else those that `read` returns, which are then cached."""
     path = folder / FOLDER / f"{sha256}.npz"
-    with suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    with suppress(Exception):  # numpy and zipfile raise more than ten kinds on damaged files
         return _load(path)
     records = read()
     with suppress(OSError):
@@ -36,6 +43,7 @@ def get(folder: Path, sha256: str, read: Callable[[], list[Record | BadRecord]])
             _save(file, records)
             file.flush()
             os.fsync(file.fileno())
+            os.chmod(name, 0o644)  # temporary files are for their owner alone
             os.replace(name, path)
     return records
 
@@ -46,21 +54,30 @@ def temporary_file(folder: Path) -> Iterator[tuple[IO[bytes], str]]:
 
     It is locked while in use, so that one that a killed process left is known, and removed, here.
     """
+    file, name = _locked_file(folder)
     try:
-        _refuse_read_only(folder)
-        for leftover in folder.glob(f"{TEMPORARY}*"):
-            with open(leftover, "rb") as file, suppress(BlockingIOError):
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                leftover.unlink(missing_ok=True)
-        number, name = tempfile.mkstemp(prefix=TEMPORARY, dir=folder)
-    except OSError:
-        number, name = tempfile.mkstemp(prefix=TEMPORARY)
-    try:
-        with open(number, "w+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with file:
             yield file, name
     finally:
         Path(name).unlink(missing_ok=True)
+
+
+def _locked_file(folder: Path) -> tuple[IO[bytes], str]:
+    while True:
+        try:
+            _refuse_read_only(folder)
+            for leftover in folder.glob(f"{TEMPORARY}*"):
+                with open(leftover, "rb") as file, suppress(BlockingIOError):
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    leftover.unlink(missing_ok=True)
+            number, name = tempfile.mkstemp(prefix=TEMPORARY, dir=folder)
+        except OSError:
+            number, name = tempfile.mkstemp(prefix=TEMPORARY)
+        made = open(number, "w+b")  # noqa: SIM115 - held open by the caller
+        fcntl.flock(made, fcntl.LOCK_EX)
+        if os.fstat(number).st_nlink:
+            return made, name
+        made.close()  # before it was locked, another process took it for a leftover
 
 
 def _refuse_read_only(folder: Path) -> None:
@@ -85,17 +102,17 @@ def _save(file: IO[bytes], records: list[Record | BadRecord]) -> None:
 
 
 def _load(path: Path) -> list[Record | BadRecord]:
-    with open(path, "rb") as content, np.load(content, allow_pickle=False) as file:
-        if file["version"] != VERSION:
-            raise ValueError("another version")
-        is_good, names, reasons, counts, digits, boxes = (
-            file[name] for name in ("is_good", "names", "reasons", "counts", "digits", "boxes")
-        )
+    """Raises any exception where the file is not one that `_save` has written."""
+    is_good, names, reasons, counts, digits, boxes = _columns(path)
     ends = np.cumsum(counts)
     if len(names) != len(is_good) or len(counts) != is_good.sum() or len(reasons) != (~is_good).sum():
         raise ValueError("columns of different lengths")
     if not len(digits) == len(boxes) == counts.sum() or digits.max(initial=0) > 9 or (counts < 1).any():
         raise ValueError("digits or boxes that do not fit the records")
+    if not digit_struct.are_boxes(boxes).all() or not all(map(digit_struct.NAME.fullmatch, names[is_good].tolist())):
+        raise ValueError("names or boxes that no record has")
+    if not ("".join(names.tolist()) + "".join(reasons.tolist())).isprintable():
+        raise ValueError("names or reasons that cannot be shown")
     spans = iter(zip((ends - counts).tolist(), ends.tolist(), strict=True))
     why = iter(reasons.tolist())
     values = digits.tolist()
@@ -107,3 +124,19 @@ def _load(path: Path) -> list[Record | BadRecord]:
         else:
             records.append(BadRecord(name, next(why)))
     return records
+
+
+def _columns(path: Path) -> Iterator[np.ndarray]:
+    if not path.is_file():  # a pipe would be waited for
+        raise FileNotFoundError(path)
+    with warnings.catch_warnings(), open(path, "rb") as content, np.load(content, allow_pickle=False) as file:
+        warnings.simplefilter("ignore")
+        if any(member.compress_type != zipfile.ZIP_STORED for member in file.zip.infolist()):
+            raise ValueError("compressed, to who knows what size")
+        if file["version"].tolist() != VERSION:
+            raise ValueError("another version")
+        for name, (kind, row) in COLUMNS.items():
+            column = file[name]
+            if column.dtype.kind != kind or column.shape[1:] != row or column.ndim != 1 + len(row):
+                raise ValueError(f"column {name} of {column.dtype}{column.shape}")
+            yield column

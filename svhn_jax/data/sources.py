@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -57,7 +57,7 @@ def find_all(raw: Path, splits: Sequence[str] = ()) -> list[Source]:
     Raises:
       InputError: there is nothing to read.
     """
-    if (raw / labels_csv.NAME).is_file() and not splits:
+    if (raw / labels_csv.NAME).is_file() and set(splits) <= {"train"}:
         return [LabelledFolder(raw, "train")]
     there = [name for name in SOURCE_SPLITS if (raw / f"{name}.tar.gz").is_file() or (raw / name).is_dir()]
     if not there and not splits:
@@ -78,8 +78,8 @@ class Folder:
         return stamp(path for path in self._files() if path.is_file())
 
     def fingerprint(self) -> str:
-        """Of a folder, its stamp and its digitStruct.mat: to read every photo would take as long as to crop it."""
-        return hashlib.sha256((self.stamp() + self._mat_sha256()).encode()).hexdigest()
+        """SHA-256 of every file's name and content."""
+        return _sha256_of(self.path, [path.name for path in self._files() if path.is_file()])
 
     def _mat_sha256(self) -> str:
         try:
@@ -110,19 +110,30 @@ class LabelledFolder:
 
     def __init__(self, path: Path, split: str):
         self.path, self.split = path, split
+        self._table = path / labels_csv.NAME
 
     def stamp(self) -> str:
         files = (self.path / record.name for record in self.records())
-        return stamp([self.path / labels_csv.NAME, *(path for path in files if path.is_file())])
+        return stamp([self._table, *(path for path in files if path.is_file())])
 
     def fingerprint(self) -> str:
-        table = (self.path / labels_csv.NAME).read_bytes()
-        return hashlib.sha256(self.stamp().encode() + table).hexdigest()
+        """SHA-256 of the name and content of labels.csv and every photo it names."""
+        return _sha256_of(self.path, [labels_csv.NAME, *(record.name for record in labels_csv.read(self._table))])
 
     def records(self) -> list[Record | BadRecord]:
-        return list(labels_csv.read(self.path / labels_csv.NAME))
+        return list(labels_csv.read(self._table))
 
     def photos(self) -> Iterator[Photo]:
         """The photos that labels.csv names, in its order."""
         for record in self.records():
             yield read_photo(self.path, record.name)
+
+
+def _sha256_of(folder: Path, names: Iterable[str]) -> str:
+    digest = hashlib.sha256()
+    for name in names:
+        with open(folder / name, "rb") as file:
+            digest.update(
+                f"{name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode("utf-8", "surrogateescape")
+            )
+    return digest.hexdigest()

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from svhn_jax.data.digit_struct import BadRecord, Record
-from svhn_jax.data.photos import Photo
+from svhn_jax.data.photos import Photo, stamp
 from svhn_jax.data.sources import SOURCE_SPLITS
 from svhn_jax.errors import InputError
 
@@ -69,9 +69,7 @@ class _PreparedSplit:
 
     def stamp(self) -> str:
         """SHA-256 of the names, sizes and times of the data set's files."""
-        abouts = [(path.name, path.stat()) for path in sorted(self._folder.iterdir())]
-        files = [(name, about.st_size, about.st_mtime_ns) for name, about in abouts]
-        return hashlib.sha256(json.dumps(files).encode()).hexdigest()
+        return stamp(sorted(self._folder.iterdir()))
 
     def fingerprint(self) -> str:
         """SHA-256 of the examples and of what was left out: the same photos prepared again have the same."""
@@ -100,6 +98,10 @@ class _PreparedSplit:
     def _told_as_damage(self) -> Iterator[None]:
         try:
             yield
+        except ImportError as error:
+            raise InputError(f"{error.name} is not installed; pip install {error.name}") from None
+        except (InputError, MemoryError):
+            raise
         except Exception as error:  # a missing, cut or altered file: RuntimeError, ParseError, KeyError and others
             raise InputError(f"{self._folder}: damaged ({error}); delete it, then {self._remedy}") from None
 
