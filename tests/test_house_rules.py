@@ -9,8 +9,18 @@ import pytest
 from conftest import REPOSITORY
 
 PACKAGE = REPOSITORY / "svhn_jax"
-COMMANDS = {"train", "evaluate", "preprocess", "synthesize", "demo", "download", "inspect"}
 MODULES = sorted(PACKAGE.rglob("*.py"))
+# Imports run one way: a module imports only from layers before its own, or from its own.
+LAYERS = (
+    {"errors", "config", "labels", "__init__"},
+    {"config_files", "locks", "checksums"},
+    {"data", "model", "augment", "losses", "metrics", "optim"},
+    {"report", "state", "parallel"},
+    {"checkpoint", "run_folder", "steps", "training_data"},
+    {"scoring", "summaries"},
+    {"train", "evaluate", "preprocess", "synthesize", "demo", "download", "inspect"},
+)
+COMMANDS = LAYERS[-1]
 
 
 def imports_of(path):
@@ -50,6 +60,16 @@ def test_nobody_imports_a_command():
     for path in MODULES:
         imported = {name.split(".")[1] for name in imports_of(path) if name.startswith("svhn_jax.")}
         assert not imported & COMMANDS, path
+
+
+def test_imports_run_one_way():
+    layer_of = {module: number for number, layer in enumerate(LAYERS) for module in layer}
+    for path in MODULES:
+        own = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        for name in imports_of(path):
+            imported = name.split(".")[1] if name.startswith("svhn_jax.") else ""
+            if imported in layer_of:
+                assert layer_of[imported] <= layer_of[own], f"{path} imports {name}"
 
 
 @pytest.mark.parametrize("command", [("check",), ("format", "--check")], ids=["check", "format"])
