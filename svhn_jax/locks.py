@@ -6,7 +6,9 @@ import socket
 from pathlib import Path
 from typing import IO
 
-from svhn_jax.errors import InputError
+from svhn_jax.errors import InputError, printable
+
+ATTEMPTS = 1000
 
 
 def hold(path: Path, place: str | Path, doing: str) -> IO[str]:
@@ -17,17 +19,14 @@ def hold(path: Path, place: str | Path, doing: str) -> IO[str]:
     Raises:
       InputError: another process holds it: "PLACE: process 12 on HOST DOING".
     """
-    while True:
+    for _ in range(ATTEMPTS):
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            file = open(path, "a+")  # noqa: SIM115 - held open by the caller
-        except FileNotFoundError:  # the folder has just been moved away
-            continue
+        file = open(path, "a+")  # noqa: SIM115 - held open by the caller
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            owner = file.read().strip() or "another process"
+            owner = printable(file.read().strip()) or "another process"
             file.close()
             raise InputError(f"{place}: {owner} {doing}") from None
         if _is_still_at(path, file):
@@ -35,7 +34,8 @@ def hold(path: Path, place: str | Path, doing: str) -> IO[str]:
             file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
             file.flush()
             return file
-        file.close()  # its folder was moved away or removed by the last owner meanwhile
+        file.close()  # the last owner removed it meanwhile
+    raise InputError(f"{path}: cannot be locked; is it on a file system that knows no locks?")
 
 
 def _is_still_at(path: Path, file: IO[str]) -> bool:
