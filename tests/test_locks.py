@@ -11,9 +11,9 @@ from svhn_jax.errors import InputError
 
 def test_a_lock_that_is_held_names_its_owner_until_it_is_let_go(tmp_path):
     path = tmp_path / "deep" / "lock"
-    with locks.hold(path, "PLACE", "is at it"):
-        with pytest.raises(InputError, match=rf"^PLACE: process {os.getpid()} on \S+ is at it$"):
-            locks.hold(path, "PLACE", "is at it")
+    words = rf"^PLACE: process {os.getpid()} on \S+ is at it$"
+    with locks.hold(path, "PLACE", "is at it"), pytest.raises(InputError, match=words):
+        locks.hold(path, "PLACE", "is at it")
     locks.hold(path, "PLACE", "is at it").close()
 
 
@@ -31,5 +31,5 @@ def test_what_cannot_be_locked_is_not_tried_for_ever(tmp_path, monkeypatch):
 
 
 def test_a_folder_that_takes_no_files_is_an_error_at_once():
-    with pytest.raises(OSError, match="No such file|ermission"):
+    with pytest.raises(OSError, match=r"No such file|ermission"):
         locks.hold(locks.Path("/proc/.set.lock"), "PLACE", "is at it")
