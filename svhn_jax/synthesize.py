@@ -1,129 +1,143 @@
 """python -m svhn_jax.synthesize --to DIR: rendered house numbers in the published raw layout.
 
-Writes DIR/train.tar.gz and DIR/test.tar.gz, each with SPLIT/N.png and SPLIT/digitStruct.mat, as the
-published archives have them. A photo depends on (seed, split, N) alone.
+Writes DIR/train.tar.gz, DIR/extra.tar.gz and DIR/test.tar.gz, each with SPLIT/N.png and
+SPLIT/digitStruct.mat, as the published archives have them. Or, with --arrays DIR, the data set that
+svhn_jax.preprocess would make of these archives, in less time and space. Numbers are as long as in the
+published split. A photo depends on (seed, split, N) alone.
 """
 
-import gzip
-import io
-import multiprocessing
-import os
-import signal
-import tarfile
-import tempfile
-from dataclasses import dataclass
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import tyro
 from rich.console import Console
-from rich.progress import track
+from rich.progress import Progress
 
-import svhn_jax
-from svhn_jax.data import digit_struct, render
+from svhn_jax.data import arrays, synthetic_archive, synthetic_arrays
+from svhn_jax.data.cropping import usable_cores
+from svhn_jax.data.workers import Workers
 from svhn_jax.errors import InputError, run_command
 
-SPLIT_SEEDS = {"train": 0, "test": 1}
-RECEIPT = "synthetic-"
+PHOTOS_WORTH_A_PROCESS = 500  # starting one takes as long as rendering so many
 
 
 @dataclass(frozen=True)
 class Options:
     """Renders synthetic house-number photos."""
 
-    to: Path
-    """folder for train.tar.gz and test.tar.gz"""
+    to: Path | None = None
+    """folder for train.tar.gz, extra.tar.gz and test.tar.gz"""
+    arrays: Path | None = None
+    """folder for a prepared data set instead; replaced as a whole when the new one is complete"""
     train: int = 20_000
-    """photos in train.tar.gz; 0 for none"""
+    """photos of train; 0 for none"""
+    extra: int = 0
+    """photos of extra: longer numbers; 0 for none"""
     test: int = 2_000
-    """photos in test.tar.gz; 0 for none"""
+    """photos of test; 0 for none"""
     seed: int = 0
     """another seed, other photos"""
-    jobs: int = os.cpu_count() or 1
+    size: int = 64
+    """with --arrays: side of the crops in pixels"""
+    margin: float = 0.3
+    """with --arrays: how much the union of a number's boxes grows, as a share of its width and height"""
+    validation_fraction: float = 0.05
+    """with --arrays: share of train and of extra, for each length 1 to 5, that is held out for validation"""
+    jobs: int = field(default_factory=usable_cores)
     """processes; the photos do not depend on it"""
 
     def __post_init__(self) -> None:
-        for field, least in (("train", 0), ("test", 0), ("seed", 0), ("jobs", 1)):
-            if getattr(self, field) < least:
-                raise InputError(f"--{field} is {getattr(self, field)}; it must be at least {least}")
-        if self.train + self.test == 0:
-            raise InputError("--train and --test are both 0; nothing to make")
+        for name, least in (("train", 0), ("extra", 0), ("test", 0), ("seed", 0), ("jobs", 1)):
+            if getattr(self, name) < least:
+                raise InputError(f"--{name} is {getattr(self, name)}; it must be at least {least}")
+        if not 8 <= self.size <= 512:
+            raise InputError(f"--size is {self.size}; it must be 8 to 512")
+        if not 0 <= self.margin <= 10:
+            raise InputError(f"--margin is {self.margin}; it must be 0 to 10")
+        if not 0 <= self.validation_fraction < 1:
+            raise InputError(f"--validation-fraction is {self.validation_fraction}; it must be at least 0, less than 1")
+        if not self.counts:
+            raise InputError("--train, --extra and --test are all 0; nothing to make")
+        if (self.to is None) == (self.arrays is None):
+            raise InputError("give --to for archives or --arrays for a prepared data set, one of the two")
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many photos of each split, of those that are wanted."""
+        counts = {"train": self.train, "extra": self.extra, "test": self.test}
+        return {split: count for split, count in counts.items() if count}
 
 
 def main() -> None:
     options = tyro.cli(Options, prog="python -m svhn_jax.synthesize", description=__doc__)
     console = Console(highlight=False, markup=False)
-    if options.to.exists() and not options.to.is_dir():
-        raise InputError(f"{options.to}: a file stands there; give a folder")
-    options.to.mkdir(parents=True, exist_ok=True)
-    for split, count in (("train", options.train), ("test", options.test)):
-        if count:
-            target = options.to / f"{split}.tar.gz"
-            receipt = _receipt(count, options.seed)
-            if _made_with(target) == receipt:
-                console.print(f"{target} is up to date: {count:,} synthetic photos", soft_wrap=True)
-                continue
-            if target.exists() and not (_made_with(target) or "").startswith(RECEIPT):
-                raise InputError(f"{target}: not made by this command; move it away, or give another --to")
-            write_archive(target, split, count, seed=options.seed, jobs=options.jobs)
+    if options.arrays:
+        _make_arrays(options, options.arrays, console)
+    elif options.to:
+        _make_archives(options, options.to, console)
+
+
+def _make_archives(options: Options, folder: Path, console: Console) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: a file stands there; give a folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    missing = {}
+    for split, count in options.counts.items():
+        target = folder / f"{split}.tar.gz"
+        made_with = synthetic_archive.made_with(target) or ""
+        if made_with == synthetic_archive.receipt(count, options.seed):
+            console.print(f"{target} is up to date: {count:,} synthetic photos", soft_wrap=True)
+            continue
+        if target.exists() and not made_with.startswith(synthetic_archive.RECEIPT):
+            raise InputError(f"{target}: not made by this command; move it away, or give another --to")
+        missing[split] = count
+    with _workers(options, sum(missing.values())) as workers:
+        for split, count in missing.items():
+            target = folder / f"{split}.tar.gz"
+            with _progress(console, split, count) as advance:
+                synthetic_archive.write(target, split, count, seed=options.seed, workers=workers, advance=advance)
             console.print(f"{target}: {count:,} synthetic photos", soft_wrap=True)
 
 
-def _receipt(count: int, seed: int) -> str:
-    """What an archive was made with; the gzip header holds it as the name of the file inside."""
-    return f"{RECEIPT}{svhn_jax.__version__}-{count}-{seed}.tar"
+def _make_arrays(options: Options, folder: Path, console: Console) -> None:
+    wanted = synthetic_arrays.settings(
+        options.counts,
+        size=options.size,
+        margin=options.margin,
+        validation_fraction=options.validation_fraction,
+        seed=options.seed,
+    )
+    synthetic_arrays.refuse_other_folders(folder)
+    state = " is up to date"
+    if not synthetic_arrays.is_up_to_date(folder, wanted):
+        count = sum(options.counts.values())
+        with arrays.building(folder) as unfinished:
+            try:
+                with _workers(options, count) as workers, _progress(console, "all", count) as advance:
+                    synthetic_arrays.build(unfinished, wanted, workers, advance)
+            except BaseException:  # there is no going on with it
+                shutil.rmtree(unfinished, ignore_errors=True)
+                raise
+        state = ""
+    splits = arrays.read_manifest(folder)["splits"].items()
+    counts = ", ".join(f"{entry['examples']:,} {split}" for split, entry in splits)
+    console.print(f"{folder}{state}: {counts} synthetic numbers, {options.size} x {options.size}", soft_wrap=True)
 
 
-def _made_with(target: Path) -> str | None:
-    """The receipt of an archive that is there; None if it is another's or there is none."""
-    try:
-        with open(target, "rb") as file:
-            header = file.read(256)
-    except FileNotFoundError:
-        return None
-    is_named = header[:2] == b"\x1f\x8b" and header[3:4] == b"\x08"
-    return header[10:].split(b"\0")[0].decode("latin-1") if is_named else None
+def _workers(options: Options, count: int) -> Workers:
+    return Workers(max(1, min(options.jobs, count // PHOTOS_WORTH_A_PROCESS)))
 
 
-def write_archive(target: Path, split: str, count: int, *, seed: int, jobs: int) -> None:
-    """Writes one split's archive; under its own name only when complete."""
-    unfinished = target.with_name(f".{target.name}.partial")
-    records = []
-    try:
-        with (
-            open(unfinished, "wb") as file,
-            gzip.GzipFile(_receipt(count, seed), "wb", compresslevel=1, fileobj=file, mtime=0) as stream,
-            tarfile.open(fileobj=stream, mode="w") as archive,
-            multiprocessing.get_context("spawn").Pool(jobs, _leave_interrupts_to_the_parent) as pool,
-        ):
-            photos = pool.imap(partial(_photo, split, seed), range(1, count + 1), chunksize=64)
-            for record, png in track(photos, description=f"{split}: rendering", total=count, transient=True):
-                records.append(record)
-                _add(archive, f"{split}/{record.name}", png)
-            with tempfile.NamedTemporaryFile(suffix=".mat", dir=target.parent) as mat:
-                digit_struct.write(mat.name, records)
-                _add(archive, f"{split}/digitStruct.mat", Path(mat.name).read_bytes())
-        os.replace(unfinished, target)
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
-def _leave_interrupts_to_the_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _photo(split: str, seed: int, number: int) -> tuple[digit_struct.Record, bytes]:
-    rendering = render.render(np.random.default_rng([seed, SPLIT_SEEDS[split], number]))
-    stream = io.BytesIO()
-    rendering.photo.save(stream, "PNG", compress_level=1)
-    return digit_struct.Record(f"{number}.png", rendering.digits, rendering.boxes.astype(float)), stream.getvalue()
-
-
-def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
-    entry = tarfile.TarInfo(name)
-    entry.size = len(content)
-    archive.addfile(entry, io.BytesIO(content))
+@contextmanager
+def _progress(console: Console, title: str, count: int) -> Iterator[Callable[[int], object]]:
+    """A bar on the terminal, and what moves it on by so many photos."""
+    with Progress(console=console, transient=True, disable=not sys.stdout.isatty()) as bar:
+        yield partial(bar.advance, bar.add_task(f"{title}: rendering", total=count))
 
 
 if __name__ == "__main__":

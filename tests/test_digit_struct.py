@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from archives import fields, write_mat
 
-from svhn_jax.data import digit_struct, hdf5_records
+from svhn_jax.data import digit_struct, digit_struct_writer, hdf5_records
 from svhn_jax.data.digit_struct import BadRecord, Record
 from svhn_jax.errors import InputError
 
@@ -166,7 +166,7 @@ WRITTEN = [
 
 
 def test_what_write_writes_reads_back_the_same(tmp_path):
-    digit_struct.write(tmp_path / "a.mat", WRITTEN)
+    digit_struct_writer.write(tmp_path / "a.mat", WRITTEN)
     records = list(digit_struct.read(tmp_path / "a.mat"))
     assert [(record.name, record.digits) for record in records] == [(r.name, r.digits) for r in WRITTEN]
     for record, written in zip(records, WRITTEN, strict=True):
@@ -174,7 +174,7 @@ def test_what_write_writes_reads_back_the_same(tmp_path):
 
 
 def test_write_lays_the_file_out_as_matlab_does(tmp_path):
-    digit_struct.write(tmp_path / "a.mat", WRITTEN)
+    digit_struct_writer.write(tmp_path / "a.mat", WRITTEN)
     header = (tmp_path / "a.mat").read_bytes()[:512]
     assert header.startswith(b"MATLAB 7.3 MAT-file")
     assert header[124:128] == b"\x00\x02IM"
@@ -207,7 +207,7 @@ def records_as_values(records):
 def test_the_usual_layout_is_read_without_the_library_and_reads_the_same(tmp_path, monkeypatch):
     many = [(f"{i}.png", fields(str(i), [[i + j, j, 5, 9.5] for j in range(len(str(i)))])) for i in range(1, 120)]
     write_mat(tmp_path / "plain.mat", many)
-    digit_struct.write(tmp_path / "ours.mat", WRITTEN)
+    digit_struct_writer.write(tmp_path / "ours.mat", WRITTEN)
     for name in ("plain.mat", "ours.mat"):
         monkeypatch.setattr(digit_struct, "RECORDS_AT_ONCE", 50)
         with monkeypatch.context() as patch:

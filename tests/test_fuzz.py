@@ -125,7 +125,12 @@ def test_a_set_that_does_not_account_for_everything_is_told(fuzz, scene, monkeyp
 
 def test_names_in_an_archive_are_read_without_tarfile(fuzz, tmp_path):
     tar_names = fuzz("fuzz_tar_names").tar_names
-    members = {"train/1.png": b"a" * 700, "train/" + "x" * 120 + ".png": b"b", "other/2.png": b"", "train/see_bboxes.m": b""}
+    members = {
+        "train/1.png": b"a" * 700,
+        "train/" + "x" * 120 + ".png": b"b",
+        "other/2.png": b"",
+        "train/see_bboxes.m": b"",
+    }
     path = tar_gz(tmp_path / "train.tar.gz", members | {"train/link.png": "1.png"})
     expected = ["1.png", "x" * 120 + ".png", "other/2.png", "link.png"]
     assert tar_names(path, "train") in (expected, None)

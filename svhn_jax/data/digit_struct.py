@@ -8,11 +8,10 @@ references to such scalars where it has n. Label 10 means the digit 0. Boxes sta
 
 import mmap
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import h5py
 import numpy as np
 
 from svhn_jax.data import hdf5_records, hdf5_walk
@@ -196,44 +195,3 @@ def _walk_values(walk: Walk, columns: hdf5_walk.Datasets) -> tuple[np.ndarray, n
     values[many, :widest] = block
     is_inline[many] = are_scalars.all(axis=1)
     return values, is_inline
-
-
-def write(path: str | Path, records: Iterable[Record]) -> None:
-    """Writes a digitStruct.mat in the layout `read` describes, as MATLAB v7.3 itself does.
-
-    Equal scalars are stored once and referred to many times, which readers cannot tell.
-    """
-    records = list(records)
-    with h5py.File(path, "w", userblock_size=512, libver=("earliest", "v108")) as file:
-        refs, struct = file.create_group("#refs#"), file.create_group("digitStruct")
-        struct.attrs["MATLAB_class"] = np.bytes_("struct")
-        scalars: dict[float, Any] = {}
-
-        def reference(value: float) -> Any:
-            if value not in scalars:
-                dataset = refs.create_dataset(f"s{len(scalars)}", data=[[value]], dtype="<f8")
-                dataset.attrs["MATLAB_class"] = np.bytes_("double")
-                scalars[value] = dataset.ref
-            return scalars[value]
-
-        names = np.empty((len(records), 1), h5py.ref_dtype)
-        boxes = np.empty((len(records), 1), h5py.ref_dtype)
-        for index, record in enumerate(records):
-            codes = np.array([[ord(character)] for character in record.name], np.uint16)
-            name = refs.create_dataset(f"n{index}", data=codes)
-            name.attrs["MATLAB_class"] = np.bytes_("char")
-            name.attrs["MATLAB_int_decode"] = np.int32(2)
-            group = refs.create_group(f"b{index}")
-            group.attrs["MATLAB_class"] = np.bytes_("struct")
-            labels = np.array([digit or 10 for digit in record.digits], np.float64)
-            for field, values in zip((b"label", *BOX_FIELDS), (labels, *record.boxes.T), strict=True):
-                if len(values) == 1:
-                    group[field.decode()] = np.array([values], np.float64)
-                else:
-                    group[field.decode()] = np.array([[reference(float(value))] for value in values], h5py.ref_dtype)
-            names[index, 0], boxes[index, 0] = name.ref, group.ref
-        struct.create_dataset("name", data=names)
-        struct.create_dataset("bbox", data=boxes)
-    with open(path, "r+b") as file_bytes:  # the 512-byte user block that marks a MATLAB v7.3 file
-        text = b"MATLAB 7.3 MAT-file, written by svhn_jax, HDF5 schema 1.00 ."
-        file_bytes.write(text.ljust(124) + b"\x00\x02IM")

@@ -6,6 +6,7 @@ median 31, 99 % 112; width/height median 0.95; photos about three times as wide 
 and 1.7 times as high.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +15,14 @@ from PIL import Image, ImageDraw, ImageFilter
 from svhn_jax.data.fonts import random_font
 from svhn_jax.data.scene import draw_scene, expose, paint_number
 
-LENGTH_COUNTS = (5137, 18130, 8691, 1434, 9)  # numbers of 1 ... 5 digits in the published train split
+VERSION = 1  # counts up when the photos change
+PHOTOS_AT_ONCE = 64
+SPLIT_SEEDS = {"train": 0, "test": 1, "extra": 2}
+LENGTH_COUNTS = {  # numbers of 1 ... 5 digits in the published splits
+    "train": (5137, 18130, 8691, 1434, 9),
+    "extra": (9385, 71726, 106789, 14338, 115),
+    "test": (2483, 8356, 2081, 146, 2),
+}
 
 
 class Rendering(NamedTuple):
@@ -25,16 +33,27 @@ class Rendering(NamedTuple):
     boxes: np.ndarray
 
 
-def draw_digits(rng: np.random.Generator) -> tuple[int, ...]:
-    """A number: length as in the published train split, first digit by Benford's law, no leading zero."""
-    length = 1 + int(rng.choice(len(LENGTH_COUNTS), p=np.array(LENGTH_COUNTS) / sum(LENGTH_COUNTS)))
+def photo_rng(seed: int, split: str, number: int) -> np.random.Generator:
+    """What all draws for a split's photo come from."""
+    return np.random.default_rng([seed, SPLIT_SEEDS[split], number])
+
+
+def blocks(count: int) -> Iterator[range]:
+    """The numbers of so many photos, from 1 on, a task's worth at a time."""
+    return (range(first, min(first + PHOTOS_AT_ONCE, count + 1)) for first in range(1, count + 1, PHOTOS_AT_ONCE))
+
+
+def draw_digits(rng: np.random.Generator, split: str = "train") -> tuple[int, ...]:
+    """A number: length as in the published split, first digit by Benford's law, no leading zero."""
+    counts = LENGTH_COUNTS[split]
+    length = 1 + int(rng.choice(len(counts), p=np.array(counts) / sum(counts)))
     first = int(rng.choice(9, p=np.log10(1 + 1 / np.arange(1, 10)))) + 1
     return (first, *(int(digit) for digit in rng.integers(0, 10, length - 1)))
 
 
-def render(rng: np.random.Generator) -> Rendering:
-    """One synthetic photo."""
-    digits = draw_digits(rng)
+def render(rng: np.random.Generator, split: str = "train") -> Rendering:
+    """One synthetic photo, its number as long as those of the published split."""
+    digits = draw_digits(rng, split)
     mask, boxes = _typeset(rng, "".join(map(str, digits)))
     number_height = float(np.clip(31 * np.exp(rng.normal(0, 0.47)), 10, 115))
     scale = number_height / max(1.0, _extent(boxes)[1])

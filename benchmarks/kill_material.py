@@ -1,0 +1,105 @@
+"""Archives for benchmarks/kill_data.py, and a server slow enough to be interrupted at."""
+
+import hashlib
+import io
+import re
+import tarfile
+import time
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import h5py
+import numpy as np
+from fuzz_material import columns, write_records
+from PIL import Image
+
+from svhn_jax.data import digit_struct
+from svhn_jax.data.digit_struct import Record
+
+PHOTOS = {"train": 4000, "test": 400}
+LIBRARY_SPLIT = "test"  # its digitStruct.mat is in a layout that takes the HDF5 library, and time
+EVERY_BAD = 97
+BYTES_PER_SECOND = 4_000_000
+BLOCK_BYTES = 1 << 15
+
+
+def make_archives(folder: Path, sums: Path, seed: int) -> None:
+    """train.tar.gz and test.tar.gz of small photos, some damaged, missing or without a usable record; and their checksums."""
+    folder.mkdir(parents=True)
+    lines = []
+    for split, count in PHOTOS.items():
+        rng = np.random.default_rng([seed, count])
+        path = folder / f"{split}.tar.gz"
+        _write_archive(path, split, rng, count)
+        lines.append(f"{hashlib.sha256(path.read_bytes()).hexdigest()} {path.stat().st_size} {path.name}\n")
+    sums.write_text("".join(lines))
+
+
+def _write_archive(path: Path, split: str, rng: np.random.Generator, count: int) -> None:
+    mat = path.with_suffix(".mat")
+    records = [_record(number, rng) for number in range(1, count + 1)]
+    if split == LIBRARY_SPLIT:
+        with h5py.File(mat, "w", libver="latest") as file:
+            write_records(file, ((record.name, columns(record)) for record in records))
+    else:
+        digit_struct.write(mat, records)
+    with tarfile.open(path, "w:gz", compresslevel=1) as archive:
+        for place, record in enumerate(records, 1):
+            content = _png(rng)
+            if place % EVERY_BAD == 1:
+                continue
+            content = content[:-30] if place % EVERY_BAD == 2 else content
+            entry = tarfile.TarInfo(f"{split}/{record.name}")
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+        archive.add(mat, f"{split}/digitStruct.mat")
+    mat.unlink()
+
+
+def _record(number: int, rng: np.random.Generator) -> Record:
+    digits = tuple(rng.integers(0, 10, rng.integers(1, 6)).tolist())
+    left = 1000 if number % EVERY_BAD == 3 else 5  # outside the photo
+    return Record(f"{number}.png", digits, np.array([[left + 8.0 * i, 4, 8, 20] for i in range(len(digits))]))
+
+
+def _png(rng: np.random.Generator) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(rng.integers(0, 30, (32, 56, 3), np.uint8) + rng.integers(0, 200, 3, np.uint8)).save(
+        stream, "PNG", compress_level=1
+    )
+    return stream.getvalue()
+
+
+class SlowServer(ThreadingHTTPServer):
+    """Serves the files that lie in `folder`, byte ranges too, at a few megabytes a second."""
+
+    daemon_threads = True
+
+    def __init__(self, folder: Path):
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.folder = folder
+        self.url = f"http://127.0.0.1:{self.server_port}"
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that was killed is no news."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: SlowServer
+
+    def do_GET(self) -> None:
+        content = (self.server.folder / Path(self.path).name).read_bytes()
+        match = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        first = int(match[1]) if match else 0
+        self.send_response(HTTPStatus.PARTIAL_CONTENT if match else HTTPStatus.OK)
+        self.send_header("Content-Length", str(len(content) - first))
+        if match:
+            self.send_header("Content-Range", f"bytes {first}-{len(content) - 1}/{len(content)}")
+        self.end_headers()
+        for start in range(first, len(content), BLOCK_BYTES):
+            self.wfile.write(content[start : start + BLOCK_BYTES])
+            time.sleep(BLOCK_BYTES / BYTES_PER_SECOND)
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Says nothing of requests that went well."""
