@@ -25,6 +25,7 @@ import fuzz_inputs_mat
 import fuzz_inputs_photos
 import fuzz_inputs_prepared
 import fuzz_inputs_tar
+import fuzz_inputs_values
 import fuzz_material
 import fuzz_run
 import fuzz_verdict
@@ -39,6 +40,7 @@ MODULES = (
     fuzz_inputs_tar,
     fuzz_inputs_mat,
     fuzz_inputs_hdf5,
+    fuzz_inputs_values,
     fuzz_inputs_photos,
     fuzz_inputs_folders,
     fuzz_inputs_prepared,

@@ -2,34 +2,15 @@
 
 import math
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
-from fuzz_inputs_mat import place
+from fuzz_inputs_values import place_and_remove
 from fuzz_material import columns, write_records
 from fuzz_scene import Scene
 
-MAX_MAT_BYTES = 2**25
 Change = Callable[[Scene, h5py.File], None]
-NAMES = (
-    *(
-        "",
-        "x" * 255,
-        "x" * 256,
-        "1.png",
-        "2.png",
-        "a\nerror: b.png",
-        "a\x1b[31mb.png",
-        "\x00.png",
-        "1.png\x00",
-        "ü.png",
-    ),
-    *("\ud800.png", "../outside/1.png", "/etc/passwd", "١.png", "train/1.png", " 1.png", "1.PNG", "\u202e1.png", "."),
-)
-LABELS = (0.0, -1.0, 10.0, 11.0, 2.5, math.nan, math.inf, 1e300, 5e-324, 1.0)
-PIXELS = (0.0, -0.0, -5.0, 1e6, -1e6, 1e6 + 1, 1e300, math.nan, -math.inf, 5e-324, 0.5, 1e-9, 999999.999, 3e4)
 
 
 def _field(scene: Scene, file: h5py.File) -> tuple[Any, str]:
@@ -199,43 +180,9 @@ def hdf5_structure(scene: Scene) -> None:
                 change(scene, file)
             except (KeyError, AttributeError, TypeError, ValueError, OSError, RuntimeError):
                 continue  # an earlier change has left nothing there to change so
-    _place_and_remove(scene, path)
-
-
-def wrong_values(scene: Scene) -> None:
-    """Labels, boxes, names and numbers of fields that no house number has, and photos that are not there."""
-    rng = scene.rng
-    records = [(record.name, columns(record)) for record in scene.material.records]
-    for _ in range(rng.choice((1, 1, 2, 4))):
-        index = rng.randrange(len(records))
-        name, fields = records[index]
-        kind = rng.randrange(6)
-        if kind == 0:
-            fields["label"][rng.randrange(len(fields["label"]))] = rng.choice(LABELS)
-        elif kind <= 2:
-            column = fields[rng.choice(("left", "top", "width", "height"))]
-            column[rng.randrange(len(column))] = rng.choice(PIXELS)
-        elif kind == 3:
-            name = rng.choice(NAMES)
-        elif kind == 4:
-            fields = {field: values * rng.choice((1, 7, 17, 300)) for field, values in fields.items()}
-        else:
-            records.append(rng.choice(records))
-        records[index] = (name, {field: values.copy() for field, values in fields.items()})
-    scene.records = len(records)
-    path = scene.tmp / "made.mat"
-    with h5py.File(path, "w", libver=rng.choice(("earliest", "earliest", "latest"))) as file:
-        write_records(file, records)
-    _place_and_remove(scene, path)
-
-
-def _place_and_remove(scene: Scene, path: Path) -> None:
-    with open(path, "rb") as file:
-        place(scene, file.read(MAX_MAT_BYTES))  # a chunk that is never filled takes its room all the same
-    path.unlink()
+    place_and_remove(scene, path)
 
 
 KINDS: dict[str, tuple[Callable[[Scene], None], int]] = {
     "HDF5 structure": (hdf5_structure, 10),
-    "wrong values": (wrong_values, 8),
 }

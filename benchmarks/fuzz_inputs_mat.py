@@ -33,10 +33,10 @@ def mat_bytes(scene: Scene) -> None:
         place(scene, respliced(mat.content, scene.rng))
 
 
-def _messages(content: bytes, header: int) -> list[int]:
+def _messages(content: bytearray, header: int) -> list[int]:
     """Where the messages of a version 1 object header start, those of its first block."""
     end = header + HEADER_BYTES + struct.unpack_from("<I", content, header + 8)[0]
-    at, found = header + HEADER_BYTES, []
+    at, found = header + HEADER_BYTES, list[int]()
     while at + MESSAGE_HEADER_BYTES <= min(end, len(content)) and len(found) < 16:
         found.append(at)
         at += MESSAGE_HEADER_BYTES + struct.unpack_from("<H", content, at + 2)[0]

@@ -92,9 +92,12 @@ def _change_file(scene: Scene, path: Path) -> None:
         path.write_bytes(header + rng.choice((content[128:], b"", content)))
     elif kind < 0.8:
         path.write_bytes((mutated if content and rng.random() < 0.5 else respliced)(content or b"x", rng))
-    else:
+    elif kind < 0.9:
         path.unlink()
         rng.choice((_vanish, _vanish, Path.mkdir, os.mkfifo, _link))(path)
+    else:  # the file itself is sound, but lies elsewhere
+        path.replace(scene.outside / path.name)
+        path.symlink_to(scene.outside / path.name)
 
 
 def _vanish(path: Path) -> None:
@@ -139,8 +142,9 @@ def unfinished_build(scene: Scene) -> None:
         target = scene.outside / "elsewhere"
         target.mkdir()
         (target / "thesis.txt").write_text("mine\n")
-        old = scene.to.parent / f".{scene.to.name}.old"
-        scene.rng.choice((partial, old)).symlink_to(scene.rng.choice((target, scene.outside / "nowhere")))
+        places = [partial, *(partial.with_suffix(f".{word}") for word in ("old", "lock"))]
+        targets = (target, target / "thesis.txt", scene.outside / "nowhere")
+        scene.rng.choice(places).symlink_to(scene.rng.choice(targets))
 
 
 def _columns(scene: Scene, content: bytes) -> bytes:
@@ -175,7 +179,7 @@ def _member_changed(scene: Scene, content: bytes) -> bytes:
             if name == chosen:
                 text = rng.choice(NPY_HEADERS).encode()
                 array = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + array[128:]
-            new.writestr(name, array, rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA)))
+            new.writestr(name, array, rng.choice((*[zipfile.ZIP_STORED] * 40, zipfile.ZIP_DEFLATED)))
     return stream.getvalue()
 
 
@@ -183,12 +187,11 @@ def record_cache(scene: Scene) -> None:
     """The cache of an archive's records is damaged, and there is no set yet."""
     _start(scene)
     path = scene.rng.choice(sorted((scene.raw / ".records").glob("*.npz")))
-    change = scene.rng.choice((_columns, _columns, _member_changed, _member_changed, mutated, respliced))
-    content = path.read_bytes()
-    if change is mutated or change is respliced:
-        path.write_bytes(change(content, scene.rng))  # type: ignore[arg-type]
+    content, kind = path.read_bytes(), scene.rng.random()
+    if kind < 0.7:
+        path.write_bytes((_columns if kind < 0.4 else _member_changed)(scene, content))
     else:
-        path.write_bytes(change(scene, content))  # type: ignore[arg-type]
+        path.write_bytes((mutated if kind < 0.85 else respliced)(content, scene.rng))
     if scene.rng.random() < 0.1:
         path.unlink()
         scene.rng.choice((Path.mkdir, os.mkfifo))(path)

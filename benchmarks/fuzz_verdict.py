@@ -99,25 +99,24 @@ def _problems_of_files(scene: Scene, before: Snapshot, run: Run) -> Iterator[str
 
 
 def _problems_of_the_set(scene: Scene, is_old: bool) -> Iterator[str]:
-    """Reads the set as its users do, and compares the manifest with what there was to read."""
+    """Reads the set as its users do, and compares the manifest with what there was to read.
+
+    Of an old one, which the command has taken for up to date by its manifest and the shapes of its
+    arrays, only that much is asked.
+    """
     manifest = arrays.read_manifest(scene.to)
-    kept: Counter[str] = Counter()
-    for split in manifest["splits"]:
-        _, labels, names, _ = arrays.load_split(scene.to, split)
-        boxes, sizes = arrays.load_geometry(scene.to, split)
-        kept.update(name.decode() for name in names.tolist())
-        is_label = (
-            (labels[:, 0] >= 1)
-            & (labels[:, 0] <= 6)
-            & (labels[:, 1:] >= 0).all(axis=1)
-            & (labels[:, 1:] <= 10).all(axis=1)
-        )
-        if not (is_label.all() and np.isfinite(boxes).all() and (boxes[:, 2:] > 0).all() and (sizes > 0).all()):
-            yield f"{split}: labels, boxes or sizes that cannot be"
-    if not is_old:  # a set that is taken for up to date is not read again
-        yield from (f"{path.name} is not as the manifest says" for path, bad in arrays.damaged_arrays(scene.to) if bad)
+    splits = [(arrays.load_split(scene.to, name), arrays.load_geometry(scene.to, name)) for name in manifest["splits"]]
+    if is_old:
+        return
+    kept = [name.decode() for split, _ in splits for name in split.names.tolist()]
+    for (_, labels, _, _), (boxes, sizes) in splits:
+        lengths, digits = labels[:, 0], labels[:, 1:]
+        are_labels = ((lengths >= 1) & (lengths <= 6)).all() and ((digits >= 0) & (digits <= 10)).all()
+        if not (are_labels and np.isfinite(boxes).all() and (boxes[:, 2:] > 0).all() and (sizes > 0).all()):
+            yield "labels, boxes or sizes that cannot be"
+    yield from (f"{path.name} is not as the manifest says" for path, bad in arrays.damaged_arrays(scene.to) if bad)
     for split, source in manifest["sources"].items():
-        names = (name.partition("/")[2] for name in kept.elements() if name.startswith(f"{split}/"))
+        names = (name.partition("/")[2] for name in kept if name.startswith(f"{split}/"))
         of_split = Counter(map(printable, names))
         if of_split.total() != source["kept"] or max(of_split.values(), default=0) > 1:
             yield f"{split}: {source['kept']} kept, says the manifest; there are {of_split}"

@@ -14,7 +14,7 @@ import numpy as np
 from fuzz_material import columns, write_records
 from PIL import Image
 
-from svhn_jax.data import digit_struct
+from svhn_jax.data import digit_struct_writer
 from svhn_jax.data.digit_struct import Record
 
 PHOTOS = {"train": 4000, "test": 400}
@@ -43,7 +43,7 @@ def _write_archive(path: Path, split: str, rng: np.random.Generator, count: int)
         with h5py.File(mat, "w", libver="latest") as file:
             write_records(file, ((record.name, columns(record)) for record in records))
     else:
-        digit_struct.write(mat, records)
+        digit_struct_writer.write(mat, records)
     with tarfile.open(path, "w:gz", compresslevel=1) as archive:
         for place, record in enumerate(records, 1):
             content = _png(rng)

@@ -75,13 +75,15 @@ def main() -> int:
     if options.verify and not is_prepared:
         raise InputError(f"{options.folder}: no prepared data set; only those have checksums to verify")
     tiles: list[tuple[Image.Image, str]] = []
+    if options.verify and _verify(console, options.folder):
+        return 1
     for contents in _prepared(options) if is_prepared else _raw(options):
         _print(console, contents)
         tiles += contents.tiles
     if options.sheet:
         report.tile_sheet(tiles).save(options.sheet)
         console.print(f"{options.sheet}: {len(tiles)} photos with their boxes", soft_wrap=True)
-    return _verify(console, options.folder) if options.verify else 0
+    return 0
 
 
 def _prepared(options: Options) -> Iterator[Contents]:
@@ -213,22 +215,29 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:NAMES_SHOWN]) + (", ..." if len(names) > NAMES_SHOWN else "")
 
 
-def _verify(console: Console, folder: Path) -> int:
-    """Exit status 1 where an array is not as it was written."""
-    console.print("")
-    damaged = 0
-    for path, is_damaged in arrays.damaged_arrays(folder):
-        damaged += is_damaged
-        console.print(f"  {path}: {'DAMAGED; preprocess again' if is_damaged else 'as written'}", soft_wrap=True)
+def _verify(console: Console, folder: Path) -> bool:
+    """Whether an array is not as it was written; if all are, tells of crops that occur twice."""
+    arrays_there = list(arrays.damaged_arrays(folder))
+    damaged = [path for path, is_damaged in arrays_there if is_damaged]
+    for path in damaged:
+        console.print(f"DAMAGED: {path}", soft_wrap=True)
+    if damaged:
+        console.print(
+            f"{len(damaged)} of {len(arrays_there)} arrays; delete {folder}, then preprocess again", soft_wrap=True
+        )
+        return True
     seen: dict[bytes, tuple[str, str]] = {}
+    twice = 0
     for split in arrays.read_manifest(folder)["splits"]:
         images, targets, names, _ = arrays.load_split(folder, split)
         for image, target, name in zip(images, targets, names.tolist(), strict=True):
             here = f"{name.decode()} in {split}", _decoded(target)
             there = seen.setdefault(hashlib.blake2b(image.tobytes(), digest_size=16).digest(), here)
             if there is not here:
-                console.print(f"  the same crop twice: {there[0]} ({there[1]}), {here[0]} ({here[1]})", soft_wrap=True)
-    return int(damaged > 0)
+                twice += 1
+                console.print(f"the same crop twice: {there[0]} ({there[1]}), {here[0]} ({here[1]})", soft_wrap=True)
+    console.print(f"{len(arrays_there)} arrays as written; {twice:,} crops occur again", soft_wrap=True)
+    return False
 
 
 if __name__ == "__main__":

@@ -25,6 +25,8 @@ from svhn_jax.data.plan import plan
 from svhn_jax.data.sources import Source
 from svhn_jax.errors import InputError, run_command
 
+NAMES_SHOWN = 5
+
 
 @dataclass(frozen=True)
 class Options:
@@ -77,6 +79,7 @@ def main() -> None:
             stamps = {source.split: source.stamp() for source in found}  # before anything is read
             fingerprints = {source.split: source.fingerprint() for source in found}
             settings = _settings(options) | {"source_sha256": fingerprints}
+            console.print(f"building {options.to}; stopped, the same command goes on from there", soft_wrap=True)
             parts = plan(found, validation_fraction=options.validation_fraction, seed=options.seed, limit=options.limit)
             build.build(partial, parts, settings, stamps, jobs=options.jobs)
     _print_summary(console, arrays.read_manifest(options.to), options.to)
@@ -145,12 +148,19 @@ def _refuse_other_folders(options: Options, splits: Sequence[str]) -> None:
     names = (*arrays.TRAINED_ON, *arrays.ABOUT_PHOTOS)
     ours = {arrays.MANIFEST} | {f"{split}/{name}.npy" for split in arrays.SPLITS for name in names}
     files = {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()}
+    if files <= ours - {arrays.MANIFEST}:
+        raise InputError(
+            f"{options.to}: holds arrays but no {arrays.MANIFEST}; delete that folder, then preprocess again"
+        )
     if arrays.MANIFEST not in files or not files <= ours or len(files) == 1:
         raise InputError(f"{options.to}: holds other things than a prepared data set; give a new or an empty folder")
     try:
-        made_from = arrays.read_manifest(folder).get("source_sha256", {})
+        manifest = arrays.read_manifest(folder)
     except InputError:
         return  # a damaged set of ours, or one of an older version: made anew
+    made_from = manifest.get("source_sha256", {})
+    if options.limit and not manifest.get("limit"):
+        raise InputError(f"{options.to}: holds more than --limit {options.limit} would leave; give another --to")
     if lost := sorted(set(made_from) - set(splits)):
         raise InputError(
             f"{options.to}: was made from {', '.join(lost)} too, which this would lose; "
@@ -166,10 +176,14 @@ def _print_summary(console: Console, manifest: dict[str, Any], folder: Path) -> 
         lengths = (entry["lengths"].get(str(length), 0) for length in range(1, 7))
         table.add_row(split, f"{entry['examples']:,}", *(f"{count:,}" for count in lengths))
     console.print(table)
+    if manifest["splits"].get("validation", {"examples": 1})["examples"] == 0:
+        console.print("warning: validation is empty, and training needs one; give a larger --validation-fraction")
     for split, source in manifest["sources"].items():
         console.print(f"{split}: {source['kept']:,} kept, {len(source['skipped']):,} skipped")
         for reason, count in Counter(entry["reason"] for entry in source["skipped"]).most_common(10):
-            console.print(f"  skipped: {count:,} x {reason}")
+            names = [entry["name"] for entry in source["skipped"] if entry["reason"] == reason]
+            some = ", ".join(names[:NAMES_SHOWN]) + (", ..." if count > NAMES_SHOWN else "")
+            console.print(f"  skipped: {count:,} x {reason}: {some}", soft_wrap=True)
         for note, count in source["noted"].items():
             if count:
                 console.print(f"  kept, with a note: {count:,} x {note}")

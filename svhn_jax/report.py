@@ -36,7 +36,7 @@ def contact_sheet(
     return sheet
 
 
-PHOTO, BOX = 144, (255, 210, 0)
+PHOTO, BOX, CAPTION_CHARACTERS = 144, (255, 210, 0), 22
 
 
 def tile(photo: Image.Image, boxes: np.ndarray) -> Image.Image:
@@ -61,5 +61,5 @@ def tile_sheet(tiles: Sequence[tuple[Image.Image, str]], *, columns: int = 8) ->
     for index, (picture, caption) in enumerate(tiles):
         x, y = index % columns * PHOTO, index // columns * (PHOTO + CAPTION)
         sheet.paste(picture, (x, y))
-        draw.text((x + 2, y + PHOTO - 3), caption, font=font, fill=(230, 230, 230))
+        draw.text((x + 2, y + PHOTO - 3), caption[:CAPTION_CHARACTERS], font=font, fill=(230, 230, 230))
     return sheet

@@ -122,6 +122,8 @@ def unreadable(tmp_path, kind):
     elif kind == "truncated":
         write_mat(path, GOOD)
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    elif kind == "pipe":
+        os.mkfifo(path)
     elif kind != "missing":
         with h5py.File(path, "w") as file:
             if kind == "unequal counts":
@@ -139,6 +141,7 @@ def unreadable(tmp_path, kind):
     ("kind", "words"),
     [
         ("missing", "not found"),
+        ("pipe", "no regular file"),
         ("text", "not a readable MATLAB v7.3"),
         ("truncated", "not a readable MATLAB v7.3"),
         ("no digitStruct", "no digitStruct"),

@@ -80,12 +80,13 @@ def test_verify_finds_changed_bytes_and_repeated_crops(tmp_path, capsys, monkeyp
     status, shown = show(capsys, monkeypatch, tmp_path / "set", "--verify")
     assert status == 0
     assert "the same crop twice: test/1.png in test (5), test/3.png in test (5)" in shown
-    assert "DAMAGED" not in shown
+    assert "5 arrays as written; 1 crops occur again" in shown
     labels = tmp_path / "set" / "test" / "labels.npy"
     labels.write_bytes(labels.read_bytes()[:-1] + b"\7")
     status, shown = show(capsys, monkeypatch, tmp_path / "set", "--verify")
     assert status == 1
-    assert f"{labels}: DAMAGED" in shown
+    assert f"DAMAGED: {labels}" in shown
+    assert "1 of 5 arrays; delete" in shown
 
 
 def test_digits_are_counted_by_position():

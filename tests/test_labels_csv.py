@@ -52,6 +52,21 @@ def test_a_byte_order_mark_and_two_columns_are_fine(folder):
     assert [(record.name, record.digits) for record in labels_csv.read(folder / "labels.csv")] == [("gate.png", (7,))]
 
 
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_semicolons_and_tabs_separate_too(folder, delimiter):
+    path = write(folder, HEADER.replace(",", delimiter), "door 1.jpg,1024,10,5.5,30,20".replace(",", delimiter))
+    assert labels_csv.read(path)[0].boxes.tolist() == [[10, 5.5, 30, 20]]
+
+
+def test_photos_without_a_row_are_named(folder, tmp_path, monkeypatch):
+    write(folder, "file,label", "gate.png,7")
+    monkeypatch.setattr(sys, "argv", ["preprocess", "--raw", str(folder), "--to", str(tmp_path / "set")])
+    preprocess.main()
+    skipped = json.loads((tmp_path / "set" / "manifest.json").read_text())["sources"]["train"]["skipped"]
+    assert [entry["name"] for entry in skipped] == ["door 1.jpg", "long.png", "street/Haus 12a.PNG"]
+    assert {entry["reason"] for entry in skipped} == {"no row in labels.csv"}
+
+
 def test_every_bad_row_is_listed_with_its_line_number(folder):
     path = write(
         folder,

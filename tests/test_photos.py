@@ -284,7 +284,7 @@ def png_claiming(width: int, height: int) -> bytes:
         (png(size=(300, 200))[:-40], "damaged image"),
         (png()[:40], "image"),
         (png().replace(b"IDAT", b"IDAQ"), "image"),
-        (png_claiming(5800, 5800), "5800 x 5800 pixels"),  # 33.6 million: just over the limit of 2**25
+        (png_claiming(8200, 8200), "8200 x 8200 pixels"),  # 67.2 million: just over the limit of 2**26
         (png_claiming(1, 2**15 + 1), "1 x 32769 pixels, a side of more than 32768"),
         (png_claiming(10_000, 10_000), "pixels"),
         (png_claiming(60_000, 60_000), "pixels"),
@@ -296,7 +296,7 @@ def png_claiming(width: int, height: int) -> bytes:
         "cut late",
         "cut early",
         "bad chunk",
-        "5800 px",
+        "8200 px",
         "one column",
         "10,000 px",
         "60,000 px",

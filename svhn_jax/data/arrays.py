@@ -89,6 +89,10 @@ def load_split(folder: str | Path, split: str) -> Split:
     images = _open(folder, split, "images", np.uint8, (count, size, size, 3))
     targets = _open(folder, split, "labels", np.int32, (count, 6))
     names = _open(folder, split, "names", None, (count,))
+    if not ((targets >= 0).all() and (targets[:, 0] <= 6).all() and (targets[:, 1:] <= 10).all()):
+        raise InputError(
+            f"{folder}/{split}/labels.npy: damaged (labels that cannot be); delete {folder}, preprocess again"
+        )
     return Split(images, targets, names, hashlib.sha256(checksums.encode()).hexdigest())
 
 

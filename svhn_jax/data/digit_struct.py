@@ -60,10 +60,9 @@ def read(path: str | Path, called: str = "") -> list[Record | BadRecord]:
       InputError: the file is missing, is no HDF5, or has no digitStruct with name and bbox.
     """
     called = called or str(path)
-    try:
-        found = _walk(Path(path))
-    except FileNotFoundError:
-        raise InputError(f"{called}: not found; it comes with the split's archive") from None
+    if not Path(path).is_file():  # a pipe would be waited for
+        raise InputError(f"{called}: not found, or no regular file; it comes with the split's archive")
+    found = _walk(Path(path))
     if found is None:
         return [_check(name, columns) for name, columns in hdf5_records.read(path, called, None)]
     odd = [row for row, record in enumerate(found) if record is None]

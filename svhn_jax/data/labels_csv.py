@@ -38,7 +38,9 @@ def read(path: Path) -> list[Record]:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: byte {error.start + 1} is not UTF-8; save it as UTF-8") from None
-    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+    first = text.partition("\n")[0]
+    delimiter = next((one for one in ";\t" if one in first and "," not in first), ",")  # Excel's in much of Europe
+    rows = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
     records: dict[str, Record] = {}
     problems = []
     try:

@@ -15,7 +15,7 @@ from svhn_jax.errors import printable
 
 PHOTO_NAME = re.compile(r"[A-Za-z0-9_-]+\.(png|jpg|jpeg)", re.IGNORECASE)
 MAX_PHOTO_BYTES = 32 * 2**20
-MAX_PHOTO_PIXELS = 2**25  # every published photo has less than 2**20; beyond this it is a bomb
+MAX_PHOTO_PIXELS = 2**26  # telephones make 50 million; beyond this it is a bomb
 MAX_PHOTO_SIDE = 2**15  # to resize a photo of a single column takes a hundred times its memory
 MAT_NAME = "digitStruct.mat"
 JPEG = ("JPEG", "MPO")  # what Pillow calls a JPEG, and one with a second picture in it, as telephones make

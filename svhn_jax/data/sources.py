@@ -124,9 +124,13 @@ class LabelledFolder:
         return list(labels_csv.read(self._table))
 
     def photos(self) -> Iterator[Photo]:
-        """The photos that labels.csv names, in its order."""
-        for record in self.records():
-            yield read_photo(self.path, record.name)
+        """The photos that labels.csv names, in its order; then those that it does not name."""
+        names = [record.name for record in self.records()]
+        for name in names:
+            yield read_photo(self.path, name)
+        there = (path for path in self.path.rglob("*") if path.suffix.lower() in labels_csv.PHOTO_SUFFIXES)
+        for name in sorted({str(path.relative_to(self.path)) for path in there} - set(names)):
+            yield Photo(printable(name), b"", "no row in labels.csv")
 
 
 def _sha256_of(folder: Path, names: Iterable[str]) -> str:

@@ -40,6 +40,8 @@ def main() -> None:
         raise InputError(
             f"{builder.data_dir}: was prepared without {', '.join(lacking)}; delete that folder, then run this again"
         )
+    else:
+        console.print(f"{builder.data_dir}: is there already; delete that folder to make it anew", soft_wrap=True)
     for split, info in builder.info.splits.items():
         console.print(f"{split}: {info.num_examples:,} photos", soft_wrap=True)
         left_out = builder.info.metadata["left_out"][split]
