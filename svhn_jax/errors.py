@@ -67,7 +67,8 @@ def printable(text: str) -> str:
 def _exit(message: str, status: int, details: Sequence[str] = (), *, at_once: bool = False) -> None:
     sys.stdout.flush()
     for line in ("error: " + message, *details):
-        print(" ".join(line.split()), file=sys.stderr, flush=True)
+        words = " ".join(line.split())  # names of files may hold what a terminal takes for a command
+        print("".join(one if one.isprintable() else "?" for one in words), file=sys.stderr, flush=True)
     if at_once:  # no clean-up: it would try again, and fail again, in front of the user
         os._exit(status)
     sys.exit(status)

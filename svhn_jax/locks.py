@@ -21,7 +21,9 @@ def hold(path: Path, place: str | Path, doing: str) -> IO[str]:
     """
     for _ in range(ATTEMPTS):
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = open(path, "a+")  # noqa: SIM115 - held open by the caller
+        # Never through a link: its target would be overwritten.
+        number = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+        file = open(number, "a+")  # noqa: SIM115 - held open by the caller
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

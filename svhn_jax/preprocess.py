@@ -159,6 +159,8 @@ def _refuse_other_folders(options: Options, splits: Sequence[str]) -> None:
     except InputError:
         return  # a damaged set of ours, or one of an older version: made anew
     made_from = manifest.get("source_sha256", {})
+    if not isinstance(made_from, dict):
+        return
     if options.limit and not manifest.get("limit"):
         raise InputError(f"{options.to}: holds more than --limit {options.limit} would leave; give another --to")
     if lost := sorted(set(made_from) - set(splits)):

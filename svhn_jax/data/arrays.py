@@ -31,6 +31,7 @@ SPLITS = ("train", "validation", "test")
 TRAINED_ON = ("images", "labels", "names")
 ABOUT_PHOTOS = ("boxes", "sizes")
 ROWS_AT_ONCE = 4096
+NOT_LOADED = (ValueError, EOFError, SyntaxError, tokenize.TokenError, RecursionError)  # what np.load raises
 
 
 class Split(NamedTuple):
@@ -50,6 +51,7 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
     """
     path = Path(folder) / MANIFEST
     try:
+        _refuse_irregular(path)
         manifest = json.loads(path.read_text())
         if manifest["format"] != FORMAT:
             raise InputError(f"{path}: format {manifest['format']}, this version reads {FORMAT}; preprocess again")
@@ -76,6 +78,12 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
         ) from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{path}: damaged ({error!r}); preprocess again") from None
+
+
+def _refuse_irregular(path: Path) -> None:
+    """A pipe would be waited for, and a device read without end."""
+    if path.exists() and not path.is_file():
+        raise ValueError("no regular file")
 
 
 def load_split(folder: str | Path, split: str) -> Split:
@@ -122,10 +130,11 @@ def _entry(folder: str | Path, split: str) -> tuple[dict[str, Any], int, int]:
 def _open(folder: str | Path, split: str, name: str, dtype: type | None, shape: tuple[int, ...]) -> np.ndarray:
     path = Path(folder) / split / f"{name}.npy"
     try:
+        _refuse_irregular(path)
         array = np.load(path, mmap_mode="r")
     except FileNotFoundError:
         raise InputError(f"{path}: not found; preprocess again") from None
-    except (ValueError, EOFError, SyntaxError, tokenize.TokenError) as error:  # np.load raises any of these
+    except NOT_LOADED as error:
         raise InputError(f"{path}: damaged ({error}); preprocess again") from None
     if array.shape != shape or (dtype is not None and array.dtype != dtype):
         raise InputError(f"{path}: {array.dtype}{array.shape} where the manifest says {shape}; preprocess again")
@@ -160,6 +169,9 @@ def building(folder: Path) -> Iterator[Path]:
     partial, old, lock = (folder.with_name(f".{folder.name}.{word}") for word in ("partial", "old", "lock"))
     with locks.hold(lock, folder, "is preparing that data set; wait for it, or give another --to"):
         try:
+            for path in (partial, old):
+                if path.is_symlink():  # not ours, and never to be followed
+                    path.unlink()
             if old.exists() and not folder.exists():  # killed between the two renames below
                 os.rename(old, folder)
             shutil.rmtree(old, ignore_errors=True)

@@ -24,7 +24,7 @@ from rich.progress import track
 from svhn_jax import labels
 from svhn_jax.data import arrays, crop, cropping
 from svhn_jax.data.cropping import Cropper, Group, Target, Task
-from svhn_jax.data.photos import Photo
+from svhn_jax.data.photos import MAX_PHOTO_SIDE, Photo
 from svhn_jax.data.plan import Part
 from svhn_jax.errors import InputError
 
@@ -60,6 +60,7 @@ def build(
     skipped = {part.source.split: part.skipped.copy() for part in parts}
     for entry in _progress(folder):
         skipped[entry["source"]] += map(tuple, entry["skipped"])
+    _require_all(folder, parts, sizes, skipped)
     manifest = settings | {
         "splits": {split: _finish_split(folder, split, parts, sizes) for split in targets},
         "sources": {
@@ -83,32 +84,78 @@ def build(
     return manifest
 
 
+def _require_all(
+    folder: Path, parts: list[Part], sizes: list[np.memmap], skipped: dict[str, list[tuple[str, str]]]
+) -> None:
+    """Every record is kept or skipped, or what an earlier call left is not what it was."""
+    for part, photo_sizes in zip(parts, sizes, strict=True):
+        told = {name for name, _ in skipped[part.source.split]}
+        for name, row in part.rows_by_name.items():
+            if not photo_sizes[row, 0] and name not in told:
+                raise InputError(
+                    f"{folder}: what an earlier run left there is damaged, {part.source.split}/{name} is neither "
+                    "kept nor skipped; removed, and the same command makes it anew"
+                )
+
+
 def _go_on(folder: Path, parts: list[Part], settings: dict[str, Any], size: int) -> dict[str, Target]:
     """The images file of each split, made, or found as an earlier call with the same plan left it."""
     counts = Counter(split for part in parts for split in part.splits.tolist())
     splits = [split for index, split in enumerate(arrays.SPLITS) if counts[index] or split in _splits_of(parts)]
-    try:
-        is_ours = json.loads((folder / PLAN).read_text()) == settings
-    except (OSError, ValueError):
-        is_ours = False
-    if not is_ours:
+    wanted = {split: counts[arrays.SPLITS.index(split)] for split in splits}
+    if not _can_go_on(folder, parts, settings, wanted, size):
         for path in folder.iterdir():
-            if path.is_dir():
+            if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:
                 path.unlink()
         _check_space(folder, counts.total() * size * size * 3)
         for split in splits:
             (folder / split).mkdir()
-            arrays.create_images(folder / split / "images.npy", counts[arrays.SPLITS.index(split)], size)
+            arrays.create_images(folder / split / "images.npy", wanted[split], size)
         for part in parts:
             with open(folder / f"{part.source.split}.sizes", "wb") as file:
                 file.truncate(max(1, len(part.records)) * 8)  # an empty file cannot be mapped
         (folder / "plan.new").write_text(json.dumps(settings))
         os.replace(folder / "plan.new", folder / PLAN)
-    _drop_torn_line(folder / PROGRESS)
     offsets = {split: np.load(folder / split / "images.npy", mmap_mode="r").offset for split in splits}
     return {split: Target(str(folder / split / "images.npy"), offset) for split, offset in offsets.items()}
+
+
+def _can_go_on(folder: Path, parts: list[Part], settings: dict[str, Any], wanted: dict[str, int], size: int) -> bool:
+    """Whether an earlier call with the same plan was here, and all that it left is sound."""
+    try:
+        if any((not path.is_file() and not path.is_dir()) or path.is_symlink() for path in folder.rglob("*")):
+            return False
+        if json.loads((folder / PLAN).read_text()) != settings:
+            return False
+        _drop_torn_line(folder / PROGRESS)
+        for split, count in wanted.items():
+            images = np.load(folder / split / "images.npy", mmap_mode="r")
+            if images.dtype != np.uint8 or len(images) > count or images.shape[1:] != (size, size, 3):
+                return False
+        for part in parts:
+            path = folder / f"{part.source.split}.sizes"
+            if path.stat().st_size != max(1, len(part.records)) * 8:
+                return False
+            sizes = np.fromfile(path, np.int32).reshape(-1, 2)
+            if sizes.min() < 0 or sizes.max() > MAX_PHOTO_SIDE or ((sizes > 0).sum(axis=1) == 1).any():
+                return False
+        return all(_is_entry(entry, {part.source.split for part in parts}) for entry in _progress(folder))
+    except (OSError, *arrays.NOT_LOADED):
+        return False
+
+
+def _is_entry(entry: Any, sources: set[str]) -> bool:
+    """Whether this is what a line of progress.jsonl says."""
+    if not isinstance(entry, dict) or entry.keys() != {"source", "photos", "skipped", "is_end"}:
+        return False
+    is_list = isinstance(entry["skipped"], list) and all(
+        isinstance(one, list) and len(one) == 2 and all(isinstance(word, str) for word in one)
+        for one in entry["skipped"]
+    )
+    is_counted = type(entry["photos"]) is int and entry["photos"] >= 0 and type(entry["is_end"]) is bool
+    return entry["source"] in sources and is_list and is_counted
 
 
 def _splits_of(parts: list[Part]) -> set[str]:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Protocol
 
 from svhn_jax.data import digit_struct, labels_csv, record_cache
-from svhn_jax.data.archive import Archive
+from svhn_jax.data.archive import MAX_MAT_BYTES, Archive
 from svhn_jax.data.digit_struct import BadRecord, Record
-from svhn_jax.data.photos import MAT_NAME, OTHER_FILES, PHOTO_NAME, Photo, read_photo, stamp
+from svhn_jax.data.photos import MAT_NAME, MAX_PHOTO_BYTES, OTHER_FILES, PHOTO_NAME, Photo, read_photo, stamp
 from svhn_jax.errors import InputError, printable
 
 SOURCE_SPLITS = ("train", "extra", "test")
@@ -82,11 +82,13 @@ class Folder:
         return _sha256_of(self.path, [path.name for path in self._files() if path.is_file()])
 
     def _mat_sha256(self) -> str:
-        try:
-            with open(self.path / MAT_NAME, "rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
-        except FileNotFoundError:
+        path = self.path / MAT_NAME
+        if not path.is_file():
             return ""
+        if path.stat().st_size > MAX_MAT_BYTES:
+            raise InputError(f"{path}: larger than {MAX_MAT_BYTES} bytes; fetch it again")
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
     def records(self) -> list[Record | BadRecord]:
         """Every record of digitStruct.mat, from the cache where it was read before."""
@@ -134,10 +136,14 @@ class LabelledFolder:
 
 
 def _sha256_of(folder: Path, names: Iterable[str]) -> str:
+    """Of names and contents; of a file too large to be read for anything else, its name and size."""
     digest = hashlib.sha256()
     for name in names:
-        with open(folder / name, "rb") as file:
-            digest.update(
-                f"{name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode("utf-8", "surrogateescape")
-            )
+        size = (folder / name).stat().st_size
+        if size > (MAX_MAT_BYTES if name == MAT_NAME else MAX_PHOTO_BYTES) and name != labels_csv.NAME:
+            content = f"{size} bytes"
+        else:
+            with open(folder / name, "rb") as file:
+                content = hashlib.file_digest(file, "sha256").hexdigest()
+        digest.update(f"{name} {content}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
