@@ -10,61 +10,14 @@ from pathlib import Path
 from fuzz_scene import MAT, Scene, mutated, respliced
 
 CELLS = (
-    *(
-        "",
-        " ",
-        "0",
-        "-1",
-        "1e3",
-        "1e400",
-        "nan",
-        "inf",
-        "-inf",
-        "١٢",
-        "²",
-        "12.5",
-        "1_0",
-        "0x10",
-        "１２",
-        "5" * 30,
-        "5" * 31,
-    ),
-    *(
-        "../outside/1.png",
-        "/etc/passwd",
-        "..",
-        ".",
-        "./1.png",
-        "sub/1.png",
-        "1.png/",
-        "1.png\x00",
-        "a\x1b[2J.png",
-        "é.png",
-    ),
-    *(
-        "1.PNG",
-        "labels.csv",
-        "=1+1",
-        '"',
-        "a,b",
-        "a\nerror: b",
-        "x" * 300,
-        "\ufeff1",
-        "\u202e1.png",
-        "link.png",
-        "out.png",
-    ),
-    *("nan.png", "1" * 5000, "+5", " 7 ", "7\u00a0", "1e-9", "1000000", "1000001", "gone.png", "fifo.png", "dir.png"),
+    *("", " ", "0", "-1", "1e3", "1e400", "nan", "inf", "-inf", "12.5", "1_0", "0x10", "1e-9", "1000000", "1000001"),
+    *("\u0661\u0662", "\u00b2", "\uff11", "5" * 30, "5" * 31, "1" * 5000, "+5", " 7 ", "7\u00a0", "=1+1", "\ufeff1"),
+    *("../outside/1.png", "/etc/passwd", "..", ".", "./1.png", "sub/1.png", "1.png/", "1.png\x00", "a\x1b[2J.png"),
+    *("\u00e9.png", "1.PNG", "labels.csv", '"', "a,b", "a\nerror: b", "x" * 300, "\u202e1.png", "link.png", "out.png"),
+    *("gone.png", "sparse.png", "fifo.png", "dir.png", "nan.png"),
 )
-HEADERS = (
-    "file,label",
-    "file,label,left,top,width,height",
-    "file;label",
-    "FILE, Label",
-    "",
-    "label,file",
-    "file,label,left",
-)
+TABLE = "file,label,left,top,width,height"
+HEADERS = ("file,label", TABLE.upper(), "file;label", "FILE, Label", "", "label,file", "file,label,left")
 ENCODINGS = (*("utf-8",) * 16, *("utf-8-sig",) * 4, "utf-16", "utf-32", "latin-1", "cp1252")
 NEWLINES = (*("\n", "\r\n") * 8, "\r", "\n\n", "\x0b", "\x85", "\u2028")
 
@@ -82,10 +35,10 @@ def labels_csv(scene: Scene) -> None:
     for _ in range(rng.choice((0, 0, 0, 1, 1, 2))):
         row = rng.choice(rows)
         row[rng.randrange(len(row))] = rng.choice(CELLS)
-    stream = io.StringIO()
-    csv.writer(stream, lineterminator=rng.choice(NEWLINES), quoting=rng.choice((0, 0, 1))).writerows(rows)
-    header = rng.choice(HEADERS) if rng.random() < 0.15 else HEADERS[1]
-    text = header + rng.choice(NEWLINES[:17]) + stream.getvalue()
+    stream, comma = io.StringIO(), rng.choice(",,,,,,;\t")
+    csv.writer(stream, "excel", delimiter=comma, lineterminator=rng.choice(NEWLINES)).writerows(rows)
+    header = rng.choice(HEADERS) if rng.random() < 0.15 else TABLE
+    text = header.replace(",", comma) + rng.choice(NEWLINES[:17]) + stream.getvalue()
     text = rng.choice(
         (text,) * 30 + (text + '"', text[:-3], text + "\x00", text * 3, "x," * 70_000, '"' + "a" * 200_000)
     )
@@ -105,6 +58,8 @@ def _add_traps(scene: Scene, folder: Path) -> None:
     (folder / "link.png").symlink_to("1.png")
     (folder / "out.png").symlink_to(scene.outside / "1.png")
     (folder / "dir.png").mkdir()
+    with open(folder / "sparse.png", "wb") as file:
+        file.truncate(2**40)
     os.mkfifo(folder / "fifo.png")
 
 

@@ -17,6 +17,7 @@ from fuzz_scene import Scene
 from fuzz_tar_names import tar_names
 
 from svhn_jax.data import arrays
+from svhn_jax.data.labels_csv import PHOTO_SUFFIXES
 from svhn_jax.data.photos import OTHER_FILES
 from svhn_jax.errors import InputError, printable
 
@@ -142,11 +143,15 @@ def _unaccounted(scene: Scene, split: str, kept: Counter[str], skipped: Counter[
 
 
 def _photo_names(scene: Scene, split: str) -> list[str] | None:
-    """The names of the photos of an archive or folder; None where it is not plain which they are."""
+    """The names of what may be a photo in an archive or folder; None where it is not plain which they are."""
     archive, folder = scene.raw / f"{split}.tar.gz", scene.raw / split
     if archive.is_file():
         return tar_names(archive, split)
-    if (scene.raw / "labels.csv").is_file() or (folder / "labels.csv").is_file() or not folder.is_dir():
+    for place in (scene.raw, folder):
+        if (place / "labels.csv").is_file():
+            files = (path for path in place.rglob("*") if path.suffix.lower() in PHOTO_SUFFIXES)
+            return [str(path.relative_to(place)) for path in files]
+    if not folder.is_dir():
         return None
     return [path.name for path in folder.iterdir() if path.name not in OTHER_FILES and not path.is_dir()]
 
@@ -155,8 +160,8 @@ def _record_names(scene: Scene, split: str) -> list[tuple[str, bool]] | None:
     """Each record's name, and whether it is a good one; of a digitStruct.mat from the cache that the run has left."""
     for table in (scene.raw / "labels.csv", scene.raw / split / "labels.csv"):
         if table.is_file() and not (scene.raw / f"{split}.tar.gz").is_file():
-            with open(table, encoding="utf-8-sig", newline="") as text:
-                _, *rows = csv.reader(text)
+            first, *lines = table.read_text(encoding="utf-8-sig").splitlines()
+            rows = csv.reader(lines, delimiter=";" if ";" in first else "\t" if "\t" in first else ",")
             return [(printable(str(PurePosixPath(row[0].strip()))), True) for row in rows if any(map(str.strip, row))]
     source = scene.raw / f"{split}.tar.gz"
     source = source if source.is_file() else scene.raw / split / "digitStruct.mat"

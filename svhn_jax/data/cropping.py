@@ -10,7 +10,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from svhn_jax.data import crop, photos
 from svhn_jax.errors import UnfinishedError
@@ -35,6 +35,7 @@ class Task(NamedTuple):
     row: int
 
 
+Result = TypeVar("Result")
 Outcome = tuple[int, int] | str
 """(width, height) of the photo whose crop was written, or why there is none."""
 
@@ -105,6 +106,15 @@ def follow_the_parent() -> None:
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
 
 
+def submit(pool: ProcessPoolExecutor, work: Callable[[Any], Result], task: Any) -> "Future[Result]":
+    """The first call starts the processes; Ctrl-C during that must find none that does not ignore it yet."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        return pool.submit(work, task)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _end_with_the_parent() -> None:
     if parent := multiprocessing.parent_process():
         parent.join()
@@ -119,7 +129,7 @@ def _in_order(
 ) -> Iterator[tuple[Group, list[Outcome]]]:
     waiting: deque[tuple[Group, Future[list[Outcome]]]] = deque()
     for group in groups:
-        waiting.append((group, pool.submit(work, group.tasks)))
+        waiting.append((group, submit(pool, work, group.tasks)))
         if len(waiting) > ahead:
             first, outcomes = waiting.popleft()
             yield first, outcomes.result()

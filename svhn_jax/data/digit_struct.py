@@ -102,14 +102,12 @@ def _walk(path: Path) -> list[Record | BadRecord | None] | None:
     with open(path, "rb") as file:
         if path.stat().st_size == 0:
             return None
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-            data = np.frombuffer(mapped, np.uint8)
-            try:
-                return _walk_records(Walk(data), mapped)
-            except ValueError:
-                return None
-            finally:
-                del data  # or the map cannot be closed
+        # Not closed by hand: an interrupt leaves arrays behind that still look into it.
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        try:
+            return _walk_records(Walk(np.frombuffer(mapped, np.uint8)), mapped)
+        except ValueError:
+            return None
 
 
 def _walk_records(walk: Walk, mapped: mmap.mmap) -> list[Record | BadRecord | None] | None:

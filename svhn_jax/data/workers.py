@@ -1,14 +1,13 @@
 """Work that several processes share, with its results in order."""
 
 import multiprocessing
-import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from svhn_jax.data.cropping import follow_the_parent
+from svhn_jax.data.cropping import follow_the_parent, submit
 from svhn_jax.errors import InputError
 
 TASKS_AHEAD = 4  # per process: enough to keep it busy, few enough to hold little in memory
@@ -44,7 +43,7 @@ class Workers:
         waiting: deque[Future[R]] = deque()
         try:
             for task in tasks:
-                waiting.append(_submit(self._pool, work, task))
+                waiting.append(submit(self._pool, work, task))
                 if len(waiting) > self._ahead:
                     yield waiting.popleft().result()
             while waiting:
@@ -53,12 +52,3 @@ class Workers:
             raise InputError(
                 "a rendering process was killed, perhaps for want of memory; run it again, with fewer --jobs"
             ) from None
-
-
-def _submit(pool: ProcessPoolExecutor, work: Callable[[Any], R], task: Any) -> Future[R]:
-    """The first call starts the processes; Ctrl-C during that must find none that does not ignore it yet."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        return pool.submit(work, task)
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
