@@ -58,8 +58,8 @@ def write(path: str | Path, records: Iterable[Record]) -> None:
     for offset, addresses in ((END_AT, records_at[-1:] + USER_BLOCK), (name_at, records_at[:-1]), (bbox_at, groups_at)):
         _put(frame[None], offset, addresses[None])
     with open(path, "wb") as file:
-        file.write(frame)
-        file.write(_repeat(scalar, scalars_at[:-1], {0: values[:, None]}))
+        file.write(frame.tobytes())
+        file.write(_repeat(scalar, scalars_at[:-1], {0: values[:, None]}).tobytes())
         for start in range(0, len(records), RECORDS_AT_ONCE):
             chunk = range(start, min(start + RECORDS_AT_ONCE, len(records)))
             content = np.zeros((len(chunk), size), np.uint8)
@@ -71,7 +71,7 @@ def write(path: str | Path, records: Iterable[Record]) -> None:
                 names = np.array([list(records[row].name.encode()) for row in rows], "<u2")
                 blocks = _repeat(templates[kind], records_at[rows], {0: names, **dict(enumerate(columns, 1))})
                 content[np.array(rows) - start, : blocks.shape[1]] = blocks
-            file.write(content)
+            file.write(content.tobytes())
 
 
 def _fields(record: Record) -> np.ndarray:
