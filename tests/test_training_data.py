@@ -36,8 +36,19 @@ def prepare(folder, count, *, side=24, seed=0):
     split = random_split(count, side=side, seed=seed)
     folder.mkdir()
     names = [name.decode() for name in split.names]
-    entry = arrays.write_split(folder / "train", split.images, split.labels, names, np.arange(count))
-    manifest = {"format": arrays.FORMAT, "crop": {"size": side}, "splits": {"train": entry}}
+    (folder / "train").mkdir()
+    offset = arrays.create_images(folder / "train" / "images.npy", count, side)
+    with open(folder / "train" / "images.npy", "r+b") as file:
+        file.seek(offset)
+        file.write(np.ascontiguousarray(split.images).tobytes())
+    sizes = np.full((count, 2), side)
+    entry = arrays.finish_split(folder / "train", split.labels, names, np.ones((count, 4)), sizes)
+    manifest = {
+        "format": arrays.FORMAT,
+        "crop": {"size": side, "margin": 0.3},
+        "splits": {"train": entry},
+        "sources": {},
+    }
     (folder / arrays.MANIFEST).write_text(json.dumps(manifest))
     return split
 
