@@ -90,8 +90,9 @@ def _require_all(
     """Every record is kept or skipped, or what an earlier call left is not what it was."""
     for part, photo_sizes in zip(parts, sizes, strict=True):
         told = {name for name, _ in skipped[part.source.split]}
+        is_kept = (photo_sizes[:, 0] > 0).tolist()
         for name, row in part.rows_by_name.items():
-            if not photo_sizes[row, 0] and name not in told:
+            if not is_kept[row] and name not in told:
                 raise InputError(
                     f"{folder}: what an earlier run left there is damaged, {part.source.split}/{name} is neither "
                     "kept nor skipped; removed, and the same command makes it anew"
@@ -183,6 +184,7 @@ def _crop_source(folder: Path, part: Part, targets: dict[str, Target], crop_all:
         return sizes
     done = max((entry["photos"] for entry in before), default=0)
     seen: set[str] = set()
+    rows = np.asarray(sizes)  # the same memory, ten times as fast to write a row of
     silent = not sys.stdout.isatty()
     photos = track(part.source.photos(), f"{split}: photos", total=len(part.records), transient=True, disable=silent)
     skipped: list[tuple[str, str]] = []
@@ -194,7 +196,7 @@ def _crop_source(folder: Path, part: Part, targets: dict[str, Target], crop_all:
                 if isinstance(outcome, str):
                     skipped.append((name, outcome))
                 else:
-                    sizes[part.rows_by_name[name]] = outcome
+                    rows[part.rows_by_name[name]] = outcome
             if index % GROUPS_PER_COMMIT == 0:
                 commits.add(done, skipped)
                 skipped = []
@@ -305,16 +307,16 @@ def _finish_split(folder: Path, split: str, parts: list[Part], sizes: list[np.me
         folder / split,
         np.array([labels.encode(record.digits) for _, record in records], np.int32).reshape(-1, 6),
         [name for name, _ in records],
-        np.array([_box(record.boxes, size) for (_, record), size in zip(records, photo_sizes, strict=True)]).reshape(
-            -1, 4
-        ),
+        np.array(
+            [_box(record.boxes, *size) for (_, record), size in zip(records, photo_sizes.tolist(), strict=True)]
+        ).reshape(-1, 4),
         photo_sizes,
     )
 
 
-def _box(boxes: np.ndarray, photo_size: np.ndarray) -> tuple[float, float, float, float]:
+def _box(boxes: np.ndarray, photo_width: int, photo_height: int) -> tuple[float, float, float, float]:
     """(left, top, width, height) of the number in its photo."""
-    box = crop.number_in(boxes, *photo_size.tolist())
+    box = crop.number_in(boxes, photo_width, photo_height)
     return box.left, box.top, box.right - box.left, box.bottom - box.top
 
 
