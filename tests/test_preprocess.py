@@ -152,6 +152,13 @@ def test_a_photo_whose_record_is_bad_is_named_once_for_the_record(tmp_path, monk
     assert source["skipped"] == [{"name": "1.png", "reason": "no box: its bbox has no field label"}]
 
 
+def test_a_split_without_one_usable_record_is_refused_naming_the_first(tmp_path, monkeypatch):
+    files = {"1.png": png(), MAT: mat_bytes(tmp_path, [("1.png", {})])}
+    write_split(tmp_path / "raw", "test", files)
+    with pytest.raises(InputError, match=r"none of its photos can be used; the first, 1.png: no box"):
+        prepare(monkeypatch, tmp_path / "raw", tmp_path / "set")
+
+
 def test_archive_or_folder_and_any_number_of_jobs_give_the_same_bytes(tmp_path, monkeypatch):
     monkeypatch.setattr(cropping, "PHOTOS_PER_TASK", 4)  # several groups
     monkeypatch.setattr(cropping, "jobs_worth_starting", lambda jobs, _: jobs)

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from rich.progress import track
@@ -85,7 +85,7 @@ def build(
 
 
 def _require_all(
-    folder: Path, parts: list[Part], sizes: list[np.memmap], skipped: dict[str, list[tuple[str, str]]]
+    folder: Path, parts: list[Part], sizes: list[np.ndarray], skipped: dict[str, list[tuple[str, str]]]
 ) -> None:
     """Every record is kept or skipped, or what an earlier call left is not what it was."""
     for part, photo_sizes in zip(parts, sizes, strict=True):
@@ -174,21 +174,20 @@ def _check_space(folder: Path, needed: int) -> None:
         )
 
 
-def _crop_source(folder: Path, part: Part, targets: dict[str, Target], crop_all: Cropper) -> np.memmap:
+def _crop_source(folder: Path, part: Part, targets: dict[str, Target], crop_all: Cropper) -> np.ndarray:
     """Crops the photos of a source that are not done yet; returns int32[N, 2], each record's photo size or 0."""
     split = part.source.split
-    shape = (max(1, len(part.records)), 2)
-    sizes = cast(np.memmap, np.memmap(folder / f"{split}.sizes", np.int32, "r+", shape=shape)[: len(part.records)])
+    mapped = np.memmap(folder / f"{split}.sizes", np.int32, "r+", shape=(max(1, len(part.records)), 2))
+    sizes = np.asarray(mapped)[: len(part.records)]  # the same memory, ten times as fast to write a row of
     before = [entry for entry in _progress(folder) if entry["source"] == split]
     if any(entry["is_end"] for entry in before):
         return sizes
     done = max((entry["photos"] for entry in before), default=0)
     seen: set[str] = set()
-    rows = np.asarray(sizes)  # the same memory, ten times as fast to write a row of
     silent = not sys.stdout.isatty()
     photos = track(part.source.photos(), f"{split}: photos", total=len(part.records), transient=True, disable=silent)
     skipped: list[tuple[str, str]] = []
-    with _Commits(folder, split, sizes, targets) as commits:
+    with _Commits(folder, split, mapped, targets) as commits:
         for index, (group, outcomes) in enumerate(crop_all(_groups(part, photos, targets, seen, done)), 1):
             done += group.photos
             skipped += group.skipped
@@ -196,13 +195,13 @@ def _crop_source(folder: Path, part: Part, targets: dict[str, Target], crop_all:
                 if isinstance(outcome, str):
                     skipped.append((name, outcome))
                 else:
-                    rows[part.rows_by_name[name]] = outcome
+                    sizes[part.rows_by_name[name]] = outcome
             if index % GROUPS_PER_COMMIT == 0:
                 commits.add(done, skipped)
                 skipped = []
         skipped += [(name, "no such photo") for name in part.rows_by_name if name not in seen]
-        if skipped and not sizes.any():
-            name, reason = skipped[0]
+        if (told := part.skipped + skipped) and not sizes.any():
+            name, reason = told[0]
             raise InputError(f"{part.source.path}: none of its photos can be used; the first, {name}: {reason}")
         commits.add(done, skipped, is_end=True)
     return sizes
@@ -295,7 +294,7 @@ def _progress(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def _finish_split(folder: Path, split: str, parts: list[Part], sizes: list[np.memmap]) -> dict[str, Any]:
+def _finish_split(folder: Path, split: str, parts: list[Part], sizes: list[np.ndarray]) -> dict[str, Any]:
     chosen = [np.flatnonzero(part.splits == arrays.SPLITS.index(split)) for part in parts]
     records = [
         (f"{part.source.split}/{part.records[row].name}", part.records[row])
