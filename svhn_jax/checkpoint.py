@@ -1,31 +1,49 @@
-"""Checkpoints of a run, through Orbax. The only module that imports it."""
+"""Checkpoints of a run, through Orbax. The only module that imports it.
+
+Of a run's processes only one opens the folder: every process holds the whole state, so one can write it, and one
+can read it for all (see svhn_jax.train).
+"""
 
 import errno
 import logging
 import math
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
-from jax.sharding import NamedSharding
 from orbax.checkpoint import checkpoint_managers as managers
+from orbax.checkpoint.options import MultiprocessingOptions
 
-from svhn_jax.checksums import checksums
+from svhn_jax.checksums import array_sums, by_path, checksums
 from svhn_jax.errors import CheckpointError, InputError
 from svhn_jax.state import TrainState
 
 
 class Checkpoints:
-    """The steps saved in one folder. Saving is asynchronous; leave the `with` block to be sure it is done."""
+    """The steps saved in one folder. Saving goes on beside the training; leave the `with` block to be sure it is done."""
 
-    def __init__(self, folder: str, *, keep_newest: int = 1, keep_every_steps: int = 0, is_writer: bool = False):
+    def __init__(
+        self,
+        folder: str,
+        *,
+        keep_newest: int = 1,
+        keep_every_steps: int = 0,
+        about: dict[str, Any] | None = None,
+        is_writer: bool = False,
+    ):
         """Opens the folder; as a writer makes it, removes unfinished saves, and deletes old steps on saving.
 
         Kept are the newest steps, the one with the best validation, and every so many steps (0: none) one for ever.
+
+        Args:
+          about: what is written beside each step, so that it says by itself what it is: JSON values.
         """
         # Orbax reports some fifty lines a save, and a failed one several times over; we tell it once.
         for chatty in ("absl", "asyncio"):
@@ -36,19 +54,29 @@ class Checkpoints:
         ]
         if keep_every_steps:
             keep.append(managers.EveryNSteps(keep_every_steps))
-        self._folder, self._newest = folder, -1
+        self._folder, self._newest, self._about = folder, -1, about or {}
+        self._thread = ThreadPoolExecutor(1, "checkpoints")
+        self._saving: Future[None] | None = None
+        if is_writer:
+            epath.Path(folder).mkdir(parents=True, exist_ok=True)
+        only = jax.process_index()
         self._manager = ocp.CheckpointManager(
             folder,
             options=ocp.CheckpointManagerOptions(
                 preservation_policy=managers.AnyPreservationPolicy(keep),
-                create=is_writer,
+                create=False,
                 read_only=not is_writer,
                 cleanup_tmp_directories=is_writer,
+                enable_async_checkpointing=False,  # our own thread also takes the copy to the host out of the loop
+                multiprocessing_options=MultiprocessingOptions(
+                    primary_host=only, active_processes={only}, barrier_sync_key_prefix=f"process{only}"
+                ),
             ),
             item_handlers={
-                "state": ocp.PyTreeCheckpointHandler(),
+                "state": ocp.PyTreeCheckpointHandler(multiprocessing_options=MultiprocessingOptions(primary_host=only)),
                 "checksums": ocp.JsonCheckpointHandler(),
                 "metrics": ocp.JsonCheckpointHandler(),
+                "about": ocp.JsonCheckpointHandler(),
             },
         )
 
@@ -57,7 +85,9 @@ class Checkpoints:
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         with suppress(Exception) if kind else self._naming_failed_saves():  # an error on its way out comes first
+            self.wait()
             self._manager.close()
+        self._thread.shutdown()
 
     def steps(self) -> list[int]:
         """The saved steps, ascending."""
@@ -71,28 +101,35 @@ class Checkpoints:
     def save(self, state: TrainState, validation: dict[str, float] | None) -> None:
         """Starts to save the state under its step, with its validation figures if there are any.
 
-        A second save of the newest step is ignored.
+        Returns as soon as a copy of the state is under way on the device; one save is written at a time. A
+        second save of the newest step is ignored.
 
         Raises:
-          CheckpointError: this or the save before it could not be written.
+          CheckpointError: the save before it could not be written.
         """
+        self.wait()
         step = int(state.step)
-        if step == self._newest:
-            return
-        values = _as_dict(state)
+        if step != self._newest:
+            # The copy, for the next step takes the state's own memory; of one device, for all hold the same.
+            values, sums = _copy(jax.tree.map(lambda x: x.addressable_data(0), _as_dict(state)))
+            self._saving = self._thread.submit(self._write, step, values, sums, validation)
+            self._newest = step
+
+    def _write(self, step: int, values: Any, sums: jax.Array, validation: dict[str, float] | None) -> None:
         items = {
-            "state": ocp.args.PyTreeSave(values),
-            "checksums": ocp.args.JsonSave(checksums(values)),
+            "state": ocp.args.PyTreeSave(jax.device_get(values)),
+            "checksums": ocp.args.JsonSave(by_path(values, sums)),
             "metrics": ocp.args.JsonSave(validation or {}),
+            "about": ocp.args.JsonSave(self._about),
         }
-        with self._naming_failed_saves():
-            self._manager.save(step, args=ocp.args.Composite(**items), metrics=validation)
-        self._newest = step
+        self._manager.save(step, args=ocp.args.Composite(**items), metrics=validation)
 
     def wait(self) -> None:
         """Returns when every save is on disk; CheckpointError if one is not."""
-        with self._naming_failed_saves():
-            self._manager.wait_until_finished()
+        if self._saving:
+            saving, self._saving = self._saving, None
+            with self._naming_failed_saves():
+                saving.result()
 
     @contextmanager
     def _naming_failed_saves(self) -> Iterator[None]:
@@ -104,10 +141,8 @@ class Checkpoints:
                 f"the same command again: it goes on from the last whole one ({_one_line(error)})"
             ) from None
 
-    def restore_newest(
-        self, abstract: TrainState, sharding: NamedSharding, tell: Callable[[str], None]
-    ) -> TrainState | None:
-        """The state of the newest step that is whole; None if nothing was saved.
+    def restore_newest(self, abstract: TrainState, tell: Callable[[str], None]) -> TrainState | None:
+        """The state of the newest step that is whole, on the host; None if nothing was saved.
 
         Damaged steps after it are told of, and moved to the folder `damaged` beside this one, since
         training will come to those steps again; nothing is deleted.
@@ -118,7 +153,7 @@ class Checkpoints:
         damaged: dict[int, CheckpointError] = {}
         for step in reversed(self.steps()):
             try:
-                state = self.restore(step, abstract, sharding)
+                state = self.restore(step, abstract)
             except CheckpointError as error:
                 damaged[step] = error
                 continue
@@ -140,31 +175,43 @@ class Checkpoints:
         (folder / str(step)).rename(target)
         return target
 
-    def restore(self, step: int, abstract: TrainState, sharding: NamedSharding) -> TrainState:
-        """The whole state of a step.
+    def restore(self, step: int, abstract: TrainState) -> TrainState:
+        """The whole state of a step, as arrays on the host.
 
         Raises:
           CheckpointError: the step is damaged, or does not fit the abstract state.
           InputError: it could not be reached, or memory does not suffice.
         """
-        return TrainState(**self._restore(step, _as_dict(abstract), sharding, is_partial=False))
+        return TrainState(**self._restore(step, _as_dict(abstract), is_partial=False))
 
-    def restore_eval_variables(self, step: int, abstract: TrainState, sharding: NamedSharding) -> Any:
-        """Only what evaluation needs of a step: see TrainState.eval_variables."""
+    def restore_eval_variables(self, step: int, abstract: TrainState) -> Any:
+        """Only what evaluation needs of a step, as arrays on the host: see TrainState.eval_variables."""
         wanted = (
             {"ema": abstract.ema} if abstract.ema else {"params": abstract.params, "batch_stats": abstract.batch_stats}
         )
-        restored = self._restore(step, wanted, sharding, is_partial=True)
+        restored = self._restore(step, wanted, is_partial=True)
         return restored.get("ema", restored)
 
-    def _restore(self, step: int, abstract: Any, sharding: NamedSharding, *, is_partial: bool) -> Any:
-        restore_args = jax.tree.map(lambda x: ocp.ArrayRestoreArgs(sharding=sharding, dtype=x.dtype), abstract)
+    def about(self, step: int) -> dict[str, Any]:
+        """What was written beside a step; empty where that cannot be read."""
+        try:
+            return dict(self._read(step, about=ocp.args.JsonRestore()))
+        except Exception:  # as in `_restore`; it is not needed to go on
+            return {}
+
+    def _read(self, step: int, **item: Any) -> Any:
+        ((name, args),) = item.items()
+        return self._manager.restore(step, args=ocp.args.Composite(**{name: args}))[name]
+
+    def _restore(self, step: int, abstract: Any, *, is_partial: bool) -> Any:
+        restore_args = jax.tree.map(lambda x: ocp.RestoreArgs(restore_type=np.ndarray, dtype=x.dtype), abstract)
         args = ocp.args.PyTreeRestore(abstract, restore_args=restore_args, partial_restore=is_partial)
         try:
-            restored = self._manager.restore(step, args=ocp.args.Composite(state=args))["state"]
-            if any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(restored)):
-                raise ValueError("an array is missing")
-            saved = self._manager.restore(step, args=ocp.args.Composite(checksums=ocp.args.JsonRestore()))["checksums"]
+            restored = self._read(step, state=args)
+            for wanted, found in zip(jax.tree.leaves(abstract), jax.tree.leaves(restored), strict=True):
+                if not isinstance(found, np.ndarray) or (found.shape, found.dtype) != (wanted.shape, wanted.dtype):
+                    raise ValueError("an array is missing, or of another shape")
+            saved = self._read(step, checksums=ocp.args.JsonRestore())
             for path, sums in checksums(restored).items():
                 if saved[path] != sums:
                     raise ValueError(f"the checksum of {path} is not the one it was saved with")
@@ -200,6 +247,12 @@ def _is_of_access(error: Exception) -> bool:
     if isinstance(error, OSError) and error.errno not in (None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR):
         return True
     return isinstance(error, MemoryError) or any(word in str(error) for word in words)
+
+
+@jax.jit
+def _copy(values: Any) -> tuple[Any, jax.Array]:
+    """A copy, and the checksums of its arrays."""
+    return jax.tree.map(jnp.copy, values), array_sums(values)
 
 
 def _as_dict(state: TrainState) -> dict[str, Any]:

@@ -9,22 +9,26 @@ import numpy as np
 _UNSIGNED = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}
 
 
-def checksums(tree: Any) -> dict[str, list[int]]:
-    """Two 32-bit sums for each array of a tree, by its path.
+@jax.jit
+def array_sums(tree: Any) -> jax.Array:
+    """uint32[N, 2]: two sums for each of a tree's N arrays.
 
     Each element's bits are mixed with its place by a one-to-one function of 32 bits (the finalizer of
     MurmurHash3), and the results summed modulo 2**32. So a change of one element always changes
     both sums; other changes escape about once in 2**64.
     """
-    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
-    sums = np.asarray(_sums([leaf for _, leaf in leaves]))
-    return {jax.tree_util.keystr(path): row.tolist() for (path, _), row in zip(leaves, sums, strict=True)}
+    return jnp.stack([_sum(leaf) for leaf in jax.tree.leaves(tree)])
 
 
-@jax.jit
-def _sums(leaves: list[jax.Array]) -> jax.Array:
-    """uint32[leaves, 2]."""
-    return jnp.stack([_sum(leaf) for leaf in leaves])
+def by_path(tree: Any, sums: jax.Array) -> dict[str, list[int]]:
+    """The sums of each array of the tree under its path, such as ['params']['stem']['kernel']."""
+    paths = [path for path, _ in jax.tree_util.tree_flatten_with_path(tree)[0]]
+    return {jax.tree_util.keystr(path): row.tolist() for path, row in zip(paths, np.asarray(sums), strict=True)}
+
+
+def checksums(tree: Any) -> dict[str, list[int]]:
+    """The sums of each array of a tree, by its path."""
+    return by_path(tree, array_sums(tree))
 
 
 def _sum(array: jax.Array) -> jax.Array:

@@ -3,6 +3,7 @@
 import errno
 import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 
 
@@ -25,8 +26,20 @@ class CheckpointError(InputError):
     """A checkpoint could not be written or read. Orbax and TensorStore may still be at it when this is told."""
 
 
+class LostProcessError(InputError):
+    """Another process of the same run has stopped: started again, all of them go on."""
+
+
 EXIT_BAD_INPUT = 1
+EXIT_TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+_is_one_of_many = False
+
+
+def leave_at_once(is_one_of_many: bool) -> None:
+    """Says whether this process is one of many: JAX would have it wait at its end for the others, in vain after an error."""
+    global _is_one_of_many
+    _is_one_of_many = is_one_of_many
 
 
 def run_command(main: Callable[[], int | None]) -> None:
@@ -38,6 +51,8 @@ def run_command(main: Callable[[], int | None]) -> None:
     try:
         status = main()
         sys.stdout.flush()
+    except LostProcessError as error:
+        _exit(str(error), EXIT_TRY_AGAIN, at_once=True)
     except CheckpointError as error:
         _exit(str(error), EXIT_BAD_INPUT, at_once=True)
     except InputError as error:
@@ -55,6 +70,11 @@ def run_command(main: Callable[[], int | None]) -> None:
         _exit(f"gs:// folders need more packages ({error}): pip install 'svhn_jax[gcs]'", EXIT_BAD_INPUT)
     except KeyboardInterrupt:
         _exit("interrupted", EXIT_INTERRUPTED)
+    except Exception:
+        if not _is_one_of_many:
+            raise
+        traceback.print_exc()
+        os._exit(EXIT_BAD_INPUT)
     else:
         sys.exit(status or 0)
 
@@ -69,6 +89,6 @@ def _exit(message: str, status: int, details: Sequence[str] = (), *, at_once: bo
     for line in ("error: " + message, *details):
         words = " ".join(line.split())  # names of files may hold what a terminal takes for a command
         print("".join(one if one.isprintable() else "?" for one in words), file=sys.stderr, flush=True)
-    if at_once:  # no clean-up: it would try again, and fail again, in front of the user
+    if at_once or _is_one_of_many:  # no clean-up: it would try again, and fail again, in front of the user
         os._exit(status)
     sys.exit(status)

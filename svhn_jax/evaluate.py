@@ -43,11 +43,23 @@ class Options:
     """another prepared data set than the run's own"""
     batch_size: int | None = None
     """images at once; the result does not depend on it"""
+    coordinator: str | None = None
+    """HOST:PORT of process 0, for one of many processes started by hand"""
+    processes: int | None = None
+    """how many they are; 1: this one alone, whatever the environment says"""
+    process: int | None = None
+    """which of them this is, from 0"""
 
 
 def main() -> int:
-    console = Console(highlight=False, markup=False)
     options = tyro.cli(Options, description=__doc__)
+    parallel.join_processes(options.coordinator, options.processes, options.process)
+    with parallel.naming_lost_processes():
+        return _evaluate(options)
+
+
+def _evaluate(options: Options) -> int:
+    console = Console(highlight=False, markup=False, quiet=not parallel.is_main())
     run = RunFolder(_folder_of(options))
     config = run.config()
     batch_size = config.eval_batch_size if options.batch_size is None else options.batch_size
@@ -66,18 +78,20 @@ def main() -> int:
         with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
             for step in bar.track(chosen, description=f"{options.split}: steps"):
                 try:
-                    variables = checkpoints.restore_eval_variables(step, abstract, parallel.replicated(mesh))
+                    variables = checkpoints.restore_eval_variables(step, abstract)
                 except CheckpointError as error:
                     if len(chosen) == 1:
                         raise
                     damaged.append(str(error))
                     continue
+                variables = parallel.put(variables, parallel.replicated(mesh))
                 rows[step], _ = score_split(eval_step, variables, split, batch_size, mesh)
-                path = run.merge_results(name, {step: rows[step]}, split.fingerprint)
+                if parallel.is_main():
+                    run.merge_results(name, {step: rows[step]}, split.fingerprint)
     if not rows:
         raise InputError(f"{run.path}: none of its {len(chosen)} checkpoints is whole", damaged)
     _print_table(console, f"{config.name}: {options.split} of {options.data or config.data.dir}", rows)
-    console.print(f"written to {path}", soft_wrap=True)
+    console.print(f"written to {run.results_path(name)}", soft_wrap=True)
     for text in damaged:
         console.print(f"left out: {text}", soft_wrap=True)
     return int(bool(damaged))

@@ -1,17 +1,136 @@
-"""Devices: a one-dimensional mesh named "data", and how arrays lie on it."""
+"""Devices and processes: a one-dimensional mesh named "data" over all of them, and how arrays lie on it."""
 
-from typing import Any
+import argparse
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from svhn_jax.errors import InputError
+from svhn_jax import errors
+from svhn_jax.errors import InputError, LostProcessError
 from svhn_jax.model import AXIS
+
+Result = TypeVar("Result")
+LOST = ("Gloo", "NCCL", "UNAVAILABLE", "DEADLINE_EXCEEDED", "ABORTED", "CANCELLED", "coordination", "Connection")
+
+
+def join_processes(coordinator: str | None = None, count: int | None = None, index: int | None = None) -> None:
+    """Makes this process one of many, before JAX is first used, where that is asked for or the environment says so.
+
+    Args:
+      coordinator: HOST:PORT that process 0 listens on.
+      count: how many processes there are; 1 leaves this one alone whatever the environment says.
+      index: of this process, 0 to count - 1.
+      All of them None: as SLURM, Open MPI, Kubernetes or a TPU pod started it (see jax.distributed.initialize).
+
+    Raises:
+      InputError: only some of the arguments are given, or the processes did not find one another.
+    """
+    if count == 1 or jax.distributed.is_initialized():
+        return
+    given = (coordinator, count, index)
+    if None in given and given != (None, None, None):
+        raise InputError("give all of --coordinator HOST:PORT, --processes COUNT and --process INDEX, or none of them")
+    if count is not None and index is not None and not 0 <= index < count:
+        raise InputError(f"--process is {index}; it must be 0 to {count - 1}, --processes being {count}")
+    try:
+        method = "deactivate" if coordinator else None
+        jax.distributed.initialize(coordinator, count, index, cluster_detection_method=method)
+    except (ValueError, RuntimeError) as error:
+        is_alone = "coordinator_address should be defined" in str(error) or "before any JAX" in str(error)
+        if coordinator is None and is_alone:
+            return
+        raise InputError(
+            f"the processes of this run did not find one another ({' '.join(str(error).split())[:200]}); see that "
+            "all are started, and can reach the coordinator; --processes 1 trains on this machine alone"
+        ) from None
+    # From here on an orderly end would wait for the other processes.
+    errors.leave_at_once(jax.process_count() > 1)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options that become the arguments of `join_processes`."""
+    parser.add_argument("--coordinator")
+    parser.add_argument("--processes", type=int)
+    parser.add_argument("--process", type=int)
+
+
+def is_main() -> bool:
+    """Whether this is the process that prints, and touches the run's folder."""
+    return jax.process_index() == 0
+
+
+def jointly(work: Callable[[], Result]) -> Result:
+    """Calls `work` on every process; where it fails on one, all stop: that one with its error, the others naming it."""
+    if jax.process_count() == 1:
+        return work()
+    failure: Exception | None = None
+    try:
+        result = work()
+    except (InputError, OSError) as error:
+        failure = error
+    failed = multihost_utils.process_allgather(np.array(failure is not None))
+    if failure:
+        raise failure
+    if failed.any():
+        raise LostProcessError(f"process {failed.argmax()} of this run could not go on; its own output says why")
+    return result
+
+
+def on_main(work: Callable[[], Result]) -> Result | None:
+    """Calls `work` on the main process alone; None on others, which stop where it fails."""
+    return jointly(lambda: work() if is_main() else None)
+
+
+def check_same(text: str, what: str) -> None:
+    """Raises InputError where the processes give different texts; `what` says of what."""
+    digest = np.frombuffer(hashlib.sha256(text.encode()).digest(), np.uint8)
+    digests = multihost_utils.process_allgather(digest).reshape(-1, len(digest))
+    differing = np.flatnonzero((digests != digests[0]).any(axis=1))
+    if len(differing):
+        raise InputError(f"process {differing[0]} has {what} other than process 0; start all with the same")
+
+
+def from_main(tree: Any) -> Any:
+    """The main process's arrays, on every process. The others give arrays of the same shapes and types."""
+    if jax.process_count() == 1:
+        return tree
+    # As bytes: the values themselves would be added to zeros, and -0.0 become 0.0.
+    whole = jax.tree.map(lambda x: np.ascontiguousarray(x).reshape(-1).view(np.uint8), tree)
+    sent = multihost_utils.broadcast_one_to_all(whole)
+    return jax.tree.map(lambda x, like: np.asarray(x).view(like.dtype).reshape(like.shape), sent, tree)
+
+
+def is_stop_agreed(step: int) -> bool:
+    """Whether any of many processes was told to end (SIGTERM); all of them hear of it at the same step."""
+    return jax.process_count() > 1 and multihost_utils.reached_preemption_sync_point(step)
+
+
+@contextmanager
+def naming_lost_processes() -> Iterator[None]:
+    """Within the block, what happens when another process has gone is told in one line."""
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if jax.process_count() == 1 or not any(word in str(error) for word in LOST):
+            raise
+        raise LostProcessError(
+            "another process of this run has stopped, or cannot be reached; its own output says why: start all of "
+            f"them again with the same command, and they go on from the newest checkpoint ({_one_line(error)})"
+        ) from None
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:120]
 
 
 def make_mesh() -> Mesh:
-    """All devices in one row."""
+    """All devices, of every process, in one row."""
     return jax.make_mesh((jax.device_count(),), (AXIS,), axis_types=(AxisType.Auto,))
 
 

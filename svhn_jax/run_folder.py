@@ -13,11 +13,10 @@ import csv
 import io
 import json
 import platform
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import flax
-import jax
 from etils import epath
 
 import svhn_jax
@@ -96,8 +95,7 @@ class RunFolder:
         self._write("config.json", config_files.to_json(config))
 
     def _data_json(self, fingerprints: dict[str, str]) -> str:
-        versions = {"svhn_jax": svhn_jax.__version__, "jax": jax.__version__, "flax": flax.__version__}
-        data = {"fingerprints": fingerprints, "versions": versions | {"python": platform.python_version()}}
+        data = {"fingerprints": fingerprints, "versions": versions()}
         return json.dumps(data, indent=1) + "\n"
 
     def forget_after(self, step: int) -> None:
@@ -119,15 +117,19 @@ class RunFolder:
             with path.open("a") as file:
                 file.write(line)
 
-    def merge_results(self, name: str, rows: dict[int, dict[str, float]], fingerprint: str) -> epath.Path:
-        """Writes results/NAME.csv: these steps and those already in it, ascending. Returns its path.
+    def results_path(self, name: str) -> epath.Path:
+        """results/NAME.csv."""
+        return self.path / "results" / f"{name}.csv"
+
+    def merge_results(self, name: str, rows: dict[int, dict[str, float]], fingerprint: str) -> None:
+        """Writes results/NAME.csv: these steps and those already in it, ascending.
 
         results/NAME.json holds the fingerprint of the data the rows were scored on.
 
         Raises:
           InputError: the rows already there are of other data, or the file is none of ours.
         """
-        path = self.path / "results" / f"{name}.csv"
+        path = self.results_path(name)
         scored_on = json.dumps({"data_fingerprint": fingerprint}) + "\n"
         table: dict[int, list[str]] = {}
         if path.exists():
@@ -146,7 +148,6 @@ class RunFolder:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._write(f"results/{name}.json", scored_on)
         self._write(f"results/{name}.csv", text.getvalue())
-        return path
 
     def _write(self, name: str, text: str) -> None:
         """Replaces a text file as a whole."""
@@ -154,6 +155,13 @@ class RunFolder:
         unfinished = self.path / f"{name}.partial"
         unfinished.write_text(text)
         unfinished.replace(self.path / name)
+
+
+def versions() -> dict[str, str]:
+    """Of all that a run's bits depend on."""
+    libraries = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+    found = {name: metadata.version(name) for name in libraries}
+    return {"svhn_jax": svhn_jax.__version__} | found | {"python": platform.python_version()}
 
 
 def _read_table(path: epath.Path) -> dict[int, list[str]]:

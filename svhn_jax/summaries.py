@@ -49,12 +49,16 @@ class EventFile:
 
 
 class Summaries:
-    """Writes one run's progress; a context manager."""
+    """Writes one run's progress; a context manager. Where `is_writer` is False it prints, and writes no file."""
 
-    def __init__(self, run: RunFolder, console: Console, first_step: int, total_steps: int, batch_size: int):
+    def __init__(
+        self, run: RunFolder, console: Console, first_step: int, total_steps: int, batch_size: int, *, is_writer: bool
+    ):
         self._run, self._console, self._batch_size = run, console, batch_size
-        run.forget_after(first_step)
-        self._events = EventFile(run.events_path, first_step)
+        self._events: EventFile | None = None
+        if is_writer:
+            run.forget_after(first_step)
+            self._events = EventFile(run.events_path, first_step)
         self._bar = Progress(
             TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("steps  {task.fields[rate]} images/s"),
             TimeRemainingColumn(), console=console, disable=not console.is_terminal,
@@ -107,6 +111,8 @@ class Summaries:
             markup=False, highlight=False, soft_wrap=True,
         )  # fmt: skip
         self._write(step, "validation", figures)
+        if not self._events:
+            return
         sheet = contact_sheet(split.images[:SAMPLE_IMAGES], split.labels[:SAMPLE_IMAGES], readings[:SAMPLE_IMAGES])
         self._events.add(step, summary.image("validation/readings", np.asarray(sheet), dataformats="HWC"))
         for path, leaf in jax.tree_util.tree_leaves_with_path(params):
@@ -115,6 +121,8 @@ class Summaries:
             self._events.add(step, summary.histogram(f"params/{name}", values, bins="auto"))
 
     def _write(self, step: int, split: str, figures: dict[str, float]) -> None:
+        if not self._events:
+            return
         self._run.add_metrics({"step": step, "split": split} | figures)
         for name, value in figures.items():
             self._events.add(step, summary.scalar(f"{split}/{name}", value))

@@ -2,24 +2,31 @@
 
 A run is the folder RUNS/NAME (see svhn_jax.run_folder). The same command again goes on from its
 newest checkpoint. Ctrl-C or SIGTERM saves first; then the exit status is 130 or 143.
+
+Started many times at once (TPU pod, SLURM, Open MPI, or with --coordinator, --processes, --process),
+the processes train one run together on all their devices; process 0 alone prints, and touches the
+run's folder. Where one is lost the others stop, with exit status 75.
 """
 
 import argparse
+import dataclasses
 import math
+import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import jax
+import numpy as np
 import optax
 from flax import linen as nn
 from jax.sharding import Mesh
 from rich.console import Console
 
-from svhn_jax import augment, config_files, metrics, model, optim, parallel, steps
+from svhn_jax import augment, config_files, metrics, model, optim, parallel, run_folder, steps
 from svhn_jax import state as states
 from svhn_jax.checkpoint import Checkpoints
 from svhn_jax.config import Config
@@ -45,22 +52,43 @@ class Job:
     tx: optax.GradientTransformation
     total_steps: int
 
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """Of each split the run trains or validates on."""
+        return {"train": self.data.fingerprint, "validation": self.validation.fingerprint}
+
     def fresh_state(self) -> TrainState:
         """The state before the first step; a function of the config alone."""
         return states.create(self.config, self.network, self.tx)
 
 
 def main() -> int:
-    console = Console(highlight=False, markup=False)
-    job = _prepare(_parse_command_line())
+    config, processes = _parse_command_line()
+    parallel.join_processes(processes.coordinator, processes.processes, processes.process)
+    with parallel.naming_lost_processes():
+        return _run(config)
+
+
+def _run(config: Config) -> int:
+    console = Console(highlight=False, markup=False, quiet=not parallel.is_main())
+    job = parallel.jointly(lambda: _prepare(config))
+    parallel.check_same(f"{config} {job.fingerprints}", "a configuration or data")
+    parallel.on_main(lambda: _claim(job))
     _describe(console, job)
-    keep = {"keep_newest": job.config.keep_newest, "keep_every_steps": job.config.keep_every_steps}
-    with Checkpoints(job.run.steps_path, **keep, is_writer=True) as checkpoints:
+    keep = {"keep_newest": config.keep_newest, "keep_every_steps": config.keep_every_steps}
+    about = {"config": dataclasses.asdict(config), "data": job.fingerprints, "versions": run_folder.versions()}
+    with (
+        Checkpoints(job.run.steps_path, **keep, about=about, is_writer=True)
+        if parallel.is_main()
+        else nullcontext() as checkpoints
+    ):
         state = _start_or_restore(console, job, checkpoints)
         with _noting_signals() as received:
             step = _train(console, job, state, checkpoints, received)
-        checkpoints.wait()
-        best = checkpoints.best_step()
+        best = None
+        if checkpoints:
+            checkpoints.wait()
+            best = checkpoints.best_step()
     if received and step < job.total_steps:
         console.print(f"Saved step {step} to {job.run.steps_path}; the same command goes on from there", soft_wrap=True)
         return 128 + received[0]
@@ -73,27 +101,35 @@ def main() -> int:
 
 
 def _prepare(config: Config) -> Job:
-    """Checks the configuration against devices, data and the saved run, and claims the run's folder."""
+    """Checks the configuration against devices and data."""
     mesh = parallel.make_mesh()
     parallel.check_batch_size("batch_size", config.batch_size, mesh)
     data, validation = load_training_set(config), load_images(config.data.dir, "validation", config)
     run = RunFolder(f"{config.runs_dir}/{config.name}")
-    run.lock()
-    run.start_or_continue(config, {"train": data.fingerprint, "validation": validation.fingerprint})
     total_steps = max(1, round(config.num_epochs * len(data.epoch) / config.batch_size))
     tx = optim.optimizer(config.optimizer, total_steps)
     return Job(config, mesh, data, validation, run, model.build(config.model), tx, total_steps)
 
 
-def _parse_command_line() -> Config:
-    parser = argparse.ArgumentParser(prog="python -m svhn_jax.train", add_help=False)
+def _claim(job: Job) -> None:
+    """Takes the run's folder, and checks the saved run, if there is one, against configuration and data."""
+    job.run.lock()
+    job.run.start_or_continue(job.config, job.fingerprints)
+
+
+def _parse_command_line() -> tuple[Config, argparse.Namespace]:
+    parser = argparse.ArgumentParser(prog="python -m svhn_jax.train", add_help=False, allow_abbrev=False)
     parser.add_argument("--config")
+    parallel.add_arguments(parser)
     known, rest = parser.parse_known_args()
     if known.config is None and not {"-h", "--help"} & set(rest):
         raise InputError("no --config given; for example --config configs/demo.py")
     config = config_files.load(known.config) if known.config else Config()
-    description = f"{__doc__}\n\nAlso: --config FILE, the configuration these options override."
-    return config_files.override(config, rest, description)
+    description = (
+        f"{__doc__}\n\nAlso: --config FILE, the configuration these options override; --coordinator HOST:PORT, "
+        "--processes COUNT and --process INDEX, for one of many processes started by hand."
+    )
+    return config_files.override(config, rest, description), known
 
 
 def _describe(console: Console, job: Job) -> None:
@@ -102,11 +138,12 @@ def _describe(console: Console, job: Job) -> None:
     params = model.count_params(jax.eval_shape(job.fresh_state).params)
     macs = model.count_macs(job.network, augment.input_shape(config.image))
     devices = jax.devices()
+    among = f" of {jax.process_count()} processes" if jax.process_count() > 1 else ""
     rows = {
         "run": f"{config.name}, in {job.run.path}",
         "data": f"{', '.join((config.data.dir, *config.data.mix_in))}: {len(data.labels):,} training images "
         f"({len(data.epoch):,} an epoch), {len(job.validation.labels):,} validation",
-        "batch": f"{config.batch_size} images over {len(devices)} device(s): {devices[0].device_kind}",
+        "batch": f"{config.batch_size} images over {len(devices)} device(s){among}: {devices[0].device_kind}",
         "epochs": f"{config.num_epochs:g}, {job.total_steps:,} steps",
         "learning rate": f"{config.optimizer.learning_rate:g}, {config.optimizer.schedule}",
         "random crop": window if config.augment.random_crop else f"no (the middle {window})",
@@ -118,18 +155,30 @@ def _describe(console: Console, job: Job) -> None:
         console.print(f"{name + ':':15}{text}", soft_wrap=True)
 
 
-def _start_or_restore(console: Console, job: Job, checkpoints: Checkpoints) -> TrainState:
+def _start_or_restore(console: Console, job: Job, checkpoints: Checkpoints | None) -> TrainState:
+    """The state of the newest whole checkpoint, read by the main process for all, or a fresh one."""
     everywhere = parallel.replicated(job.mesh)
-    state = checkpoints.restore_newest(
-        jax.eval_shape(job.fresh_state), everywhere, lambda text: console.print(f"warning: {text}", soft_wrap=True)
-    )
-    if state:
-        console.print(f"Restored step {int(state.step)} from {job.run.steps_path}", soft_wrap=True)
-        return state
-    return jax.jit(job.fresh_state, out_shardings=everywhere)()
+    abstract = jax.eval_shape(job.fresh_state)
+    restored = parallel.on_main(lambda: _restore(console, checkpoints, abstract) if checkpoints else None)
+    if not parallel.from_main(np.array(restored is not None)):
+        return jax.jit(job.fresh_state, out_shardings=everywhere)()
+    state = parallel.from_main(restored or jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), abstract))
+    console.print(f"Restored step {int(state.step)} from {job.run.steps_path}", soft_wrap=True)
+    return parallel.put(state, everywhere)
 
 
-def _train(console: Console, job: Job, state: TrainState, checkpoints: Checkpoints, received: list[int]) -> int:
+def _restore(console: Console, checkpoints: Checkpoints, abstract: TrainState) -> TrainState | None:
+    state = checkpoints.restore_newest(abstract, lambda text: console.print(f"warning: {text}", soft_wrap=True))
+    if state and (saved := checkpoints.about(int(state.step)).get("versions")) not in (None, run_folder.versions()):
+        now = run_folder.versions()
+        changed = ", ".join(f"{name} {saved.get(name)} -> {now[name]}" for name in now if saved.get(name) != now[name])
+        console.print(
+            f"note: other versions than the checkpoint's, so its last bits may differ: {changed}", soft_wrap=True
+        )
+    return state
+
+
+def _train(console: Console, job: Job, state: TrainState, checkpoints: Checkpoints | None, received: list[int]) -> int:
     """The loop: step; every so often a line; every so often evaluate, save, draw. Returns the last step."""
     config, first_step = job.config, int(state.step)
     if first_step >= job.total_steps:
@@ -141,7 +190,8 @@ def _train(console: Console, job: Job, state: TrainState, checkpoints: Checkpoin
     order = DataOrder(job.data.epoch, config.batch_size, config.seed)
     images, labels = parallel.put((job.data.images, job.data.labels), parallel.replicated(job.mesh))
     sums: list[Any] = []
-    with Summaries(job.run, console, first_step, job.total_steps, config.batch_size) as summaries:
+    is_main = parallel.is_main()
+    with Summaries(job.run, console, first_step, job.total_steps, config.batch_size, is_writer=is_main) as summaries:
         for step in range(first_step + 1, job.total_steps + 1):
             rows = parallel.put(order.rows(step - 1), parallel.sharded(job.mesh))
             state, step_sums = train_step(state, images, labels, rows)
@@ -161,12 +211,16 @@ def _train(console: Console, job: Job, state: TrainState, checkpoints: Checkpoin
                 variables = state.eval_variables()
                 figures, readings = score_split(eval_step, variables, job.validation, config.eval_batch_size, job.mesh)
                 _stop_if_diverged(figures["loss"], step, 1, checkpoints)
-                checkpoints.save(state, figures)
+                if checkpoints:
+                    checkpoints.save(state, figures)
                 summaries.write_validation(step, figures, job.validation, readings, variables["params"])
                 summaries.resume()
+            if parallel.is_stop_agreed(step):
+                received.append(signal.SIGTERM)
             if received:
                 console.print("stopping: saving this step")
-                checkpoints.save(state, None)
+                if checkpoints:
+                    checkpoints.save(state, None)
                 break
     return step
 
@@ -182,15 +236,14 @@ def _figures_of(console: Console, job: Job, sums: list[Any], step: int) -> dict[
     return figures
 
 
-def _stop_if_diverged(loss: float, step: int, count: int, checkpoints: Checkpoints) -> None:
+def _stop_if_diverged(loss: float, step: int, count: int, checkpoints: Checkpoints | None) -> None:
     """Stops the run where the loss of the `count` steps up to `step` is not finite."""
     if not math.isfinite(loss):
-        checkpoints.wait()
-        saved = (
-            f"its last checkpoint, step {checkpoints.steps()[-1]}, is kept"
-            if checkpoints.steps()
-            else "it has no checkpoint yet"
-        )
+        saved = "it has no checkpoint yet"
+        if checkpoints:
+            checkpoints.wait()
+            if checkpoints.steps():
+                saved = f"its last checkpoint, step {checkpoints.steps()[-1]}, is kept"
         where = f"at step {step}" if count == 1 else f"in steps {step - count + 1} to {step}"
         raise InputError(
             f"the loss is {loss} {where}: the run has diverged; {saved}; train under another --name with a lower "
@@ -200,15 +253,26 @@ def _stop_if_diverged(loss: float, step: int, count: int, checkpoints: Checkpoin
 
 @contextmanager
 def _noting_signals() -> Iterator[list[int]]:
-    """Within the block SIGINT and SIGTERM are put in the list yielded; a second one interrupts at once."""
+    """Within the block SIGINT and SIGTERM are put in the list yielded; a second one interrupts at once.
+
+    One of many processes must not stop alone: there JAX takes SIGTERM, for `parallel.is_stop_agreed`, and
+    SIGINT becomes one.
+    """
     received: list[int] = []
+    seen: list[int] = []
+    is_one_of_many = jax.process_count() > 1
 
     def note(number: int, frame: Any) -> None:
-        received.append(number)
-        if len(received) > 1:
+        seen.append(number)
+        if len(seen) > 1:
             raise KeyboardInterrupt
+        if is_one_of_many:
+            os.kill(os.getpid(), signal.SIGTERM)
+        else:
+            received.append(number)
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    taken = (signal.SIGINT,) if is_one_of_many else (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, note) for number in taken}
     try:
         yield received
     finally:

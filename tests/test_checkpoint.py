@@ -7,9 +7,9 @@ import numpy as np
 import optax
 import orbax.checkpoint as ocp
 import pytest
-from tiny import CONFIG, mesh_of
+from tiny import CONFIG
 
-from svhn_jax import model, optim, parallel, state
+from svhn_jax import model, optim, state
 from svhn_jax.checkpoint import Checkpoints
 from svhn_jax.errors import CheckpointError, InputError
 
@@ -35,16 +35,16 @@ def write(folder, fresh, steps, keep_newest=100):
             checkpoints.wait()
 
 
-def test_a_state_comes_back_to_the_bit_on_any_number_of_devices(tmp_path, fresh):
+def test_a_state_comes_back_to_the_bit(tmp_path, fresh):
     write(tmp_path, fresh, {3: figures(0.5)})
     with Checkpoints(str(tmp_path)) as checkpoints:
         abstract = jax.eval_shape(lambda: fresh)
-        restored = checkpoints.restore(3, abstract, parallel.replicated(mesh_of(8)))
+        restored = checkpoints.restore(3, abstract)
         assert jax.tree.structure(restored) == jax.tree.structure(fresh)
         for saved, back in zip(jax.tree.leaves(at_step(fresh, 3)), jax.tree.leaves(restored), strict=True):
             assert saved.dtype == back.dtype
             np.testing.assert_array_equal(saved, back)
-        variables = checkpoints.restore_eval_variables(3, abstract, parallel.replicated(mesh_of(1)))
+        variables = checkpoints.restore_eval_variables(3, abstract)
         np.testing.assert_array_equal(
             variables["params"]["length"]["bias"], at_step(fresh, 3).ema["params"]["length"]["bias"]
         )
@@ -72,7 +72,7 @@ def test_a_state_with_an_array_missing_is_refused(tmp_path, fresh):
         Checkpoints(str(tmp_path)) as checkpoints,
         pytest.raises(InputError, match="/1: this checkpoint cannot be used"),
     ):
-        checkpoints.restore(1, jax.eval_shape(lambda: more), parallel.replicated(mesh_of(1)))
+        checkpoints.restore(1, jax.eval_shape(lambda: more))
 
 
 def test_the_newest_and_the_best_are_kept(tmp_path, fresh):
@@ -90,16 +90,14 @@ def test_a_damaged_step_is_named_with_the_remedy(tmp_path, fresh):
         Checkpoints(str(tmp_path)) as checkpoints,
         pytest.raises(InputError, match="/3: this checkpoint cannot be used"),
     ):
-        checkpoints.restore(3, jax.eval_shape(lambda: fresh), parallel.replicated(mesh_of(1)))
+        checkpoints.restore(3, jax.eval_shape(lambda: fresh))
 
 
 def test_a_state_without_a_running_average_is_evaluated_as_it_is(tmp_path, fresh):
     plain = fresh.replace(ema={}, opt_state=optax.EmptyState())
     write(tmp_path, plain, {2: None})
     with Checkpoints(str(tmp_path)) as checkpoints:
-        variables = checkpoints.restore_eval_variables(
-            2, jax.eval_shape(lambda: plain), parallel.replicated(mesh_of(1))
-        )
+        variables = checkpoints.restore_eval_variables(2, jax.eval_shape(lambda: plain))
         assert set(variables) == {"params", "batch_stats"}
         assert checkpoints.best_step() is None
 
@@ -151,9 +149,9 @@ def test_a_damaged_newest_step_is_skipped_for_the_one_before_and_kept_aside(tmp_
     write(folder, fresh, {3: figures(0.5), 5: figures(0.6), 7: figures(0.7)})
     damage(folder / "7")
     told = []
-    abstract, sharding = jax.eval_shape(lambda: fresh), parallel.replicated(mesh_of(2))
+    abstract = jax.eval_shape(lambda: fresh)
     with Checkpoints(str(folder), keep_newest=9, is_writer=True) as checkpoints:
-        restored = checkpoints.restore_newest(abstract, sharding, told.append)
+        restored = checkpoints.restore_newest(abstract, told.append)
         assert int(restored.step) == 5
         np.testing.assert_array_equal(restored.params["length"]["bias"], at_step(fresh, 5).params["length"]["bias"])
         assert len(told) == 1
@@ -162,7 +160,7 @@ def test_a_damaged_newest_step_is_skipped_for_the_one_before_and_kept_aside(tmp_
         checkpoints.save(at_step(fresh, 7), figures(0.8))  # training comes to step 7 again
         checkpoints.wait()
         assert checkpoints.steps() == [3, 5, 7]
-        assert int(checkpoints.restore(7, abstract, sharding).step) == 7
+        assert int(checkpoints.restore(7, abstract).step) == 7
 
 
 def test_a_flipped_bit_is_named_by_its_array(tmp_path, fresh):
@@ -172,7 +170,7 @@ def test_a_flipped_bit_is_named_by_its_array(tmp_path, fresh):
         Checkpoints(str(tmp_path)) as checkpoints,
         pytest.raises(InputError, match=r"the checksum of \['params'\]\['length'\]\['bias'\] is not the one"),
     ):
-        checkpoints.restore(3, jax.eval_shape(lambda: fresh), parallel.replicated(mesh_of(1)))
+        checkpoints.restore(3, jax.eval_shape(lambda: fresh))
 
 
 def test_where_no_step_is_whole_nothing_is_moved(tmp_path, fresh):
@@ -184,7 +182,7 @@ def test_where_no_step_is_whole_nothing_is_moved(tmp_path, fresh):
         Checkpoints(str(folder), is_writer=True) as checkpoints,
         pytest.raises(InputError, match=r"/5: this checkpoint cannot be used.* no step before it is whole either"),
     ):
-        checkpoints.restore_newest(jax.eval_shape(lambda: fresh), parallel.replicated(mesh_of(1)), print)
+        checkpoints.restore_newest(jax.eval_shape(lambda: fresh), print)
     assert sorted(path.name for path in tmp_path.rglob("[0-9]")) == ["3", "5"]
 
 
@@ -198,7 +196,7 @@ def test_a_step_that_cannot_be_reached_is_not_taken_for_damaged(tmp_path, fresh,
     with Checkpoints(str(folder), keep_newest=9, is_writer=True) as checkpoints:
         monkeypatch.setattr(checkpoints._manager, "restore", fail)
         with pytest.raises(InputError, match="/5: could not be read just now") as caught:
-            checkpoints.restore_newest(jax.eval_shape(lambda: fresh), parallel.replicated(mesh_of(1)), print)
+            checkpoints.restore_newest(jax.eval_shape(lambda: fresh), print)
         assert not isinstance(caught.value, CheckpointError)
     assert sorted(path.name for path in tmp_path.rglob("[0-9]")) == ["3", "5"]
 
