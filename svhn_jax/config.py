@@ -210,6 +210,7 @@ class Config(_Checked):
         return (
             ("name", is_plain_name, "a folder's name, without a slash"),
             ("runs_dir", bool(self.runs_dir), "a path"),
+            ("runs_dir", not self.runs_dir.startswith("s3://"), "a path or gs://...: Orbax cannot write to s3://"),
             ("seed", 0 <= self.seed < 2**31, "0 to 2147483647"),
             ("num_epochs", self.num_epochs > 0, "greater than 0"),
             *((name, getattr(self, name) >= 1, "at least 1") for name in at_least_1),

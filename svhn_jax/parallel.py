@@ -16,6 +16,7 @@ from svhn_jax.errors import InputError, LostProcessError
 from svhn_jax.model import AXIS
 
 Result = TypeVar("Result")
+HEARTBEAT_S = 60  # after so long without a word of a process, JAX ends the others
 LOST = ("Gloo", "NCCL", "UNAVAILABLE", "DEADLINE_EXCEEDED", "ABORTED", "CANCELLED", "coordination", "Connection")
 
 
@@ -40,7 +41,9 @@ def join_processes(coordinator: str | None = None, count: int | None = None, ind
         raise InputError(f"--process is {index}; it must be 0 to {count - 1}, --processes being {count}")
     try:
         method = "deactivate" if coordinator else None
-        jax.distributed.initialize(coordinator, count, index, cluster_detection_method=method)
+        jax.distributed.initialize(
+            coordinator, count, index, cluster_detection_method=method, heartbeat_timeout_seconds=HEARTBEAT_S
+        )
     except (ValueError, RuntimeError) as error:
         is_alone = "coordinator_address should be defined" in str(error) or "before any JAX" in str(error)
         if coordinator is None and is_alone:

@@ -151,6 +151,9 @@ class RunFolder:
 
     def _write(self, name: str, text: str) -> None:
         """Replaces a text file as a whole."""
+        if str(self.path).startswith(REMOTE):  # object stores replace an object as a whole
+            (self.path / name).write_text(text)
+            return
         self.path.mkdir(parents=True, exist_ok=True)
         unfinished = self.path / f"{name}.partial"
         unfinished.write_text(text)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from svhn_jax import remote_data
 from svhn_jax.config import Config
 from svhn_jax.data import arrays
 from svhn_jax.errors import InputError
@@ -87,7 +88,7 @@ def load_images(folder: str, split: str, config: Config) -> arrays.Split:
     Raises:
       InputError: it is not there, empty, or too small for `image.crop`.
     """
-    loaded = arrays.load_split(folder, split)
+    loaded = arrays.load_split(remote_data.local(folder), split)
     if not len(loaded.images):
         raise InputError(
             f"{folder}: its {split} split is empty; preprocess more photos or with another --validation-fraction"

@@ -58,6 +58,8 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
         size, margin = manifest["crop"]["size"], manifest["crop"]["margin"]
         if not isinstance(size, int) or not isinstance(margin, int | float):
             raise TypeError("crop.size or crop.margin is no number")
+        if unknown := manifest["splits"].keys() - set(SPLITS):
+            raise ValueError(f"no splits of ours: {', '.join(sorted(unknown))}")
         for entry in manifest["splits"].values():
             checksums = [entry["sha256"][name] for name in (*TRAINED_ON, *ABOUT_PHOTOS)]
             if not isinstance(entry["examples"], int) or not all(isinstance(one, str) for one in checksums):

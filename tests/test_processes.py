@@ -1,0 +1,145 @@
+"""Runs of many processes, each with two virtual devices, over loopback: real processes, JAX's own collectives."""
+
+import contextlib
+import json
+import signal
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from test_commands import TRAIN, run, write_config
+from tiny import CONFIG
+
+EVALUATE = ("svhn_jax.evaluate", "--run", "checkpoints/many", "--split", "test", "--step", "latest")
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory, one_device_env):
+    """A folder with tiny.py, prepared data, and a finished run "alone" of one process."""
+    folder = tmp_path_factory.mktemp("processes")
+    run(folder, one_device_env, "svhn_jax.synthesize", "--arrays", "data/tiny", "--train", "200", "--test", "30",
+        "--size", "24")  # fmt: skip
+    write_config(folder, CONFIG)
+    run(folder, one_device_env, *TRAIN, "--name", "alone")
+    return folder
+
+
+class Processes:
+    """The same command as processes 0 to count - 1 of one run; stdout and stderr of each in a file."""
+
+    def __init__(self, folder, env, count, *command):
+        with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as free:
+            address = f"127.0.0.1:{free.getsockname()[1]}"
+        env = env | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+        self.outputs = [folder / f"out{index}.txt" for index in range(count)]
+        self.all = [
+            subprocess.Popen(
+                [sys.executable, "-m", *command, "--coordinator", address, "--processes", str(count), "--process", str(i)],
+                cwd=folder, env=env, stdout=output.open("w"), stderr=subprocess.STDOUT,
+            )
+            for i, output in enumerate(self.outputs)
+        ]  # fmt: skip
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for process in self.all:
+            process.kill()
+            process.wait()
+
+    def wait_for_line(self, words):
+        while words not in self.outputs[0].read_text():
+            assert self.all[0].poll() is None, self.outputs[0].read_text()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.all[0].wait(0.1)
+
+    def end(self, *, within_s=150):
+        """Their exit statuses and what they said."""
+        statuses = [process.wait(within_s) for process in self.all]
+        return statuses, [output.read_text() for output in self.outputs]
+
+
+def losses(folder, name):
+    rows = [json.loads(line) for line in (folder / "checkpoints" / name / "metrics.jsonl").read_text().splitlines()]
+    return {(row["split"], row["step"]): row["loss"] for row in rows}
+
+
+def assert_equal_to_alone(folder, name):
+    alone, many = losses(folder, "alone"), losses(folder, name)
+    assert list(many) == list(alone)
+    np.testing.assert_allclose(list(many.values()), list(alone.values()), rtol=2e-4)
+
+
+def test_stopped_by_a_signal_to_one_and_gone_on_with_alone_it_is_the_run_of_one(workplace, one_device_env):
+    with Processes(workplace, one_device_env, 2, *TRAIN, "--name", "many") as processes:
+        processes.wait_for_line("Step:     4")
+        processes.all[1].send_signal(signal.SIGTERM)
+        statuses, said = processes.end()
+    assert statuses == [143, 143], said
+    assert "4 device(s) of 2 processes" in said[0]
+    assert "the same command goes on from there" in said[0]
+    assert "Step" not in said[1]
+    printed = run(workplace, one_device_env, *TRAIN, "--name", "many")
+    assert "Restored step" in printed
+    assert_equal_to_alone(workplace, "many")
+
+    results = workplace / "checkpoints" / "many" / "results" / "test.csv"
+    run(workplace, one_device_env, *EVALUATE)
+    of_one = results.read_text()
+    results.unlink()
+    with Processes(workplace, one_device_env, 2, *EVALUATE, "--batch-size", "7") as processes:
+        statuses, said = processes.end()
+    assert statuses == [0, 0], said
+    assert "written to" in said[0]
+    assert "written to" not in said[1]
+    assert results.read_text() == of_one
+
+
+def test_where_one_is_killed_the_others_stop_and_say_so_and_any_number_goes_on(workplace, one_device_env):
+    command = (*TRAIN, "--name", "killed", "--eval-every-steps", "3")
+    with Processes(workplace, one_device_env, 2, *command) as processes:
+        processes.wait_for_line("Step:     6, validation")
+        processes.all[1].kill()
+        statuses, said = processes.end()
+    # 134: JAX itself ends the process when it hears of the loss before the step does.
+    assert statuses[0] in (75, 134)
+    assert "another process of this run has stopped" in said[0] or "another task died" in said[0]
+    assert "Traceback" not in said[0]
+    with Processes(workplace, one_device_env, 1, *command) as processes:  # one, of two devices
+        statuses, said = processes.end()
+    assert statuses == [0], said
+    assert "Restored step" in said[0]
+    assert_equal_to_alone(workplace, "killed")
+
+
+def test_a_mistake_that_one_process_finds_stops_all(workplace, one_device_env):
+    (workplace / "checkpoints" / "taken").mkdir(parents=True)
+    (workplace / "checkpoints" / "taken" / "config.json").write_text("{")
+    with Processes(workplace, one_device_env, 2, *TRAIN, "--name", "taken") as processes:
+        statuses, said = processes.end()
+    assert statuses == [1, 75]
+    assert "config.json" in said[0]
+    assert "error: process 0 of this run could not go on" in said[1]
+
+
+@pytest.mark.slow
+def test_four_processes_one_killed_and_two_go_on(workplace, one_device_env):
+    command = (*TRAIN, "--name", "four")
+    with Processes(workplace, one_device_env, 4, *command) as processes:
+        processes.wait_for_line("Step:     6, validation")
+        processes.all[2].kill()
+        statuses, said = processes.end()
+    assert set(statuses) <= {75, 134, -9, -6}, said
+    with Processes(workplace, one_device_env, 2, *command) as processes:
+        assert processes.end()[0] == [0, 0]
+    assert_equal_to_alone(workplace, "four")
+
+
+def test_arguments_that_do_not_belong_together_are_refused(workplace, one_device_env):
+    said = run(workplace, one_device_env, *TRAIN, "--coordinator", "127.0.0.1:9", status=1)
+    assert "give all of --coordinator" in said
+    bad = ("--coordinator", "127.0.0.1:9", "--processes", "2", "--process", "2")
+    assert "--process is 2; it must be 0 to 1" in run(workplace, one_device_env, *TRAIN, *bad, status=1)
