@@ -50,14 +50,16 @@ def command(name: str) -> list[str]:
     return [sys.executable, "-m", "svhn_jax.train", "--config", "tiny.py", "--name", name]
 
 
-def environment() -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": str(REPOSITORY), "JAX_PLATFORMS": "cpu"}
+def environment(folder: Path) -> dict[str, str]:
+    """The environment of the command: compiled steps are kept in `folder`, for it is started hundreds of times."""
+    cache = {"JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    return os.environ | cache | {"PYTHONPATH": str(REPOSITORY), "JAX_PLATFORMS": "cpu"}
 
 
 def finish(folder: Path, name: str) -> subprocess.CompletedProcess[str]:
     """Runs the command to its end."""
     return subprocess.run(
-        command(name), cwd=folder, env=environment(), capture_output=True, text=True, timeout=300, check=False
+        command(name), cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=300, check=False
     )
 
 

@@ -30,6 +30,7 @@ class LostProcessError(InputError):
     """Another process of the same run has stopped: started again, all of them go on."""
 
 
+REMOTE_EXTRAS = {"gcsfs": "gcs", "google-cloud-storage": "gcs", "s3fs": "s3"}
 EXIT_BAD_INPUT = 1
 EXIT_TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
@@ -65,9 +66,10 @@ def run_command(main: Callable[[], int | None]) -> None:
         remedy = "; free some where the output goes" if error.errno == errno.ENOSPC else ""
         _exit(f"{place}{error.strerror or error}{remedy}", EXIT_BAD_INPUT, at_once=bool(remedy))
     except ImportError as error:
-        if not any(name in str(error) for name in ("gcsfs", "google-cloud-storage")):
+        extras = [extra for name, extra in REMOTE_EXTRAS.items() if name in str(error)]
+        if not extras:
             raise
-        _exit(f"gs:// folders need more packages ({error}): pip install 'svhn_jax[gcs]'", EXIT_BAD_INPUT)
+        _exit(f"a bucket needs more packages ({error}): pip install 'svhn_jax[{extras[0]}]'", EXIT_BAD_INPUT)
     except KeyboardInterrupt:
         _exit("interrupted", EXIT_INTERRUPTED)
     except Exception:

@@ -34,13 +34,19 @@ class Processes:
             address = f"127.0.0.1:{free.getsockname()[1]}"
         env = env | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
         self.outputs = [folder / f"out{index}.txt" for index in range(count)]
-        self.all = [
-            subprocess.Popen(
-                [sys.executable, "-m", *command, "--coordinator", address, "--processes", str(count), "--process", str(i)],
-                cwd=folder, env=env, stdout=output.open("w"), stderr=subprocess.STDOUT,
-            )
-            for i, output in enumerate(self.outputs)
-        ]  # fmt: skip
+        self.all = []
+        for index, output in enumerate(self.outputs):
+            place = ("--coordinator", address, "--processes", str(count), "--process", str(index))
+            with output.open("w") as file:
+                self.all.append(
+                    subprocess.Popen(
+                        [sys.executable, "-m", *command, *place],
+                        cwd=folder,
+                        env=env,
+                        stdout=file,
+                        stderr=subprocess.STDOUT,
+                    )
+                )
 
     def __enter__(self):
         return self

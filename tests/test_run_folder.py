@@ -49,7 +49,8 @@ def test_metrics_after_the_restored_step_and_torn_lines_are_forgotten(tmp_path):
 def test_results_are_merged_and_sorted_by_step(tmp_path):
     run = RunFolder(str(tmp_path))
     run.merge_results("test", {1000: ROW, 200: ROW}, "print")
-    path = run.merge_results("test", {30: ROW, 200: ROW | {"loss": 0.25}}, "print")
+    run.merge_results("test", {30: ROW, 200: ROW | {"loss": 0.25}}, "print")
+    path = run.results_path("test")
     lines = path.read_text().splitlines()
     assert lines[0] == "step,examples,loss,digit_accuracy,positional_digit_accuracy,length_accuracy,sequence_accuracy"
     assert [line.split(",")[:3] for line in lines[1:]] == [
@@ -69,7 +70,8 @@ def test_a_results_file_of_something_else_is_left_alone(tmp_path):
 
 def test_results_on_other_data_are_not_mixed_in(tmp_path):
     run = RunFolder(str(tmp_path))
-    path = run.merge_results("test", {1: ROW}, "print")
+    run.merge_results("test", {1: ROW}, "print")
+    path = run.results_path("test")
     before = path.read_text()
     with pytest.raises(InputError, match="holds results on other data"):
         run.merge_results("test", {2: ROW}, "another print")
