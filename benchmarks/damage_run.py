@@ -9,6 +9,7 @@ figures as JSON; status 1 on a failure.
 import json
 import random
 import shutil
+import subprocess
 import tempfile
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -49,7 +50,7 @@ def main() -> int:
         folder = Path(work)
         run_material.make(folder, epochs=4, save_every_steps=10)
         _prepare(folder)
-        expected = run_material.final_checksums(folder, "whole")
+        expected = run_material.final_state(folder, "whole")
         with ThreadPoolExecutor(options.jobs) as pool:
             seeds = [options.seed * 100_000 + number for number in range(options.damages)]
             verdicts = list(pool.map(lambda seed: _try(folder, seed, expected), seeds))
@@ -58,9 +59,9 @@ def main() -> int:
         counts = Counter(kind for ways, kind, _ in verdicts if way in ways)
         table.add_row(way, *(str(counts[kind]) for kind in ("went on", "refused", "FAILED")))
     console.print(table)
-    for ways, kind, words in verdicts:
-        if kind == "FAILED":
-            console.print(f"{ways}: {words}", soft_wrap=True)
+    for _, kind, words in verdicts:
+        if kind != "went on":
+            console.print(f"{kind}: {words}", soft_wrap=True)
     counts = Counter(kind for _, kind, _ in verdicts)
     print(json.dumps({"damages": len(verdicts), **{kind: counts[kind] for kind in ("went on", "refused", "FAILED")}}))
     return int(counts["FAILED"] > 0)
@@ -86,12 +87,18 @@ def _try(folder: Path, seed: int, expected: dict[str, list[int]]) -> tuple[tuple
     config = run / "config.json"
     config.write_text(config.read_text().replace('"stopped"', f'"{name}"').replace('"whole"', f'"{name}"'))
     told = tuple(_damage(rng, run) for _ in range(rng.randint(1, 3)))
-    done = run_material.finish(folder, name)
+    try:
+        done = run_material.finish(folder, name)
+    except subprocess.TimeoutExpired:
+        return told, "FAILED", "it hung"
     words = f"{told}: status {done.returncode}: {done.stderr.strip()[-300:]}"
     if "Traceback" in done.stderr:
         kind = "FAILED"
     elif done.returncode == 0:
-        kind = "went on" if run_material.final_checksums(folder, name) == expected else "FAILED"
+        try:
+            kind = "went on" if run_material.final_state(folder, name) == expected else "FAILED"
+        except ValueError as error:
+            kind, words = "FAILED", str(error)
     else:
         is_one_line = done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
         kind = "refused" if is_one_line else "FAILED"
@@ -115,7 +122,7 @@ def _damage(rng: random.Random, run: Path) -> str:
     elif way == "emptied":
         path.write_bytes(b"")
     elif way == "exchanged":
-        other = rng.choice(files)
+        other = rng.choice([one for one in files if one != path])
         path.write_bytes(other.read_bytes())
         other.write_bytes(content)
     return f"{way}: {path.relative_to(run)}"

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ CONFIG = """
 from svhn_jax.config import AugmentConfig, Config, DataConfig, ImageConfig, ModelConfig, OptimizerConfig
 config = Config(
     name="tiny", num_epochs={epochs}, batch_size=16, eval_batch_size=64, log_every_steps=5,
-    eval_every_steps={save_every_steps}, keep_newest=3,
+    eval_every_steps={save_every_steps}, keep_newest=4,
     data=DataConfig(dir="data"), image=ImageConfig(crop=20), augment=AugmentConfig(scale=0.1),
     model=ModelConfig(patch=4, width=8, blocks=(1, 1)),
     optimizer=OptimizerConfig(learning_rate=0.01, warmup_share=0.1, ema_decay=0.9),
@@ -63,9 +64,21 @@ def finish(folder: Path, name: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def final_checksums(folder: Path, name: str) -> dict[str, list[int]]:
-    """The checksums of every array of the newest step: equal checksums, equal bits (see svhn_jax.checksums)."""
+def final_state(folder: Path, name: str) -> dict[str, list[int]]:
+    """The checksums of every array of the newest step, as its files hold them now; ValueError where its own differ.
+
+    Equal checksums mean equal bits (see svhn_jax.checksums).
+    """
+    import orbax.checkpoint as ocp
+
+    from svhn_jax.checksums import checksums
+
     steps = folder / "checkpoints" / name / "steps"
     newest = max((int(path.name) for path in steps.iterdir() if path.name.isdigit()), default=-1)
-    (path,) = (path for path in (steps / str(newest) / "checksums").iterdir() if path.name == "metadata")
-    return dict(json.loads(path.read_text()), step=[newest])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a restore onto the devices it was saved from
+        sums = checksums(ocp.PyTreeCheckpointer().restore((steps / str(newest) / "state").resolve()))
+    recorded = json.loads((steps / str(newest) / "checksums" / "metadata").read_text())
+    if sorted(recorded.values()) != sorted(sums.values()):
+        raise ValueError(f"{name}: the arrays of step {newest} are not those its checksums are of")
+    return dict(recorded, step=[newest])

@@ -62,7 +62,7 @@ install() {
 
 data() {
     if [[ -n $data ]]; then
-        on_all "mkdir -p svhn_jax_checkout/data && gcloud storage rsync -r $data svhn_jax_checkout/data/full"
+        on_all "mkdir -p svhn_jax_checkout/data/full && gcloud storage rsync -r '$data' svhn_jax_checkout/data/full"
     else
         on_all 'mkdir -p svhn_jax_checkout/data'
         run gcloud compute tpus tpu-vm scp --recurse data/full "$name:svhn_jax_checkout/data/" --zone="$zone" \
@@ -74,8 +74,9 @@ train() {
     local runs
     runs=$(runs)
     # SIGTERM on preemption reaches the run, which saves; keep_going starts it again where only a process was lost.
-    on_all "cd svhn_jax_checkout && PATH=\$PWD/.venv/bin:\$PATH nohup bash launch/keep_going.sh \
-python -m svhn_jax.train --config $config --runs-dir $runs $options > train.log 2>&1 < /dev/null & sleep 1"
+    on_all "cd svhn_jax_checkout || exit 1; pgrep -f '[s]vhn_jax.train' > /dev/null && { echo 'already training'; exit 1; }; \
+PATH=\$PWD/.venv/bin:\$PATH nohup bash launch/keep_going.sh python -m svhn_jax.train --config $config \
+--runs-dir $runs $options >> train.log 2>&1 < /dev/null & sleep 1"
 }
 
 fetch() {
@@ -90,6 +91,7 @@ case ${1:-} in
     log) tpu ssh --worker=0 --command='tail -n 50 -f svhn_jax_checkout/train.log' ;;
     delete) tpu delete --quiet ;;
     recreate)
+        runs > /dev/null
         tpu delete --quiet || true
         create
         install

@@ -1,16 +1,17 @@
 """Checkpoints of a run, through Orbax. The only module that imports it.
 
 Of a run's processes only one opens the folder: every process holds the whole state, so one can write it, and one
-can read it for all (see svhn_jax.train).
+can read it for all.
 """
 
 import errno
 import logging
 import math
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import nullcontext, suppress
 from typing import Any
 
 import jax
@@ -22,7 +23,7 @@ from orbax.checkpoint import checkpoint_managers as managers
 from orbax.checkpoint.options import MultiprocessingOptions
 
 from svhn_jax.checksums import array_sums, by_path, checksums
-from svhn_jax.errors import CheckpointError, InputError
+from svhn_jax.errors import CheckpointError, TryAgainError
 from svhn_jax.state import TrainState
 
 
@@ -45,9 +46,7 @@ class Checkpoints:
         Args:
           about: what is written beside each step, so that it says by itself what it is: JSON values.
         """
-        # Orbax reports some fifty lines a save, and a failed one several times over; we tell it once.
-        for chatty in ("absl", "asyncio"):
-            logging.getLogger(chatty).setLevel(logging.CRITICAL)
+        _quieten_orbax()
         keep: list[managers.PreservationPolicy] = [
             managers.LatestN(keep_newest),
             managers.BestN(get_metric_fn=_merit, n=1, keep_checkpoints_without_metrics=False),
@@ -59,8 +58,8 @@ class Checkpoints:
         self._saving: Future[None] | None = None
         if is_writer:
             epath.Path(folder).mkdir(parents=True, exist_ok=True)
-        only = jax.process_index()
-        self._manager = ocp.CheckpointManager(
+        alone = jax.process_index()  # whatever other processes there are, they do not take part
+        self._manager = _Manager(
             folder,
             options=ocp.CheckpointManagerOptions(
                 preservation_policy=managers.AnyPreservationPolicy(keep),
@@ -69,11 +68,13 @@ class Checkpoints:
                 cleanup_tmp_directories=is_writer,
                 enable_async_checkpointing=False,  # our own thread also takes the copy to the host out of the loop
                 multiprocessing_options=MultiprocessingOptions(
-                    primary_host=only, active_processes={only}, barrier_sync_key_prefix=f"process{only}"
+                    primary_host=alone, active_processes={alone}, barrier_sync_key_prefix=f"process{alone}"
                 ),
             ),
             item_handlers={
-                "state": ocp.PyTreeCheckpointHandler(multiprocessing_options=MultiprocessingOptions(primary_host=only)),
+                "state": ocp.PyTreeCheckpointHandler(
+                    multiprocessing_options=MultiprocessingOptions(primary_host=alone)
+                ),
                 "checksums": ocp.JsonCheckpointHandler(),
                 "metrics": ocp.JsonCheckpointHandler(),
                 "about": ocp.JsonCheckpointHandler(),
@@ -84,10 +85,10 @@ class Checkpoints:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
-        with suppress(Exception) if kind else self._naming_failed_saves():  # an error on its way out comes first
+        with suppress(Exception) if kind else nullcontext():  # an error on its way out comes first
             self.wait()
-            self._manager.close()
         self._thread.shutdown()
+        self._manager.close()
 
     def steps(self) -> list[int]:
         """The saved steps, ascending."""
@@ -95,7 +96,7 @@ class Checkpoints:
 
     def best_step(self) -> int | None:
         """The step with the highest validation sequence accuracy, then the lowest loss; None if none was validated."""
-        merits = {step: _merit(self._metrics(step)) for step in self.steps()}
+        merits = {step: _merit(self._manager.metrics(step)) for step in self.steps()}
         return max(merits, key=lambda step: merits[step]) if any(merit > -1 for merit in merits.values()) else None
 
     def save(self, state: TrainState, validation: dict[str, float] | None) -> None:
@@ -107,13 +108,20 @@ class Checkpoints:
         Raises:
           CheckpointError: the save before it could not be written.
         """
-        self.wait()
         step = int(state.step)
+        before = self._saving
         if step != self._newest:
             # The copy, for the next step takes the state's own memory; of one device, for all hold the same.
             values, sums = _copy(jax.tree.map(lambda x: x.addressable_data(0), _as_dict(state)))
             self._saving = self._thread.submit(self._write, step, values, sums, validation)
             self._newest = step
+            if before:  # this one is tried whatever became of that
+                self._require(before)
+
+    def raise_if_failed(self) -> None:
+        """CheckpointError where the last save has ended, and not well. Waits for nothing."""
+        if self._saving and self._saving.done():
+            self.wait()
 
     def _write(self, step: int, values: Any, sums: jax.Array, validation: dict[str, float] | None) -> None:
         items = {
@@ -126,15 +134,13 @@ class Checkpoints:
 
     def wait(self) -> None:
         """Returns when every save is on disk; CheckpointError if one is not."""
-        if self._saving:
-            saving, self._saving = self._saving, None
-            with self._naming_failed_saves():
-                saving.result()
+        saving, self._saving = self._saving, None
+        if saving:
+            self._require(saving)
 
-    @contextmanager
-    def _naming_failed_saves(self) -> Iterator[None]:
+    def _require(self, saving: "Future[None]") -> None:
         try:
-            yield
+            saving.result()
         except Exception as error:  # a full disk arrives as ValueError, OSError or others
             raise CheckpointError(
                 f"{self._folder}: could not save a checkpoint; see that there is space and leave to write, and run "
@@ -180,7 +186,7 @@ class Checkpoints:
 
         Raises:
           CheckpointError: the step is damaged, or does not fit the abstract state.
-          InputError: it could not be reached, or memory does not suffice.
+          TryAgainError: it could not be reached, or memory does not suffice.
         """
         return TrainState(**self._restore(step, _as_dict(abstract), is_partial=False))
 
@@ -217,7 +223,7 @@ class Checkpoints:
                     raise ValueError(f"the checksum of {path} is not the one it was saved with")
         except Exception as error:  # a damaged step raises anything at all
             if _is_of_access(error):
-                raise InputError(
+                raise TryAgainError(
                     f"{self._folder}/{step}: could not be read just now; see that it can be, and run the same command "
                     f"again ({_one_line(error)})"
                 ) from None
@@ -227,18 +233,38 @@ class Checkpoints:
             ) from None
         return restored
 
-    def _metrics(self, step: int) -> dict[str, float]:
+
+class _Manager(ocp.CheckpointManager):
+    """Orbax's manager, for which a step whose metrics are damaged is one that was not validated."""
+
+    def metrics(self, step: int) -> Any:
         try:
-            return self._manager.metrics(step) or {}
-        except Exception:  # as above: a step whose metrics cannot be read is not the best one
-            return {}
+            return super().metrics(step)
+        except Exception:  # damaged files raise anything at all
+            return None
 
 
-def _merit(metrics: dict[str, float] | None) -> float:
+def _merit(metrics: Any) -> float:
     """What is greatest for the best step: accuracy, and among equals the lower loss; -1 for a step not validated or diverged."""
-    if not metrics or "sequence_accuracy" not in metrics or not math.isfinite(metrics["loss"]):
+    try:
+        accuracy, loss = float(metrics["sequence_accuracy"]), float(metrics["loss"])
+    except (KeyError, TypeError, ValueError):
         return -1.0
-    return metrics["sequence_accuracy"] - 1e-9 * min(metrics["loss"], 100.0)
+    return accuracy - 1e-9 * min(loss, 100.0) if math.isfinite(accuracy) and math.isfinite(loss) else -1.0
+
+
+def _quieten_orbax() -> None:
+    """Orbax reports some fifty lines a save, and a failed one several times over; we tell it once."""
+    for chatty in ("absl", "asyncio"):
+        logging.getLogger(chatty).setLevel(logging.CRITICAL)
+    if sys.excepthook is sys.__excepthook__:
+        sys.excepthook = _without_late_answers
+
+
+def _without_late_answers(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    """For sys.excepthook, which TensorStore's threads call when they come to tell Orbax of a save that has failed already."""
+    if not (kind is RuntimeError and str(error) == "Event loop is closed"):
+        sys.__excepthook__(kind, error, trace)
 
 
 def _is_of_access(error: Exception) -> bool:

@@ -26,8 +26,8 @@ class CheckpointError(InputError):
     """A checkpoint could not be written or read. Orbax and TensorStore may still be at it when this is told."""
 
 
-class LostProcessError(InputError):
-    """Another process of the same run has stopped: started again, all of them go on."""
+class TryAgainError(InputError):
+    """Something that may pass: storage that could not be reached, another process of the run that was lost."""
 
 
 REMOTE_EXTRAS = {"gcsfs": "gcs", "google-cloud-storage": "gcs", "s3fs": "s3"}
@@ -52,7 +52,7 @@ def run_command(main: Callable[[], int | None]) -> None:
     try:
         status = main()
         sys.stdout.flush()
-    except LostProcessError as error:
+    except TryAgainError as error:
         _exit(str(error), EXIT_TRY_AGAIN, at_once=True)
     except CheckpointError as error:
         _exit(str(error), EXIT_BAD_INPUT, at_once=True)
@@ -63,7 +63,7 @@ def run_command(main: Callable[[], int | None]) -> None:
         sys.exit(EXIT_BAD_INPUT)
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
-        remedy = "; free some where the output goes" if error.errno == errno.ENOSPC else ""
+        remedy = "; free some where the output goes" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
         _exit(f"{place}{error.strerror or error}{remedy}", EXIT_BAD_INPUT, at_once=bool(remedy))
     except ImportError as error:
         extras = [extra for name, extra in REMOTE_EXTRAS.items() if name in str(error)]

@@ -6,11 +6,14 @@ Every figure is over the whole split. Prints a table and merges it into FOLDER/r
 
 import re
 import sys
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import jax
+import numpy as np
 import tyro
 from rich.console import Console
 from rich.progress import Progress
@@ -24,6 +27,7 @@ from svhn_jax.data.arrays import Split
 from svhn_jax.errors import CheckpointError, InputError, run_command
 from svhn_jax.run_folder import RESULT_COLUMNS, RunFolder
 from svhn_jax.scoring import score_split
+from svhn_jax.state import TrainState
 from svhn_jax.training_data import load_images
 
 
@@ -72,29 +76,47 @@ def _evaluate(options: Options) -> int:
     network = model.build(config.model)
     abstract = jax.eval_shape(lambda: states.create(config, network, optim.optimizer(config.optimizer, 1)))
     eval_step = steps.make_eval_step(config, network, mesh)
-    rows, damaged = {}, list[str]()
-    with Checkpoints(run.steps_path) as checkpoints:
-        chosen = _choose_steps(options.step, checkpoints, run)
+    parallel.check_same(f"{options.split} {split.fingerprint} {batch_size} {config}", "a run, data or options")
+    rows: dict[int, dict[str, float]] = {}
+    damaged: list[str] = []
+    with parallel.on_main(lambda: Checkpoints(run.steps_path)) or nullcontext() as checkpoints:
+        chosen = parallel.on_main(lambda: _choose_steps(options.step, checkpoints, run) if checkpoints else [])
+        count = int(parallel.from_main(np.array(len(chosen or []))))
         with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-            for step in bar.track(chosen, description=f"{options.split}: steps"):
-                try:
-                    variables = checkpoints.restore_eval_variables(step, abstract)
-                except CheckpointError as error:
-                    if len(chosen) == 1:
-                        raise
-                    damaged.append(str(error))
+            for index in bar.track(range(count), description=f"{options.split}: steps"):
+                step = chosen[index] if chosen else 0
+                restored = parallel.on_main(partial(_restore, checkpoints, step, abstract, damaged, count))
+                if not parallel.from_main(np.array(restored is not None)):
                     continue
+                variables = parallel.from_main(restored or _zeros(abstract.eval_variables()))
                 variables = parallel.put(variables, parallel.replicated(mesh))
                 rows[step], _ = score_split(eval_step, variables, split, batch_size, mesh)
                 if parallel.is_main():
                     run.merge_results(name, {step: rows[step]}, split.fingerprint)
     if not rows:
-        raise InputError(f"{run.path}: none of its {len(chosen)} checkpoints is whole", damaged)
+        raise InputError(f"{run.path}: none of its {count} checkpoints is whole", damaged)
     _print_table(console, f"{config.name}: {options.split} of {options.data or config.data.dir}", rows)
     console.print(f"written to {run.results_path(name)}", soft_wrap=True)
     for text in damaged:
         console.print(f"left out: {text}", soft_wrap=True)
     return int(bool(damaged))
+
+
+def _restore(checkpoints: Checkpoints | None, step: int, abstract: TrainState, damaged: list[str], count: int) -> Any:
+    """What evaluation needs of a step; None, and a word in `damaged`, where one of several cannot be read."""
+    if not checkpoints:
+        return None
+    try:
+        return checkpoints.restore_eval_variables(step, abstract)
+    except CheckpointError as error:
+        if count == 1:
+            raise
+        damaged.append(str(error))
+        return None
+
+
+def _zeros(abstract: Any) -> Any:
+    return jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), abstract)
 
 
 def _folder_of(options: Options) -> str:

@@ -2,6 +2,7 @@
 
 import argparse
 import hashlib
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -12,10 +13,11 @@ from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from svhn_jax import errors
-from svhn_jax.errors import InputError, LostProcessError
+from svhn_jax.errors import InputError, TryAgainError
 from svhn_jax.model import AXIS
 
 Result = TypeVar("Result")
+_SOUND, _PASSING, _FAILED = 0, 1, 2  # how a process fared: see `jointly`
 HEARTBEAT_S = 60  # after so long without a word of a process, JAX ends the others
 LOST = ("Gloo", "NCCL", "UNAVAILABLE", "DEADLINE_EXCEEDED", "ABORTED", "CANCELLED", "coordination", "Connection")
 
@@ -30,7 +32,8 @@ def join_processes(coordinator: str | None = None, count: int | None = None, ind
       All of them None: as SLURM, Open MPI, Kubernetes or a TPU pod started it (see jax.distributed.initialize).
 
     Raises:
-      InputError: only some of the arguments are given, or the processes did not find one another.
+      InputError: only some of the arguments are given, or they make no sense.
+      TryAgainError: the processes did not find one another.
     """
     if count == 1 or jax.distributed.is_initialized():
         return
@@ -44,13 +47,14 @@ def join_processes(coordinator: str | None = None, count: int | None = None, ind
         jax.distributed.initialize(
             coordinator, count, index, cluster_detection_method=method, heartbeat_timeout_seconds=HEARTBEAT_S
         )
-    except (ValueError, RuntimeError) as error:
-        is_alone = "coordinator_address should be defined" in str(error) or "before any JAX" in str(error)
-        if coordinator is None and is_alone:
-            return
-        raise InputError(
-            f"the processes of this run did not find one another ({' '.join(str(error).split())[:200]}); see that "
-            "all are started, and can reach the coordinator; --processes 1 trains on this machine alone"
+    except ValueError as error:
+        if coordinator is None and "coordinator_address should be defined" in str(error):
+            return  # JAX finds no cluster here: this process is alone
+        raise InputError(f"the processes of this run cannot be joined: {_one_line(error)}") from None
+    except RuntimeError as error:
+        raise TryAgainError(
+            f"the processes of this run did not find one another ({_one_line(error)}); see that all are started, and "
+            "can reach the coordinator; --processes 1 trains on this machine alone"
         ) from None
     # From here on an orderly end would wait for the other processes.
     errors.leave_at_once(jax.process_count() > 1)
@@ -75,13 +79,16 @@ def jointly(work: Callable[[], Result]) -> Result:
     failure: Exception | None = None
     try:
         result = work()
-    except (InputError, OSError) as error:
+    except Exception as error:
         failure = error
-    failed = multihost_utils.process_allgather(np.array(failure is not None))
+    verdict = _SOUND if failure is None else _PASSING if isinstance(failure, TryAgainError) else _FAILED
+    verdicts = multihost_utils.process_allgather(np.array(verdict))
     if failure:
+        time.sleep(1)  # the others must hear of it before this process, perhaps their coordinator, is gone
         raise failure
-    if failed.any():
-        raise LostProcessError(f"process {failed.argmax()} of this run could not go on; its own output says why")
+    if verdicts.any():
+        kind = InputError if _FAILED in verdicts else TryAgainError
+        raise kind(f"process {verdicts.argmax()} of this run could not go on; its own output says why")
     return result
 
 
@@ -122,7 +129,7 @@ def naming_lost_processes() -> Iterator[None]:
     except jax.errors.JaxRuntimeError as error:
         if jax.process_count() == 1 or not any(word in str(error) for word in LOST):
             raise
-        raise LostProcessError(
+        raise TryAgainError(
             "another process of this run has stopped, or cannot be reached; its own output says why: start all of "
             f"them again with the same command, and they go on from the newest checkpoint ({_one_line(error)})"
         ) from None

@@ -12,6 +12,7 @@ results/        SPLIT.csv, written by svhn_jax.evaluate, and SPLIT.json: which d
 import csv
 import io
 import json
+import os
 import platform
 from importlib import metadata
 from pathlib import Path
@@ -78,7 +79,8 @@ class RunFolder:
         Raises:
           InputError: naming the field that differs, or that the data did.
         """
-        if (self.path / "config.json").exists():
+        path = self.path / "config.json"
+        if path.exists():
             if difference := config_files.first_difference(config, self.config()):
                 raise InputError(
                     f"{self.path}: {difference}; give the saved value to go on, or another --name for a new run"
@@ -92,7 +94,9 @@ class RunFolder:
                     )
         else:
             self._write("data.json", self._data_json(fingerprints))
-        self._write("config.json", config_files.to_json(config))
+        text = config_files.to_json(config)
+        if not path.exists() or path.read_text() != text:  # another log_every_steps, say
+            self._write("config.json", text)
 
     def _data_json(self, fingerprints: dict[str, str]) -> str:
         data = {"fingerprints": fingerprints, "versions": versions()}
@@ -155,8 +159,11 @@ class RunFolder:
             (self.path / name).write_text(text)
             return
         self.path.mkdir(parents=True, exist_ok=True)
-        unfinished = self.path / f"{name}.partial"
-        unfinished.write_text(text)
+        unfinished = Path(self.path / f"{name}.partial")
+        with open(unfinished, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())  # or a power cut may leave the new name without the content
         unfinished.replace(self.path / name)
 
 

@@ -119,6 +119,7 @@ class Summaries:
             name = "/".join(str(key.key) for key in path)
             values = np.asarray(jax.device_get(leaf)).ravel()
             self._events.add(step, summary.histogram(f"params/{name}", values, bins="auto"))
+        self._events.flush()
 
     def _write(self, step: int, split: str, figures: dict[str, float]) -> None:
         if not self._events:

@@ -5,7 +5,7 @@ newest checkpoint. Ctrl-C or SIGTERM saves first; then the exit status is 130 or
 
 Started many times at once (TPU pod, SLURM, Open MPI, or with --coordinator, --processes, --process),
 the processes train one run together on all their devices; process 0 alone prints, and touches the
-run's folder. Where one is lost the others stop, with exit status 75.
+run's folder. Where one is lost the others stop, with exit status 75 or, ended by JAX, 134.
 """
 
 import argparse
@@ -75,20 +75,13 @@ def _run(config: Config) -> int:
     parallel.check_same(f"{config} {job.fingerprints}", "a configuration or data")
     parallel.on_main(lambda: _claim(job))
     _describe(console, job)
-    keep = {"keep_newest": config.keep_newest, "keep_every_steps": config.keep_every_steps}
-    about = {"config": dataclasses.asdict(config), "data": job.fingerprints, "versions": run_folder.versions()}
-    with (
-        Checkpoints(job.run.steps_path, **keep, about=about, is_writer=True)
-        if parallel.is_main()
-        else nullcontext() as checkpoints
-    ):
+    with parallel.on_main(lambda: _open_checkpoints(job)) or nullcontext() as checkpoints:
         state = _start_or_restore(console, job, checkpoints)
         with _noting_signals() as received:
             step = _train(console, job, state, checkpoints, received)
-        best = None
-        if checkpoints:
-            checkpoints.wait()
-            best = checkpoints.best_step()
+            if checkpoints:
+                checkpoints.wait()
+        best = checkpoints.best_step() if checkpoints else None
     if received and step < job.total_steps:
         console.print(f"Saved step {step} to {job.run.steps_path}; the same command goes on from there", soft_wrap=True)
         return 128 + received[0]
@@ -115,6 +108,16 @@ def _claim(job: Job) -> None:
     """Takes the run's folder, and checks the saved run, if there is one, against configuration and data."""
     job.run.lock()
     job.run.start_or_continue(job.config, job.fingerprints)
+
+
+def _open_checkpoints(job: Job) -> Checkpoints:
+    return Checkpoints(
+        job.run.steps_path,
+        keep_newest=job.config.keep_newest,
+        keep_every_steps=job.config.keep_every_steps,
+        about={"config": dataclasses.asdict(job.config), "data": job.fingerprints, "versions": run_folder.versions()},
+        is_writer=True,
+    )
 
 
 def _parse_command_line() -> tuple[Config, argparse.Namespace]:
@@ -190,8 +193,9 @@ def _train(console: Console, job: Job, state: TrainState, checkpoints: Checkpoin
     order = DataOrder(job.data.epoch, config.batch_size, config.seed)
     images, labels = parallel.put((job.data.images, job.data.labels), parallel.replicated(job.mesh))
     sums: list[Any] = []
-    is_main = parallel.is_main()
-    with Summaries(job.run, console, first_step, job.total_steps, config.batch_size, is_writer=is_main) as summaries:
+    with Summaries(
+        job.run, console, first_step, job.total_steps, config.batch_size, is_writer=parallel.is_main()
+    ) as summaries:
         for step in range(first_step + 1, job.total_steps + 1):
             rows = parallel.put(order.rows(step - 1), parallel.sharded(job.mesh))
             state, step_sums = train_step(state, images, labels, rows)
@@ -204,6 +208,8 @@ def _train(console: Console, job: Job, state: TrainState, checkpoints: Checkpoin
                 figures = _figures_of(console, job, jax.device_get(sums), step)
                 _stop_if_diverged(figures["loss"], step, len(sums), checkpoints)
                 summaries.write_train(step, figures, float(learning_rate(step - 1)))
+                if checkpoints:
+                    checkpoints.raise_if_failed()
                 sums = []
             if is_last or step % config.eval_every_steps == 0:
                 jax.block_until_ready(state)
@@ -238,17 +244,22 @@ def _figures_of(console: Console, job: Job, sums: list[Any], step: int) -> dict[
 
 def _stop_if_diverged(loss: float, step: int, count: int, checkpoints: Checkpoints | None) -> None:
     """Stops the run where the loss of the `count` steps up to `step` is not finite."""
-    if not math.isfinite(loss):
-        saved = "it has no checkpoint yet"
-        if checkpoints:
-            checkpoints.wait()
-            if checkpoints.steps():
-                saved = f"its last checkpoint, step {checkpoints.steps()[-1]}, is kept"
-        where = f"at step {step}" if count == 1 else f"in steps {step - count + 1} to {step}"
-        raise InputError(
-            f"the loss is {loss} {where}: the run has diverged; {saved}; train under another --name with a lower "
-            "--optimizer.learning-rate, a --optimizer.clip-norm, or --optimizer.skip-nonfinite"
-        )
+    if math.isfinite(loss):
+        return
+    where = f"at step {step}" if count == 1 else f"in steps {step - count + 1} to {step}"
+    saved = parallel.on_main(lambda: _last_saved(checkpoints))  # the others leave what is known of it to the main one
+    raise InputError(
+        f"the loss is {loss} {where}: the run has diverged{saved or ''}; train under another --name with a lower "
+        "--optimizer.learning-rate, a --optimizer.clip-norm, or --optimizer.skip-nonfinite"
+    )
+
+
+def _last_saved(checkpoints: Checkpoints | None) -> str:
+    if not checkpoints:
+        return ""
+    checkpoints.wait()
+    saved = checkpoints.steps()
+    return f"; its last checkpoint, step {saved[-1]}, is kept" if saved else "; it has no checkpoint yet"
 
 
 @contextmanager

@@ -140,6 +140,12 @@ def flip_a_value(folder):
     shutil.rmtree(folder.parent / "new")
 
 
+def damage_metrics(folder):
+    """The state is whole: the step is gone on with, only not known to be the best."""
+    (path,) = (folder / "metrics").rglob("metrics")
+    path.write_text("{")
+
+
 DAMAGES = [damage_truncate, damage_remove, damage_empty, damage_checksums, flip_a_value]
 
 
@@ -161,6 +167,57 @@ def test_a_damaged_newest_step_is_skipped_for_the_one_before_and_kept_aside(tmp_
         checkpoints.wait()
         assert checkpoints.steps() == [3, 5, 7]
         assert int(checkpoints.restore(7, abstract).step) == 7
+
+
+def test_a_step_whose_metrics_are_damaged_is_whole_but_not_the_best(tmp_path, fresh):
+    write(tmp_path, fresh, {3: figures(0.5), 5: figures(0.6), 7: figures(0.7)})
+    damage_metrics(tmp_path / "7")
+    with Checkpoints(str(tmp_path), keep_newest=2, is_writer=True) as checkpoints:
+        assert checkpoints.best_step() == 5
+        assert int(checkpoints.restore_newest(jax.eval_shape(lambda: fresh), print).step) == 7
+        checkpoints.save(at_step(fresh, 9), {"sequence_accuracy": "high", "loss": []})
+        checkpoints.wait()
+        assert checkpoints.steps() == [5, 7, 9]
+
+
+def test_what_is_saved_is_the_state_as_it_was_whatever_becomes_of_its_memory(tmp_path, fresh):
+    step = jax.jit(lambda tree: jax.tree.map(lambda x: x + 1, tree), donate_argnums=0)
+    moving = at_step(fresh, 4)
+    with Checkpoints(str(tmp_path), is_writer=True) as checkpoints:
+        checkpoints.save(moving, None)
+        for _ in range(5):
+            moving = step(moving)
+        checkpoints.wait()
+        restored = checkpoints.restore(4, jax.eval_shape(lambda: fresh))
+    for saved, back in zip(jax.tree.leaves(at_step(fresh, 4)), jax.tree.leaves(restored), strict=True):
+        np.testing.assert_array_equal(saved, back)
+
+
+def test_a_save_that_fails_is_told_at_the_next_and_that_one_is_tried(tmp_path, fresh, monkeypatch):
+    with Checkpoints(str(tmp_path), is_writer=True) as checkpoints:
+        save = checkpoints._manager.save
+        monkeypatch.setattr(
+            checkpoints._manager, "save", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "no space"))
+        )
+        checkpoints.save(at_step(fresh, 1), None)
+        checkpoints._saving.exception()
+        with pytest.raises(CheckpointError, match="could not save a checkpoint; see that there is space"):
+            checkpoints.raise_if_failed()
+        checkpoints.save(at_step(fresh, 2), None)
+        checkpoints._saving.exception()
+        monkeypatch.setattr(checkpoints._manager, "save", save)
+        with pytest.raises(CheckpointError):
+            checkpoints.save(at_step(fresh, 3), None)
+        checkpoints.wait()
+        assert checkpoints.steps() == [3]
+
+
+def test_each_step_says_what_it_is(tmp_path, fresh):
+    with Checkpoints(str(tmp_path), about={"versions": {"jax": "1.2"}}, is_writer=True) as checkpoints:
+        checkpoints.save(at_step(fresh, 1), None)
+        checkpoints.wait()
+        assert checkpoints.about(1) == {"versions": {"jax": "1.2"}}
+        assert checkpoints.about(2) == {}
 
 
 def test_a_flipped_bit_is_named_by_its_array(tmp_path, fresh):

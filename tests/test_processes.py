@@ -14,6 +14,8 @@ from tiny import CONFIG
 
 EVALUATE = ("svhn_jax.evaluate", "--run", "checkpoints/many", "--split", "test", "--step", "latest")
 
+LOST = (75, -signal.SIGABRT)  # or JAX itself ends the process, where it hears of the loss before the step does
+
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory, one_device_env):
@@ -110,13 +112,12 @@ def test_where_one_is_killed_the_others_stop_and_say_so_and_any_number_goes_on(w
         processes.wait_for_line("Step:     6, validation")
         processes.all[1].kill()
         statuses, said = processes.end()
-    # 134: JAX itself ends the process when it hears of the loss before the step does.
-    assert statuses[0] in (75, 134)
+    assert statuses[0] in LOST
     assert "another process of this run has stopped" in said[0] or "another task died" in said[0]
     assert "Traceback" not in said[0]
-    with Processes(workplace, one_device_env, 1, *command) as processes:  # one, of two devices
+    with Processes(workplace, one_device_env, 2, *command) as processes:
         statuses, said = processes.end()
-    assert statuses == [0], said
+    assert statuses == [0, 0], said
     assert "Restored step" in said[0]
     assert_equal_to_alone(workplace, "killed")
 
@@ -126,21 +127,21 @@ def test_a_mistake_that_one_process_finds_stops_all(workplace, one_device_env):
     (workplace / "checkpoints" / "taken" / "config.json").write_text("{")
     with Processes(workplace, one_device_env, 2, *TRAIN, "--name", "taken") as processes:
         statuses, said = processes.end()
-    assert statuses == [1, 75]
+    assert statuses == [1, 1], said
     assert "config.json" in said[0]
     assert "error: process 0 of this run could not go on" in said[1]
 
 
 @pytest.mark.slow
-def test_four_processes_one_killed_and_two_go_on(workplace, one_device_env):
+def test_four_processes_one_killed_and_one_goes_on(workplace, one_device_env):
     command = (*TRAIN, "--name", "four")
     with Processes(workplace, one_device_env, 4, *command) as processes:
         processes.wait_for_line("Step:     6, validation")
         processes.all[2].kill()
         statuses, said = processes.end()
-    assert set(statuses) <= {75, 134, -9, -6}, said
-    with Processes(workplace, one_device_env, 2, *command) as processes:
-        assert processes.end()[0] == [0, 0]
+    assert set(statuses) <= {*LOST, -signal.SIGKILL}, said
+    with Processes(workplace, one_device_env, 1, *command) as processes:  # one, of two devices
+        assert processes.end()[0] == [0]
     assert_equal_to_alone(workplace, "four")
 
 
