@@ -257,14 +257,14 @@ def _quieten_orbax() -> None:
     """Orbax reports some fifty lines a save, and a failed one several times over; we tell it once."""
     for chatty in ("absl", "asyncio"):
         logging.getLogger(chatty).setLevel(logging.CRITICAL)
-    if sys.excepthook is sys.__excepthook__:
-        sys.excepthook = _without_late_answers
+    if sys.unraisablehook is sys.__unraisablehook__:
+        sys.unraisablehook = _without_late_answers
 
 
-def _without_late_answers(kind: type[BaseException], error: BaseException, trace: Any) -> None:
-    """For sys.excepthook, which TensorStore's threads call when they come to tell Orbax of a save that has failed already."""
-    if not (kind is RuntimeError and str(error) == "Event loop is closed"):
-        sys.__excepthook__(kind, error, trace)
+def _without_late_answers(unraisable: Any) -> None:
+    """For sys.unraisablehook, where TensorStore's threads end that come to tell Orbax of a save that has failed already."""
+    if str(unraisable.exc_value) != "Event loop is closed":
+        sys.__unraisablehook__(unraisable)
 
 
 def _is_of_access(error: Exception) -> bool:

@@ -75,7 +75,7 @@ def _run(config: Config) -> int:
     parallel.check_same(f"{config} {job.fingerprints}", "a configuration or data")
     parallel.on_main(lambda: _claim(job))
     _describe(console, job)
-    with parallel.on_main(lambda: _open_checkpoints(job)) or nullcontext() as checkpoints:
+    with _naming_the_run(job.run), parallel.on_main(lambda: _open_checkpoints(job)) or nullcontext() as checkpoints:
         state = _start_or_restore(console, job, checkpoints)
         with _noting_signals() as received:
             step = _train(console, job, state, checkpoints, received)
@@ -260,6 +260,16 @@ def _last_saved(checkpoints: Checkpoints | None) -> str:
     checkpoints.wait()
     saved = checkpoints.steps()
     return f"; its last checkpoint, step {saved[-1]}, is kept" if saved else "; it has no checkpoint yet"
+
+
+@contextmanager
+def _naming_the_run(run: RunFolder) -> Iterator[None]:
+    """Within the block an error of the disk names at least the run: one of a file already open names none."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(run.path)
+        raise
 
 
 @contextmanager
