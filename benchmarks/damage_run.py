@@ -50,7 +50,7 @@ def main() -> int:
         folder = Path(work)
         run_material.make(folder, epochs=4, save_every_steps=10)
         _prepare(folder)
-        expected = run_material.final_state(folder, "whole")
+        expected = run_material.final_state(folder / "checkpoints" / "whole")
         with ThreadPoolExecutor(options.jobs) as pool:
             seeds = [options.seed * 100_000 + number for number in range(options.damages)]
             verdicts = list(pool.map(lambda seed: _try(folder, seed, expected), seeds))
@@ -81,14 +81,12 @@ def _prepare(folder: Path) -> None:
 
 def _try(folder: Path, seed: int, expected: dict[str, list[int]]) -> tuple[tuple[str, ...], str, str]:
     """How the run was damaged, what became of it, and what it said."""
-    rng, name = random.Random(seed), f"damaged{seed}"
-    run = folder / "checkpoints" / name
+    rng, runs = random.Random(seed), f"damaged{seed}"
+    run = folder / runs / "whole"
     shutil.copytree(folder / "checkpoints" / "stopped", run)
-    config = run / "config.json"
-    config.write_text(config.read_text().replace('"stopped"', f'"{name}"').replace('"whole"', f'"{name}"'))
     told = tuple(_damage(rng, run) for _ in range(rng.randint(1, 3)))
     try:
-        done = run_material.finish(folder, name)
+        done = run_material.finish(folder, "whole", "--runs-dir", runs)
     except subprocess.TimeoutExpired:
         return told, "FAILED", "it hung"
     words = f"{told}: status {done.returncode}: {done.stderr.strip()[-300:]}"
@@ -96,7 +94,7 @@ def _try(folder: Path, seed: int, expected: dict[str, list[int]]) -> tuple[tuple
         kind = "FAILED"
     elif done.returncode == 0:
         try:
-            kind = "went on" if run_material.final_state(folder, name) == expected else "FAILED"
+            kind = "went on" if run_material.final_state(run) == expected else "FAILED"
         except ValueError as error:
             kind, words = "FAILED", str(error)
     else:

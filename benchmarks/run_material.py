@@ -57,14 +57,20 @@ def environment(folder: Path) -> dict[str, str]:
     return os.environ | cache | {"PYTHONPATH": str(REPOSITORY), "JAX_PLATFORMS": "cpu"}
 
 
-def finish(folder: Path, name: str) -> subprocess.CompletedProcess[str]:
+def finish(folder: Path, name: str, *options: str) -> subprocess.CompletedProcess[str]:
     """Runs the command to its end."""
     return subprocess.run(
-        command(name), cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=300, check=False
+        [*command(name), *options],
+        cwd=folder,
+        env=environment(folder),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
 
 
-def final_state(folder: Path, name: str) -> dict[str, list[int]]:
+def final_state(run: Path) -> dict[str, list[int]]:
     """The checksums of every array of the newest step, as its files hold them now; ValueError where its own differ.
 
     Equal checksums mean equal bits (see svhn_jax.checksums).
@@ -73,12 +79,12 @@ def final_state(folder: Path, name: str) -> dict[str, list[int]]:
 
     from svhn_jax.checksums import checksums
 
-    steps = folder / "checkpoints" / name / "steps"
+    steps = run / "steps"
     newest = max((int(path.name) for path in steps.iterdir() if path.name.isdigit()), default=-1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a restore onto the devices it was saved from
         sums = checksums(ocp.PyTreeCheckpointer().restore((steps / str(newest) / "state").resolve()))
     recorded = json.loads((steps / str(newest) / "checksums" / "metadata").read_text())
     if sorted(recorded.values()) != sorted(sums.values()):
-        raise ValueError(f"{name}: the arrays of step {newest} are not those its checksums are of")
+        raise ValueError(f"{run.name}: the arrays of step {newest} are not those its checksums are of")
     return dict(recorded, step=[newest])

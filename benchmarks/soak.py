@@ -47,7 +47,7 @@ def main() -> int:
         started = time.perf_counter()
         _succeed(folder, "undisturbed")
         whole_s = time.perf_counter() - started
-        expected = run_material.final_state(folder, "undisturbed")
+        expected = run_material.final_state(folder / "checkpoints" / "undisturbed")
         console.print(f"undisturbed: {expected['step'][0]} steps in {whole_s:.1f} s")
         kills = runs = identical = 0
         while kills < options.kills:
@@ -55,7 +55,7 @@ def main() -> int:
             name, wanted = f"run{runs}", min(KILLS_A_RUN, options.kills - kills)
             kills += (done := sum(_start_and_kill(folder, name, rng.uniform(0.3, whole_s)) for _ in range(wanted)))
             _succeed(folder, name)
-            is_same = run_material.final_state(folder, name) == expected
+            is_same = run_material.final_state(folder / "checkpoints" / name) == expected
             identical += is_same
             console.print(f"{name}: killed {done} times, {'the same bits' if is_same else 'ANOTHER END'}")
     figures = {"kills": kills, "finished": runs, "bit_identical": identical}  # a run that does not finish ends all

@@ -5,6 +5,10 @@
 # such as a lost process of the same run (75, 134) or a kill -9 (137), is tried again, at most RETRIES times (20), PAUSE_S
 # (10) apart. SIGTERM and Ctrl-C are handed on to the command, once.
 set -um # -m: the command is a process group of its own, so that Ctrl-C in a terminal reaches it through the trap alone
+if (($# == 0)); then
+    echo "error: give the command to run: launch/keep_going.sh COMMAND..." >&2
+    exit 2
+fi
 child=0
 stopping=0
 trap 'stopping=1; if ((child)); then kill -TERM "$child" 2>/dev/null; fi' TERM INT

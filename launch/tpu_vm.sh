@@ -13,11 +13,16 @@
 # --dry-run prints the commands and runs none. Not run yet against Google Cloud: only its dry run was checked.
 set -euo pipefail
 
-is_dry=0
-if [[ ${1:-} == --dry-run ]]; then
-    is_dry=1
-    shift
-fi
+is_dry=0 action=
+for argument in "$@"; do
+    if [[ $argument == --dry-run ]]; then
+        is_dry=1
+    elif [[ -z $action ]]; then
+        action=$argument
+    else
+        action=unknown # more than one
+    fi
+done
 name=${NAME:-svhn-jax} zone=${ZONE:-us-central2-b} type=${TYPE:-v4-8} version=${VERSION:-tpu-ubuntu2204-base}
 config=${CONFIG:-configs/full.py} options=${OPTIONS:-} data=${DATA:-}
 cd "$(dirname "$0")/.."
@@ -86,8 +91,8 @@ fetch() {
     run gcloud storage rsync -r "$runs" checkpoints --exclude='.*/steps/.*'
 }
 
-case ${1:-} in
-    create | install | data | train | fetch) "$1" ;;
+case $action in
+    create | install | data | train | fetch) "$action" ;;
     log) tpu ssh --worker=0 --command='tail -n 50 -f svhn_jax_checkout/train.log' ;;
     delete) tpu delete --quiet ;;
     recreate)

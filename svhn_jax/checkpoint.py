@@ -9,7 +9,7 @@ import logging
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext, suppress
 from typing import Any
@@ -49,11 +49,12 @@ class Checkpoints:
         _quieten_orbax()
         keep: list[managers.PreservationPolicy] = [
             managers.LatestN(keep_newest),
-            managers.BestN(get_metric_fn=_merit, n=1, keep_checkpoints_without_metrics=False),
+            _KeepBest(self._best_of),
         ]
         if keep_every_steps:
             keep.append(managers.EveryNSteps(keep_every_steps))
         self._folder, self._newest, self._about = folder, -1, about or {}
+        self._merits: dict[int, float] = {}
         self._thread = ThreadPoolExecutor(1, "checkpoints")
         self._saving: Future[None] | None = None
         if is_writer:
@@ -66,6 +67,7 @@ class Checkpoints:
                 create=False,
                 read_only=not is_writer,
                 cleanup_tmp_directories=is_writer,
+                lightweight_initialize=True,  # reads no step's metadata, which may be damaged
                 enable_async_checkpointing=False,  # our own thread also takes the copy to the host out of the loop
                 multiprocessing_options=MultiprocessingOptions(
                     primary_host=alone, active_processes={alone}, barrier_sync_key_prefix=f"process{alone}"
@@ -96,8 +98,14 @@ class Checkpoints:
 
     def best_step(self) -> int | None:
         """The step with the highest validation sequence accuracy, then the lowest loss; None if none was validated."""
-        merits = {step: _merit(self._manager.metrics(step)) for step in self.steps()}
-        return max(merits, key=lambda step: merits[step]) if any(merit > -1 for merit in merits.values()) else None
+        return self._best_of(self.steps())
+
+    def _best_of(self, steps: Sequence[int]) -> int | None:
+        for step in steps:
+            if step not in self._merits:
+                self._merits[step] = _merit(self._manager.metrics(step))
+        best = max(steps, key=self._merits.__getitem__, default=None)
+        return None if best is None or self._merits[best] == _NO_MERIT else best
 
     def save(self, state: TrainState, validation: dict[str, float] | None) -> None:
         """Starts to save the state under its step, with its validation figures if there are any.
@@ -124,13 +132,14 @@ class Checkpoints:
             self.wait()
 
     def _write(self, step: int, values: Any, sums: jax.Array, validation: dict[str, float] | None) -> None:
+        self._merits[step] = _merit(validation)
         items = {
             "state": ocp.args.PyTreeSave(jax.device_get(values)),
             "checksums": ocp.args.JsonSave(by_path(values, sums)),
             "metrics": ocp.args.JsonSave(validation or {}),
             "about": ocp.args.JsonSave(self._about),
         }
-        self._manager.save(step, args=ocp.args.Composite(**items), metrics=validation)
+        self._manager.save(step, args=ocp.args.Composite(**items))
 
     def wait(self) -> None:
         """Returns when every save is on disk; CheckpointError if one is not."""
@@ -179,6 +188,7 @@ class Checkpoints:
         target = folder.parent / "damaged" / f"{step}-{time.time_ns()}"
         target.parent.mkdir(parents=True, exist_ok=True)
         (folder / str(step)).rename(target)
+        self._merits.pop(step, None)
         return target
 
     def restore(self, step: int, abstract: TrainState) -> TrainState:
@@ -197,6 +207,10 @@ class Checkpoints:
         )
         restored = self._restore(step, wanted, is_partial=True)
         return restored.get("ema", restored)
+
+    def about_newest(self) -> dict[str, Any]:
+        """What was written beside the newest step of which that can be read; empty if there is none."""
+        return next((about for step in reversed(self.steps()) if (about := self.about(step))), {})
 
     def about(self, step: int) -> dict[str, Any]:
         """What was written beside a step; empty where that cannot be read."""
@@ -244,13 +258,28 @@ class _Manager(ocp.CheckpointManager):
             return None
 
 
+class _KeepBest(managers.PreservationPolicy):
+    """Keeps one step: the best of them."""
+
+    def __init__(self, best_of: Callable[[Sequence[int]], int | None]):
+        self._best_of = best_of
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> Sequence[bool]:
+        steps = [checkpoint.step for checkpoint in checkpoints]
+        best = self._best_of(steps)
+        return [step == best for step in steps]
+
+
+_NO_MERIT = -1.0
+
+
 def _merit(metrics: Any) -> float:
     """What is greatest for the best step: accuracy, and among equals the lower loss; -1 for a step not validated or diverged."""
     try:
         accuracy, loss = float(metrics["sequence_accuracy"]), float(metrics["loss"])
     except (KeyError, TypeError, ValueError):
-        return -1.0
-    return accuracy - 1e-9 * min(loss, 100.0) if math.isfinite(accuracy) and math.isfinite(loss) else -1.0
+        return _NO_MERIT
+    return accuracy - 1e-9 * min(loss, 100.0) if math.isfinite(accuracy) and math.isfinite(loss) else _NO_MERIT
 
 
 def _quieten_orbax() -> None:

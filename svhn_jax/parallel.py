@@ -2,6 +2,7 @@
 
 import argparse
 import hashlib
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from svhn_jax.model import AXIS
 
 Result = TypeVar("Result")
 _SOUND, _PASSING, _FAILED = 0, 1, 2  # how a process fared: see `jointly`
+JOIN_S = 300
 HEARTBEAT_S = 60  # after so long without a word of a process, JAX ends the others
 LOST = ("Gloo", "NCCL", "UNAVAILABLE", "DEADLINE_EXCEEDED", "ABORTED", "CANCELLED", "coordination", "Connection")
 
@@ -42,10 +44,19 @@ def join_processes(coordinator: str | None = None, count: int | None = None, ind
         raise InputError("give all of --coordinator HOST:PORT, --processes COUNT and --process INDEX, or none of them")
     if count is not None and index is not None and not 0 <= index < count:
         raise InputError(f"--process is {index}; it must be 0 to {count - 1}, --processes being {count}")
+    if coordinator is not None:
+        if not re.fullmatch(r".+:\d{1,5}", coordinator) or not 0 < int(coordinator.rpartition(":")[2]) < 2**16:
+            raise InputError(f"--coordinator is {coordinator}; it must be HOST:PORT, with a port of 1 to 65535")
+        print(f"process {index} of {count}: waits up to {JOIN_S} s for the others, at {coordinator}", flush=True)
     try:
         method = "deactivate" if coordinator else None
         jax.distributed.initialize(
-            coordinator, count, index, cluster_detection_method=method, heartbeat_timeout_seconds=HEARTBEAT_S
+            coordinator,
+            count,
+            index,
+            cluster_detection_method=method,
+            heartbeat_timeout_seconds=HEARTBEAT_S,
+            initialization_timeout=JOIN_S,
         )
     except ValueError as error:
         if coordinator is None and "coordinator_address should be defined" in str(error):

@@ -60,7 +60,7 @@ class RunFolder:
         try:
             return dict(json.loads(path.read_text())["fingerprints"])
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{path}: missing or damaged ({error}); train under another name") from None
+            raise InputError(f"{path}: missing or damaged ({error}); train under another --name") from None
 
     def lock(self) -> None:
         """Keeps other processes of this machine's file system from training here until this one ends.
@@ -97,6 +97,26 @@ class RunFolder:
         text = config_files.to_json(config)
         if not path.exists() or path.read_text() != text:  # another log_every_steps, say
             self._write("config.json", text)
+
+    def mend(self, about: dict[str, Any]) -> list[str]:
+        """Writes config.json and data.json anew where they are missing or damaged; returns which.
+
+        Args:
+          about: what a checkpoint of the run says of it (config, data, versions); empty if there is none.
+        """
+        if not {"config", "data", "versions"} <= about.keys():
+            return []
+        mended = []
+        for name, read in (("config.json", self.config), ("data.json", self.data_fingerprints)):
+            try:
+                read()
+            except InputError:
+                config = config_files.from_json(json.dumps(about["config"]), "a checkpoint's configuration")
+                data = {"fingerprints": about["data"], "versions": about["versions"]}
+                texts = {"config.json": config_files.to_json(config), "data.json": json.dumps(data, indent=1) + "\n"}
+                self._write(name, texts[name])
+                mended.append(name)
+        return mended
 
     def _data_json(self, fingerprints: dict[str, str]) -> str:
         data = {"fingerprints": fingerprints, "versions": versions()}

@@ -73,9 +73,8 @@ def _run(config: Config) -> int:
     console = Console(highlight=False, markup=False, quiet=not parallel.is_main())
     job = parallel.jointly(lambda: _prepare(config))
     parallel.check_same(f"{config} {job.fingerprints}", "a configuration or data")
-    parallel.on_main(lambda: _claim(job))
     _describe(console, job)
-    with _naming_the_run(job.run), parallel.on_main(lambda: _open_checkpoints(job)) or nullcontext() as checkpoints:
+    with _naming_the_run(job.run), parallel.on_main(lambda: _open(console, job)) or nullcontext() as checkpoints:
         state = _start_or_restore(console, job, checkpoints)
         with _noting_signals() as received:
             step = _train(console, job, state, checkpoints, received)
@@ -104,20 +103,20 @@ def _prepare(config: Config) -> Job:
     return Job(config, mesh, data, validation, run, model.build(config.model), tx, total_steps)
 
 
-def _claim(job: Job) -> None:
+def _open(console: Console, job: Job) -> Checkpoints:
     """Takes the run's folder, and checks the saved run, if there is one, against configuration and data."""
     job.run.lock()
-    job.run.start_or_continue(job.config, job.fingerprints)
-
-
-def _open_checkpoints(job: Job) -> Checkpoints:
-    return Checkpoints(
+    checkpoints = Checkpoints(
         job.run.steps_path,
         keep_newest=job.config.keep_newest,
         keep_every_steps=job.config.keep_every_steps,
         about={"config": dataclasses.asdict(job.config), "data": job.fingerprints, "versions": run_folder.versions()},
         is_writer=True,
     )
+    for name in job.run.mend(checkpoints.about_newest()):
+        console.print(f"warning: {job.run.path}/{name} was missing or damaged: written anew from a checkpoint")
+    job.run.start_or_continue(job.config, job.fingerprints)
+    return checkpoints
 
 
 def _parse_command_line() -> tuple[Config, argparse.Namespace]:
@@ -164,6 +163,7 @@ def _start_or_restore(console: Console, job: Job, checkpoints: Checkpoints | Non
     abstract = jax.eval_shape(job.fresh_state)
     restored = parallel.on_main(lambda: _restore(console, checkpoints, abstract) if checkpoints else None)
     if not parallel.from_main(np.array(restored is not None)):
+        console.print(f"No checkpoint in {job.run.steps_path}: begins at step 0", soft_wrap=True)
         return jax.jit(job.fresh_state, out_shardings=everywhere)()
     state = parallel.from_main(restored or jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), abstract))
     console.print(f"Restored step {int(state.step)} from {job.run.steps_path}", soft_wrap=True)

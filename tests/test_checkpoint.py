@@ -146,7 +146,12 @@ def damage_metrics(folder):
     path.write_text("{")
 
 
-DAMAGES = [damage_truncate, damage_remove, damage_empty, damage_checksums, flip_a_value]
+def damage_metadata(folder):
+    for path in folder.rglob("*METADATA"):
+        path.write_text('{"init_timestamp_nsecs": 1, "another": 2}')
+
+
+DAMAGES = [damage_metadata, damage_truncate, damage_remove, damage_empty, damage_checksums, flip_a_value]
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

@@ -16,7 +16,7 @@ LAYERS = (
     {"config_files", "locks", "checksums"},
     {"data", "model", "augment", "losses", "metrics", "optim"},
     {"report", "state", "parallel"},
-    {"checkpoint", "run_folder", "steps", "training_data"},
+    {"checkpoint", "run_folder", "steps", "training_data", "remote_data"},
     {"scoring", "summaries"},
     {"train", "evaluate", "preprocess", "synthesize", "demo", "download", "inspect"},
 )

@@ -41,6 +41,19 @@ def test_the_dry_run_shows_a_preemptible_run_from_creation_to_training():
     assert "python -m svhn_jax.train --config configs/full.py --runs-dir gs://b/runs" in printed[-1]
 
 
+@pytest.mark.parametrize("arguments", [("delete", "create"), ("destroy",), ()])
+def test_anything_but_one_action_is_refused(arguments):
+    assert "ACTION" in bash(LAUNCH / "tpu_vm.sh", "--dry-run", *arguments, status=2)
+
+
+def test_the_dry_run_may_be_asked_for_anywhere(tmp_path):
+    (tmp_path / "gcloud").write_text("#!/bin/sh\ntouch called\n")
+    (tmp_path / "gcloud").chmod(0o755)
+    printed = bash(LAUNCH / "tpu_vm.sh", "delete", "--dry-run", PATH=f"{tmp_path}:{os.environ['PATH']}")
+    assert "tpu-vm delete" in printed
+    assert not (LAUNCH.parent / "called").exists()
+
+
 def test_a_run_on_a_disk_that_goes_with_its_machine_is_refused():
     assert "give RUNS=gs://BUCKET/PATH" in bash(LAUNCH / "tpu_vm.sh", "--dry-run", "train", status=1, RUNS="runs")
 

@@ -148,5 +148,10 @@ def test_four_processes_one_killed_and_one_goes_on(workplace, one_device_env):
 def test_arguments_that_do_not_belong_together_are_refused(workplace, one_device_env):
     said = run(workplace, one_device_env, *TRAIN, "--coordinator", "127.0.0.1:9", status=1)
     assert "give all of --coordinator" in said
+    for place in ("127.0.0.1", "127.0.0.1:99999"):
+        said = run(
+            workplace, one_device_env, *TRAIN, "--coordinator", place, "--processes", "2", "--process", "0", status=1
+        )
+        assert f"--coordinator is {place}; it must be HOST:PORT" in said
     bad = ("--coordinator", "127.0.0.1:9", "--processes", "2", "--process", "2")
     assert "--process is 2; it must be 0 to 1" in run(workplace, one_device_env, *TRAIN, *bad, status=1)

@@ -87,3 +87,20 @@ def test_a_second_trainer_is_refused_with_the_owners_process(tmp_path):
     again = RunFolder(str(tmp_path))
     again.lock()
     again._lock.close()
+
+
+def test_config_and_data_are_mended_from_what_a_checkpoint_says(tmp_path):
+    run, config = RunFolder(str(tmp_path)), dataclasses.replace(CONFIG, seed=5)
+    run.start_or_continue(config, {"train": "ab"})
+    whole = {name: (tmp_path / name).read_text() for name in ("config.json", "data.json")}
+    about = {
+        "config": dataclasses.asdict(config),
+        "data": {"train": "ab"},
+        "versions": json.loads(whole["data.json"])["versions"],
+    }
+    assert run.mend(about) == []
+    (tmp_path / "config.json").write_text("{")
+    (tmp_path / "data.json").unlink()
+    assert run.mend({}) == []
+    assert run.mend(json.loads(json.dumps(about))) == ["config.json", "data.json"]
+    assert {name: (tmp_path / name).read_text() for name in whole} == whole
