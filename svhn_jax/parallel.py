@@ -127,9 +127,14 @@ def from_main(tree: Any) -> Any:
     return jax.tree.map(lambda x, like: np.asarray(x).view(like.dtype).reshape(like.shape), sent, tree)
 
 
+def takes_sigterm() -> bool:
+    """Whether JAX itself listens for SIGTERM, for `is_stop_agreed`: it does where the processes were joined, be it one."""
+    return jax.distributed.is_initialized()
+
+
 def is_stop_agreed(step: int) -> bool:
-    """Whether any of many processes was told to end (SIGTERM); all of them hear of it at the same step."""
-    return jax.process_count() > 1 and multihost_utils.reached_preemption_sync_point(step)
+    """Whether any of the processes that were joined was told to end; all of them hear of it at the same step."""
+    return takes_sigterm() and multihost_utils.reached_preemption_sync_point(step)
 
 
 @contextmanager

@@ -276,23 +276,23 @@ def _naming_the_run(run: RunFolder) -> Iterator[None]:
 def _noting_signals() -> Iterator[list[int]]:
     """Within the block SIGINT and SIGTERM are put in the list yielded; a second one interrupts at once.
 
-    One of many processes must not stop alone: there JAX takes SIGTERM, for `parallel.is_stop_agreed`, and
-    SIGINT becomes one.
+    One of many processes must not stop alone: there JAX takes SIGTERM (see `parallel.is_stop_agreed`), and SIGINT
+    becomes one.
     """
     received: list[int] = []
     seen: list[int] = []
-    is_one_of_many = jax.process_count() > 1
+    is_joined = parallel.takes_sigterm()
 
     def note(number: int, frame: Any) -> None:
         seen.append(number)
         if len(seen) > 1:
             raise KeyboardInterrupt
-        if is_one_of_many:
+        if is_joined:
             os.kill(os.getpid(), signal.SIGTERM)
         else:
             received.append(number)
 
-    taken = (signal.SIGINT,) if is_one_of_many else (signal.SIGINT, signal.SIGTERM)
+    taken = (signal.SIGINT,) if is_joined else (signal.SIGINT, signal.SIGTERM)
     before = {number: signal.signal(number, note) for number in taken}
     try:
         yield received
