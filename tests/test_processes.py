@@ -147,6 +147,18 @@ def test_four_processes_one_killed_and_one_goes_on(workplace, one_device_env):
     assert_equal_to_alone(workplace, "four")
 
 
+def test_a_run_goes_on_with_another_number_of_devices(workplace, one_device_env):
+    for devices, stop_after in ((8, "Step:     4"), (1, "Step:    12"), (4, None)):
+        env = one_device_env | {"NPROC": "32", "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
+        with start(workplace, env, *TRAIN, "--name", "devices") as process:
+            if stop_after:
+                wait_for_line(process, stop_after)
+                process.send_signal(signal.SIGTERM)
+            printed = process.stdout.read()
+        assert process.returncode == (143 if stop_after else 0), printed
+    assert_equal_to_alone(workplace, "devices")
+
+
 def test_slurm_is_recognised_and_its_sigterm_heard_before_the_first_step_too(workplace, one_device_env):
     with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as free:
         port = str(free.getsockname()[1])
