@@ -215,23 +215,22 @@ class Checkpoints:
     def about(self, step: int) -> dict[str, Any]:
         """What was written beside a step; empty where that cannot be read."""
         try:
-            return dict(self._read(step, about=ocp.args.JsonRestore()))
+            return dict(self._read(step, "about", ocp.args.JsonRestore()))
         except Exception:  # as in `_restore`; it is not needed to go on
             return {}
 
-    def _read(self, step: int, **item: Any) -> Any:
-        ((name, args),) = item.items()
+    def _read(self, step: int, name: str, args: Any) -> Any:
         return self._manager.restore(step, args=ocp.args.Composite(**{name: args}))[name]
 
     def _restore(self, step: int, abstract: Any, *, is_partial: bool) -> Any:
         restore_args = jax.tree.map(lambda x: ocp.RestoreArgs(restore_type=np.ndarray, dtype=x.dtype), abstract)
         args = ocp.args.PyTreeRestore(abstract, restore_args=restore_args, partial_restore=is_partial)
         try:
-            restored = self._read(step, state=args)
+            restored = self._read(step, "state", args)
             for wanted, found in zip(jax.tree.leaves(abstract), jax.tree.leaves(restored), strict=True):
                 if not isinstance(found, np.ndarray) or (found.shape, found.dtype) != (wanted.shape, wanted.dtype):
                     raise ValueError("an array is missing, or of another shape")
-            saved = self._read(step, checksums=ocp.args.JsonRestore())
+            saved = self._read(step, "checksums", ocp.args.JsonRestore())
             for path, sums in checksums(restored).items():
                 if saved[path] != sums:
                     raise ValueError(f"the checksum of {path} is not the one it was saved with")

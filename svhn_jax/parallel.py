@@ -79,7 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def is_main() -> bool:
-    """Whether this is the process that prints, and touches the run's folder."""
+    """Whether this is the process that reports, and touches the run's folder."""
     return jax.process_index() == 0
 
 

@@ -4,7 +4,7 @@ A run is the folder RUNS/NAME (see svhn_jax.run_folder). The same command again 
 newest checkpoint. Ctrl-C or SIGTERM saves first; then the exit status is 130 or 143.
 
 Started many times at once (TPU pod, SLURM, Open MPI, or with --coordinator, --processes, --process),
-the processes train one run together on all their devices; process 0 alone prints, and touches the
+the processes train one run together on all their devices; process 0 alone reports, and touches the
 run's folder. Where one is lost the others stop, with exit status 75 or, ended by JAX, 134.
 """
 
