@@ -47,6 +47,8 @@ class DataConfig(_Checked):
     """times each of its training images is shown in an epoch"""
     mix_in: tuple[str, ...] = ()
     """further prepared data sets whose train split is trained on as well, once an epoch"""
+    placement: Literal["auto", "resident", "streamed"] = "auto"
+    """training images on every device, or streamed from disk; the same batches (auto: resident where they fit in half of its memory)"""
 
     def _rules(self) -> Sequence[tuple[str, bool, str]]:
         return (("dir", bool(self.dir), "the path of a prepared data set"), ("repeat", self.repeat >= 1, "at least 1"))
@@ -105,8 +107,8 @@ class AugmentConfig(_Checked):
 class ModelConfig(_Checked):
     """The network."""
 
-    architecture: Literal["house", "seed"] = "house"
-    """house: residual stages with attention heads; seed: the seed project's four convolutions"""
+    architecture: Literal["house", "seed", "potterhsu"] = "house"
+    """house: residual stages with attention heads; seed, potterhsu: the networks of other projects, to compare with"""
     patch: int = 2
     """side of the squares of pixels that the stem takes as one position (house)"""
     width: int = 48
@@ -117,6 +119,8 @@ class ModelConfig(_Checked):
     """share of features dropped before the heads in training"""
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
     """precision of convolutions; params, statistics, heads and loss are float32 whatever it is"""
+    convolution: Literal["auto", "xla", "winograd"] = "auto"
+    """how they are computed: Winograd's algorithm where it is the faster (auto: on CPUs), or XLA's own; same results but for rounding"""
 
     def _rules(self) -> Sequence[tuple[str, bool, str]]:
         return (
@@ -145,8 +149,10 @@ class LossConfig(_Checked):
 
 @dataclass(frozen=True)
 class OptimizerConfig(_Checked):
-    """AdamW; Adam where weight_decay is 0."""
+    """How gradients become updates."""
 
+    algorithm: Literal["adamw", "sgd"] = "adamw"
+    """adamw: Adam where weight_decay is 0; sgd: with momentum beta1, weight decay added to the gradient"""
     learning_rate: float = 2e-3
     """the schedule's peak"""
     schedule: Literal["cosine", "constant"] = "cosine"
@@ -154,7 +160,7 @@ class OptimizerConfig(_Checked):
     warmup_share: float = 0.05
     """share of the run over which the learning rate rises from zero"""
     weight_decay: float = 0.05
-    """decoupled; on kernels alone, not on biases, scales and position tables"""
+    """of kernels alone, not of biases, scales and position tables; decoupled from the gradient (adamw)"""
     beta1: float = 0.9
     beta2: float = 0.99
     clip_norm: float = 0.0
@@ -189,6 +195,10 @@ class Config(_Checked):
     """images a step, over all devices together"""
     eval_batch_size: int = 256
     """images at once in evaluation; the result does not depend on it"""
+    steps_per_dispatch: int = 1
+    """steps the devices do for each word of the host; more help where a step is short (docs/performance.md)"""
+    profile: bool = False
+    """record a trace of a few steps in RUNS/NAME/profile, for TensorBoard or Perfetto"""
     log_every_steps: int = 100
     """steps from one printed line, metrics.jsonl row and scalar summary to the next"""
     eval_every_steps: int = 500
@@ -205,7 +215,8 @@ class Config(_Checked):
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
 
     def _rules(self) -> Sequence[tuple[str, bool, str]]:
-        at_least_1 = ("batch_size", "eval_batch_size", "log_every_steps", "eval_every_steps", "keep_newest")
+        at_least_1 = ("batch_size", "eval_batch_size", "steps_per_dispatch", "log_every_steps", "eval_every_steps",
+                      "keep_newest")  # fmt: skip
         is_plain_name = bool(self.name) and "/" not in self.name and self.name not in (".", "..")
         return (
             ("name", is_plain_name, "a folder's name, without a slash"),

@@ -18,17 +18,21 @@ import tyro
 from svhn_jax.config import Config
 from svhn_jax.errors import InputError
 
-# Fields that do not change what a step computes: a run may go on with others.
+# Fields that do not change what a step computes, rounding apart: a run may go on with others.
 FREE_FIELDS = (
     "name",
     "runs_dir",
     "eval_batch_size",
+    "steps_per_dispatch",
+    "profile",
     "log_every_steps",
     "eval_every_steps",
     "keep_newest",
     "keep_every_steps",
     "data.dir",
     "data.mix_in",
+    "data.placement",
+    "model.convolution",
 )
 
 

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from svhn_jax import config_files, model, optim, parallel, steps
+from svhn_jax import compiling, config_files, model, optim, parallel, steps
 from svhn_jax import state as states
 from svhn_jax.checkpoint import Checkpoints
 from svhn_jax.config import Config
@@ -58,6 +58,7 @@ class Options:
 def main() -> int:
     options = tyro.cli(Options, description=__doc__)
     parallel.join_processes(options.coordinator, options.processes, options.process)
+    compiling.keep_compiled()
     with parallel.naming_lost_processes():
         return _evaluate(options)
 

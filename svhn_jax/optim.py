@@ -23,15 +23,15 @@ def schedule(config: OptimizerConfig, total_steps: int) -> optax.Schedule:
 
 
 def optimizer(config: OptimizerConfig, total_steps: int) -> optax.GradientTransformation:
-    """AdamW (Loshchilov & Hutter 2019) with decay on kernels alone, and optional clipping before it."""
-    adamw = optax.adamw(
-        schedule(config, total_steps),
-        b1=config.beta1,
-        b2=config.beta2,
-        weight_decay=config.weight_decay,
-        mask=_is_kernel,
-    )
-    return optax.chain(optax.clip_by_global_norm(config.clip_norm), adamw) if config.clip_norm else adamw
+    """AdamW (Loshchilov & Hutter 2019) or SGD, with decay on kernels alone, and optional clipping before it."""
+    rate, decay = schedule(config, total_steps), config.weight_decay
+    if config.algorithm == "sgd":
+        parts = [optax.add_decayed_weights(decay, _is_kernel), optax.sgd(rate, config.beta1)]
+    else:
+        parts = [optax.adamw(rate, b1=config.beta1, b2=config.beta2, weight_decay=decay, mask=_is_kernel)]
+    if config.clip_norm:
+        parts.insert(0, optax.clip_by_global_norm(config.clip_norm))
+    return optax.chain(*parts) if len(parts) > 1 else parts[0]  # a chain of one would change what checkpoints hold
 
 
 def _is_kernel(params: Any) -> Any:

@@ -127,6 +127,11 @@ def from_main(tree: Any) -> Any:
     return jax.tree.map(lambda x, like: np.asarray(x).view(like.dtype).reshape(like.shape), sent, tree)
 
 
+def is_so_everywhere(what: bool) -> bool:
+    """Whether it is so on every process."""
+    return bool(np.all(multihost_utils.process_allgather(np.array(what))))
+
+
 def takes_sigterm() -> bool:
     """Whether JAX itself listens for SIGTERM, for `is_stop_agreed`: it does where the processes were joined, be it one."""
     return jax.distributed.is_initialized()
@@ -170,11 +175,20 @@ def sharded(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(AXIS))
 
 
+def sharded_batches(mesh: Mesh) -> NamedSharding:
+    """The second axis split evenly over the devices: several batches, one after the other."""
+    return NamedSharding(mesh, PartitionSpec(None, AXIS))
+
+
 def put(values: Any, sharding: NamedSharding) -> Any:
     """Host arrays onto the devices as `sharding` says."""
-    return jax.tree.map(
-        lambda x: jax.make_array_from_callback(x.shape, sharding, lambda index: np.asarray(x[index])), values
-    )
+    return jax.tree.map(lambda x: put_parts(x.shape, sharding, lambda index: np.asarray(x[index])), values)
+
+
+def put_parts(shape: tuple[int, ...], sharding: NamedSharding, read: Callable[[Any], np.ndarray]) -> jax.Array:
+    """An array of which each process reads only the parts that its own devices hold, by `read(index)`."""
+    with jax.transfer_guard("allow"):  # this is meant, though JAX does not count it as explicit
+        return jax.make_array_from_callback(shape, sharding, read)
 
 
 def check_batch_size(name: str, batch_size: int, mesh: Mesh) -> None:

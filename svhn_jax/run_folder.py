@@ -6,6 +6,7 @@ lock            held while a process trains here
 metrics.jsonl   a row for every printed line and every validation
 events/         TensorBoard
 steps/N/        Orbax checkpoints
+profile/        a trace of a few steps, where --profile asked for one
 results/        SPLIT.csv, written by svhn_jax.evaluate, and SPLIT.json: which data it is of
 """
 
@@ -140,6 +141,11 @@ class RunFolder:
         else:
             with path.open("a") as file:
                 file.write(line)
+
+    @property
+    def profile_path(self) -> str:
+        """profile/."""
+        return str(self.path / "profile")
 
     def results_path(self, name: str) -> epath.Path:
         """results/NAME.csv."""

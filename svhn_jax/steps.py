@@ -5,7 +5,7 @@ name make loss, gradients and batch statistics those of the global batch.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,21 +19,41 @@ from svhn_jax.model import AXIS
 from svhn_jax.state import TrainState
 
 ON_EVERY_DEVICE, ON_ITS_DEVICE = PartitionSpec(), PartitionSpec(AXIS)
+A_PART_OF_EACH_BATCH = PartitionSpec(None, AXIS)
+
+
+class Plan(NamedTuple):
+    """Which images steps train on: step number first_step + i those of rows[i]. int32[] and int32[L, B]."""
+
+    first_step: jax.Array
+    rows: jax.Array
 
 
 def make_train_step(
-    config: Config, model: nn.Module, tx: optax.GradientTransformation, mesh: Mesh
+    config: Config,
+    model: nn.Module,
+    tx: optax.GradientTransformation,
+    mesh: Mesh,
+    *,
+    steps_per_dispatch: int = 1,
+    is_streamed: bool = False,
 ) -> Callable[..., Any]:
-    """The jitted train step: (state, images, labels, rows) -> (state, sums).
+    """The jitted train step, or steps: (state, images, labels, plan, count) -> (state, sums).
 
-    images uint8[N, S * S * 3] and labels int32[N, 6] are the whole set, on every device; rows
-    int32[B] says which of them the step trains on and is split over the devices. The state given is
-    donated. sums: see svhn_jax.metrics.count, over the global batch, before the update; with
-    skip_nonfinite, a batch whose loss or gradient is not finite changes nothing but the step, and
-    counts no example.
+    Does `count` steps, int32, up to steps_per_dispatch, in a loop on the device; without a loop where that is 1. The
+    same program whatever the count: how steps are grouped does not change a bit. plan.rows is split over the devices
+    along its second axis, and says which images each step trains on.
+
+    images uint8[N, S * S * 3] and labels int32[N, 6] are the whole set, on every device. Where is_streamed they are
+    batches, uint8[steps_per_dispatch, B, S * S * 3] and int32[steps_per_dispatch, B, 6], split over the devices as
+    plan.rows is, and a row says which image of its device's own part is meant.
+
+    The state given is donated. sums: of each step, with a first axis of steps_per_dispatch; see svhn_jax.metrics.count,
+    over the global batch, before the update. With skip_nonfinite, a batch whose loss or gradient is not finite changes
+    nothing but the step, and counts no example.
     """
 
-    def per_device(
+    def one_step(
         state: TrainState, images: jax.Array, labels: jax.Array, rows: jax.Array
     ) -> tuple[TrainState, metrics.Sums]:
         side = round((images.shape[1] // 3) ** 0.5)
@@ -65,10 +85,30 @@ def make_train_step(
             updated, counts = kept.replace(step=step), counts * is_finite
         return updated, jax.lax.psum(metrics.count(readings, batch_labels, loss, counts), AXIS)
 
+    def per_device(
+        state: TrainState, images: jax.Array, labels: jax.Array, plan: Plan, count: jax.Array
+    ) -> tuple[TrainState, metrics.Sums]:
+        images, labels = images.reshape(-1, images.shape[-1]), labels.reshape(-1, labels.shape[-1])
+
+        def next_step(state: TrainState) -> tuple[TrainState, metrics.Sums]:
+            return one_step(state, images, labels, plan.rows[state.step - plan.first_step])
+
+        def nth_step(n: jax.Array, carried: tuple[TrainState, metrics.Sums]) -> tuple[TrainState, metrics.Sums]:
+            state, sums = next_step(carried[0])
+            return state, jax.tree.map(lambda all_of_them, one: all_of_them.at[n].set(one), carried[1], sums)
+
+        if steps_per_dispatch == 1:
+            state, sums = next_step(state)
+            return state, jax.tree.map(lambda one: one[None], sums)
+        of_one = jax.eval_shape(next_step, state)[1]
+        no_sums = jax.tree.map(lambda one: jnp.zeros((steps_per_dispatch, *one.shape), one.dtype), of_one)
+        return jax.lax.fori_loop(0, count, nth_step, (state, no_sums))
+
+    data = A_PART_OF_EACH_BATCH if is_streamed else ON_EVERY_DEVICE
     mapped = jax.shard_map(
         per_device,
         mesh=mesh,
-        in_specs=(ON_EVERY_DEVICE, ON_EVERY_DEVICE, ON_EVERY_DEVICE, ON_ITS_DEVICE),
+        in_specs=(ON_EVERY_DEVICE, data, data, Plan(ON_EVERY_DEVICE, A_PART_OF_EACH_BATCH), ON_EVERY_DEVICE),
         out_specs=(ON_EVERY_DEVICE, ON_EVERY_DEVICE),
     )
     return jax.jit(mapped, donate_argnums=0)

@@ -11,11 +11,10 @@ run's folder. Where one is lost the others stop, with exit status 75 or, ended b
 import argparse
 import dataclasses
 import math
-import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,12 +25,26 @@ from flax import linen as nn
 from jax.sharding import Mesh
 from rich.console import Console
 
-from svhn_jax import augment, config_files, metrics, model, optim, parallel, run_folder, steps
+from svhn_jax import (
+    augment,
+    compiling,
+    config_files,
+    feeding,
+    metrics,
+    model,
+    optim,
+    parallel,
+    profiling,
+    run_folder,
+    signals,
+    steps,
+)
 from svhn_jax import state as states
 from svhn_jax.checkpoint import Checkpoints
 from svhn_jax.config import Config
 from svhn_jax.data.arrays import Split
 from svhn_jax.errors import InputError, run_command
+from svhn_jax.metrics import LateSums
 from svhn_jax.run_folder import RunFolder
 from svhn_jax.scoring import score_split
 from svhn_jax.state import TrainState
@@ -46,6 +59,8 @@ class Job:
     config: Config
     mesh: Mesh
     data: TrainingSet
+    is_resident: bool
+    placement: str
     validation: Split
     run: RunFolder
     network: nn.Module
@@ -65,6 +80,7 @@ class Job:
 def main() -> int:
     config, processes = _parse_command_line()
     parallel.join_processes(processes.coordinator, processes.processes, processes.process)
+    compiling.keep_compiled()
     with parallel.naming_lost_processes():
         return _run(config)
 
@@ -76,7 +92,7 @@ def _run(config: Config) -> int:
     _describe(console, job)
     with _naming_the_run(job.run), parallel.on_main(lambda: _open(console, job)) or nullcontext() as checkpoints:
         state = _start_or_restore(console, job, checkpoints)
-        with _noting_signals() as received:
+        with signals.noted() as received:
             step = _train(console, job, state, checkpoints, received)
             if checkpoints:
                 checkpoints.wait()
@@ -97,10 +113,12 @@ def _prepare(config: Config) -> Job:
     mesh = parallel.make_mesh()
     parallel.check_batch_size("batch_size", config.batch_size, mesh)
     data, validation = load_training_set(config), load_images(config.data.dir, "validation", config)
+    is_resident, placement = feeding.is_resident(data, config.data.placement, mesh)
     run = RunFolder(f"{config.runs_dir}/{config.name}")
     total_steps = max(1, round(config.num_epochs * len(data.epoch) / config.batch_size))
     tx = optim.optimizer(config.optimizer, total_steps)
-    return Job(config, mesh, data, validation, run, model.build(config.model), tx, total_steps)
+    network = model.build(config.model)
+    return Job(config, mesh, data, is_resident, placement, validation, run, network, tx, total_steps)
 
 
 def _open(console: Console, job: Job) -> Checkpoints:
@@ -145,6 +163,7 @@ def _describe(console: Console, job: Job) -> None:
         "run": f"{config.name}, in {job.run.path}",
         "data": f"{', '.join((config.data.dir, *config.data.mix_in))}: {len(data.labels):,} training images "
         f"({len(data.epoch):,} an epoch), {len(job.validation.labels):,} validation",
+        "input": job.placement,
         "batch": f"{config.batch_size} images over {len(devices)} device(s){among}: {devices[0].device_kind}",
         "epochs": f"{config.num_epochs:g}, {job.total_steps:,} steps",
         "learning rate": f"{config.optimizer.learning_rate:g}, {config.optimizer.schedule}",
@@ -183,34 +202,42 @@ def _restore(console: Console, checkpoints: Checkpoints, abstract: TrainState) -
 
 def _train(console: Console, job: Job, state: TrainState, checkpoints: Checkpoints | None, received: list[int]) -> int:
     """The loop: step; every so often a line; every so often evaluate, save, draw. Returns the last step."""
-    config, first_step = job.config, int(state.step)
-    if first_step >= job.total_steps:
+    config, step = job.config, int(state.step)
+    if step >= job.total_steps:
         console.print(f"Nothing left to train: the run has its {job.total_steps} steps")
-        return first_step
-    train_step = steps.make_train_step(config, job.network, job.tx, job.mesh)
+        return step
+    train_step = steps.make_train_step(
+        config, job.network, job.tx, job.mesh,
+        steps_per_dispatch=config.steps_per_dispatch, is_streamed=not job.is_resident,
+    )  # fmt: skip
     eval_step = steps.make_eval_step(config, job.network, job.mesh)
     learning_rate = optim.schedule(config.optimizer, job.total_steps)
-    order = DataOrder(job.data.epoch, config.batch_size, config.seed)
-    images, labels = parallel.put((job.data.images, job.data.labels), parallel.replicated(job.mesh))
-    sums: list[Any] = []
-    with Summaries(
-        job.run, console, first_step, job.total_steps, config.batch_size, is_writer=parallel.is_main()
-    ) as summaries:
-        for step in range(first_step + 1, job.total_steps + 1):
-            rows = parallel.put(order.rows(step - 1), parallel.sharded(job.mesh))
-            state, step_sums = train_step(state, images, labels, rows)
-            if sums:  # while this step runs, wait for the one before it
-                sums[-1] = jax.device_get(sums[-1])
-                summaries.advance(step - 1)
-            sums.append(step_sums)
+    sums = LateSums()
+    with (
+        Summaries(
+            job.run, console, step, job.total_steps, config.batch_size, is_writer=parallel.is_main()
+        ) as summaries,
+        closing(_work(job, step)) as work_to_do,
+        profiling.few_steps(job.run.profile_path if config.profile else None, step) as profiler,
+        # Whatever crosses between host and devices in this loop is meant to, and says so.
+        jax.transfer_guard("disallow"),
+    ):
+        for work in work_to_do:
+            state, step_sums = train_step(state, work.images, work.labels, work.plan, work.count)
+            sums.add(step_sums, work.steps)  # while these steps run, waits for those before them
+            summaries.advance(step)
+            step += work.steps
+            profiler.at(step, state)
             is_last = step == job.total_steps
             if is_last or step % config.log_every_steps == 0:
-                figures = _figures_of(console, job, jax.device_get(sums), step)
-                _stop_if_diverged(figures["loss"], step, len(sums), checkpoints)
-                summaries.write_train(step, figures, float(learning_rate(step - 1)))
+                rows = sums.take()
+                figures = _figures_of(console, job, rows, step)
+                _stop_if_diverged(figures["loss"], step, len(rows), checkpoints)
+                with jax.transfer_guard("allow"):
+                    rate = float(learning_rate(step - 1))
+                summaries.write_train(step, figures, rate)
                 if checkpoints:
                     checkpoints.raise_if_failed()
-                sums = []
             if is_last or step % config.eval_every_steps == 0:
                 jax.block_until_ready(state)
                 summaries.pause()
@@ -229,6 +256,17 @@ def _train(console: Console, job: Job, state: TrainState, checkpoints: Checkpoin
                     checkpoints.save(state, None)
                 break
     return step
+
+
+def _work(job: Job, first_step: int) -> Iterator[feeding.Work]:
+    """What each dispatch of the loop trains on, from `first_step` completed updates on."""
+    config = job.config
+    order = DataOrder(job.data.epoch, config.batch_size, config.seed)
+    stops = (config.log_every_steps, config.eval_every_steps)
+    dispatches = feeding.groups(first_step, job.total_steps, config.steps_per_dispatch, stops)
+    if job.is_resident:
+        return feeding.resident(job.data, order, dispatches, job.mesh)
+    return feeding.streamed(job.data, order, dispatches, job.mesh, config.steps_per_dispatch)
 
 
 def _figures_of(console: Console, job: Job, sums: list[Any], step: int) -> dict[str, float]:
@@ -270,35 +308,6 @@ def _naming_the_run(run: RunFolder) -> Iterator[None]:
     except OSError as error:
         error.filename = error.filename or str(run.path)
         raise
-
-
-@contextmanager
-def _noting_signals() -> Iterator[list[int]]:
-    """Within the block SIGINT and SIGTERM are put in the list yielded; a second one interrupts at once.
-
-    One of many processes must not stop alone: there JAX takes SIGTERM (see `parallel.is_stop_agreed`), and SIGINT
-    becomes one.
-    """
-    received: list[int] = []
-    seen: list[int] = []
-    is_joined = parallel.takes_sigterm()
-
-    def note(number: int, frame: Any) -> None:
-        seen.append(number)
-        if len(seen) > 1:
-            raise KeyboardInterrupt
-        if is_joined:
-            os.kill(os.getpid(), signal.SIGTERM)
-        else:
-            received.append(number)
-
-    taken = (signal.SIGINT,) if is_joined else (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, note) for number in taken}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 if __name__ == "__main__":

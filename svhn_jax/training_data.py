@@ -23,7 +23,7 @@ class DataOrder:
     def __init__(self, epoch: np.ndarray, batch_size: int, seed: int):
         """epoch: int[M], the rows of one epoch; a row may stand in it several times."""
         self._epoch, self._batch_size, self._seed = epoch, batch_size, seed
-        self._permutation = functools.lru_cache(maxsize=2)(self._permute)
+        self._permutation = functools.lru_cache(maxsize=3)(self._permute)
 
     def rows(self, step: int) -> np.ndarray:
         """int32[batch_size], the rows of step number `step`, from 0."""
@@ -37,12 +37,13 @@ class DataOrder:
 
 
 class TrainingSet(NamedTuple):
-    """images uint8[N, S * S * 3] and labels int32[N, 6]; epoch int[M]: the rows of an epoch, repeats included.
+    """Images in parts, one for each data set, each uint8[n, S * S * 3], on disk as long as nobody reads them.
 
-    fingerprint is that of the contents and the epoch.
+    labels int32[N, 6] are those of all parts; epoch int[M]: the rows of an epoch, repeats included. fingerprint is that
+    of the contents and the epoch.
     """
 
-    images: np.ndarray
+    parts: tuple[np.ndarray, ...]
     labels: np.ndarray
     epoch: np.ndarray
     fingerprint: str
@@ -50,7 +51,28 @@ class TrainingSet(NamedTuple):
     @property
     def side(self) -> int:
         """Side of the stored images, pixels."""
-        return round((self.images.shape[1] // 3) ** 0.5)
+        return round((self.parts[0].shape[1] // 3) ** 0.5)
+
+    @property
+    def nbytes(self) -> int:
+        """Of all images and labels."""
+        return sum(part.nbytes for part in self.parts) + self.labels.nbytes
+
+    def images(self) -> np.ndarray:
+        """uint8[N, S * S * 3]: all images."""
+        return self.parts[0] if len(self.parts) == 1 else np.concatenate(self.parts)
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """uint8[..., S * S * 3]: the images of rows int[...]."""
+        if len(self.parts) == 1:
+            return np.take(self.parts[0], rows, axis=0, mode="clip")  # "raise" would copy twice
+        taken = np.empty((*rows.shape, self.parts[0].shape[1]), np.uint8)
+        first_row = 0
+        for part in self.parts:
+            is_here = (rows >= first_row) & (rows < first_row + len(part))
+            taken[is_here] = part[rows[is_here] - first_row]
+            first_row += len(part)
+        return taken
 
 
 def load_training_set(config: Config) -> TrainingSet:
@@ -73,9 +95,8 @@ def load_training_set(config: Config) -> TrainingSet:
         first_row += len(split.images)
         fingerprint.update(f"{split.fingerprint} x {repeat}\n".encode())
         parts.append(split)
-    images = [np.asarray(part.images).reshape(len(part.images), -1) for part in parts]
     return TrainingSet(
-        images[0] if len(images) == 1 else np.concatenate(images),
+        tuple(np.asarray(part.images).reshape(len(part.images), -1) for part in parts),
         np.concatenate([part.labels for part in parts]),
         np.concatenate(epoch),
         fingerprint.hexdigest(),

@@ -10,7 +10,7 @@ from svhn_jax.config import ModelConfig
 IMAGES = jnp.linspace(-1, 1, 2 * 20 * 20 * 3).reshape(2, 20, 20, 3)
 
 
-@pytest.mark.parametrize("architecture", ["house", "seed"])
+@pytest.mark.parametrize("architecture", ["house", "seed", "potterhsu"])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_heads_and_params_are_float32_whatever_the_compute_dtype(architecture, dtype):
     network = model.build(ModelConfig(architecture=architecture, width=8, compute_dtype=dtype))
@@ -63,6 +63,49 @@ class _Counted(nn.Module):
 def test_macs_and_params_are_those_counted_by_hand():
     assert model.count_macs(_Counted(), (20, 20, 3)) == 10_800 + 1_600 + 5_600
     assert model.count_params({"a": jnp.zeros((3, 4)), "b": {"c": jnp.zeros(5)}}) == 17
+
+
+def shapes_of(config, side):
+    network = model.build(config)
+    return network, jax.eval_shape(lambda: network.init(jax.random.key(0), jnp.zeros((1, side, side, 3)), False))
+
+
+def test_potterhsus_network_has_its_published_size_and_work():
+    network, variables = shapes_of(ModelConfig(architecture="potterhsu"), 54)
+    assert model.count_params(variables["params"]) == 42_868_734
+    assert round(model.count_macs(network, (54, 54, 3)) / 1e6) == 793
+
+
+def test_macs_are_those_of_the_plain_convolution_whatever_computes_it():
+    counts = [
+        model.count_macs(shapes_of(ModelConfig(architecture="potterhsu", convolution=convolution), 54)[0], (54, 54, 3))
+        for convolution in ("auto", "xla", "winograd")
+    ]
+    assert counts[0] == counts[1] == counts[2]
+
+
+def test_winograd_and_xla_make_the_same_network():
+    images = jax.random.normal(jax.random.key(0), (2, 20, 20, 3))
+    readings = []
+    for convolution in ("winograd", "xla"):
+        network = model.build(ModelConfig(architecture="potterhsu", convolution=convolution))
+        variables = jax.jit(lambda network=network: network.init(jax.random.key(0), images, False))()
+        compiled = jax.jit(lambda v, network=network: network.apply(v, images, False)).lower(variables).compile()
+        readings.append(compiled(variables))
+    np.testing.assert_allclose(readings[0].digits, readings[1].digits, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("side", "stride", "padding"), [(8, 2, (0, 0)), (7, 2, (0, 1)), (8, 2, (1, 1)), (7, 1, (1, 1))]
+)
+def test_max_pool_is_flax_max_pool_with_its_gradient(side, stride, padding):
+    x = jax.random.normal(jax.random.key(1), (2, side, side, 3))
+    ours = lambda x: model._max_pool(nn.relu(x), stride, padding)  # noqa: E731
+    flax = lambda x: nn.max_pool(nn.relu(x), (2, 2), (stride, stride), (padding, padding))  # noqa: E731
+    np.testing.assert_array_equal(ours(x), flax(x))
+    weights = jax.random.normal(jax.random.key(2), ours(x).shape)
+    grads = [jax.grad(lambda x, f=f: (f(x) * weights).sum())(x) for f in (ours, flax)]
+    np.testing.assert_allclose(*grads, rtol=1e-6)
 
 
 def test_seed_network_has_the_seed_projects_shapes():
