@@ -225,6 +225,7 @@ class Config(_Checked):
             ("seed", 0 <= self.seed < 2**31, "0 to 2147483647"),
             ("num_epochs", self.num_epochs > 0, "greater than 0"),
             *((name, getattr(self, name) >= 1, "at least 1") for name in at_least_1),
+            ("steps_per_dispatch", self.steps_per_dispatch <= 256, "1 to 256"),
             ("keep_every_steps", self.keep_every_steps >= 0, "at least 0"),
         )
 

@@ -170,9 +170,9 @@ def _forward(images: jax.Array, kernel: jax.Array, m: int) -> tuple[jax.Array, t
     of, kernels = transforms(m, tiling.r), _transformed_kernel(kernel, m)
 
     def some(images: jax.Array) -> jax.Array:
-        tiles = (of.images @ tiling.overlapping(images)).reshape(len(kernels), -1, kernel.shape[2])
+        tiles = jnp.matmul(of.images, tiling.overlapping(images)).reshape(len(kernels), -1, kernel.shape[2])
         products = lax.dot_general(tiles, kernels, (((2,), (1,)), ((0,), (0,))))
-        return tiling.disjoint_transposed(of.outputs @ products.reshape(len(kernels), -1), kernel.shape[3])
+        return tiling.disjoint_transposed(jnp.matmul(of.outputs, products.reshape(len(kernels), -1)), kernel.shape[3])
 
     return _whole(lax.map(some, _in_chunks(images, kernel, tiling))), (images, kernel)
 
@@ -184,18 +184,18 @@ def _backward(m: int, saved: tuple[jax.Array, jax.Array], grads: jax.Array) -> t
     _, _, inputs, outputs = kernel.shape
 
     def some(kernel_grads: jax.Array, chunk: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        tiles = (of.images @ tiling.overlapping(chunk[0])).reshape(len(kernels), -1, inputs)
-        grads = (of.outputs.T @ tiling.disjoint(chunk[1])).reshape(len(kernels), -1, outputs)
+        tiles = jnp.matmul(of.images, tiling.overlapping(chunk[0])).reshape(len(kernels), -1, inputs)
+        grads = jnp.matmul(of.outputs.T, tiling.disjoint(chunk[1])).reshape(len(kernels), -1, outputs)
         # XLA's product of matrices that it must transpose itself takes half as long again: transposed beforehand.
         turned = lax.optimization_barrier(tiles.transpose(0, 2, 1))
         kernel_grads += lax.dot_general(turned, grads, (((2,), (1,)), ((0,), (0,))))
         tile_grads = lax.dot_general(grads, kernels, (((2,), (2,)), ((0,), (0,)))).reshape(len(kernels), -1)
-        return kernel_grads, tiling.overlapping_transposed(of.images.T @ tile_grads, inputs)
+        return kernel_grads, tiling.overlapping_transposed(jnp.matmul(of.images.T, tile_grads), inputs)
 
     chunks = (_in_chunks(images, kernel, tiling), _in_chunks(grads, kernel, tiling))
     nothing = _varying_like(jnp.zeros_like(kernels), images)
     kernel_grads, image_grads = lax.scan(some, nothing, chunks)
-    kernel_grads = of.kernel.T @ kernel_grads.reshape(len(kernels), -1)
+    kernel_grads = jnp.matmul(of.kernel.T, kernel_grads.reshape(len(kernels), -1))
     return _whole(image_grads), kernel_grads.reshape(kernel.shape)
 
 
@@ -205,7 +205,7 @@ _winograd.defvjp(_forward, _backward)
 def _transformed_kernel(kernel: jax.Array, m: int) -> jax.Array:
     """[r, r, C, K] to [n^2, C, K]."""
     r = kernel.shape[0]
-    return (transforms(m, r).kernel @ kernel.reshape(r * r, -1)).reshape(-1, *kernel.shape[2:])
+    return jnp.matmul(transforms(m, r).kernel, kernel.reshape(r * r, -1)).reshape(-1, *kernel.shape[2:])
 
 
 def _in_chunks(images: jax.Array, kernel: jax.Array, tiling: _Tiling) -> jax.Array:

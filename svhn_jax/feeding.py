@@ -6,7 +6,7 @@ devices work. Both give every step the same images in the same places.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -25,12 +25,12 @@ RESIDENT_SHARE = 0.5  # of a device's free memory; the rest is for the state and
 
 
 class Work(NamedTuple):
-    """The arguments of one dispatch (see svhn_jax.steps.make_train_step), and its number of steps on the host."""
+    """The arguments of one dispatch (see svhn_jax.steps.make_train_step), and its number of steps, known to the host."""
 
     images: jax.Array
     labels: jax.Array
     plan: Plan
-    count: jax.Array
+    length: jax.Array
     steps: int
 
 
@@ -56,27 +56,31 @@ def is_resident(data: TrainingSet, placement: str, mesh: Mesh) -> tuple[bool, st
     return False, f"streamed from disk: {size} are more than half of what a device has free ({free / 1e9:,.1f} GB here)"
 
 
-def resident(data: TrainingSet, order: DataOrder, dispatches: Iterable[tuple[int, int]], mesh: Mesh) -> Iterator[Work]:
-    """The set goes to the devices now; then the order, PLANNED_STEPS at a time."""
-    everywhere = parallel.replicated(mesh)
-    images, labels = parallel.put((data.images(), data.labels), everywhere)
+def on_devices(data: TrainingSet, mesh: Mesh) -> tuple[jax.Array, jax.Array]:
+    """All images and labels, on every device."""
+    return parallel.put((data.images(), data.labels), parallel.replicated(mesh))
+
+
+def resident(
+    placed: tuple[jax.Array, jax.Array], order: DataOrder, dispatches: Iterable[tuple[int, int]], mesh: Mesh
+) -> Generator[Work]:
+    """The order alone is sent, PLANNED_STEPS at a time; `placed` is what `on_devices` returned."""
+    everywhere, in_parts = parallel.replicated(mesh), parallel.sharded_batches(mesh)
     counts: dict[int, jax.Array] = {}
     first, plan = 0, None
     for step, count in dispatches:
         if plan is None or step + count > first + PLANNED_STEPS:
             first = step
             rows = np.stack([order.rows(one) for one in range(first, first + PLANNED_STEPS)])
-            plan = Plan(
-                *parallel.put((np.int32(first),), everywhere), parallel.put(rows, parallel.sharded_batches(mesh))
-            )
+            plan = Plan(parallel.put(np.int32(first), everywhere), parallel.put(rows, in_parts))
         if count not in counts:
             counts[count] = parallel.put(np.int32(count), everywhere)
-        yield Work(images, labels, plan, counts[count], count)
+        yield Work(*placed, plan, counts[count], count)
 
 
 def streamed(
     data: TrainingSet, order: DataOrder, dispatches: Iterable[tuple[int, int]], mesh: Mesh, steps_per_dispatch: int
-) -> Iterator[Work]:
+) -> Generator[Work]:
     """Threads read the images of the next dispatches, and send them, while the devices work on this one."""
     everywhere, in_parts = parallel.replicated(mesh), parallel.sharded_batches(mesh)
 

@@ -105,10 +105,11 @@ def make_train_step(
         return jax.lax.fori_loop(0, count, nth_step, (state, no_sums))
 
     data = A_PART_OF_EACH_BATCH if is_streamed else ON_EVERY_DEVICE
+    specs_of_plan: Any = {"first_step": ON_EVERY_DEVICE, "rows": A_PART_OF_EACH_BATCH}
     mapped = jax.shard_map(
         per_device,
         mesh=mesh,
-        in_specs=(ON_EVERY_DEVICE, data, data, Plan(ON_EVERY_DEVICE, A_PART_OF_EACH_BATCH), ON_EVERY_DEVICE),
+        in_specs=(ON_EVERY_DEVICE, data, data, Plan(**specs_of_plan), ON_EVERY_DEVICE),
         out_specs=(ON_EVERY_DEVICE, ON_EVERY_DEVICE),
     )
     return jax.jit(mapped, donate_argnums=0)

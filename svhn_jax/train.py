@@ -13,7 +13,7 @@ import dataclasses
 import math
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -223,7 +223,7 @@ def _train(console: Console, job: Job, state: TrainState, checkpoints: Checkpoin
         jax.transfer_guard("disallow"),
     ):
         for work in work_to_do:
-            state, step_sums = train_step(state, work.images, work.labels, work.plan, work.count)
+            state, step_sums = train_step(state, work.images, work.labels, work.plan, work.length)
             sums.add(step_sums, work.steps)  # while these steps run, waits for those before them
             summaries.advance(step)
             step += work.steps
@@ -258,14 +258,14 @@ def _train(console: Console, job: Job, state: TrainState, checkpoints: Checkpoin
     return step
 
 
-def _work(job: Job, first_step: int) -> Iterator[feeding.Work]:
+def _work(job: Job, first_step: int) -> Generator[feeding.Work]:
     """What each dispatch of the loop trains on, from `first_step` completed updates on."""
     config = job.config
     order = DataOrder(job.data.epoch, config.batch_size, config.seed)
     stops = (config.log_every_steps, config.eval_every_steps)
     dispatches = feeding.groups(first_step, job.total_steps, config.steps_per_dispatch, stops)
     if job.is_resident:
-        return feeding.resident(job.data, order, dispatches, job.mesh)
+        return feeding.resident(feeding.on_devices(job.data, job.mesh), order, dispatches, job.mesh)
     return feeding.streamed(job.data, order, dispatches, job.mesh, config.steps_per_dispatch)
 
 

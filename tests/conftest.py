@@ -15,9 +15,10 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="session")
-def one_device_env() -> dict[str, str]:
+def one_device_env(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The environment of a subprocess that runs a command as a user would: on one CPU device."""
-    env = os.environ | {"PYTHONPATH": str(REPOSITORY), "COLUMNS": "200"}
+    compiled = tmp_path_factory.mktemp("compiled")
+    env = os.environ | {"PYTHONPATH": str(REPOSITORY), "COLUMNS": "200", "JAX_COMPILATION_CACHE_DIR": str(compiled)}
     env["XLA_FLAGS"] = re.sub(r"--xla_force_host_platform_device_count=\d+", "", env["XLA_FLAGS"]).strip()
     env.pop("NPROC")
     return env

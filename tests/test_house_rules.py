@@ -14,11 +14,11 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = (
     {"errors", "config", "labels", "__init__"},
     {"config_files", "locks", "checksums"},
-    {"data", "model", "augment", "losses", "metrics", "optim"},
-    {"report", "state", "parallel"},
-    {"checkpoint", "run_folder", "steps", "training_data", "remote_data"},
-    {"scoring", "summaries"},
-    {"train", "evaluate", "preprocess", "synthesize", "demo", "download", "inspect"},
+    {"data", "convolution", "model", "augment", "losses", "metrics", "optim"},
+    {"report", "state", "parallel", "compiling"},
+    {"checkpoint", "run_folder", "steps", "training_data", "remote_data", "signals", "profiling"},
+    {"scoring", "summaries", "feeding"},
+    {"train", "evaluate", "preprocess", "synthesize", "demo", "download", "inspect", "benchmark"},
 )
 COMMANDS = LAYERS[-1]
 

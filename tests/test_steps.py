@@ -7,26 +7,35 @@ import optax
 import pytest
 from tiny import CONFIG, mesh_of, random_split
 
-from svhn_jax import augment, losses, metrics, model, parallel, state, steps
+from svhn_jax import augment, feeding, losses, metrics, model, parallel, state, steps
 from svhn_jax.config import ModelConfig
-from svhn_jax.training_data import DataOrder
+from svhn_jax.training_data import DataOrder, TrainingSet
 
 
-def run_steps(count, devices, config=CONFIG, tx=None, start=None):
+def run_steps(count, devices, config=CONFIG, tx=None, start=None, *, per_dispatch=1, is_streamed=False):
     """State and losses after `count` steps on random data."""
     split, mesh, tx = random_split(40), mesh_of(devices), tx or optax.sgd(0.05, momentum=0.9)
     network = model.build(config.model)
-    put = lambda values, sharding: parallel.put(values, sharding(mesh))  # noqa: E731
     first = jax.device_get(jax.jit(lambda: state.create(config, network, tx))()) if start is None else start
-    current = put(first, parallel.replicated)
-    images, labels = put((split.images.reshape(40, -1), split.labels), parallel.replicated)
-    order = DataOrder(np.arange(40), config.batch_size, config.seed)
-    train_step, all_losses = steps.make_train_step(config, network, tx, mesh), []
-    for step in range(int(current.step), int(current.step) + count):
-        rows = put(order.rows(step), parallel.sharded)
-        current, sums = train_step(current, images, labels, rows)
-        all_losses.append(metrics.summarize([jax.device_get(sums)])["loss"])
-    return jax.device_get(current), all_losses
+    current = parallel.put(first, parallel.replicated(mesh))
+    done = int(current.step)
+    halves = split.images.reshape(40, -1)[:15], split.images.reshape(40, -1)[15:]
+    data = TrainingSet(halves, split.labels, np.arange(40), "")
+    order = DataOrder(data.epoch, config.batch_size, config.seed)
+    dispatches = feeding.groups(done, done + count, per_dispatch, ())
+    if is_streamed:
+        all_work = feeding.streamed(data, order, dispatches, mesh, per_dispatch)
+    else:
+        all_work = feeding.resident(feeding.on_devices(data, mesh), order, dispatches, mesh)
+    train_step = steps.make_train_step(
+        config, network, tx, mesh, steps_per_dispatch=per_dispatch, is_streamed=is_streamed
+    )
+    sums = metrics.LateSums()
+    for work in all_work:
+        current, step_sums = train_step(current, work.images, work.labels, work.plan, work.length)
+        sums.add(step_sums, work.steps)
+    assert train_step._cache_size() == 1
+    return jax.device_get(current), [metrics.summarize([row])["loss"] for row in sums.take()]
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +88,28 @@ def test_two_halves_make_the_same_run_to_the_bit(one_device):
         np.testing.assert_array_equal(whole, halves)
 
 
+def assert_same_bits(one, other):
+    assert one[1] == other[1]
+    for leaf, same in zip(jax.tree.leaves(one[0]), jax.tree.leaves(other[0]), strict=True):
+        np.testing.assert_array_equal(leaf, same)
+
+
+@pytest.mark.parametrize("devices", [1, 4])
+def test_streamed_and_resident_runs_are_the_same_to_the_bit(devices, one_device):
+    resident = one_device if devices == 1 else run_steps(6, devices)
+    assert_same_bits(run_steps(6, devices, is_streamed=True), resident)
+
+
+def test_several_steps_a_dispatch_are_the_same_steps_however_they_are_grouped(one_device):
+    by_three = run_steps(6, 1, per_dispatch=3)
+    assert_same_bits(run_steps(6, 1, per_dispatch=3, is_streamed=True), by_three)
+    middle, first = run_steps(2, 1, per_dispatch=3)
+    end, second = run_steps(4, 1, start=middle, per_dispatch=3)
+    assert_same_bits((end, first + second), by_three)
+    np.testing.assert_allclose(by_three[1], one_device[1], rtol=1e-5)
+    np.testing.assert_allclose(run_steps(6, 4, per_dispatch=4)[1], one_device[1], rtol=1e-5)
+
+
 def test_golden_step(one_device):
     """The figures of this model, data and seed. Update them when a change of the mathematics is meant."""
     assert one_device[1][0] == pytest.approx(GOLDEN_FIRST_LOSS, rel=1e-4)
@@ -109,12 +140,13 @@ def test_an_update_that_is_not_finite_is_left_out_and_not_counted():
     broken = jax.tree.map(np.array, healthy)
     broken.params["length"]["bias"][0] = np.nan
     for start, is_left_out in ((healthy, False), (broken, True)):
-        images, labels = parallel.put((split.images.reshape(16, -1), split.labels), parallel.replicated(mesh))
-        rows = parallel.put(np.arange(16, dtype=np.int32), parallel.sharded(mesh))
+        data = TrainingSet((split.images.reshape(16, -1),), split.labels, np.arange(16), "")
+        (work,) = feeding.resident(feeding.on_devices(data, mesh), DataOrder(data.epoch, 16, 0), [(0, 1)], mesh)
         step = steps.make_train_step(config, network, tx, mesh)
-        after, sums = jax.device_get(step(parallel.put(start, parallel.replicated(mesh)), images, labels, rows))
+        first = parallel.put(start, parallel.replicated(mesh))
+        after, sums = jax.device_get(step(first, work.images, work.labels, work.plan, work.length))
         assert int(after.step) == 1
-        assert int(sums["examples"]) == (0 if is_left_out else 16)
+        assert sums["examples"].tolist() == [0 if is_left_out else 16]
         same = [
             np.array_equal(a, b, equal_nan=True)
             for a, b in zip(

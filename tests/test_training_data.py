@@ -61,7 +61,11 @@ def config_of(*folders, repeat=1):
 def test_data_sets_are_joined_and_the_first_is_repeated(tmp_path):
     first, second = prepare(tmp_path / "a", 3), prepare(tmp_path / "b", 2, seed=1)
     data = load_training_set(config_of(tmp_path / "a", tmp_path / "b", repeat=2))
-    np.testing.assert_array_equal(data.images.reshape(5, 24, 24, 3), np.concatenate([first.images, second.images]))
+    whole = np.concatenate([first.images, second.images])
+    np.testing.assert_array_equal(data.images().reshape(5, 24, 24, 3), whole)
+    rows = np.array([[4, 0, 2], [3, 3, 1]])
+    np.testing.assert_array_equal(data.take(rows).reshape(2, 3, 24, 24, 3), whole[rows])
+    assert data.nbytes == whole.nbytes + data.labels.nbytes
     np.testing.assert_array_equal(data.labels, np.concatenate([first.labels, second.labels]))
     assert data.epoch.tolist() == [0, 1, 2, 0, 1, 2, 3, 4]
     assert data.side == 24
