@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from jax.sharding import AxisType, Mesh
 from rich.console import Console
 from rich.table import Table
 
-from svhn_jax import augment, config_files, feeding, metrics, model, optim, parallel, steps, timing
+from svhn_jax import augment, config_files, model, optim, parallel, steps, timing
 from svhn_jax import state as states
 from svhn_jax.config import Config
 from svhn_jax.data.arrays import Split
@@ -34,53 +34,59 @@ from svhn_jax.errors import InputError, run_command
 from svhn_jax.model import AXIS
 from svhn_jax.scoring import score_split
 from svhn_jax.timing import Spread
-from svhn_jax.training_data import DataOrder, TrainingSet
+from svhn_jax.trainer import STEPS_OF_A_RUN, Trainer
+from svhn_jax.training_data import TrainingSet
 
 SIDE = 64  # of the stored images, pixels
 STARTS = 2
-STEPS_OF_A_RUN = 10_000  # the schedule's; it does not end while we measure
+CEILING, SHARE = "matmul_tflops", "share_of_matmul"
+FED = ("train, resident", "train, streamed")
 
 
 def main() -> int:
     options, rest = _parse_command_line()
     config = config_files.override(config_files.load(options.config), rest, __doc__ or "")
+    if options.images < config.batch_size or options.rounds < 1 or not 0 < options.seconds < 3600:
+        raise InputError("--images must be at least batch_size, --rounds at least 1, --seconds more than 0")
+    if config.image.crop > SIDE:
+        raise InputError(f"image.crop is {config.image.crop}, more than the {SIDE} pixels of the images here")
+    if options.only_first_step:
+        return _first_step(config, options.images)
+    # Before this process takes the devices: another could not have a TPU, or a GPU's memory, beside it.
+    starts = {} if options.no_starts else _starts(options, rest)
     mesh = parallel.make_mesh()
     parallel.check_batch_size("batch_size", config.batch_size, mesh)
-    if options.images < config.batch_size or options.rounds < 1 or options.seconds <= 0:
-        raise InputError("--images must be at least batch_size, --rounds at least 1, --seconds more than 0")
-    if options.only_first_step:
-        return _first_step(config, options.images, mesh)
     console = Console(highlight=False, markup=False)
-    figures: dict[str, Any] = {"config": options.config, "batch_size": config.batch_size, "images": options.images}
     with tempfile.TemporaryDirectory() as folder:
         data = _random_data(options.images, Path(folder))
-        network = model.build(config.model)
-        macs = model.count_macs(network, augment.input_shape(config.image))
-        results = _rates(config, data, mesh, options.seconds, options.rounds)
-        ceiling = timing.matmul_flops(jnp.dtype(config.model.compute_dtype), mesh)
-        rates = {name: timing.spread(values) for name, values in results.items()}
-        figures["images_per_s"] = {name: rate._asdict() for name, rate in rates.items()}
-        figures["with_input_path_over_step_alone"] = {
-            name: timing.ratios(results, name, "train, step alone")._asdict()
-            for name in ("train, resident", "train, streamed")
-        }
-        flops = 6 * macs * rates["train, step alone"].median
-        figures |= {
-            "million_macs_an_image": round(macs / 1e6, 1),
-            "train_tflops": round(flops / 1e12, 4),
-            "matmul_tflops": round(ceiling.median / 1e12, 4),
-            "share_of_matmul": round(flops / ceiling.median, 3),
-            "dispatch_us": _dispatch_us(config, mesh, options.rounds)._asdict(),
-            "peak_memory_gb": round(_peak_memory(mesh) / 1e9, 2),
-        }
-        figures["train_images_per_s_by_devices"] = {
-            count: timing.spread(values)._asdict()
-            for count, values in _by_devices(config, data, options.seconds, options.rounds).items()
-        }
-    figures["first_step_s"] = {} if options.no_starts else _starts(options, rest)
+        figures = {"config": options.config, "batch_size": config.batch_size, "images": options.images}
+        figures |= _figures(config, data, mesh, options) | {"first_step_s": starts}
     _print_table(console, figures)
     print(json.dumps(figures | timing.hardware(mesh)))
     return 0
+
+
+def _figures(config: Config, data: TrainingSet, mesh: Mesh, options: argparse.Namespace) -> dict[str, Any]:
+    """All that is measured in this process; of more than one run a Spread as a dict."""
+    results = _rates(config, data, mesh, options.seconds, options.rounds)
+    macs = model.count_macs(model.build(config.model), augment.input_shape(config.image))
+    alone = "train, step alone"
+    tflops = [6 * macs * rate / 1e12 for rate in results[alone]]  # forwards, and two gradients; two operations each
+    results[SHARE] = [one / ceiling for one, ceiling in zip(tflops, results[CEILING], strict=True)]
+    spreads = {name: timing.spread(values)._asdict() for name, values in results.items()}
+    ratios = {name: timing.ratios(results, name, alone)._asdict() for name in FED}
+    by_devices = _by_devices(config, data, options.seconds, options.rounds)
+    return {
+        "images_per_s": {name: rate for name, rate in spreads.items() if name not in (SHARE, CEILING)},
+        "with_input_path_over_step_alone": ratios,
+        "million_macs_an_image": round(macs / 1e6, 1),
+        "train_tflops": timing.spread(tflops)._asdict(),
+        CEILING: spreads[CEILING],
+        SHARE: spreads[SHARE],
+        "dispatch_us": _dispatch_us(config, mesh, options.rounds)._asdict(),
+        "train_images_per_s_by_devices": {n: timing.spread(values)._asdict() for n, values in by_devices.items()},
+        "peak_memory_gb_of_this_benchmark": round(_peak_memory(mesh) / 1e9, 2),
+    }
 
 
 def _parse_command_line() -> tuple[argparse.Namespace, list[str]]:
@@ -113,60 +119,19 @@ def _random_data(count: int, folder: Path) -> TrainingSet:
     return TrainingSet((np.load(folder / "images.npy", mmap_mode="r"),), labels, np.arange(count), "random")
 
 
-class Trainer:
-    """A train step with its state, fed in one of the ways of svhn_jax.feeding: the loop of svhn_jax.train and no more."""
-
-    def __init__(self, config: Config, data: TrainingSet, mesh: Mesh, *, is_streamed: bool = False):
-        """The state is made, the set placed; the step is compiled when it first runs."""
-        self._config, self._data, self._mesh, self._is_streamed = config, data, mesh, is_streamed
-        network, tx = model.build(config.model), optim.optimizer(config.optimizer, STEPS_OF_A_RUN)
-        self._step = steps.make_train_step(
-            config, network, tx, mesh, steps_per_dispatch=config.steps_per_dispatch, is_streamed=is_streamed
-        )
-        create = jax.jit(lambda: states.create(config, network, tx), out_shardings=parallel.replicated(mesh))
-        self.state = create()
-        self._placed = None if is_streamed else feeding.on_devices(data, mesh)
-        self._done = 0
-
-    def fed(self, count: int) -> jax.Array:
-        """The next `count` steps, each on its own batch."""
-        return self._run(self._work(count))
-
-    def alone(self, count: int) -> jax.Array:
-        """About `count` steps, all on one batch that is there: no input path."""
-        work = next(self._work(self._config.steps_per_dispatch))
-        return self._run([work] * -(-count // work.steps))
-
-    def _work(self, count: int) -> Generator[feeding.Work]:
-        order = DataOrder(self._data.epoch, self._config.batch_size, self._config.seed)
-        per_dispatch = self._config.steps_per_dispatch
-        dispatches = feeding.groups(self._done, self._done + count, per_dispatch, ())
-        if self._placed is None:
-            return feeding.streamed(self._data, order, dispatches, self._mesh, per_dispatch)
-        return feeding.resident(self._placed, order, dispatches, self._mesh)
-
-    def _run(self, work_to_do: Iterable[feeding.Work]) -> jax.Array:
-        sums = metrics.LateSums()
-        for work in work_to_do:
-            self.state, step_sums = self._step(self.state, work.images, work.labels, work.plan, work.length)
-            sums.add(step_sums, work.steps)
-            self._done += work.steps
-        sums.take()
-        return self.state.step
-
-
 def _rates(config: Config, data: TrainingSet, mesh: Mesh, run_s: float, rounds: int) -> dict[str, list[float]]:
-    """Images a second of training and evaluation, round by round."""
+    """Images a second of training and evaluation, and TFLOP/s of matrix products, round by round."""
     resident, streamed = Trainer(config, data, mesh), Trainer(config, data, mesh, is_streamed=True)
     count = _steps_in(run_s, resident, config)
     images = count * config.batch_size
     variables = jax.tree.map(jnp.copy, resident.state.eval_variables())  # the state itself is donated to each step
     split = Split(data.parts[0].reshape(-1, SIDE, SIDE, 3), data.labels, np.array([], "S"), "random")
-    size = -(-config.eval_batch_size // mesh.size) * mesh.size
     eval_step = steps.make_eval_step(config, model.build(config.model), mesh)
+    size = min(config.eval_batch_size, len(data.labels)) // mesh.size * mesh.size
+    if not size:
+        raise InputError(f"eval_batch_size and --images must be at least the {mesh.size} devices")
     batch = (np.asarray(split.images[:size]), data.labels[:size], np.ones(size, np.int32))
     placed = parallel.put(batch, parallel.sharded(mesh))
-    size = len(batch[0])
     some = Split(split.images[: 3 * images], data.labels[: 3 * images], split.names, "random")  # forward is a third
 
     def evaluate_alone() -> Any:
@@ -176,21 +141,23 @@ def _rates(config: Config, data: TrainingSet, mesh: Mesh, run_s: float, rounds: 
         return score_split(eval_step, variables, some, config.eval_batch_size, mesh)[1]
 
     runs: dict[str, Callable[[], float]] = {
-        "train, step alone": lambda: images / timing.seconds(lambda: resident.alone(count)),
-        "train, resident": lambda: images / timing.seconds(lambda: resident.fed(count)),
-        "train, streamed": lambda: images / timing.seconds(lambda: streamed.fed(count)),
+        "train, step alone": lambda: images / timing.seconds(resident.alone, count),
+        "train, resident": lambda: images / timing.seconds(resident.fed, count),
+        "train, streamed": lambda: images / timing.seconds(streamed.fed, count),
         "evaluate, step alone": lambda: -(-len(some.images) // size) * size / timing.seconds(evaluate_alone),
         "evaluate": lambda: len(some.images) / timing.seconds(evaluate),
+        CEILING: timing.matmul_run(jnp.dtype(config.model.compute_dtype), mesh),
     }
     return timing.in_turn(runs, rounds)
 
 
 def _steps_in(run_s: float, trainer: Trainer, config: Config) -> int:
     """How many steps take about so long; a multiple of steps_per_dispatch."""
-    few = 3 * config.steps_per_dispatch
-    trainer.alone(few)
-    one_s = timing.seconds(lambda: trainer.alone(few)) / few
-    return max(1, round(run_s / one_s / config.steps_per_dispatch)) * config.steps_per_dispatch
+    count = config.steps_per_dispatch
+    trainer.alone(count)
+    while (taken_s := timing.seconds(trainer.alone, count)) < 0.1 * run_s:
+        count *= 2
+    return max(1, round(run_s / taken_s * count / config.steps_per_dispatch)) * config.steps_per_dispatch
 
 
 def _by_devices(config: Config, data: TrainingSet, run_s: float, rounds: int) -> dict[int, list[float]]:
@@ -208,7 +175,7 @@ def _by_devices(config: Config, data: TrainingSet, run_s: float, rounds: int) ->
     number = _steps_in(run_s, trainers[1], config)
     images = number * config.batch_size
     runs = {
-        str(count): lambda trainer=trainer: images / timing.seconds(lambda: trainer.fed(number))
+        str(count): lambda trainer=trainer: images / timing.seconds(trainer.fed, number)
         for count, trainer in trainers.items()
     }
     return {int(name): values for name, values in timing.in_turn(runs, rounds).items()}
@@ -240,13 +207,13 @@ def _peak_memory(mesh: Mesh) -> int:
     return stats["peak_bytes_in_use"] if stats else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def _first_step(config: Config, images: int, mesh: Mesh) -> int:
+def _first_step(config: Config, images: int) -> int:
     """What `_starts` times from outside."""
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         data = _random_data(images, Path(folder))
         print(time.perf_counter() - start)
-        Trainer(config, data, mesh).fed(config.steps_per_dispatch)
+        Trainer(config, data, parallel.make_mesh()).fed(config.steps_per_dispatch)
     return 0
 
 
@@ -269,7 +236,7 @@ def _time_start(command: list[str], env: dict[str, str]) -> float:
     taken_s = time.perf_counter() - start
     if finished.returncode:
         raise InputError(f"the first step of another process failed with status {finished.returncode}: see above")
-    return taken_s - float(finished.stdout)
+    return taken_s - float(finished.stdout.split()[-1])
 
 
 def _print_table(console: Console, figures: dict[str, Any]) -> None:
@@ -283,12 +250,10 @@ def _print_table(console: Console, figures: dict[str, Any]) -> None:
         table.add_row(name, str(Spread(**rate)), note)
     for count, rate in figures["train_images_per_s_by_devices"].items():
         table.add_row(f"train, {count} device(s)", str(Spread(**rate)), "images/s, the same global batch")
-    share = figures["share_of_matmul"]
-    table.add_row(
-        "arithmetic of training", f"{figures['train_tflops']:.3f}", f"TFLOP/s, {share:.0%} of matrix products"
-    )
+    table.add_row("arithmetic of training", str(Spread(**figures["train_tflops"])), "TFLOP/s")
+    table.add_row("", str(Spread(**figures[SHARE])), f"of matrix products, {Spread(**figures[CEILING])} TFLOP/s")
     table.add_row("dispatch", str(Spread(**figures["dispatch_us"])), "microseconds, of a step that does nothing")
-    table.add_row("peak memory", f"{figures['peak_memory_gb']:.2f}", "GB")
+    table.add_row("peak memory", f"{figures['peak_memory_gb_of_this_benchmark']:.2f}", "GB, of this whole benchmark")
     for name, taken in figures["first_step_s"].items():
         table.add_row(f"first step, {name}", str(Spread(**taken)), "seconds from the start of the process, data apart")
     console.print(table)

@@ -23,7 +23,7 @@ from orbax.checkpoint import checkpoint_managers as managers
 from orbax.checkpoint.options import MultiprocessingOptions
 
 from svhn_jax.checksums import array_sums, by_path, checksums
-from svhn_jax.errors import CheckpointError, TryAgainError
+from svhn_jax.errors import CheckpointError, TryAgainError, one_line
 from svhn_jax.state import TrainState
 
 
@@ -116,7 +116,7 @@ class Checkpoints:
         Raises:
           CheckpointError: the save before it could not be written.
         """
-        step = int(state.step)
+        step = int(jax.device_get(state.step))
         before = self._saving
         if step != self._newest:
             # The copy, for the next step takes the state's own memory; of one device, for all hold the same.
@@ -153,7 +153,7 @@ class Checkpoints:
         except Exception as error:  # a full disk arrives as ValueError, OSError or others
             raise CheckpointError(
                 f"{self._folder}: could not save a checkpoint; see that there is space and leave to write, and run "
-                f"the same command again: it goes on from the last whole one ({_one_line(error)})"
+                f"the same command again: it goes on from the last whole one ({one_line(error)})"
             ) from None
 
     def restore_newest(self, abstract: TrainState, tell: Callable[[str], None]) -> TrainState | None:
@@ -238,11 +238,11 @@ class Checkpoints:
             if _is_of_access(error):
                 raise TryAgainError(
                     f"{self._folder}/{step}: could not be read just now; see that it can be, and run the same command "
-                    f"again ({_one_line(error)})"
+                    f"again ({one_line(error)})"
                 ) from None
             raise CheckpointError(
                 f"{self._folder}/{step}: this checkpoint cannot be used: it is damaged or of another model "
-                f"({_one_line(error)})"
+                f"({one_line(error)})"
             ) from None
         return restored
 
@@ -311,7 +311,3 @@ def _copy(values: Any) -> tuple[Any, jax.Array]:
 
 def _as_dict(state: TrainState) -> dict[str, Any]:
     return {name: getattr(state, name) for name in ("step", "params", "batch_stats", "opt_state", "ema")}
-
-
-def _one_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"

@@ -13,6 +13,7 @@ def keep_compiled() -> None:
     In ~/.cache/svhn_jax/compiled/HOST, one folder for each machine, because what is compiled for a CPU suits its kind
     alone; where JAX_COMPILATION_CACHE_DIR is set, there. JAX_ENABLE_COMPILATION_CACHE=false keeps nothing.
     """
-    if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
-        folder = Path.home() / ".cache" / "svhn_jax" / "compiled" / platform.node()
+    home = os.path.expanduser("~")
+    if os.path.isabs(home) and not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        folder = Path(home) / ".cache" / "svhn_jax" / "compiled" / platform.node()
         jax.config.update("jax_compilation_cache_dir", str(folder))

@@ -11,6 +11,8 @@ import typeguard
 
 from svhn_jax.errors import InputError
 
+MOST_STEPS_PER_DISPATCH = 256  # as many as the order of which is sent to the devices at a time (svhn_jax.feeding)
+
 
 @dataclass(frozen=True)
 class _Checked:
@@ -116,7 +118,7 @@ class ModelConfig(_Checked):
     blocks: tuple[int, ...] = (1, 1, 1)
     """residual blocks in each stage (house)"""
     dropout: float = 0.0
-    """share of features dropped before the heads in training"""
+    """share of features dropped in training: before the heads (house), the dense layer (seed), after each pooling (potterhsu)"""
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
     """precision of convolutions; params, statistics, heads and loss are float32 whatever it is"""
     convolution: Literal["auto", "xla", "winograd"] = "auto"
@@ -225,7 +227,12 @@ class Config(_Checked):
             ("seed", 0 <= self.seed < 2**31, "0 to 2147483647"),
             ("num_epochs", self.num_epochs > 0, "greater than 0"),
             *((name, getattr(self, name) >= 1, "at least 1") for name in at_least_1),
-            ("steps_per_dispatch", self.steps_per_dispatch <= 256, "1 to 256"),
+            (
+                "steps_per_dispatch",
+                self.steps_per_dispatch <= MOST_STEPS_PER_DISPATCH,
+                f"1 to {MOST_STEPS_PER_DISPATCH}",
+            ),
+            ("profile", not (self.profile and "://" in self.runs_dir), "False where runs_dir is not on this machine"),
             ("keep_every_steps", self.keep_every_steps >= 0, "at least 0"),
         )
 

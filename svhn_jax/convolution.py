@@ -1,7 +1,7 @@
 """Convolutions that are fast on a CPU: Winograd's minimal filtering where it pays, XLA's own elsewhere.
 
-`conv_general_dilated` stands in for `jax.lax.conv_general_dilated`: the same results beyond float32
-rounding (about 1e-5 of the largest value), forwards and backwards.
+`conv_general_dilated` stands in for `jax.lax.conv_general_dilated`: the same results but for float32
+rounding (some 1e-5 of the largest value), forwards and backwards.
 
 Winograd's algorithm (Lavin & Gray 2016, arXiv:1509.09308) takes the image apart into overlapping
 tiles of n x n pixels, n = m + r - 1, each of which gives m x m outputs of an r x r kernel. Tiles and
@@ -23,7 +23,7 @@ from jax import lax
 # Points at which polynomials of the Toom-Cook scheme are evaluated, besides infinity: small ones round the least.
 POINTS = (0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5)
 OUTPUT_TILES = {3: (2,), 5: (3, 4)}  # m worth trying, by r; larger ones round more
-LEAST_CHANNELS = {3: 96, 5: 48}  # with fewer, the transforms cost more than they save
+LEAST_CHANNELS = {3: 128, 5: 48}  # with fewer, the transforms cost more than they save
 LEAST_SIDE = {3: 7, 5: 6}
 CACHED_BYTES = 16_000_000  # tiles held at once
 
@@ -170,11 +170,11 @@ def _forward(images: jax.Array, kernel: jax.Array, m: int) -> tuple[jax.Array, t
     of, kernels = transforms(m, tiling.r), _transformed_kernel(kernel, m)
 
     def some(images: jax.Array) -> jax.Array:
-        tiles = jnp.matmul(of.images, tiling.overlapping(images)).reshape(len(kernels), -1, kernel.shape[2])
-        products = lax.dot_general(tiles, kernels, (((2,), (1,)), ((0,), (0,))))
-        return tiling.disjoint_transposed(jnp.matmul(of.outputs, products.reshape(len(kernels), -1)), kernel.shape[3])
+        tiles = _matmul(of.images, tiling.overlapping(images)).reshape(len(kernels), -1, kernel.shape[2])
+        products = _matmul(tiles, kernels)
+        return tiling.disjoint_transposed(_matmul(of.outputs, products.reshape(len(kernels), -1)), kernel.shape[3])
 
-    return _whole(lax.map(some, _in_chunks(images, kernel, tiling))), (images, kernel)
+    return _whole(lax.map(some, _in_chunks(images, kernel, tiling)), len(images)), (images, kernel)
 
 
 def _backward(m: int, saved: tuple[jax.Array, jax.Array], grads: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -184,19 +184,19 @@ def _backward(m: int, saved: tuple[jax.Array, jax.Array], grads: jax.Array) -> t
     _, _, inputs, outputs = kernel.shape
 
     def some(kernel_grads: jax.Array, chunk: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        tiles = jnp.matmul(of.images, tiling.overlapping(chunk[0])).reshape(len(kernels), -1, inputs)
-        grads = jnp.matmul(of.outputs.T, tiling.disjoint(chunk[1])).reshape(len(kernels), -1, outputs)
+        tiles = _matmul(of.images, tiling.overlapping(chunk[0])).reshape(len(kernels), -1, inputs)
+        grads = _matmul(of.outputs.T, tiling.disjoint(chunk[1])).reshape(len(kernels), -1, outputs)
         # XLA's product of matrices that it must transpose itself takes half as long again: transposed beforehand.
         turned = lax.optimization_barrier(tiles.transpose(0, 2, 1))
-        kernel_grads += lax.dot_general(turned, grads, (((2,), (1,)), ((0,), (0,))))
-        tile_grads = lax.dot_general(grads, kernels, (((2,), (2,)), ((0,), (0,)))).reshape(len(kernels), -1)
-        return kernel_grads, tiling.overlapping_transposed(jnp.matmul(of.images.T, tile_grads), inputs)
+        kernel_grads += _matmul(turned, grads)
+        tile_grads = _matmul(grads, kernels.transpose(0, 2, 1)).reshape(len(kernels), -1)
+        return kernel_grads, tiling.overlapping_transposed(_matmul(of.images.T, tile_grads), inputs)
 
     chunks = (_in_chunks(images, kernel, tiling), _in_chunks(grads, kernel, tiling))
     nothing = _varying_like(jnp.zeros_like(kernels), images)
     kernel_grads, image_grads = lax.scan(some, nothing, chunks)
-    kernel_grads = jnp.matmul(of.kernel.T, kernel_grads.reshape(len(kernels), -1))
-    return _whole(image_grads), kernel_grads.reshape(kernel.shape)
+    kernel_grads = _matmul(of.kernel.T, kernel_grads.reshape(len(kernels), -1))
+    return _whole(image_grads, len(images)), kernel_grads.reshape(kernel.shape)
 
 
 _winograd.defvjp(_forward, _backward)
@@ -205,21 +205,32 @@ _winograd.defvjp(_forward, _backward)
 def _transformed_kernel(kernel: jax.Array, m: int) -> jax.Array:
     """[r, r, C, K] to [n^2, C, K]."""
     r = kernel.shape[0]
-    return jnp.matmul(transforms(m, r).kernel, kernel.reshape(r * r, -1)).reshape(-1, *kernel.shape[2:])
+    return _matmul(transforms(m, r).kernel, kernel.reshape(r * r, -1)).reshape(-1, *kernel.shape[2:])
 
 
 def _in_chunks(images: jax.Array, kernel: jax.Array, tiling: _Tiling) -> jax.Array:
-    """[B, ...] to [chunks, b, ...]: as many images at a time as have their tiles in the cache."""
+    """[B, ...] to [chunks, b, ...]: as many images at a time as have their tiles in the cache; zeros fill the last."""
     values = tiling.rows * tiling.columns * tiling.n**2 * (kernel.shape[2] + kernel.shape[3])
-    most = max(1, CACHED_BYTES // (4 * values))
-    size = max(size for size in range(1, len(images) + 1) if len(images) % size == 0 and size <= most)
-    return images.reshape(-1, size, *images.shape[1:])
+    most = min(len(images), max(1, CACHED_BYTES // (4 * values)))
+    size = 2 ** (most.bit_length() - 1)  # a power of two: others are slower, and seldom divide a batch
+    chunks = -(-len(images) // size)
+    images = jnp.pad(images, ((0, chunks * size - len(images)), (0, 0), (0, 0), (0, 0)))
+    return images.reshape(chunks, size, *images.shape[1:])
 
 
-def _whole(chunks: jax.Array) -> jax.Array:
-    return chunks.reshape(-1, *chunks.shape[2:])
+def _whole(chunks: jax.Array, batch_size: int) -> jax.Array:
+    """What `_in_chunks` took apart."""
+    return chunks.reshape(-1, *chunks.shape[2:])[:batch_size]
+
+
+def _matmul(a: Any, b: jax.Array) -> jax.Array:
+    """In float32 wherever it runs: the transforms would make much of the rounding of a lower precision."""
+    return jnp.matmul(a, b, precision=lax.Precision.HIGHEST)
 
 
 def _varying_like(x: jax.Array, like: jax.Array) -> jax.Array:
-    """x, which JAX takes to differ between devices where `like` does (under jax.shard_map), so that grads are summed."""
+    """x, but under jax.shard_map of a type that may differ between devices where `like`'s does, so that grads are summed.
+
+    What combines the two is of that type; there is no public way to ask for it, and to say so, in JAX 0.10 to 0.12.
+    """
     return jnp.where(True, x, lax.stop_gradient(like[0, 0, 0, 0]))

@@ -81,6 +81,11 @@ def run_command(main: Callable[[], int | None]) -> None:
         sys.exit(status or 0)
 
 
+def one_line(error: Exception) -> str:
+    """The first words of another library's error, for a line of ours."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
+
+
 def printable(text: str) -> str:
     """The text in at most 200 characters that no terminal takes for a command; for names found in files."""
     return "".join(character if character.isprintable() else "?" for character in text[:200])

@@ -6,7 +6,6 @@ how it was cut into batches.
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -61,31 +60,6 @@ def count(readings: jax.Array, labels: jax.Array, loss: jax.Array, mask: jax.Arr
     mask = mask.astype(jnp.int32)
     counts = {name: (value.astype(jnp.int32) * mask).sum() for name, value in sums.items()}
     return counts | {"loss": jnp.where(mask == 1, loss, 0.0).sum()}
-
-
-class LateSums:
-    """The sums of steps, fetched from the devices a dispatch late, so that the host never waits on the newest one."""
-
-    def __init__(self) -> None:
-        self._rows: list[dict[str, np.ndarray]] = []
-        self._coming: list[tuple[Any, int]] = []
-
-    def add(self, sums: Sums, steps: int) -> None:
-        """Notes the sums of `steps` steps, which may still run: each of [steps or more]. Waits for those noted before."""
-        self._fetch()
-        self._coming.append((sums, steps))
-
-    def take(self) -> list[dict[str, np.ndarray]]:
-        """The sums of each step since the last call; waits for all of them."""
-        self._fetch()
-        rows, self._rows = self._rows, []
-        return rows
-
-    def _fetch(self) -> None:
-        for sums, steps in self._coming:
-            fetched = jax.device_get(sums)
-            self._rows += [{name: values[step] for name, values in fetched.items()} for step in range(steps)]
-        self._coming = []
 
 
 def summarize(sums: Iterable[Mapping[str, np.ndarray]]) -> dict[str, float]:

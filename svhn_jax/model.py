@@ -116,7 +116,7 @@ class SeedNet(nn.Module):
 
 
 class PotterhsuNet(nn.Module):
-    """The network of potterhsu/SVHNClassifier-PyTorch (2017), for comparisons of equal work.
+    """The network of potterhsu/SVHNClassifier-PyTorch (2019), for comparisons of equal work.
 
     Eight times a 5x5 convolution, batch norm, ReLU, max-pooling and dropout, and two dense layers of
     3,072: 42,868,734 parameters for a window of 54 pixels. Its length head has 7 classes, as ours.

@@ -14,7 +14,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from svhn_jax import errors
-from svhn_jax.errors import InputError, TryAgainError
+from svhn_jax.errors import InputError, TryAgainError, one_line
 from svhn_jax.model import AXIS
 
 Result = TypeVar("Result")
@@ -61,10 +61,10 @@ def join_processes(coordinator: str | None = None, count: int | None = None, ind
     except ValueError as error:
         if coordinator is None and "coordinator_address should be defined" in str(error):
             return  # JAX finds no cluster here: this process is alone
-        raise InputError(f"the processes of this run cannot be joined: {_one_line(error)}") from None
+        raise InputError(f"the processes of this run cannot be joined: {one_line(error)}") from None
     except RuntimeError as error:
         raise TryAgainError(
-            f"the processes of this run did not find one another ({_one_line(error)}); see that all are started, and "
+            f"the processes of this run did not find one another ({one_line(error)}); see that all are started, and "
             "can reach the coordinator; --processes 1 trains on this machine alone"
         ) from None
     # From here on an orderly end would wait for the other processes.
@@ -93,7 +93,7 @@ def jointly(work: Callable[[], Result]) -> Result:
     except Exception as error:
         failure = error
     verdict = _SOUND if failure is None else _PASSING if isinstance(failure, TryAgainError) else _FAILED
-    verdicts = multihost_utils.process_allgather(np.array(verdict))
+    verdicts = _of_every_process(np.array(verdict))
     if failure:
         time.sleep(1)  # the others must hear of it before this process, perhaps their coordinator, is gone
         raise failure
@@ -111,7 +111,7 @@ def on_main(work: Callable[[], Result]) -> Result | None:
 def check_same(text: str, what: str) -> None:
     """Raises InputError where the processes give different texts; `what` says of what."""
     digest = np.frombuffer(hashlib.sha256(text.encode()).digest(), np.uint8)
-    digests = multihost_utils.process_allgather(digest).reshape(-1, len(digest))
+    digests = _of_every_process(digest).reshape(-1, len(digest))
     differing = np.flatnonzero((digests != digests[0]).any(axis=1))
     if len(differing):
         raise InputError(f"process {differing[0]} has {what} other than process 0; start all with the same")
@@ -129,7 +129,13 @@ def from_main(tree: Any) -> Any:
 
 def is_so_everywhere(what: bool) -> bool:
     """Whether it is so on every process."""
-    return bool(np.all(multihost_utils.process_allgather(np.array(what))))
+    return bool(np.all(_of_every_process(np.array(what))))
+
+
+def _of_every_process(value: np.ndarray) -> np.ndarray:
+    """What each process gives, in a row."""
+    with jax.transfer_guard("allow"):  # this is meant, though JAX does not count it as explicit
+        return np.asarray(multihost_utils.process_allgather(value))
 
 
 def takes_sigterm() -> bool:
@@ -137,9 +143,13 @@ def takes_sigterm() -> bool:
     return jax.distributed.is_initialized()
 
 
-def is_stop_agreed(step: int) -> bool:
-    """Whether any of the processes that were joined was told to end; all of them hear of it at the same step."""
-    return takes_sigterm() and multihost_utils.reached_preemption_sync_point(step)
+def is_stop_agreed(call: int) -> bool:
+    """Whether any of the processes that were joined was told to end; all of them hear of it at the same call.
+
+    Args:
+      call: 0, 1, 2 ...: JAX agrees on one of them that is still to come, so none may be left out.
+    """
+    return takes_sigterm() and multihost_utils.reached_preemption_sync_point(call)
 
 
 @contextmanager
@@ -152,12 +162,8 @@ def naming_lost_processes() -> Iterator[None]:
             raise
         raise TryAgainError(
             "another process of this run has stopped, or cannot be reached; its own output says why: start all of "
-            f"them again with the same command, and they go on from the newest checkpoint ({_one_line(error)})"
+            f"them again with the same command, and they go on from the newest checkpoint ({one_line(error)})"
         ) from None
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:120]
 
 
 def make_mesh() -> Mesh:

@@ -8,29 +8,28 @@ import jax
 
 from svhn_jax import parallel
 
-FIRST, LAST = 10, 20  # steps since the start of this process; the first few compile
+FIRST, COUNT = 10, 10  # steps left out, for the first few compile; and recorded, or one dispatch where that is more
 
 
 class Profiler:
-    """Records steps FIRST to LAST after `first_step` in `folder`; nothing where that is None."""
+    """Records COUNT steps, FIRST after `first_step`, in `folder`; nothing where that is None."""
 
     def __init__(self, folder: str | None, first_step: int):
-        self._folder, self._first_step, self.is_running = folder, first_step, False
+        self._folder, self._start, self._end, self.is_running = folder, first_step + FIRST, 0, False
 
     def at(self, step: int, state: Any) -> None:
         """To be called after each dispatch, with the step it led to and what it gave."""
-        since = step - self._first_step
-        if self._folder and FIRST <= since < LAST and not self.is_running:
-            jax.block_until_ready(state)
-            jax.profiler.start_trace(self._folder, create_perfetto_trace=True)
-            self.is_running = True
-        elif self.is_running and since >= LAST:
+        if self.is_running and step >= self._end:
             jax.block_until_ready(state)
             self.stop()
+        elif self._folder and step >= self._start:
+            jax.block_until_ready(state)
+            jax.profiler.start_trace(self._folder, create_perfetto_trace=True)
+            self._folder, self._end, self.is_running = None, step + COUNT, True
 
     def stop(self) -> None:
         """Ends the recording, and writes it."""
-        self._folder, self.is_running = None, False
+        self.is_running = False
         jax.profiler.stop_trace()
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import linen as nn
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
@@ -23,7 +24,7 @@ A_PART_OF_EACH_BATCH = PartitionSpec(None, AXIS)
 
 
 class Plan(NamedTuple):
-    """Which images steps train on: step number first_step + i those of rows[i]. int32[] and int32[L, B]."""
+    """Which images steps train on: step number first_step + i those of rows[i % L]. int32[] and int32[L, B]."""
 
     first_step: jax.Array
     rows: jax.Array
@@ -91,7 +92,7 @@ def make_train_step(
         images, labels = images.reshape(-1, images.shape[-1]), labels.reshape(-1, labels.shape[-1])
 
         def next_step(state: TrainState) -> tuple[TrainState, metrics.Sums]:
-            return one_step(state, images, labels, plan.rows[state.step - plan.first_step])
+            return one_step(state, images, labels, plan.rows[(state.step - plan.first_step) % len(plan.rows)])
 
         def nth_step(n: jax.Array, carried: tuple[TrainState, metrics.Sums]) -> tuple[TrainState, metrics.Sums]:
             state, sums = next_step(carried[0])
@@ -113,6 +114,31 @@ def make_train_step(
         out_specs=(ON_EVERY_DEVICE, ON_EVERY_DEVICE),
     )
     return jax.jit(mapped, donate_argnums=0)
+
+
+class LateSums:
+    """The sums of steps, fetched a dispatch late: the host waits for the newest steps only where it takes their sums."""
+
+    def __init__(self) -> None:
+        self._rows: list[dict[str, np.ndarray]] = []
+        self._newest: tuple[metrics.Sums, int] | None = None
+
+    def add(self, sums: metrics.Sums, steps: int) -> None:
+        """Notes the sums of `steps` steps, which may still run: each of [steps or more]. Waits for those noted before."""
+        self._fetch()
+        self._newest = sums, steps
+
+    def take(self) -> list[dict[str, np.ndarray]]:
+        """The sums of each step since the last call; waits for all of them."""
+        self._fetch()
+        rows, self._rows = self._rows, []
+        return rows
+
+    def _fetch(self) -> None:
+        if self._newest:
+            sums, steps = self._newest
+            fetched, self._newest = jax.device_get(sums), None
+            self._rows += [{name: values[step] for name, values in fetched.items()} for step in range(steps)]
 
 
 def make_eval_step(config: Config, model: nn.Module, mesh: Mesh) -> Callable[..., Any]:

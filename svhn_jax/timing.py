@@ -8,11 +8,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.sharding import Mesh
 
 from svhn_jax import parallel
-from svhn_jax.model import AXIS
 from svhn_jax.run_folder import versions
 
 PRODUCTS = 8  # matrix products in a row, so that what is measured is not their start
@@ -55,29 +53,30 @@ def ratios(results: Mapping[str, list[float]], of: str, to: str) -> Spread:
     return spread([one / other for one, other in zip(results[of], results[to], strict=True)])
 
 
-def seconds(work: Callable[[], Any]) -> float:
+def seconds(work: Callable[..., Any], *arguments: Any) -> float:
     """How long `work` takes, until the arrays it returns are there."""
     start = time.perf_counter()
-    jax.block_until_ready(work())
+    jax.block_until_ready(work(*arguments))
     return time.perf_counter() - start
 
 
-def matmul_flops(dtype: Any, mesh: Mesh, rounds: int = 5) -> Spread:
-    """FLOP/s of large square matrix products on all devices of the mesh at once: what their arithmetic can do at most."""
+def matmul_run(dtype: Any, mesh: Mesh) -> Callable[[], float]:
+    """A run that gives the TFLOP/s of large square matrix products on all devices at once: the most their arithmetic does."""
     side = 2048 if mesh.devices.flat[0].platform == "cpu" else 8192
-    ones = np.ones((mesh.size, side, side), np.float32)
-    x = jax.jit(lambda x: (x / side).astype(dtype))(parallel.put(ones, parallel.sharded(mesh)))
+    sharding = parallel.sharded(mesh)
+    draw = jax.jit(
+        lambda: jax.random.normal(jax.random.key(0), (mesh.size, side, side)).astype(dtype), out_shardings=sharding
+    )
+    factors = draw()
 
     def products(x: jax.Array) -> jax.Array:
         y = x[0]
         for _ in range(PRODUCTS):
-            y = jnp.matmul(x[0], y, preferred_element_type=dtype)
+            y = jnp.matmul(x[0], y) / side**0.5  # as large as they were
         return y[None]
 
-    spec = jax.sharding.PartitionSpec(AXIS)
-    run = jax.jit(jax.shard_map(products, mesh=mesh, in_specs=spec, out_specs=spec))
-    taken = in_turn({"product": lambda: seconds(lambda: run(x))}, rounds)["product"]
-    return spread([2 * side**3 * PRODUCTS * mesh.size / one for one in taken])
+    run = jax.jit(jax.shard_map(products, mesh=mesh, in_specs=sharding.spec, out_specs=sharding.spec))
+    return lambda: 2 * side**3 * PRODUCTS * mesh.size / seconds(run, factors) / 1e12
 
 
 def hardware(mesh: Mesh) -> dict[str, Any]:

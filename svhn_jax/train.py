@@ -13,7 +13,7 @@ import dataclasses
 import math
 import signal
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -44,12 +44,11 @@ from svhn_jax.checkpoint import Checkpoints
 from svhn_jax.config import Config
 from svhn_jax.data.arrays import Split
 from svhn_jax.errors import InputError, run_command
-from svhn_jax.metrics import LateSums
 from svhn_jax.run_folder import RunFolder
 from svhn_jax.scoring import score_split
 from svhn_jax.state import TrainState
 from svhn_jax.summaries import Summaries
-from svhn_jax.training_data import DataOrder, TrainingSet, load_images, load_training_set
+from svhn_jax.training_data import TrainingSet, load_images, load_training_set
 
 
 @dataclass(frozen=True)
@@ -59,8 +58,6 @@ class Job:
     config: Config
     mesh: Mesh
     data: TrainingSet
-    is_resident: bool
-    placement: str
     validation: Split
     run: RunFolder
     network: nn.Module
@@ -89,11 +86,12 @@ def _run(config: Config) -> int:
     console = Console(highlight=False, markup=False, quiet=not parallel.is_main())
     job = parallel.jointly(lambda: _prepare(config))
     parallel.check_same(f"{config} {job.fingerprints}", "a configuration or data")
-    _describe(console, job)
+    placement = feeding.choose_placement(job.data, config.data.placement, job.mesh)
+    _describe(console, job, placement)
     with _naming_the_run(job.run), parallel.on_main(lambda: _open(console, job)) or nullcontext() as checkpoints:
         state = _start_or_restore(console, job, checkpoints)
         with signals.noted() as received:
-            step = _train(console, job, state, checkpoints, received)
+            step = _train(console, job, placement.is_resident, state, checkpoints, received)
             if checkpoints:
                 checkpoints.wait()
         best = checkpoints.best_step() if checkpoints else None
@@ -113,12 +111,11 @@ def _prepare(config: Config) -> Job:
     mesh = parallel.make_mesh()
     parallel.check_batch_size("batch_size", config.batch_size, mesh)
     data, validation = load_training_set(config), load_images(config.data.dir, "validation", config)
-    is_resident, placement = feeding.is_resident(data, config.data.placement, mesh)
     run = RunFolder(f"{config.runs_dir}/{config.name}")
     total_steps = max(1, round(config.num_epochs * len(data.epoch) / config.batch_size))
     tx = optim.optimizer(config.optimizer, total_steps)
     network = model.build(config.model)
-    return Job(config, mesh, data, is_resident, placement, validation, run, network, tx, total_steps)
+    return Job(config, mesh, data, validation, run, network, tx, total_steps)
 
 
 def _open(console: Console, job: Job) -> Checkpoints:
@@ -152,7 +149,7 @@ def _parse_command_line() -> tuple[Config, argparse.Namespace]:
     return config_files.override(config, rest, description), known
 
 
-def _describe(console: Console, job: Job) -> None:
+def _describe(console: Console, job: Job, placement: feeding.Placement) -> None:
     config, data = job.config, job.data
     window = f"{config.image.crop} of {data.side} pixels"
     params = model.count_params(jax.eval_shape(job.fresh_state).params)
@@ -163,7 +160,7 @@ def _describe(console: Console, job: Job) -> None:
         "run": f"{config.name}, in {job.run.path}",
         "data": f"{', '.join((config.data.dir, *config.data.mix_in))}: {len(data.labels):,} training images "
         f"({len(data.epoch):,} an epoch), {len(job.validation.labels):,} validation",
-        "input": job.placement,
+        "input": placement.reason,
         "batch": f"{config.batch_size} images over {len(devices)} device(s){among}: {devices[0].device_kind}",
         "epochs": f"{config.num_epochs:g}, {job.total_steps:,} steps",
         "learning rate": f"{config.optimizer.learning_rate:g}, {config.optimizer.schedule}",
@@ -200,7 +197,14 @@ def _restore(console: Console, checkpoints: Checkpoints, abstract: TrainState) -
     return state
 
 
-def _train(console: Console, job: Job, state: TrainState, checkpoints: Checkpoints | None, received: list[int]) -> int:
+def _train(
+    console: Console,
+    job: Job,
+    is_resident: bool,
+    state: TrainState,
+    checkpoints: Checkpoints | None,
+    received: list[int],
+) -> int:
     """The loop: step; every so often a line; every so often evaluate, save, draw. Returns the last step."""
     config, step = job.config, int(state.step)
     if step >= job.total_steps:
@@ -208,22 +212,24 @@ def _train(console: Console, job: Job, state: TrainState, checkpoints: Checkpoin
         return step
     train_step = steps.make_train_step(
         config, job.network, job.tx, job.mesh,
-        steps_per_dispatch=config.steps_per_dispatch, is_streamed=not job.is_resident,
+        steps_per_dispatch=config.steps_per_dispatch, is_streamed=not is_resident,
     )  # fmt: skip
     eval_step = steps.make_eval_step(config, job.network, job.mesh)
     learning_rate = optim.schedule(config.optimizer, job.total_steps)
-    sums = LateSums()
+    feed = feeding.Feed(config, job.data, job.mesh, is_resident=is_resident)
+    work_to_do = feed.work(step, job.total_steps, stops=(config.log_every_steps, config.eval_every_steps))
+    sums = steps.LateSums()
     with (
         Summaries(
             job.run, console, step, job.total_steps, config.batch_size, is_writer=parallel.is_main()
         ) as summaries,
-        closing(_work(job, step)) as work_to_do,
+        closing(work_to_do),
         profiling.few_steps(job.run.profile_path if config.profile else None, step) as profiler,
         # Whatever crosses between host and devices in this loop is meant to, and says so.
         jax.transfer_guard("disallow"),
     ):
-        for work in work_to_do:
-            state, step_sums = train_step(state, work.images, work.labels, work.plan, work.length)
+        for dispatch, work in enumerate(work_to_do):
+            state, step_sums = train_step(state, work.images, work.labels, work.plan, work.device_count)
             sums.add(step_sums, work.steps)  # while these steps run, waits for those before them
             summaries.advance(step)
             step += work.steps
@@ -231,6 +237,7 @@ def _train(console: Console, job: Job, state: TrainState, checkpoints: Checkpoin
             is_last = step == job.total_steps
             if is_last or step % config.log_every_steps == 0:
                 rows = sums.take()
+                summaries.advance(step)
                 figures = _figures_of(console, job, rows, step)
                 _stop_if_diverged(figures["loss"], step, len(rows), checkpoints)
                 with jax.transfer_guard("allow"):
@@ -248,7 +255,7 @@ def _train(console: Console, job: Job, state: TrainState, checkpoints: Checkpoin
                     checkpoints.save(state, figures)
                 summaries.write_validation(step, figures, job.validation, readings, variables["params"])
                 summaries.resume()
-            if parallel.is_stop_agreed(step):
+            if parallel.is_stop_agreed(dispatch):
                 received.append(signal.SIGTERM)
             if received:
                 console.print("stopping: saving this step")
@@ -256,17 +263,6 @@ def _train(console: Console, job: Job, state: TrainState, checkpoints: Checkpoin
                     checkpoints.save(state, None)
                 break
     return step
-
-
-def _work(job: Job, first_step: int) -> Generator[feeding.Work]:
-    """What each dispatch of the loop trains on, from `first_step` completed updates on."""
-    config = job.config
-    order = DataOrder(job.data.epoch, config.batch_size, config.seed)
-    stops = (config.log_every_steps, config.eval_every_steps)
-    dispatches = feeding.groups(first_step, job.total_steps, config.steps_per_dispatch, stops)
-    if job.is_resident:
-        return feeding.resident(feeding.on_devices(job.data, job.mesh), order, dispatches, job.mesh)
-    return feeding.streamed(job.data, order, dispatches, job.mesh, config.steps_per_dispatch)
 
 
 def _figures_of(console: Console, job: Job, sums: list[Any], step: int) -> dict[str, float]:

@@ -65,7 +65,7 @@ class TrainingSet(NamedTuple):
     def take(self, rows: np.ndarray) -> np.ndarray:
         """uint8[..., S * S * 3]: the images of rows int[...]."""
         if len(self.parts) == 1:
-            return np.take(self.parts[0], rows, axis=0, mode="clip")  # "raise" would copy twice
+            return np.take(self.parts[0], rows, axis=0)
         taken = np.empty((*rows.shape, self.parts[0].shape[1]), np.uint8)
         first_row = 0
         for part in self.parts:

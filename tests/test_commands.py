@@ -12,7 +12,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
-from tiny import CONFIG
+from tiny import CONFIG, write_config
 
 pytestmark = pytest.mark.filterwarnings("ignore:Sharding info not provided")
 TRAIN = ("svhn_jax.train", "--config", "tiny.py")
@@ -32,13 +32,6 @@ def start(folder, env, *command):
 
 def wait_for_line(process, words):
     assert any(words in line for line in process.stdout), f"the command ended before it printed {words!r}"
-
-
-def write_config(folder, config):
-    sections = "\n".join(f"from svhn_jax.config import {name}" for name in (
-        "AugmentConfig", "Config", "DataConfig", "ImageConfig", "LossConfig", "ModelConfig", "OptimizerConfig"
-    ))  # fmt: skip
-    (folder / "tiny.py").write_text(f"{sections}\nconfig = {config!r}\n")
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,14 @@
+import dataclasses
+import threading
+
 import jax
 import numpy as np
 import psutil
 import pytest
-from tiny import mesh_of, random_split
+from tiny import CONFIG, mesh_of, random_split
 
 from svhn_jax import feeding
+from svhn_jax.errors import InputError
 from svhn_jax.training_data import DataOrder, TrainingSet
 
 
@@ -31,29 +35,29 @@ def batches_of(work, is_streamed, devices):
             yield images[rows[n]], labels[rows[n]]
 
 
+def feed_of(data, devices, per_dispatch, *, is_resident):
+    config = dataclasses.replace(CONFIG, batch_size=8, seed=3, steps_per_dispatch=per_dispatch)
+    return feeding.Feed(config, data, mesh_of(devices), is_resident=is_resident)
+
+
 @pytest.mark.parametrize(("devices", "per_dispatch"), [(1, 1), (4, 3)])
-def test_resident_and_streamed_bring_the_images_of_the_order(data, devices, per_dispatch, monkeypatch):
+@pytest.mark.parametrize("is_resident", [True, False])
+def test_every_step_gets_the_images_of_the_order(data, devices, per_dispatch, is_resident, monkeypatch):
     monkeypatch.setattr(feeding, "PLANNED_STEPS", 5)  # so that several plans are sent
-    order, mesh = DataOrder(data.epoch, 8, seed=3), mesh_of(devices)
-    groups = list(feeding.groups(2, 20, per_dispatch, [10]))
-    for is_streamed in (False, True):
-        step = 2
-        work_to_do = (
-            feeding.streamed(data, order, groups, mesh, per_dispatch)
-            if is_streamed
-            else feeding.resident(feeding.on_devices(data, mesh), order, groups, mesh)
-        )
-        for work in work_to_do:
-            first = int(work.plan.first_step)
-            rows = np.asarray(work.plan.rows)
-            assert int(work.length) == work.steps
-            if not is_streamed:  # the plan began some steps ago
-                work = work._replace(plan=work.plan._replace(rows=rows[step - first :]))
-            for n, (images, labels) in enumerate(batches_of(work, is_streamed, devices)):
-                np.testing.assert_array_equal(images, data.take(order.rows(step + n)))
-                np.testing.assert_array_equal(labels, data.labels[order.rows(step + n)])
-            step += work.steps
-        assert step == 20
+    order, step = DataOrder(data.epoch, 8, seed=3), 2
+    feed = feed_of(data, devices, per_dispatch, is_resident=is_resident)
+    for work in feed.work(2, 20, stops=[10]):
+        assert int(work.device_count) == work.steps
+        if is_resident:  # the plan began some steps ago
+            rows = np.asarray(work.plan.rows)[step - int(work.plan.first_step) :]
+            work = work._replace(plan=work.plan._replace(rows=rows))
+        else:
+            assert int(work.plan.first_step) == step
+        for n, (images, labels) in enumerate(batches_of(work, not is_resident, devices)):
+            np.testing.assert_array_equal(images, data.take(order.rows(step + n)))
+            np.testing.assert_array_equal(labels, data.labels[order.rows(step + n)])
+        step += work.steps
+    assert step == 20
 
 
 def test_no_dispatch_goes_past_a_line_a_validation_or_the_end():
@@ -63,11 +67,21 @@ def test_no_dispatch_goes_past_a_line_a_validation_or_the_end():
 
 
 def test_a_loop_that_ends_early_leaves_no_thread(data):
-    work = feeding.streamed(data, DataOrder(data.epoch, 8, 0), feeding.groups(0, 1000, 1, ()), mesh_of(1), 1)
+    work = feed_of(data, 1, 1, is_resident=False).work(0, 1000)
     next(work)
+    readers = lambda: [one for one in threading.enumerate() if "reading images" in one.name]  # noqa: E731
+    assert readers()
     work.close()
-    with pytest.raises(StopIteration):
-        next(work)
+    assert not readers()
+
+
+def test_a_set_that_does_not_fit_is_told_with_the_remedy(data, monkeypatch):
+    def full(values, sharding):
+        raise MemoryError
+
+    monkeypatch.setattr(feeding.parallel, "put", full)
+    with pytest.raises(InputError, match=r"do not fit; --data\.placement streamed"):
+        feed_of(data, 1, 1, is_resident=True)
 
 
 def test_the_set_is_resident_where_it_takes_at_most_half_of_what_is_free(data, monkeypatch):
@@ -76,11 +90,11 @@ def test_the_set_is_resident_where_it_takes_at_most_half_of_what_is_free(data, m
     def decide(free, placement="auto"):
         available = psutil.virtual_memory()._replace(available=free * jax.local_device_count())
         monkeypatch.setattr(psutil, "virtual_memory", lambda: available)
-        return feeding.is_resident(data, placement, mesh)
+        return feeding.choose_placement(data, placement, mesh)
 
-    assert decide(2 * data.nbytes)[0]
-    is_resident, why = decide(2 * data.nbytes - 2)
-    assert not is_resident
-    assert "more than half" in why
-    assert decide(2 * data.nbytes - 2, "resident")[0]
-    assert not decide(2 * data.nbytes, "streamed")[0]
+    assert decide(2 * data.nbytes).is_resident
+    placement = decide(2 * data.nbytes - 2)
+    assert not placement.is_resident
+    assert "more than half" in placement.reason
+    assert decide(2 * data.nbytes - 2, "resident").is_resident
+    assert not decide(2 * data.nbytes, "streamed").is_resident

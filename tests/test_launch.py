@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 LAUNCH = Path(__file__).resolve().parents[1] / "launch"
-SCRIPTS = ("keep_going.sh", "tpu_vm.sh", "slurm.sbatch")
+SCRIPTS = ("keep_going.sh", "tpu_vm.sh", "slurm.sbatch", "../benchmarks/on_gpu.sh")
 
 
 def bash(*command, status=0, **env):

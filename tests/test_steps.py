@@ -14,6 +14,7 @@ from svhn_jax.training_data import DataOrder, TrainingSet
 
 def run_steps(count, devices, config=CONFIG, tx=None, start=None, *, per_dispatch=1, is_streamed=False):
     """State and losses after `count` steps on random data."""
+    config = dataclasses.replace(config, steps_per_dispatch=per_dispatch)
     split, mesh, tx = random_split(40), mesh_of(devices), tx or optax.sgd(0.05, momentum=0.9)
     network = model.build(config.model)
     first = jax.device_get(jax.jit(lambda: state.create(config, network, tx))()) if start is None else start
@@ -21,18 +22,13 @@ def run_steps(count, devices, config=CONFIG, tx=None, start=None, *, per_dispatc
     done = int(current.step)
     halves = split.images.reshape(40, -1)[:15], split.images.reshape(40, -1)[15:]
     data = TrainingSet(halves, split.labels, np.arange(40), "")
-    order = DataOrder(data.epoch, config.batch_size, config.seed)
-    dispatches = feeding.groups(done, done + count, per_dispatch, ())
-    if is_streamed:
-        all_work = feeding.streamed(data, order, dispatches, mesh, per_dispatch)
-    else:
-        all_work = feeding.resident(feeding.on_devices(data, mesh), order, dispatches, mesh)
     train_step = steps.make_train_step(
         config, network, tx, mesh, steps_per_dispatch=per_dispatch, is_streamed=is_streamed
     )
-    sums = metrics.LateSums()
-    for work in all_work:
-        current, step_sums = train_step(current, work.images, work.labels, work.plan, work.length)
+    sums = steps.LateSums()
+    feed = feeding.Feed(config, data, mesh, is_resident=not is_streamed)
+    for work in feed.work(done, done + count):
+        current, step_sums = train_step(current, work.images, work.labels, work.plan, work.device_count)
         sums.add(step_sums, work.steps)
     assert train_step._cache_size() == 1
     return jax.device_get(current), [metrics.summarize([row])["loss"] for row in sums.take()]
@@ -141,10 +137,10 @@ def test_an_update_that_is_not_finite_is_left_out_and_not_counted():
     broken.params["length"]["bias"][0] = np.nan
     for start, is_left_out in ((healthy, False), (broken, True)):
         data = TrainingSet((split.images.reshape(16, -1),), split.labels, np.arange(16), "")
-        (work,) = feeding.resident(feeding.on_devices(data, mesh), DataOrder(data.epoch, 16, 0), [(0, 1)], mesh)
+        work = feeding.Feed(config, data, mesh, is_resident=True).same_work()
         step = steps.make_train_step(config, network, tx, mesh)
         first = parallel.put(start, parallel.replicated(mesh))
-        after, sums = jax.device_get(step(first, work.images, work.labels, work.plan, work.length))
+        after, sums = jax.device_get(step(first, work.images, work.labels, work.plan, work.device_count))
         assert int(after.step) == 1
         assert sums["examples"].tolist() == [0 if is_left_out else 16]
         same = [

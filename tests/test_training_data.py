@@ -1,12 +1,10 @@
 import dataclasses
-import json
 
 import numpy as np
 import pytest
-from tiny import CONFIG, random_split
+from tiny import CONFIG, prepare
 
 from svhn_jax.config import DataConfig
-from svhn_jax.data import arrays
 from svhn_jax.errors import InputError
 from svhn_jax.training_data import DataOrder, load_images, load_training_set
 
@@ -30,27 +28,6 @@ def test_rows_are_a_pure_function_of_seed_and_step():
 
 def test_a_batch_larger_than_the_data_set_goes_round_it():
     assert sorted(np.bincount(DataOrder(np.arange(4), 10, seed=0).rows(0)).tolist()) == [2, 2, 3, 3]
-
-
-def prepare(folder, count, *, side=24, seed=0):
-    split = random_split(count, side=side, seed=seed)
-    folder.mkdir()
-    names = [name.decode() for name in split.names]
-    (folder / "train").mkdir()
-    offset = arrays.create_images(folder / "train" / "images.npy", count, side)
-    with open(folder / "train" / "images.npy", "r+b") as file:
-        file.seek(offset)
-        file.write(np.ascontiguousarray(split.images).tobytes())
-    sizes = np.full((count, 2), side)
-    entry = arrays.finish_split(folder / "train", split.labels, names, np.ones((count, 4)), sizes)
-    manifest = {
-        "format": arrays.FORMAT,
-        "crop": {"size": side, "margin": 0.3},
-        "splits": {"train": entry},
-        "sources": {},
-    }
-    (folder / arrays.MANIFEST).write_text(json.dumps(manifest))
-    return split
 
 
 def config_of(*folders, repeat=1):

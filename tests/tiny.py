@@ -1,5 +1,8 @@
 """What several tests of the training half share: a tiny configuration and random data of a given size."""
 
+import json
+from pathlib import Path
+
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh
@@ -40,3 +43,32 @@ def random_split(count: int, *, side: int = 24, seed: int = 0) -> arrays.Split:
         names,
         f"random {seed}",
     )
+
+
+def prepare(folder: Path, count: int, *, validation: int = 0, side: int = 24, seed: int = 0) -> arrays.Split:
+    """A prepared data set of random images; returns its train split."""
+    folder.mkdir(parents=True)
+    entries, train = {}, random_split(count, side=side, seed=seed)
+    splits = {"train": train} | (
+        {"validation": random_split(validation, side=side, seed=seed + 100)} if validation else {}
+    )
+    for name, split in splits.items():
+        path = folder / name
+        path.mkdir()
+        offset = arrays.create_images(path / "images.npy", len(split.images), side)
+        with open(path / "images.npy", "r+b") as file:
+            file.seek(offset)
+            file.write(np.ascontiguousarray(split.images).tobytes())
+        names, sizes = [one.decode() for one in split.names], np.full((len(split.images), 2), side)
+        entries[name] = arrays.finish_split(path, split.labels, names, np.ones((len(split.images), 4)), sizes)
+    manifest = {"format": arrays.FORMAT, "crop": {"size": side, "margin": 0.3}, "splits": entries, "sources": {}}
+    (folder / arrays.MANIFEST).write_text(json.dumps(manifest))
+    return train
+
+
+def write_config(folder: Path, config: Config) -> None:
+    """tiny.py in `folder`."""
+    sections = "\n".join(f"from svhn_jax.config import {name}" for name in (
+        "AugmentConfig", "Config", "DataConfig", "ImageConfig", "LossConfig", "ModelConfig", "OptimizerConfig"
+    ))  # fmt: skip
+    (folder / "tiny.py").write_text(f"{sections}\nconfig = {config!r}\n")

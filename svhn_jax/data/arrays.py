@@ -258,6 +258,24 @@ def _remove_rows(path: Path, kept: np.ndarray, size: int) -> None:
     os.replace(shorter, path)
 
 
+def check_space(folder: Path, needed: int) -> None:
+    """Raises InputError where fewer than `needed` bytes are free for the data set in the making at `folder`."""
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise InputError(
+            f"{folder.parent}: the crops need {needed / 1e9:.2f} GB and {free / 1e9:.2f} GB are free there; "
+            "free some, or write them elsewhere"
+        )
+
+
+def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
+    """Writes manifest.json, and waits until it is on the disk."""
+    with open(folder / MANIFEST, "w") as file:
+        file.write(json.dumps(manifest, indent=1) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def sync(path: Path) -> None:
     """Waits until the file or folder is on the disk."""
     descriptor = os.open(path, os.O_RDONLY)

@@ -74,10 +74,7 @@ def build(
             for part, photo_sizes in zip(parts, sizes, strict=True)
         },
     }
-    with open(folder / arrays.MANIFEST, "w") as file:
-        file.write(json.dumps(manifest, indent=1) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    arrays.write_manifest(folder, manifest)
     # The plan goes first: without it nothing of the rest would be gone on with.
     for path in (PLAN, PROGRESS, *(f"{part.source.split}.sizes" for part in parts)):
         (folder / path).unlink(missing_ok=True)
@@ -110,7 +107,7 @@ def _go_on(folder: Path, parts: list[Part], settings: dict[str, Any], size: int)
                 shutil.rmtree(path)
             else:
                 path.unlink()
-        _check_space(folder, counts.total() * size * size * 3)
+        arrays.check_space(folder, counts.total() * size * size * 3)
         for split in splits:
             (folder / split).mkdir()
             arrays.create_images(folder / split / "images.npy", wanted[split], size)
@@ -163,15 +160,6 @@ def _splits_of(parts: list[Part]) -> set[str]:
     """The splits that the sources are for, be they empty."""
     tests = {part.source.split == "test" for part in parts}
     return ({"test"} if True in tests else set()) | ({"train", "validation"} if False in tests else set())
-
-
-def _check_space(folder: Path, needed: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise InputError(
-            f"{folder.parent}: the crops need {needed / 1e9:.2f} GB and {free / 1e9:.2f} GB are free there; "
-            "free some, or give another --to"
-        )
 
 
 def _crop_source(folder: Path, part: Part, targets: dict[str, Target], crop_all: Cropper) -> np.ndarray:

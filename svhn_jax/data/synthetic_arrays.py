@@ -6,7 +6,6 @@ says that they are synthetic.
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable
 from functools import partial
@@ -108,7 +107,7 @@ def build(folder: Path, wanted: dict[str, Any], workers: Workers, advance: Calla
     counts, size, seed = wanted["synthetic"]["photos"], wanted["crop"]["size"], wanted["seed"]
     shutil.rmtree(folder)
     folder.mkdir()
-    _check_space(folder, sum(counts.values()) * size * size * 3)
+    arrays.check_space(folder, sum(counts.values()) * size * size * 3)
     places = _places(wanted, workers)
     rows = {split: sum(place.split == split for place in chain(*places.values())) for split in _splits(counts)}
     offsets = {}
@@ -141,19 +140,7 @@ def build(folder: Path, wanted: dict[str, Any], workers: Workers, advance: Calla
             for source, count in counts.items()
         },
     }
-    with open(folder / arrays.MANIFEST, "w") as file:
-        file.write(json.dumps(manifest, indent=1) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _check_space(folder: Path, needed: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise InputError(
-            f"{folder.parent}: the crops need {needed / 1e9:.2f} GB and {free / 1e9:.2f} GB are free there; "
-            "free some, or give another folder"
-        )
+    arrays.write_manifest(folder, manifest)
 
 
 def _splits(counts: dict[str, int]) -> list[str]:

@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# benchmarks/on_gpu.sh [FOLDER]: every figure of docs/performance.md that wants a GPU, in one go; logs in FOLDER, the last
+# line of each JSON.
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit
+out="${1:-gpu-figures}"
+python="${PYTHON:-python3}"
+export PYTHONPATH="$PWD" COLUMNS=160
+mkdir -p "$out"
+nvidia-smi > "$out/nvidia-smi.txt" 2>&1
+
+failed=0
+
+# One thing after the other: each writes its own log, and a failure does not keep the next from running.
+measure() {
+  local name="$1"
+  shift
+  echo "$name: $*"
+  if "$@" > "$out/$name.log" 2> "$out/$name.err"; then
+    tail -n 1 "$out/$name.log"
+  else
+    echo "$name FAILED: see $out/$name.err"
+    failed=1
+  fi
+}
+
+measure pytorch "$python" benchmarks/against_pytorch.py --rounds 7
+measure pytorch-8-steps "$python" benchmarks/against_pytorch.py --rounds 7 --steps-per-dispatch 8 --no-compile
+# The full training set's size: 235,755 images; an epoch takes 235,755 / (images a second).
+measure full "$python" -m svhn_jax.benchmark --config configs/full.py --images 235755
+measure full-8-steps "$python" -m svhn_jax.benchmark --config configs/full.py --images 235755 --steps-per-dispatch 8 --no-starts
+measure full-float32 "$python" -m svhn_jax.benchmark --config configs/full.py --model.compute-dtype float32 --no-starts
+measure full-batch-4096 "$python" -m svhn_jax.benchmark --config configs/full.py --batch-size 4096 --no-starts
+measure demo "$python" -m svhn_jax.benchmark --config configs/demo.py
+measure demo-8-steps "$python" -m svhn_jax.benchmark --config configs/demo.py --steps-per-dispatch 8 --no-starts
+exit "$failed"

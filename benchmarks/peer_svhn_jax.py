@@ -1,0 +1,75 @@
+"""svhn_jax's side of benchmarks/against_pytorch.py: potterhsu's network, trained by svhn_jax's own step and input path."""
+
+import dataclasses
+
+import jax
+import numpy as np
+from peer_worker import CHECK_STEPS, serve
+
+from svhn_jax import config_files, model, parallel, timing
+from svhn_jax.config import Config
+from svhn_jax.trainer import Trainer
+from svhn_jax.training_data import TrainingSet
+
+
+class Side:
+    """A network in training."""
+
+    def __init__(self, options: dict):
+        base = config_files.load(options["config"])
+        self.folder = options["folder"]
+        self.config: Config = dataclasses.replace(
+            base,
+            batch_size=options["batch_size"],
+            steps_per_dispatch=options["steps_per_dispatch"],
+            model=dataclasses.replace(
+                base.model,
+                dropout=options["dropout"],
+                compute_dtype="bfloat16" if options["is_bf16"] else "float32",
+                convolution=options["convolution"],
+            ),
+            optimizer=dataclasses.replace(
+                base.optimizer,
+                learning_rate=options["learning_rate"],
+                weight_decay=options["weight_decay"],
+                schedule="constant",
+                warmup_share=0.0,
+            ),
+        )
+        images = np.load(f"{self.folder}/images.npy", mmap_mode="r")
+        labels = np.load(f"{self.folder}/labels.npy")
+        self.data = TrainingSet((images,), labels, np.arange(len(images)), "")
+        self.mesh = parallel.make_mesh()
+        self.trainer = Trainer(self.config, self.data, self.mesh)
+
+    def about(self) -> dict:
+        """What is compared."""
+        return timing.hardware(self.mesh) | {
+            "params": model.count_params(self.trainer.state.params),
+            "platform": jax.default_backend(),
+            "devices": self.mesh.size,
+        }
+
+    def run(self, count: int) -> float:
+        """Seconds of `count` steps on one batch of the resident set; cut and normalised anew in each."""
+        return timing.seconds(self.trainer.alone, count)
+
+    def fed(self, count: int) -> float:
+        """Seconds of `count` steps, each on its own batch."""
+        return timing.seconds(self.trainer.fed, count)
+
+    def losses(self) -> list[float]:
+        """Of the first steps on the first images, uncropped at random, without dropout; writes the params before them."""
+        config = dataclasses.replace(
+            self.config, steps_per_dispatch=1, augment=dataclasses.replace(self.config.augment, random_crop=False)
+        )
+        size = config.batch_size
+        first = TrainingSet((np.asarray(self.data.parts[0][:size]),), self.data.labels[:size], np.arange(size), "")
+        trainer = Trainer(config, first, self.mesh)
+        leaves = jax.tree_util.tree_leaves_with_path(jax.device_get(trainer.state.params))
+        np.savez(f"{self.folder}/params.npz", **{"/".join(key.key for key in path): leaf for path, leaf in leaves})
+        return [trainer.fed(1)[0] for _ in range(CHECK_STEPS)]
+
+
+if __name__ == "__main__":
+    serve(Side)
