@@ -45,7 +45,7 @@ SAME = 1e-2  # losses of the first steps, in float32, may differ by so much, rel
 class Options:
     """Trains the same network with svhn_jax and with PyTorch, in turn."""
 
-    rounds: int = 7
+    rounds: int = 5
     """runs of each"""
     steps: int = 0
     """steps of a run; 0: 6 on a CPU, 100 on a GPU"""
@@ -136,7 +136,7 @@ def main() -> int:
         rates = {name: timing.spread(values) for name, values in results.items()}
         peer = max((name for name in (EAGER, COMPILED) if name in rates), key=lambda name: rates[name].median)
         # Longer runs: a DataLoader has some batches ready when its clock starts.
-        fed = {OURS_FED: rate(workers[OURS], "fed", 5), PYTORCH_FED: rate(workers[peer], "fed", 5)}
+        fed = {OURS_FED: rate(workers[OURS], "fed", 3), PYTORCH_FED: rate(workers[peer], "fed", 3)}
         results |= timing.in_turn(fed, max(3, options.rounds // 2))
         about = {name: workers[name].about for name in (OURS, EAGER)}
     rates = {name: timing.spread(values) for name, values in results.items()}

@@ -213,7 +213,9 @@ def _first_step(config: Config, images: int) -> int:
         start = time.perf_counter()
         data = _random_data(images, Path(folder))
         print(time.perf_counter() - start)
-        Trainer(config, data, parallel.make_mesh()).fed(config.steps_per_dispatch)
+        mesh = parallel.make_mesh()
+        parallel.check_batch_size("batch_size", config.batch_size, mesh)
+        Trainer(config, data, mesh).fed(config.steps_per_dispatch)
     return 0
 
 

@@ -15,17 +15,18 @@ class Profiler:
     """Records COUNT steps, FIRST after `first_step`, in `folder`; nothing where that is None."""
 
     def __init__(self, folder: str | None, first_step: int):
-        self._folder, self._start, self._end, self.is_running = folder, first_step + FIRST, 0, False
+        self._folder, self._start, self._end = folder, first_step + FIRST, 0
+        self.is_running = self.has_begun = False
 
     def at(self, step: int, state: Any) -> None:
         """To be called after each dispatch, with the step it led to and what it gave."""
         if self.is_running and step >= self._end:
             jax.block_until_ready(state)
             self.stop()
-        elif self._folder and step >= self._start:
+        elif self._folder and step >= self._start and not self.has_begun:
             jax.block_until_ready(state)
             jax.profiler.start_trace(self._folder, create_perfetto_trace=True)
-            self._folder, self._end, self.is_running = None, step + COUNT, True
+            self._end, self.is_running, self.has_begun = step + COUNT, True, True
 
     def stop(self) -> None:
         """Ends the recording, and writes it."""

@@ -216,7 +216,7 @@ def _train(
     )  # fmt: skip
     eval_step = steps.make_eval_step(config, job.network, job.mesh)
     learning_rate = optim.schedule(config.optimizer, job.total_steps)
-    feed = feeding.Feed(config, job.data, job.mesh, is_resident=is_resident)
+    feed = parallel.jointly(lambda: feeding.Feed(config, job.data, job.mesh, is_resident=is_resident))
     work_to_do = feed.work(step, job.total_steps, stops=(config.log_every_steps, config.eval_every_steps))
     sums = steps.LateSums()
     with (
@@ -262,6 +262,13 @@ def _train(
                 if checkpoints:
                     checkpoints.save(state, None)
                 break
+    if config.profile:
+        found = (
+            f"in {job.run.profile_path}"
+            if profiler.has_begun
+            else f"none: it begins {profiling.FIRST} steps after the start"
+        )
+        console.print(f"trace: {found}", soft_wrap=True)
     return step
 
 

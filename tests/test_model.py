@@ -14,8 +14,8 @@ IMAGES = jnp.linspace(-1, 1, 2 * 20 * 20 * 3).reshape(2, 20, 20, 3)
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_heads_and_params_are_float32_whatever_the_compute_dtype(architecture, dtype):
     network = model.build(ModelConfig(architecture=architecture, width=8, compute_dtype=dtype))
-    variables = network.init(jax.random.key(0), IMAGES, False)
-    logits = network.apply(variables, IMAGES, False)
+    variables = jax.eval_shape(lambda: network.init(jax.random.key(0), IMAGES, False))
+    logits = jax.eval_shape(lambda variables: network.apply(variables, IMAGES, False), variables)
     assert (logits.length.shape, logits.digits.shape) == ((2, 7), (2, 5, 11))
     assert {leaf.dtype for leaf in jax.tree.leaves((variables, logits))} == {jnp.dtype("float32")}
 

@@ -84,7 +84,8 @@ def assert_equal_to_alone(folder, name):
 
 
 def test_stopped_by_a_signal_to_one_and_gone_on_with_alone_it_is_the_run_of_one(workplace, one_device_env):
-    with Processes(workplace, one_device_env, 2, *TRAIN, "--name", "many") as processes:
+    command = (*TRAIN, "--name", "many", "--data.placement", "streamed")
+    with Processes(workplace, one_device_env, 2, *command) as processes:
         processes.wait_for_line("Step:     4")
         processes.all[1].send_signal(signal.SIGTERM)
         statuses, said = processes.end()
@@ -164,7 +165,7 @@ def test_slurm_is_recognised_and_its_sigterm_heard_before_the_first_step_too(wor
         port = str(free.getsockname()[1])
     slurm = {"SLURM_JOB_ID": "7", "SLURM_STEP_NODELIST": "localhost", "SLURM_NTASKS": "1", "SLURM_PROCID": "0"}
     env = one_device_env | slurm | {"SLURM_LOCALID": "0", "JAX_COORDINATOR_PORT": port}
-    process = start(workplace, env, *TRAIN, "--name", "slurm")
+    process = start(workplace, env, *TRAIN, "--name", "slurm", "--steps-per-dispatch", "2")
     with process:
         wait_for_line(process, "run:  ")
         process.send_signal(signal.SIGTERM)

@@ -2,12 +2,17 @@
 
 import dataclasses
 import json
+import os
 import re
 import subprocess
 import sys
 
+import jax
 import pytest
 from tiny import CONFIG, prepare, write_config
+
+from svhn_jax import benchmark, profiling
+from svhn_jax.errors import InputError
 
 pytestmark = pytest.mark.filterwarnings("ignore:Sharding info not provided")
 COUNT_COMPILATIONS = """
@@ -50,37 +55,57 @@ def rows_of(folder, name):
     return [{key: value for key, value in json.loads(row).items() if key != "images_per_s"} for row in rows]
 
 
-def test_a_streamed_run_is_the_resident_one_and_says_so(workplace, one_device_env):
-    assert re.search(r"input: +resident: 0\.00 GB on each device", train(workplace, one_device_env, "resident"))
+@pytest.fixture(scope="module")
+def resident(workplace, one_device_env):
+    """What a resident run of one step a dispatch printed, and its rows."""
+    printed = train(workplace, one_device_env, "resident")
+    return printed, rows_of(workplace, "resident")
+
+
+def test_a_streamed_run_is_the_resident_one_and_says_so(workplace, one_device_env, resident):
+    assert re.search(r"input: +resident: 0\.00 GB on each device", resident[0])
     printed = train(workplace, one_device_env, "streamed", "--data.placement", "streamed")
     assert re.search(r"input: +streamed, as asked for", printed)
-    assert rows_of(workplace, "streamed") == rows_of(workplace, "resident")
+    assert rows_of(workplace, "streamed") == resident[1]
 
 
-def test_a_run_of_several_steps_a_dispatch_logs_and_validates_at_the_same_steps(workplace, one_device_env):
-    train(workplace, one_device_env, "one")
+def test_a_run_of_several_steps_a_dispatch_logs_and_validates_at_the_same_steps(workplace, one_device_env, resident):
     train(workplace, one_device_env, "four", "--steps-per-dispatch", "4")
-    by_four, one_by_one = rows_of(workplace, "four"), rows_of(workplace, "one")
-    assert [(row["step"], row["split"]) for row in by_four] == [(row["step"], row["split"]) for row in one_by_one]
-    for row, other in zip(by_four[:4], one_by_one, strict=False):  # later, rounding has grown
+    by_four = rows_of(workplace, "four")
+    assert [(row["step"], row["split"]) for row in by_four] == [(row["step"], row["split"]) for row in resident[1]]
+    for row, other in zip(by_four[:4], resident[1], strict=False):  # later, rounding has grown
         assert row["loss"] == pytest.approx(other["loss"], rel=1e-4)
 
 
-@pytest.mark.parametrize("per_dispatch", ["1", "13"])
-def test_profile_leaves_a_trace_for_tensorboard_and_for_perfetto(workplace, one_device_env, per_dispatch):
-    name = f"profiled-{per_dispatch}"
-    options = ("--log-every-steps", "13", "--eval-every-steps", "13", "--steps-per-dispatch", per_dispatch)
-    train(workplace, one_device_env, name, "--profile", *options)
-    folder = workplace / "checkpoints" / name / "profile"
+@pytest.mark.slow
+def test_profile_leaves_a_trace_for_tensorboard_and_for_perfetto(workplace, one_device_env):
+    assert "trace: in " in train(workplace, one_device_env, "profiled", "--profile")
+    folder = workplace / "checkpoints" / "profiled" / "profile"
     assert len(list(folder.rglob("*.xplane.pb"))) == 1
     assert len(list(folder.rglob("perfetto_trace.json.gz"))) == 1
 
 
-@pytest.mark.parametrize("placement", ["resident", "streamed"])
-def test_nothing_is_compiled_after_the_second_validation(workplace, one_device_env, placement):
-    command = ("-c", COUNT_COMPILATIONS, "--config", "tiny.py", "--name", placement + "-counted")
+@pytest.mark.parametrize(
+    ("per_dispatch", "last", "started", "stopped"),
+    [(1, 100, 15, 25), (32, 133, 37, 69), (4, 25, 17, 25), (1, 14, None, None)],
+)
+def test_ten_steps_or_one_dispatch_are_recorded_or_what_there_is_of_them(
+    monkeypatch, per_dispatch, last, started, stopped
+):
+    step, happened = 5, {}
+    monkeypatch.setattr(jax.profiler, "start_trace", lambda *_, **__: happened.setdefault("started", step))
+    monkeypatch.setattr(jax.profiler, "stop_trace", lambda: happened.setdefault("stopped", step))
+    with profiling.few_steps("folder", step) as profiler:
+        while step < last:
+            step += per_dispatch
+            profiler.at(step, ())
+    assert (happened.get("started"), happened.get("stopped")) == (started, stopped)
+
+
+def test_nothing_is_compiled_after_the_second_validation(workplace, one_device_env):
+    command = ("-c", COUNT_COMPILATIONS, "--config", "tiny.py", "--name", "counted")
     env = one_device_env | {"JAX_ENABLE_COMPILATION_CACHE": "false"}
-    printed = run(workplace, env, *command, "--data.placement", placement)
+    printed = run(workplace, env, *command)
     counts = [int(count) for count in printed.rpartition("compiled:")[2].split()]
     assert len(counts) == 10  # validations at steps 3, 6 ... 24 and 25, and the end
     assert counts[0] > 0
@@ -89,19 +114,8 @@ def test_nothing_is_compiled_after_the_second_validation(workplace, one_device_e
 
 def test_the_benchmark_measures_what_it_says(workplace, one_device_env):
     env = one_device_env | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "NPROC": "8"}
-    command = (
-        "-m",
-        "svhn_jax.benchmark",
-        "--config",
-        "tiny.py",
-        "--rounds",
-        "2",
-        "--seconds",
-        "0.05",
-        "--images",
-        "64",
-    )
-    printed = run(workplace, env, *command, "--image.crop", "54").splitlines()
+    sizes = ("--rounds", "2", "--seconds", "0.05", "--images", "64", "--image.crop", "54", "--no-starts")
+    printed = run(workplace, env, "-m", "svhn_jax.benchmark", "--config", "tiny.py", *sizes).splitlines()
     figures = json.loads(printed[-1])
     assert any("train, streamed" in line for line in printed)
     rates = figures["images_per_s"]
@@ -110,10 +124,29 @@ def test_the_benchmark_measures_what_it_says(workplace, one_device_env):
     }  # fmt: skip
     assert all(0 < rate["low"] <= rate["median"] <= rate["high"] and rate["n"] == 2 for rate in rates.values())
     assert set(figures["train_images_per_s_by_devices"]) == {"1", "2"}
-    assert figures["first_step_s"]["warm"]["median"] > 0
     assert figures["device"] == "2 x cpu"
     macs, rate = figures["million_macs_an_image"], rates["train, step alone"]["median"]
     assert figures["train_tflops"]["median"] == pytest.approx(6 * macs * rate / 1e6, rel=0.1)
-    error = run(workplace, env, *command, "--images", "3", status=1)
-    assert error.startswith("error: --images must be at least batch_size")
+
+
+def test_the_time_to_the_first_step_leaves_out_the_making_of_the_data(monkeypatch):
+    monkeypatch.setattr(benchmark.time, "perf_counter", iter([100.0, 107.5, 0.0, 0.0]).__next__)
+    command = [sys.executable, "-c", "print('a library speaks'); print(2.5)"]
+    assert benchmark._time_start(command, dict(os.environ)) == 5.0
+    with pytest.raises(InputError, match="failed with status 3"):
+        benchmark._time_start([sys.executable, "-c", "raise SystemExit(3)"], dict(os.environ))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--images", "3"), "--images must be at least batch_size"),
+        (("--seconds", "nan"), "--seconds more than 0"),
+        (("--image.crop", "65"), "image.crop is 65, more than the 64 pixels"),
+    ],
+)
+def test_what_cannot_be_measured_is_told_in_one_line(workplace, one_device_env, options, words):
+    error = run(workplace, one_device_env, "-m", "svhn_jax.benchmark", "--config", "tiny.py", *options, status=1)
+    assert error.startswith("error: ")
+    assert words in error
     assert error.count("\n") == 1
