@@ -4,8 +4,13 @@
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 out="${1:-gpu-figures}"
-python="${PYTHON:-python3}"
+python="${PYTHON:-.venv/bin/python}"
+[ -x "$python" ] || python=python3
 export PYTHONPATH="$PWD" COLUMNS=160
+"$python" -c 'import jax, torch, sys; sys.exit(jax.default_backend() != "gpu" or not torch.cuda.is_available())' || {
+  echo "error: $python has no GPU for both JAX and PyTorch; pip install -e '.[cuda,pytorch]', or name another with PYTHON=" >&2
+  exit 1
+}
 mkdir -p "$out"
 nvidia-smi > "$out/nvidia-smi.txt" 2>&1
 

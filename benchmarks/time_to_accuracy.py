@@ -50,7 +50,7 @@ class Options:
 
 def main() -> int:
     options = tyro.cli(Options, description=__doc__)
-    if options.minutes <= 0 or options.batch_size < 1:
+    if not 0 < options.minutes < 10_000 or options.batch_size < 1:
         raise InputError("--minutes and --batch-size must be greater than 0")
     console = Console(highlight=False, markup=False)
     ours = config_files.load(CONFIGS / "real.py")

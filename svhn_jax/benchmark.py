@@ -38,6 +38,7 @@ from svhn_jax.trainer import STEPS_OF_A_RUN, Trainer
 from svhn_jax.training_data import TrainingSet
 
 SIDE = 64  # of the stored images, pixels
+DEFAULT = "configs/demo.py"
 STARTS = 2
 CEILING, SHARE = "matmul_tflops", "share_of_matmul"
 FED = ("train, resident", "train, streamed")
@@ -45,9 +46,10 @@ FED = ("train, resident", "train, streamed")
 
 def main() -> int:
     options, rest = _parse_command_line()
+    if options.config == DEFAULT and not Path(DEFAULT).is_file():
+        raise InputError(f"{DEFAULT}: not found; give --config FILE, or run this in the repository's top folder")
     config = config_files.override(config_files.load(options.config), rest, __doc__ or "")
-    if options.images < config.batch_size or options.rounds < 1 or not 0 < options.seconds < 3600:
-        raise InputError("--images must be at least batch_size, --rounds at least 1, --seconds more than 0")
+    _check(options, config)
     if config.image.crop > SIDE:
         raise InputError(f"image.crop is {config.image.crop}, more than the {SIDE} pixels of the images here")
     if options.only_first_step:
@@ -56,6 +58,8 @@ def main() -> int:
     starts = {} if options.no_starts else _starts(options, rest)
     mesh = parallel.make_mesh()
     parallel.check_batch_size("batch_size", config.batch_size, mesh)
+    if min(config.eval_batch_size, options.images) < mesh.size:
+        raise InputError(f"eval_batch_size is {config.eval_batch_size}; it must be at least the {mesh.size} devices")
     console = Console(highlight=False, markup=False)
     with tempfile.TemporaryDirectory() as folder:
         data = _random_data(options.images, Path(folder))
@@ -64,6 +68,17 @@ def main() -> int:
     _print_table(console, figures)
     print(json.dumps(figures | timing.hardware(mesh)))
     return 0
+
+
+def _check(options: argparse.Namespace, config: Config) -> None:
+    rules = (
+        ("--images", options.images, options.images >= config.batch_size, f"at least batch_size, {config.batch_size}"),
+        ("--rounds", options.rounds, options.rounds >= 1, "at least 1"),
+        ("--seconds", options.seconds, 0 < options.seconds <= 3600, "more than 0, and at most 3600"),
+    )
+    for name, value, is_right, rule in rules:
+        if not is_right:
+            raise InputError(f"{name} is {value}; it must be {rule}")
 
 
 def _figures(config: Config, data: TrainingSet, mesh: Mesh, options: argparse.Namespace) -> dict[str, Any]:
@@ -93,11 +108,12 @@ def _parse_command_line() -> tuple[argparse.Namespace, list[str]]:
     parser = argparse.ArgumentParser(
         prog="python -m svhn_jax.benchmark",
         description=__doc__,
-        epilog="Besides these, any field of a configuration: see python -m svhn_jax.train --help.",
+        epilog="Besides these, any field of a configuration, as python -m svhn_jax.train --help lists them; what a "
+        "measurement has no use for, such as name and data.placement, is ignored.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--config", default="configs/demo.py", help="the configuration (default: %(default)s)")
+    parser.add_argument("--config", default=DEFAULT, help="the configuration (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="runs of each thing (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=3.0, help="length of a run (default: %(default)s)")
     parser.add_argument("--images", type=int, default=20_000, help="in the training set (default: %(default)s)")
@@ -128,8 +144,6 @@ def _rates(config: Config, data: TrainingSet, mesh: Mesh, run_s: float, rounds: 
     split = Split(data.parts[0].reshape(-1, SIDE, SIDE, 3), data.labels, np.array([], "S"), "random")
     eval_step = steps.make_eval_step(config, model.build(config.model), mesh)
     size = min(config.eval_batch_size, len(data.labels)) // mesh.size * mesh.size
-    if not size:
-        raise InputError(f"eval_batch_size and --images must be at least the {mesh.size} devices")
     batch = (np.asarray(split.images[:size]), data.labels[:size], np.ones(size, np.int32))
     placed = parallel.put(batch, parallel.sharded(mesh))
     some = Split(split.images[: 3 * images], data.labels[: 3 * images], split.names, "random")  # forward is a third
@@ -234,10 +248,11 @@ def _starts(options: argparse.Namespace, rest: list[str]) -> dict[str, Any]:
 
 def _time_start(command: list[str], env: dict[str, str]) -> float:
     start = time.perf_counter()
-    finished = subprocess.run(command, env=env, stdout=subprocess.PIPE, text=True, check=False)
+    finished = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     taken_s = time.perf_counter() - start
     if finished.returncode:
-        raise InputError(f"the first step of another process failed with status {finished.returncode}: see above")
+        said = finished.stderr.strip().splitlines() or [f"the first step failed with status {finished.returncode}"]
+        raise InputError(said[-1].removeprefix("error: "))
     return taken_s - float(finished.stdout.split()[-1])
 
 
@@ -253,7 +268,9 @@ def _print_table(console: Console, figures: dict[str, Any]) -> None:
     for count, rate in figures["train_images_per_s_by_devices"].items():
         table.add_row(f"train, {count} device(s)", str(Spread(**rate)), "images/s, the same global batch")
     table.add_row("arithmetic of training", str(Spread(**figures["train_tflops"])), "TFLOP/s")
-    table.add_row("", str(Spread(**figures[SHARE])), f"of matrix products, {Spread(**figures[CEILING])} TFLOP/s")
+    table.add_row(
+        "its share of matrix products", str(Spread(**figures[SHARE])), f"of {Spread(**figures[CEILING])} TFLOP/s"
+    )
     table.add_row("dispatch", str(Spread(**figures["dispatch_us"])), "microseconds, of a step that does nothing")
     table.add_row("peak memory", f"{figures['peak_memory_gb_of_this_benchmark']:.2f}", "GB, of this whole benchmark")
     for name, taken in figures["first_step_s"].items():

@@ -198,7 +198,7 @@ class Config(_Checked):
     eval_batch_size: int = 256
     """images at once in evaluation; the result does not depend on it"""
     steps_per_dispatch: int = 1
-    """steps the devices do for each word of the host; more help where a step is short (docs/performance.md)"""
+    """steps the devices do for each word of the host; keep 1 on CPUs (docs/performance.md). Results differ by rounding"""
     profile: bool = False
     """record a trace of a few steps in RUNS/NAME/profile, for TensorBoard or Perfetto"""
     log_every_steps: int = 100

@@ -25,8 +25,14 @@ class Profiler:
             self.stop()
         elif self._folder and step >= self._start and not self.has_begun:
             jax.block_until_ready(state)
-            jax.profiler.start_trace(self._folder, create_perfetto_trace=True)
+            options = jax.profiler.ProfileOptions()
+            options.python_tracer_level = 0  # every call of Python would be 100 MB, and 20 s to write
+            jax.profiler.start_trace(self._folder, create_perfetto_trace=True, profiler_options=options)
             self._end, self.is_running, self.has_begun = step + COUNT, True, True
+
+    def drop(self) -> None:
+        """Ends the recording unwritten: whoever has to stop now has no time for it."""
+        self.is_running = self.has_begun = False
 
     def stop(self) -> None:
         """Ends the recording, and writes it."""

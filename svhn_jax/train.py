@@ -169,6 +169,8 @@ def _describe(console: Console, job: Job, placement: feeding.Placement) -> None:
         "model": f"{config.model.architecture}, {params:,} parameters, "
         f"{macs / 1e6:,.1f} million multiply-accumulates an image, {config.model.compute_dtype}",
     }
+    if config.steps_per_dispatch > 1 and devices[0].platform == "cpu":
+        rows["warning"] = "steps_per_dispatch is more than 1, which makes training many times slower on a CPU"
     for name, text in rows.items():
         console.print(f"{name + ':':15}{text}", soft_wrap=True)
 
@@ -259,14 +261,13 @@ def _train(
                 received.append(signal.SIGTERM)
             if received:
                 console.print("stopping: saving this step")
+                profiler.drop()
                 if checkpoints:
                     checkpoints.save(state, None)
                 break
-    if config.profile:
+    if config.profile and not received:
         found = (
-            f"in {job.run.profile_path}"
-            if profiler.has_begun
-            else f"none: it begins {profiling.FIRST} steps after the start"
+            f"in {job.run.profile_path}" if profiler.has_begun else f"none: it takes more than {profiling.FIRST} steps"
         )
         console.print(f"trace: {found}", soft_wrap=True)
     return step

@@ -135,13 +135,18 @@ def test_the_time_to_the_first_step_leaves_out_the_making_of_the_data(monkeypatc
     assert benchmark._time_start(command, dict(os.environ)) == 5.0
     with pytest.raises(InputError, match="failed with status 3"):
         benchmark._time_start([sys.executable, "-c", "raise SystemExit(3)"], dict(os.environ))
+    monkeypatch.undo()
+    with pytest.raises(InputError, match=r"^what the child said$"):
+        benchmark._time_start(
+            [sys.executable, "-c", "raise SystemExit('error: what the child said')"], dict(os.environ)
+        )
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--images", "3"), "--images must be at least batch_size"),
-        (("--seconds", "nan"), "--seconds more than 0"),
+        (("--images", "3"), "--images is 3; it must be at least batch_size, 16"),
+        (("--seconds", "nan"), "--seconds is nan; it must be more than 0"),
         (("--image.crop", "65"), "image.crop is 65, more than the 64 pixels"),
     ],
 )
