@@ -58,8 +58,9 @@ def crops(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_two_sides_do_the_same_work(module, crops):
+def test_the_two_sides_do_the_same_work(module, crops, monkeypatch):
     pytest.importorskip("torch")
+    monkeypatch.delenv("XLA_FLAGS")  # one device
     against = module("against_pytorch")
     shared = {
         "folder": str(crops), "batch_size": 4, "device": "cpu", "is_bf16": False, "dropout": 0.0, "learning_rate": 0.01,
