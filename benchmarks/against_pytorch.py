@@ -82,7 +82,8 @@ class Worker:
 
     def __exit__(self, *error: object) -> None:
         self._process.kill()
-        self._process.wait()
+        with suppress(BrokenPipeError), self._process:  # closes its pipes, and waits
+            pass
 
     def do(self, what: str, *arguments: Any) -> Any:
         """Sends a command, and waits for its answer."""
