@@ -6,12 +6,12 @@ precision, loss and SGD, trained by PyTorch (eager, and torch.compile; channels_
 round, after rounds that do not count. First the two are shown to be the same: from the same params,
 without dropout, their losses over three steps.
 
-step alone:  one batch that is there. PyTorch's is a float tensor, cut and normalised; svhn_jax cuts and
-             normalises in each step, which is more work.
+step alone:  nothing is brought. PyTorch has one batch, a float tensor, cut and normalised; svhn_jax gathers
+             each step's images from the set on the device, cuts and normalises them, which is more work.
 end to end:  PyTorch from a DataLoader over memory-mapped crops, a random window of each; svhn_jax as it trains,
              from the same crops, which it has laid on the device before.
 
-Needs PyTorch: pip install 'svhn_jax[pytorch]'. On a GPU it is bfloat16 (autocast there) and batch 512, on a CPU
+Needs PyTorch: pip install -e '.[pytorch]'. On a GPU it is bfloat16 (autocast there) and batch 512, on a CPU
 float32 and batch 64. The last line is JSON: ratio is images/s of svhn_jax over those of the faster PyTorch.
 """
 
@@ -24,9 +24,9 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
-import numpy as np
 import tyro
 from rich.console import Console
 from rich.table import Table
@@ -34,6 +34,7 @@ from rich.table import Table
 from svhn_jax import timing
 from svhn_jax.errors import InputError, run_command
 from svhn_jax.timing import Spread
+from svhn_jax.trainer import random_data
 
 HERE = Path(__file__).parent
 OURS, EAGER, COMPILED, PLAIN = "svhn_jax", "PyTorch, eager", "PyTorch, torch.compile", "svhn_jax, XLA's convolutions"
@@ -103,14 +104,14 @@ def main() -> int:
     try:
         import torch
     except ImportError:
-        raise InputError("PyTorch is not installed: pip install 'svhn_jax[pytorch]'") from None
+        raise InputError("PyTorch is not installed: pip install -e '.[pytorch]'") from None
     device = "cuda" if torch.cuda.is_available() else "cpu"
     batch_size = options.batch_size or (512 if device == "cuda" else 64)
     count = options.steps or (100 if device == "cuda" else 6)
     count = -(-count // options.steps_per_dispatch) * options.steps_per_dispatch
     console = Console(highlight=False, markup=False)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        _write_crops(Path(folder), max(options.images, batch_size))
+        random_data(max(options.images, batch_size), Path(folder))
         shared = {
             "folder": folder, "batch_size": batch_size, "device": device, "is_bf16": device == "cuda", "dropout": 0.2,
             "learning_rate": 0.001, "weight_decay": 5e-4, "config": str(HERE.parent / "configs/potterhsu.py"),
@@ -134,8 +135,7 @@ def main() -> int:
 
         runs = {name: rate(worker, "run") for name, worker in workers.items()}
         results = timing.in_turn(runs, options.rounds)
-        rates = {name: timing.spread(values) for name, values in results.items()}
-        peer = max((name for name in (EAGER, COMPILED) if name in rates), key=lambda name: rates[name].median)
+        peer = max((name for name in (EAGER, COMPILED) if name in runs), key=lambda name: median(results[name]))
         # Longer runs: a DataLoader has some batches ready when its clock starts.
         fed = {OURS_FED: rate(workers[OURS], "fed", 3), PYTORCH_FED: rate(workers[peer], "fed", 3)}
         results |= timing.in_turn(fed, max(3, options.rounds // 2))
@@ -153,14 +153,6 @@ def main() -> int:
         **{name: about[OURS][name] for name in ("processor", "machine", "date")},
     }))  # fmt: skip
     return 0
-
-
-def _write_crops(folder: Path, count: int) -> None:
-    rng = np.random.default_rng(0)
-    np.save(folder / "images.npy", rng.integers(0, 256, (count, 64 * 64 * 3), np.uint8))
-    labels = np.full((count, 6), 10, np.int32)
-    labels[:, 0], labels[:, 1:3] = 2, rng.integers(0, 10, (count, 2))
-    np.save(folder / "labels.npy", labels)
 
 
 def _check_same(console: Console, shared: dict[str, Any]) -> float:

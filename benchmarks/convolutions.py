@@ -1,4 +1,4 @@
-"""python benchmarks/convolutions.py: Winograd's algorithm beside XLA's convolution, for the layers of potterhsu's network.
+"""python benchmarks/convolutions.py: Winograd's algorithm beside XLA's convolution, for potterhsu's layers and some of 3x3.
 
 Float32, batch 64, forwards and backwards (both gradients), in turn, after a round that does not
 count. GFLOP/s of the plain convolution's arithmetic, whatever is computed. The last line is JSON.
@@ -24,6 +24,7 @@ LAYERS = (
     (28, 48, 64, 5), (29, 64, 128, 5), (15, 128, 160, 5), (16, 160, 192, 5), (9, 192, 192, 5), (10, 192, 192, 5),
     (6, 192, 192, 5), (27, 128, 128, 3), (14, 128, 128, 3), (7, 256, 256, 3),
 )  # fmt: skip
+FORMS = ("xla, forwards", "xla, backwards", "winograd, forwards", "winograd, backwards")
 
 
 @dataclass(frozen=True)
@@ -58,9 +59,6 @@ def main() -> int:
     console.print(table)
     print(json.dumps({"layers": figures} | timing.hardware(parallel.make_mesh())))
     return 0
-
-
-FORMS = ("xla, forwards", "xla, backwards", "winograd, forwards", "winograd, backwards")
 
 
 def _measure(side: int, inputs: int, outputs: int, r: int, options: Options) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """svhn_jax's side of benchmarks/against_pytorch.py: potterhsu's network, trained by svhn_jax's own step and input path."""
 
 import dataclasses
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -8,7 +9,7 @@ from peer_worker import CHECK_STEPS, serve
 
 from svhn_jax import config_files, model, parallel, timing
 from svhn_jax.config import Config
-from svhn_jax.trainer import Trainer
+from svhn_jax.trainer import Trainer, load_random_data
 from svhn_jax.training_data import TrainingSet
 
 
@@ -36,9 +37,7 @@ class Side:
                 warmup_share=0.0,
             ),
         )
-        images = np.load(f"{self.folder}/images.npy", mmap_mode="r")
-        labels = np.load(f"{self.folder}/labels.npy")
-        self.data = TrainingSet((images,), labels, np.arange(len(images)), "")
+        self.data = load_random_data(Path(self.folder))
         self.mesh = parallel.make_mesh()
         self.trainer = Trainer(self.config, self.data, self.mesh)
 
@@ -51,7 +50,7 @@ class Side:
         }
 
     def run(self, count: int) -> float:
-        """Seconds of `count` steps on one batch of the resident set; cut and normalised anew in each."""
+        """Seconds of `count` steps on batches of the resident set, gathered, cut and normalised in each step."""
         return timing.seconds(self.trainer.alone, count)
 
     def fed(self, count: int) -> float:

@@ -1,9 +1,10 @@
 """python -m svhn_jax.benchmark --config configs/NAME.py [overrides]: how fast a configuration trains and evaluates here.
 
 On images of random pixels; needs no data set. Measured in turn, round by round, after a round that
-does not count: the train step alone, training with the set resident on the devices and streamed
-from disk, evaluation; the dispatch of a step that does nothing; matrix products, the ceiling; and
-the time from the start of a process to its first step, with nothing compiled yet and with all.
+does not count: the train step alone (its images are on the devices, its order sent), training with
+the set resident on the devices and streamed from disk, evaluation, and matrix products, the ceiling.
+Then training on 1, 2, 4 ... devices, in turn; the dispatch of a step that does nothing; and, before
+all of it, the time from the start of a process to its first step, with nothing compiled and with all.
 Prints a table; the last line is JSON. Spreads are the least and the greatest of the rounds.
 """
 
@@ -34,10 +35,9 @@ from svhn_jax.errors import InputError, run_command
 from svhn_jax.model import AXIS
 from svhn_jax.scoring import score_split
 from svhn_jax.timing import Spread
-from svhn_jax.trainer import STEPS_OF_A_RUN, Trainer
+from svhn_jax.trainer import SIDE, STEPS_OF_A_RUN, Trainer, random_data
 from svhn_jax.training_data import TrainingSet
 
-SIDE = 64  # of the stored images, pixels
 DEFAULT = "configs/demo.py"
 STARTS = 2
 CEILING, SHARE = "matmul_tflops", "share_of_matmul"
@@ -50,8 +50,6 @@ def main() -> int:
         raise InputError(f"{DEFAULT}: not found; give --config FILE, or run this in the repository's top folder")
     config = config_files.override(config_files.load(options.config), rest, __doc__ or "")
     _check(options, config)
-    if config.image.crop > SIDE:
-        raise InputError(f"image.crop is {config.image.crop}, more than the {SIDE} pixels of the images here")
     if options.only_first_step:
         return _first_step(config, options.images)
     # Before this process takes the devices: another could not have a TPU, or a GPU's memory, beside it.
@@ -62,7 +60,7 @@ def main() -> int:
         raise InputError(f"eval_batch_size is {config.eval_batch_size}; it must be at least the {mesh.size} devices")
     console = Console(highlight=False, markup=False)
     with tempfile.TemporaryDirectory() as folder:
-        data = _random_data(options.images, Path(folder))
+        data = random_data(options.images, Path(folder))
         figures = {"config": options.config, "batch_size": config.batch_size, "images": options.images}
         figures |= _figures(config, data, mesh, options) | {"first_step_s": starts}
     _print_table(console, figures)
@@ -79,6 +77,8 @@ def _check(options: argparse.Namespace, config: Config) -> None:
     for name, value, is_right, rule in rules:
         if not is_right:
             raise InputError(f"{name} is {value}; it must be {rule}")
+    if config.image.crop > SIDE:
+        raise InputError(f"image.crop is {config.image.crop}, more than the {SIDE} pixels of the images here")
 
 
 def _figures(config: Config, data: TrainingSet, mesh: Mesh, options: argparse.Namespace) -> dict[str, Any]:
@@ -122,19 +122,6 @@ def _parse_command_line() -> tuple[argparse.Namespace, list[str]]:
     return parser.parse_known_args()
 
 
-def _random_data(count: int, folder: Path) -> TrainingSet:
-    """A training set of random pixels, in a file, as prepared arrays are."""
-    rng = np.random.default_rng(0)
-    images = np.lib.format.open_memmap(folder / "images.npy", "w+", np.uint8, (count, SIDE * SIDE * 3))
-    for start in range(0, count, 4096):
-        part = images[start : start + 4096]
-        part[:] = rng.integers(0, 256, part.shape, np.uint8)
-    images.flush()
-    labels = np.full((count, 6), 10, np.int32)
-    labels[:, 0], labels[:, 1:3] = 2, rng.integers(0, 10, (count, 2))
-    return TrainingSet((np.load(folder / "images.npy", mmap_mode="r"),), labels, np.arange(count), "random")
-
-
 def _rates(config: Config, data: TrainingSet, mesh: Mesh, run_s: float, rounds: int) -> dict[str, list[float]]:
     """Images a second of training and evaluation, and TFLOP/s of matrix products, round by round."""
     resident, streamed = Trainer(config, data, mesh), Trainer(config, data, mesh, is_streamed=True)
@@ -176,9 +163,7 @@ def _steps_in(run_s: float, trainer: Trainer, config: Config) -> int:
 
 def _by_devices(config: Config, data: TrainingSet, run_s: float, rounds: int) -> dict[int, list[float]]:
     """Images a second of training with the first 1, 2, 4 ... devices and with all, the global batch the same."""
-    counts = sorted(
-        {2**n for n in range(jax.device_count().bit_length()) if 2**n <= jax.device_count()} | {jax.device_count()}
-    )
+    counts = sorted({2**n for n in range(jax.device_count().bit_length())} | {jax.device_count()})
     counts = [count for count in counts if config.batch_size % count == 0]
     if len(counts) < 2:
         return {}
@@ -225,7 +210,7 @@ def _first_step(config: Config, images: int) -> int:
     """What `_starts` times from outside."""
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
-        data = _random_data(images, Path(folder))
+        data = random_data(images, Path(folder))
         print(time.perf_counter() - start)
         mesh = parallel.make_mesh()
         parallel.check_batch_size("batch_size", config.batch_size, mesh)

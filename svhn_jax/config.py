@@ -217,7 +217,7 @@ class Config(_Checked):
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
 
     def _rules(self) -> Sequence[tuple[str, bool, str]]:
-        at_least_1 = ("batch_size", "eval_batch_size", "steps_per_dispatch", "log_every_steps", "eval_every_steps",
+        at_least_1 = ("batch_size", "eval_batch_size", "log_every_steps", "eval_every_steps",
                       "keep_newest")  # fmt: skip
         is_plain_name = bool(self.name) and "/" not in self.name and self.name not in (".", "..")
         return (
@@ -229,7 +229,7 @@ class Config(_Checked):
             *((name, getattr(self, name) >= 1, "at least 1") for name in at_least_1),
             (
                 "steps_per_dispatch",
-                self.steps_per_dispatch <= MOST_STEPS_PER_DISPATCH,
+                1 <= self.steps_per_dispatch <= MOST_STEPS_PER_DISPATCH,
                 f"1 to {MOST_STEPS_PER_DISPATCH}",
             ),
             ("profile", not (self.profile and "://" in self.runs_dir), "False where runs_dir is not on this machine"),

@@ -36,13 +36,12 @@ def make_train_step(
     tx: optax.GradientTransformation,
     mesh: Mesh,
     *,
-    steps_per_dispatch: int = 1,
     is_streamed: bool = False,
 ) -> Callable[..., Any]:
     """The jitted train step, or steps: (state, images, labels, plan, count) -> (state, sums).
 
-    Does `count` steps, int32, up to steps_per_dispatch, in a loop on the device; without a loop where that is 1. The
-    same program whatever the count: how steps are grouped does not change a bit. plan.rows is split over the devices
+    Does `count` steps, int32, up to config.steps_per_dispatch, in a loop on the device; without a loop where that is 1.
+    The same program whatever the count: a dispatch of fewer steps changes no bit of theirs. plan.rows is split over the devices
     along its second axis, and says which images each step trains on.
 
     images uint8[N, S * S * 3] and labels int32[N, 6] are the whole set, on every device. Where is_streamed they are
@@ -98,11 +97,11 @@ def make_train_step(
             state, sums = next_step(carried[0])
             return state, jax.tree.map(lambda all_of_them, one: all_of_them.at[n].set(one), carried[1], sums)
 
-        if steps_per_dispatch == 1:
+        if config.steps_per_dispatch == 1:
             state, sums = next_step(state)
             return state, jax.tree.map(lambda one: one[None], sums)
         of_one = jax.eval_shape(next_step, state)[1]
-        no_sums = jax.tree.map(lambda one: jnp.zeros((steps_per_dispatch, *one.shape), one.dtype), of_one)
+        no_sums = jax.tree.map(lambda one: jnp.zeros((config.steps_per_dispatch, *one.shape), one.dtype), of_one)
         return jax.lax.fori_loop(0, count, nth_step, (state, no_sums))
 
     data = A_PART_OF_EACH_BATCH if is_streamed else ON_EVERY_DEVICE

@@ -18,6 +18,7 @@ LAYERS = (
     {"report", "state", "parallel", "compiling"},
     {"checkpoint", "run_folder", "steps", "training_data", "remote_data", "signals", "profiling"},
     {"scoring", "summaries", "feeding", "timing", "trainer"},
+    {"loop"},
     {"train", "evaluate", "preprocess", "synthesize", "demo", "download", "inspect", "benchmark"},
 )
 COMMANDS = LAYERS[-1]

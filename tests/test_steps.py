@@ -22,9 +22,7 @@ def run_steps(count, devices, config=CONFIG, tx=None, start=None, *, per_dispatc
     done = int(current.step)
     halves = split.images.reshape(40, -1)[:15], split.images.reshape(40, -1)[15:]
     data = TrainingSet(halves, split.labels, np.arange(40), "")
-    train_step = steps.make_train_step(
-        config, network, tx, mesh, steps_per_dispatch=per_dispatch, is_streamed=is_streamed
-    )
+    train_step = steps.make_train_step(config, network, tx, mesh, is_streamed=is_streamed)
     sums = steps.LateSums()
     feed = feeding.Feed(config, data, mesh, is_resident=not is_streamed)
     for work in feed.work(done, done + count):

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -110,6 +111,23 @@ def test_nothing_is_compiled_after_the_second_validation(workplace, one_device_e
     assert len(counts) == 10  # validations at steps 3, 6 ... 24 and 25, and the end
     assert counts[0] > 0
     assert counts[1:] == [counts[1]] * 9
+
+
+@pytest.mark.parametrize(
+    ("set_to", "folder"),
+    [
+        ({"HOME": "{tmp}"}, f"{{tmp}}/.cache/svhn_jax/compiled/{platform.node()}"),
+        ({"HOME": "/proc/nowhere"}, "None"),  # nothing can be written there
+        ({"HOME": "{tmp}", "JAX_COMPILATION_CACHE_DIR": "{tmp}/own"}, "{tmp}/own"),
+    ],
+)
+def test_compiled_steps_are_kept_at_home_where_that_can_be_or_where_jax_is_told(
+    tmp_path, one_device_env, set_to, folder
+):
+    env = {name: value for name, value in one_device_env.items() if name != "JAX_COMPILATION_CACHE_DIR"}
+    env |= {name: value.format(tmp=tmp_path) for name, value in set_to.items()}
+    code = "import jax; from svhn_jax import compiling; compiling.keep_compiled(); print(jax.config.jax_compilation_cache_dir)"
+    assert run(tmp_path, env, "-c", code).strip() == folder.format(tmp=tmp_path)
 
 
 def test_the_benchmark_measures_what_it_says(workplace, one_device_env):

@@ -23,7 +23,7 @@ def test_without_pytorch_the_comparison_says_how_to_get_it(tmp_path):
     script = f"runpy.run_path({str(BENCHMARKS / 'against_pytorch.py')!r}, run_name='__main__')"
     finished = run_python("-c", code + script)
     assert_one_error_line(finished)
-    assert "pip install 'svhn_jax[pytorch]'" in finished.stderr
+    assert "pip install -e '.[pytorch]'" in finished.stderr
 
 
 def test_a_convolution_is_timed_in_both_forms_and_compared(module):
