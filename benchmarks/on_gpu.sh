@@ -7,7 +7,7 @@ out="${1:-gpu-figures}"
 python="${PYTHON:-.venv/bin/python}"
 [ -x "$python" ] || python=python3
 export PYTHONPATH="$PWD" COLUMNS=160
-"$python" -c 'import jax, torch, sys; sys.exit(jax.default_backend() != "gpu" or not torch.cuda.is_available())' || {
+"$python" -c 'import jax, torch, sys; sys.exit(jax.default_backend() != "gpu" or not torch.cuda.is_available())' 2> /dev/null || {
   echo "error: $python has no GPU for both JAX and PyTorch; pip install -e '.[cuda,pytorch]', or name another with PYTHON=" >&2
   exit 1
 }
