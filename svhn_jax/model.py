@@ -57,9 +57,7 @@ class HouseNet(nn.Module):
                 x = ResidualBlock(config, config.width * 2**stage, name=name)(x, is_training)
         x = _dropout(x.astype(jnp.float32), config.dropout, dropout_keys)
         pooled = AttentionPool(1 + MAX_DIGITS, name="pool")(x)
-        length = nn.Dense(LENGTH_CLASSES, name="length")(pooled[:, 0])
-        digits = [nn.Dense(DIGIT_CLASSES, name=f"digit{n}")(pooled[:, n]) for n in range(1, 1 + MAX_DIGITS)]
-        return Logits(length, jnp.stack(digits, axis=1))
+        return _heads([pooled[:, n] for n in range(1 + MAX_DIGITS)])
 
 
 class ResidualBlock(nn.Module):
@@ -110,9 +108,7 @@ class SeedNet(nn.Module):
             x = nn.relu(_norm(is_training, dtype, f"norm{index}")(x))
         x = _dropout(x.astype(jnp.float32), self.config.dropout, dropout_keys)
         x = nn.Dense(512, name="dense")(x.reshape(x.shape[0], -1))
-        length = nn.Dense(LENGTH_CLASSES, name="length")(x)
-        digits = [nn.Dense(DIGIT_CLASSES, name=f"digit{n}")(x) for n in range(1, 1 + MAX_DIGITS)]
-        return Logits(length, jnp.stack(digits, axis=1))
+        return _heads([x] * (1 + MAX_DIGITS))
 
 
 class PotterhsuNet(nn.Module):
@@ -137,9 +133,14 @@ class PotterhsuNet(nn.Module):
         for index in (1, 2):
             x = nn.relu(nn.Dense(3072, dtype=dtype, name=f"dense{index}")(x))
         x = x.astype(jnp.float32)
-        length = nn.Dense(LENGTH_CLASSES, name="length")(x)
-        digits = [nn.Dense(DIGIT_CLASSES, name=f"digit{n}")(x) for n in range(1, 1 + MAX_DIGITS)]
-        return Logits(length, jnp.stack(digits, axis=1))
+        return _heads([x] * (1 + MAX_DIGITS))
+
+
+def _heads(features: list[jax.Array]) -> Logits:
+    """The six linear heads, each on its own features float32[B, F]: those of the length, then of each digit."""
+    length = nn.Dense(LENGTH_CLASSES, name="length")(features[0])
+    digits = [nn.Dense(DIGIT_CLASSES, name=f"digit{n}")(features[n]) for n in range(1, 1 + MAX_DIGITS)]
+    return Logits(length, jnp.stack(digits, axis=1))
 
 
 def _conv(
@@ -161,8 +162,7 @@ def _conv(
 def _max_pool(x: jax.Array, stride: int, padding: tuple[int, int]) -> jax.Array:
     """Max-pooling of 2 x 2 of what a ReLU gave: never negative, so that zeros stand around it.
 
-    The greatest of four slices: with its gradient several times as fast on a CPU as XLA's reduce-window and
-    select-and-scatter. Where two are the greatest they share the gradient; at 0 the ReLU lets none through.
+    The greatest of four slices: on a CPU faster than XLA's reduce-window and select-and-scatter. Where two are the greatest they share the gradient; at 0 the ReLU lets none through.
     """
     x = jnp.pad(x, ((0, 0), padding, padding, (0, 0)))
     batch, height, width, channels = x.shape
