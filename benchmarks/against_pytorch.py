@@ -52,8 +52,6 @@ class Options:
     """steps of a run; 0: 6 on a CPU, 100 on a GPU"""
     batch_size: int = 0
     """0: 64 on a CPU, 512 on a GPU"""
-    steps_per_dispatch: int = 1
-    """of svhn_jax"""
     workers: int = 0
     """processes of PyTorch's DataLoader; 0: as many as there are cores"""
     images: int = 8192
@@ -62,11 +60,8 @@ class Options:
     """leave out torch.compile, which takes minutes to start"""
 
     def __post_init__(self) -> None:
-        if (
-            min(self.rounds, self.images, self.steps_per_dispatch) < 1
-            or min(self.steps, self.batch_size, self.workers) < 0
-        ):
-            raise InputError("--rounds, --images and --steps-per-dispatch must be at least 1, the others at least 0")
+        if min(self.rounds, self.images) < 1 or min(self.steps, self.batch_size, self.workers) < 0:
+            raise InputError("--rounds and --images must be at least 1, the others at least 0")
 
 
 class Worker:
@@ -108,14 +103,13 @@ def main() -> int:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     batch_size = options.batch_size or (512 if device == "cuda" else 64)
     count = options.steps or (100 if device == "cuda" else 6)
-    count = -(-count // options.steps_per_dispatch) * options.steps_per_dispatch
     console = Console(highlight=False, markup=False)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         random_data(max(options.images, batch_size), Path(folder))
         shared = {
             "folder": folder, "batch_size": batch_size, "device": device, "is_bf16": device == "cuda", "dropout": 0.2,
             "learning_rate": 0.001, "weight_decay": 5e-4, "config": str(HERE.parent / "configs/potterhsu.py"),
-            "steps_per_dispatch": options.steps_per_dispatch, "convolution": "auto", "is_compiled": False,
+            "convolution": "auto", "is_compiled": False,
             "workers": options.workers or os.cpu_count(),
         }  # fmt: skip
         difference = _check_same(console, shared)

@@ -9,7 +9,7 @@ from peer_worker import CHECK_STEPS, serve
 
 from svhn_jax import config_files, model, parallel, timing
 from svhn_jax.config import Config
-from svhn_jax.trainer import Trainer, load_random_data
+from svhn_jax.trainer import BenchmarkLoop, load_random_data
 from svhn_jax.training_data import TrainingSet
 
 
@@ -22,7 +22,6 @@ class Side:
         self.config: Config = dataclasses.replace(
             base,
             batch_size=options["batch_size"],
-            steps_per_dispatch=options["steps_per_dispatch"],
             model=dataclasses.replace(
                 base.model,
                 dropout=options["dropout"],
@@ -39,35 +38,33 @@ class Side:
         )
         self.data = load_random_data(Path(self.folder))
         self.mesh = parallel.make_mesh()
-        self.trainer = Trainer(self.config, self.data, self.mesh)
+        self.loop = BenchmarkLoop(self.config, self.data, self.mesh)
 
     def about(self) -> dict:
         """What is compared."""
         return timing.hardware(self.mesh) | {
-            "params": model.count_params(self.trainer.state.params),
+            "params": model.count_params(self.loop.state.params),
             "platform": jax.default_backend(),
             "devices": self.mesh.size,
         }
 
     def run(self, count: int) -> float:
-        """Seconds of `count` steps on batches of the resident set, gathered, cut and normalised in each step."""
-        return timing.seconds(self.trainer.alone, count)
+        """Seconds of `count` steps on one batch that is on the device, cut and normalised in each step."""
+        return timing.seconds(self.loop.step_only, count)
 
     def fed(self, count: int) -> float:
         """Seconds of `count` steps, each on its own batch."""
-        return timing.seconds(self.trainer.fed, count)
+        return timing.seconds(self.loop.end_to_end, count)
 
     def losses(self) -> list[float]:
         """Of the first steps on the first images, uncropped at random, without dropout; writes the params before them."""
-        config = dataclasses.replace(
-            self.config, steps_per_dispatch=1, augment=dataclasses.replace(self.config.augment, random_crop=False)
-        )
+        config = dataclasses.replace(self.config, augment=dataclasses.replace(self.config.augment, random_crop=False))
         size = config.batch_size
         first = TrainingSet((np.asarray(self.data.parts[0][:size]),), self.data.labels[:size], np.arange(size), "")
-        trainer = Trainer(config, first, self.mesh)
-        leaves = jax.tree_util.tree_leaves_with_path(jax.device_get(trainer.state.params))
+        loop = BenchmarkLoop(config, first, self.mesh)
+        leaves = jax.tree_util.tree_leaves_with_path(jax.device_get(loop.state.params))
         np.savez(f"{self.folder}/params.npz", **{"/".join(key.key for key in path): leaf for path, leaf in leaves})
-        return [trainer.fed(1)[0] for _ in range(CHECK_STEPS)]
+        return [loop.end_to_end(1)[0] for _ in range(CHECK_STEPS)]
 
 
 if __name__ == "__main__":

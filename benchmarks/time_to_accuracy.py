@@ -28,7 +28,7 @@ from rich.table import Table
 from svhn_jax import config_files, parallel, timing
 from svhn_jax.config import Config
 from svhn_jax.errors import InputError, run_command
-from svhn_jax.trainer import Trainer
+from svhn_jax.trainer import BenchmarkLoop
 from svhn_jax.training_data import load_training_set
 
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -85,10 +85,10 @@ def _that_fills(config: Config, budget_s: float) -> tuple[Config, float]:
     """The configuration with as many epochs as fill the time, and its images a second."""
     mesh, data = parallel.make_mesh(), load_training_set(config)
     parallel.check_batch_size("batch_size", config.batch_size, mesh)
-    trainer = Trainer(config, data, mesh)
-    trainer.alone(2)
-    count = max(3, round(10 / timing.seconds(trainer.alone, 1)))
-    rate = count * config.batch_size / timing.seconds(trainer.alone, count)
+    loop = BenchmarkLoop(config, data, mesh)
+    loop.step_only(2)
+    count = max(3, round(10 / timing.seconds(loop.step_only, 1)))
+    rate = count * config.batch_size / timing.seconds(loop.step_only, count)
     epochs = USED * budget_s * rate / len(data.epoch)
     total = epochs * len(data.epoch) / config.batch_size
     every = max(1, round(total / VALIDATIONS))

@@ -27,7 +27,7 @@ from jax.sharding import AxisType, Mesh
 from rich.console import Console
 from rich.table import Table
 
-from svhn_jax import augment, config_files, model, optim, parallel, steps, timing
+from svhn_jax import augment, config_files, model, parallel, steps, timing
 from svhn_jax import state as states
 from svhn_jax.config import Config
 from svhn_jax.data.arrays import Split
@@ -35,7 +35,7 @@ from svhn_jax.errors import InputError, run_command
 from svhn_jax.model import AXIS
 from svhn_jax.scoring import score_split
 from svhn_jax.timing import Spread
-from svhn_jax.trainer import SIDE, STEPS_OF_A_RUN, Trainer, random_data
+from svhn_jax.trainer import SIDE, BenchmarkLoop, random_data
 from svhn_jax.training_data import TrainingSet
 
 DEFAULT = "configs/demo.py"
@@ -124,12 +124,12 @@ def _parse_command_line() -> tuple[argparse.Namespace, list[str]]:
 
 def _rates(config: Config, data: TrainingSet, mesh: Mesh, run_s: float, rounds: int) -> dict[str, list[float]]:
     """Images a second of training and evaluation, and TFLOP/s of matrix products, round by round."""
-    resident, streamed = Trainer(config, data, mesh), Trainer(config, data, mesh, is_streamed=True)
-    count = _steps_in(run_s, resident, config)
+    resident, streamed = BenchmarkLoop(config, data, mesh), BenchmarkLoop(config, data, mesh, is_streamed=True)
+    count = _steps_in(run_s, resident)
     images = count * config.batch_size
     variables = jax.tree.map(jnp.copy, resident.state.eval_variables())  # the state itself is donated to each step
     split = Split(data.parts[0].reshape(-1, SIDE, SIDE, 3), data.labels, np.array([], "S"), "random")
-    eval_step = steps.make_eval_step(config, model.build(config.model), mesh)
+    eval_step = steps.compile_eval_step(config, model.build(config.model), mesh)
     size = min(config.eval_batch_size, len(data.labels)) // mesh.size * mesh.size
     batch = (np.asarray(split.images[:size]), data.labels[:size], np.ones(size, np.int32))
     placed = parallel.put(batch, parallel.sharded(mesh))
@@ -142,9 +142,9 @@ def _rates(config: Config, data: TrainingSet, mesh: Mesh, run_s: float, rounds: 
         return score_split(eval_step, variables, some, config.eval_batch_size, mesh)[1]
 
     runs: dict[str, Callable[[], float]] = {
-        "train, step alone": lambda: images / timing.seconds(resident.alone, count),
-        "train, resident": lambda: images / timing.seconds(resident.fed, count),
-        "train, streamed": lambda: images / timing.seconds(streamed.fed, count),
+        "train, step alone": lambda: images / timing.seconds(resident.step_only, count),
+        "train, resident": lambda: images / timing.seconds(resident.end_to_end, count),
+        "train, streamed": lambda: images / timing.seconds(streamed.end_to_end, count),
         "evaluate, step alone": lambda: -(-len(some.images) // size) * size / timing.seconds(evaluate_alone),
         "evaluate": lambda: len(some.images) / timing.seconds(evaluate),
         CEILING: timing.matmul_run(jnp.dtype(config.model.compute_dtype), mesh),
@@ -152,13 +152,13 @@ def _rates(config: Config, data: TrainingSet, mesh: Mesh, run_s: float, rounds: 
     return timing.in_turn(runs, rounds)
 
 
-def _steps_in(run_s: float, trainer: Trainer, config: Config) -> int:
-    """How many steps take about so long; a multiple of steps_per_dispatch."""
-    count = config.steps_per_dispatch
-    trainer.alone(count)
-    while (taken_s := timing.seconds(trainer.alone, count)) < 0.1 * run_s:
+def _steps_in(run_s: float, loop: BenchmarkLoop) -> int:
+    """How many steps take about so long."""
+    count = 1
+    loop.step_only(count)
+    while (taken_s := timing.seconds(loop.step_only, count)) < 0.1 * run_s:
         count *= 2
-    return max(1, round(run_s / taken_s * count / config.steps_per_dispatch)) * config.steps_per_dispatch
+    return max(1, round(run_s / taken_s * count))
 
 
 def _by_devices(config: Config, data: TrainingSet, run_s: float, rounds: int) -> dict[int, list[float]]:
@@ -167,23 +167,22 @@ def _by_devices(config: Config, data: TrainingSet, run_s: float, rounds: int) ->
     counts = [count for count in counts if config.batch_size % count == 0]
     if len(counts) < 2:
         return {}
-    trainers = {}
+    loops = {}
     for count in counts:
         mesh = jax.make_mesh((count,), (AXIS,), devices=jax.devices()[:count], axis_types=(AxisType.Auto,))
-        trainers[count] = Trainer(config, data, mesh)
-    number = _steps_in(run_s, trainers[1], config)
+        loops[count] = BenchmarkLoop(config, data, mesh)
+    number = _steps_in(run_s, loops[1])
     images = number * config.batch_size
     runs = {
-        str(count): lambda trainer=trainer: images / timing.seconds(trainer.fed, number)
-        for count, trainer in trainers.items()
+        str(count): lambda loop=loop: images / timing.seconds(loop.end_to_end, number) for count, loop in loops.items()
     }
     return {int(name): values for name, values in timing.in_turn(runs, rounds).items()}
 
 
 def _dispatch_us(config: Config, mesh: Mesh, rounds: int, count: int = 200) -> Spread:
     """Microseconds from one dispatch to the next of a step that does nothing but count, with the state of a real one."""
-    network, tx = model.build(config.model), optim.optimizer(config.optimizer, STEPS_OF_A_RUN)
-    state = jax.jit(lambda: states.create(config, network, tx), out_shardings=parallel.replicated(mesh))()
+    network = model.build(config.model)
+    state = jax.jit(lambda: states.create(config, network), out_shardings=parallel.replicated(mesh))()
     everywhere = jax.sharding.PartitionSpec()
     count_only = jax.shard_map(
         lambda state: state.replace(step=state.step + 1), mesh=mesh, in_specs=everywhere, out_specs=everywhere
@@ -214,7 +213,7 @@ def _first_step(config: Config, images: int) -> int:
         print(time.perf_counter() - start)
         mesh = parallel.make_mesh()
         parallel.check_batch_size("batch_size", config.batch_size, mesh)
-        Trainer(config, data, mesh).fed(config.steps_per_dispatch)
+        BenchmarkLoop(config, data, mesh).end_to_end(1)
     return 0
 
 

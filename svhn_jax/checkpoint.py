@@ -107,8 +107,12 @@ class Checkpoints:
         best = max(steps, key=self._merits.__getitem__, default=None)
         return None if best is None or self._merits[best] == _NO_MERIT else best
 
-    def save(self, state: TrainState, validation: dict[str, float] | None) -> None:
+    def save(
+        self, state: TrainState, validation: dict[str, float] | None, window: dict[str, float] | None = None
+    ) -> None:
         """Starts to save the state under its step, with its validation figures if there are any.
+
+        `window`, sums of the steps since the last log line, is kept in `about` for a resumed run's next line.
 
         Returns as soon as a copy of the state is under way on the device; one save is written at a time. A
         second save of the newest step is ignored.
@@ -121,7 +125,7 @@ class Checkpoints:
         if step != self._newest:
             # The copy, for the next step takes the state's own memory; of one device, for all hold the same.
             values, sums = _copy(jax.tree.map(lambda x: x.addressable_data(0), _as_dict(state)))
-            self._saving = self._thread.submit(self._write, step, values, sums, validation)
+            self._saving = self._thread.submit(self._write, step, values, sums, validation, window or {})
             self._newest = step
             if before:  # this one is tried whatever became of that
                 self._require(before)
@@ -131,13 +135,15 @@ class Checkpoints:
         if self._saving and self._saving.done():
             self.wait()
 
-    def _write(self, step: int, values: Any, sums: jax.Array, validation: dict[str, float] | None) -> None:
+    def _write(
+        self, step: int, values: Any, sums: jax.Array, validation: dict[str, float] | None, window: dict[str, float]
+    ) -> None:
         self._merits[step] = _merit(validation)
         items = {
             "state": ocp.args.PyTreeSave(jax.device_get(values)),
             "checksums": ocp.args.JsonSave(by_path(values, sums)),
             "metrics": ocp.args.JsonSave(validation or {}),
-            "about": ocp.args.JsonSave(self._about),
+            "about": ocp.args.JsonSave(self._about | ({"window": window} if window else {})),
         }
         self._manager.save(step, args=ocp.args.Composite(**items))
 

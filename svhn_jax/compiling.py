@@ -1,4 +1,4 @@
-"""The cache of compiled steps."""
+"""Settings of the compiler: its cache on disk, and results that are the same in every run on a GPU."""
 
 import os
 import platform
@@ -22,3 +22,12 @@ def keep_compiled() -> None:
         except OSError:
             return
         jax.config.update("jax_compilation_cache_dir", str(folder))
+
+
+def make_deterministic() -> None:
+    """Has XLA use only deterministic operations on GPUs; to be called before JAX first uses a device.
+
+    Otherwise XLA times several kernels for an operation and takes the fastest, and sums with atomic additions, so that
+    two runs of one program differ by rounding. See https://openxla.org/xla/determinism.
+    """
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()

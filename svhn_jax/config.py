@@ -11,8 +11,6 @@ import typeguard
 
 from svhn_jax.errors import InputError
 
-MOST_STEPS_PER_DISPATCH = 256  # as many as the order of which is sent to the devices at a time (svhn_jax.feeding)
-
 
 @dataclass(frozen=True)
 class _Checked:
@@ -170,7 +168,7 @@ class OptimizerConfig(_Checked):
     ema_decay: float = 0.998
     """decay of the running average of params that evaluation uses; 0 evaluates the params themselves"""
     skip_nonfinite: bool = False
-    """leave out, and count, updates whose loss or gradient is not finite; otherwise such a run stops"""
+    """leave out, and count, updates whose loss or gradient is not finite (a run stops after 100 in a row); else the run stops at the first"""
 
     def _rules(self) -> Sequence[tuple[str, bool, str]]:
         return (
@@ -197,8 +195,8 @@ class Config(_Checked):
     """images a step, over all devices together"""
     eval_batch_size: int = 256
     """images at once in evaluation; the result does not depend on it"""
-    steps_per_dispatch: int = 1
-    """steps the devices do for each word of the host; keep 1 on CPUs (docs/performance.md). Results differ by rounding"""
+    deterministic: bool = False
+    """on GPUs, let XLA use only operations whose results are the same in every run; slower. CPUs need no such setting"""
     profile: bool = False
     """record a trace of a few steps in RUNS/NAME/profile, for TensorBoard or Perfetto"""
     log_every_steps: int = 100
@@ -227,11 +225,6 @@ class Config(_Checked):
             ("seed", 0 <= self.seed < 2**31, "0 to 2147483647"),
             ("num_epochs", self.num_epochs > 0, "greater than 0"),
             *((name, getattr(self, name) >= 1, "at least 1") for name in at_least_1),
-            (
-                "steps_per_dispatch",
-                1 <= self.steps_per_dispatch <= MOST_STEPS_PER_DISPATCH,
-                f"1 to {MOST_STEPS_PER_DISPATCH}",
-            ),
             ("profile", not (self.profile and "://" in self.runs_dir), "False where runs_dir is not on this machine"),
             ("keep_every_steps", self.keep_every_steps >= 0, "at least 0"),
         )

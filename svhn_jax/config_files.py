@@ -23,7 +23,7 @@ FREE_FIELDS = (
     "name",
     "runs_dir",
     "eval_batch_size",
-    "steps_per_dispatch",
+    "deterministic",
     "profile",
     "log_every_steps",
     "eval_every_steps",

@@ -4,7 +4,8 @@ import errno
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 
 class InputError(Exception):
@@ -79,6 +80,22 @@ def run_command(main: Callable[[], int | None]) -> None:
         os._exit(EXIT_BAD_INPUT)
     else:
         sys.exit(status or 0)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether memory, of this machine or of a device, did not suffice."""
+    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+
+
+@contextmanager
+def naming_out_of_memory(remedy: str) -> Iterator[None]:
+    """Within the block a lack of memory is told in one line, with what was asked for."""
+    try:
+        yield
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise InputError(f"out of memory ({one_line(error)}); {remedy}: give less") from None
 
 
 def one_line(error: Exception) -> str:

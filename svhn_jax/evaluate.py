@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from svhn_jax import compiling, config_files, model, optim, parallel, steps
+from svhn_jax import compiling, config_files, model, parallel, steps
 from svhn_jax import state as states
 from svhn_jax.checkpoint import Checkpoints
 from svhn_jax.config import Config
@@ -75,8 +75,8 @@ def _evaluate(options: Options) -> int:
 
     mesh = parallel.make_mesh()
     network = model.build(config.model)
-    abstract = jax.eval_shape(lambda: states.create(config, network, optim.optimizer(config.optimizer, 1)))
-    eval_step = steps.make_eval_step(config, network, mesh)
+    abstract = jax.eval_shape(lambda: states.create(config, network))
+    eval_step = steps.compile_eval_step(config, network, mesh)
     parallel.check_same(f"{options.split} {split.fingerprint} {batch_size} {config}", "a run, data or options")
     rows: dict[int, dict[str, float]] = {}
     damaged: list[str] = []

@@ -7,22 +7,24 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-import optax
 from flax import linen as nn
 from jax.sharding import Mesh
 from rich.console import Console
 
-from svhn_jax import feeding, metrics, optim, parallel, profiling, steps
+from svhn_jax import metrics, optim, parallel, profiling, steps
 from svhn_jax import state as states
 from svhn_jax.checkpoint import Checkpoints
 from svhn_jax.config import Config
 from svhn_jax.data.arrays import Split
-from svhn_jax.errors import InputError
+from svhn_jax.errors import InputError, naming_out_of_memory
+from svhn_jax.input_pipeline import InputPipeline
 from svhn_jax.run_folder import RunFolder
 from svhn_jax.scoring import score_split
 from svhn_jax.state import TrainState
 from svhn_jax.summaries import Summaries
 from svhn_jax.training_data import TrainingSet
+
+MAX_SKIPPED = 100  # updates in a row that skip_nonfinite leaves out before the run is stopped
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,6 @@ class Job:
     validation: Split
     run: RunFolder
     network: nn.Module
-    tx: optax.GradientTransformation
     total_steps: int
 
     @property
@@ -45,7 +46,7 @@ class Job:
 
     def fresh_state(self) -> TrainState:
         """The state before the first step; a function of the config alone."""
-        return states.create(self.config, self.network, self.tx)
+        return states.create(self.config, self.network)
 
 
 def train(
@@ -53,45 +54,52 @@ def train(
     job: Job,
     is_resident: bool,
     state: TrainState,
+    window: dict[str, float],
     checkpoints: Checkpoints | None,
     received: list[int],
 ) -> int:
-    """Trains to the last step, or to the first after a signal was received, which is then saved. Returns that step.
+    """Trains to the last step, or until a signal was received, and then saves. Returns the last step.
+
+    Args:
+      window: sums of the steps since the last log line before `state` was saved; empty at the start of a run.
 
     Raises:
-      InputError: the run has diverged, or its images do not fit on the devices.
+      InputError: the run has diverged, or memory does not suffice.
     """
     config, step = job.config, int(state.step)
     if step >= job.total_steps:
         console.print(f"Nothing left to train: the run has its {job.total_steps} steps")
         return step
-    train_step = steps.make_train_step(config, job.network, job.tx, job.mesh, is_streamed=not is_resident)
-    eval_step = steps.make_eval_step(config, job.network, job.mesh)
+    train_step = steps.compile_train_step(config, job.network, job.total_steps, job.mesh)
+    eval_step = steps.compile_eval_step(config, job.network, job.mesh)
     learning_rate = optim.schedule(config.optimizer, job.total_steps)
-    feed = parallel.jointly(lambda: feeding.Feed(config, job.data, job.mesh, is_resident=is_resident))
-    work_to_do = feed.work(step, job.total_steps, stops=(config.log_every_steps, config.eval_every_steps))
-    sums = steps.LateSums()
+    pipeline = parallel.jointly(lambda: InputPipeline(config, job.data, job.mesh, is_resident=is_resident))
+    batches = pipeline.batches(step, job.total_steps)
+    sums = steps.DeferredMetrics(window)
+    watch = _DivergenceWatch(console, config.optimizer.skip_nonfinite, checkpoints)
     with (
+        naming_out_of_memory(f"--batch-size is {config.batch_size}, --eval-batch-size {config.eval_batch_size}"),
         Summaries(
             job.run, console, step, job.total_steps, config.batch_size, is_writer=parallel.is_main()
         ) as summaries,
-        closing(work_to_do),
+        closing(batches),
         profiling.few_steps(job.run.profile_path if config.profile else None, step) as profiler,
-        # Whatever crosses between host and devices in this loop is meant to, and says so.
-        jax.transfer_guard("disallow"),
+        jax.transfer_guard(
+            "disallow"
+        ),  # forbids implicit transfers between host and devices; intended ones use "allow"
     ):
-        for dispatch, work in enumerate(work_to_do):
-            state, step_sums = train_step(state, work.images, work.labels, work.plan, work.device_count)
-            sums.add(step_sums, work.steps)  # while these steps run, waits for those before them
+        for batch in batches:
+            state, step_sums = train_step(state, *batch)
+            sums.add(step_sums)  # fetches the sums of the step before, while this one runs
             summaries.advance(step)
-            step += work.steps
+            step += 1
             profiler.at(step, state)
             is_last = step == job.total_steps
             if is_last or step % config.log_every_steps == 0:
                 rows = sums.take()
                 summaries.advance(step)
-                figures = _figures_of(console, job, rows, step)
-                _stop_if_diverged(figures["loss"], step, len(rows), checkpoints)
+                figures = metrics.summarize(rows)
+                watch.check_train(rows, figures, step)
                 with jax.transfer_guard("allow"):
                     rate = float(learning_rate(step - 1))
                 summaries.write_train(step, figures, rate)
@@ -102,18 +110,18 @@ def train(
                 summaries.pause()
                 variables = state.eval_variables()
                 figures, readings = score_split(eval_step, variables, job.validation, config.eval_batch_size, job.mesh)
-                _stop_if_diverged(figures["loss"], step, 1, checkpoints)
+                watch.check_validation(figures, step)
                 if checkpoints:
-                    checkpoints.save(state, figures)
+                    checkpoints.save(state, figures, sums.total())
                 summaries.write_validation(step, figures, job.validation, readings, variables["params"])
                 summaries.resume()
-            if parallel.is_stop_agreed(dispatch):
+            if parallel.is_stop_agreed(step):
                 received.append(signal.SIGTERM)
             if received:
                 console.print("stopping: saving this step")
                 profiler.drop()
                 if checkpoints:
-                    checkpoints.save(state, None)
+                    checkpoints.save(state, None, sums.total())
                 break
     if config.profile and not received:
         found = (
@@ -123,32 +131,50 @@ def train(
     return step
 
 
-def _figures_of(console: Console, job: Job, sums: list[Any], step: int) -> dict[str, float]:
-    """The figures of the steps up to `step`, and how many of their updates were left out where that is asked for."""
-    figures = metrics.summarize(sums)
-    if job.config.optimizer.skip_nonfinite:
-        left_out = sum(int(row["examples"]) == 0 for row in sums)
-        figures["updates_left_out"] = left_out
-        if left_out:
-            console.print(f"warning: {left_out} of the {len(sums)} updates to step {step} were not finite; left out")
-    return figures
+class _DivergenceWatch:
+    """Stops a run whose loss is no longer finite; with skip_nonfinite, one of which every update is skipped."""
 
+    def __init__(self, console: Console, skips: bool, checkpoints: Checkpoints | None):
+        self._console, self._skips, self._checkpoints = console, skips, checkpoints
+        self._skipped_in_a_row = 0
 
-def _stop_if_diverged(loss: float, step: int, count: int, checkpoints: Checkpoints | None) -> None:
-    """Stops the run where the loss of the `count` steps up to `step` is not finite."""
-    if math.isfinite(loss):
-        return
-    where = f"at step {step}" if count == 1 else f"in steps {step - count + 1} to {step}"
-    saved = parallel.on_main(lambda: _last_saved(checkpoints))  # the others leave what is known of it to the main one
-    raise InputError(
-        f"the loss is {loss} {where}: the run has diverged{saved or ''}; train under another --name with a lower "
-        "--optimizer.learning-rate, a --optimizer.clip-norm, or --optimizer.skip-nonfinite"
-    )
+    def check_train(self, rows: list[dict[str, Any]], figures: dict[str, float], step: int) -> None:
+        """Checks the steps up to `step`; warns of skipped updates.
 
+        Args:
+          rows: sums of each step since the last log line (the first may be of several).
+          figures: of them all.
+        """
+        if not self._skips:
+            self._require_finite(figures["loss"], f"up to step {step}")
+            return
+        for row in rows:
+            self._skipped_in_a_row = 0 if row["examples"] else self._skipped_in_a_row + int(row["updates_skipped"])
+        if skipped := int(figures["updates_skipped"]):
+            self._console.print(f"warning: step {step}: {skipped} updates since the last line were not finite; skipped")
+        if self._skipped_in_a_row >= MAX_SKIPPED:
+            self._stop(f"the last {self._skipped_in_a_row} updates, up to step {step}, were all skipped")
 
-def _last_saved(checkpoints: Checkpoints | None) -> str:
-    if not checkpoints:
-        return ""
-    checkpoints.wait()
-    saved = checkpoints.steps()
-    return f"; its last checkpoint, step {saved[-1]}, is kept" if saved else "; it has no checkpoint yet"
+    def check_validation(self, figures: dict[str, float], step: int) -> None:
+        """Checks a validation."""
+        self._require_finite(figures["loss"], f"in the validation of step {step}")
+
+    def _require_finite(self, loss: float, where: str) -> None:
+        if not math.isfinite(loss):
+            self._stop(f"the loss is {loss} {where}")
+
+    def _stop(self, what: str) -> None:
+        saved = parallel.on_main(self._last_saved)  # only the main process knows
+        remedies = ["a lower --optimizer.learning-rate", "--optimizer.clip-norm 1"]
+        if not self._skips:
+            remedies.append("--optimizer.skip-nonfinite")
+        raise InputError(
+            f"{what}: the run has diverged{saved or ''}; train under another --name with {' or '.join(remedies)}"
+        )
+
+    def _last_saved(self) -> str:
+        if not self._checkpoints:
+            return ""
+        self._checkpoints.wait()
+        saved = self._checkpoints.steps()
+        return f"; its last checkpoint, step {saved[-1]}, is kept" if saved else "; it has no checkpoint yet"

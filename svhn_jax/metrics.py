@@ -5,11 +5,11 @@ how it was cut into batches.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from svhn_jax.labels import BLANK, MAX_DIGITS
 from svhn_jax.model import Logits
@@ -62,17 +62,22 @@ def count(readings: jax.Array, labels: jax.Array, loss: jax.Array, mask: jax.Arr
     return counts | {"loss": jnp.where(mask == 1, loss, 0.0).sum()}
 
 
-def summarize(sums: Iterable[Mapping[str, np.ndarray]]) -> dict[str, float]:
-    """The figures of one or more batches of sums; without an image among them the loss is nan.
+def add_up(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """The sums of several batches added up; empty for none."""
+    return {name: sum(float(row[name]) for row in rows) for name in (rows[0] if rows else ())}
+
+
+def summarize(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """The metrics of one or more batches of sums; without an image among them the loss is nan.
 
     digit_accuracy counts the digits present (Goodfellow et al. 2014); positional_digit_accuracy
     counts all five positions, blanks too (the seed project), and is nearly always the higher.
     """
-    rows = list(sums)
-    total = {name: sum(float(row[name]) for row in rows) for name in rows[0]}
+    total = add_up(rows)
     if not total["examples"]:
         total["loss"] = math.nan
     examples = max(1.0, total["examples"])
+    skipped = {name: total[name] for name in ("updates_skipped",) if name in total}  # where the run counts them
     return {
         "examples": total["examples"],
         "loss": total["loss"] / examples,
@@ -80,4 +85,4 @@ def summarize(sums: Iterable[Mapping[str, np.ndarray]]) -> dict[str, float]:
         "positional_digit_accuracy": total["positions_right"] / (MAX_DIGITS * examples),
         "length_accuracy": total["lengths_right"] / examples,
         "sequence_accuracy": total["sequences_right"] / examples,
-    }
+    } | skipped

@@ -22,16 +22,19 @@ def schedule(config: OptimizerConfig, total_steps: int) -> optax.Schedule:
     return optax.join_schedules([rise, after], [warmup])
 
 
-def optimizer(config: OptimizerConfig, total_steps: int) -> optax.GradientTransformation:
-    """AdamW (Loshchilov & Hutter 2019) or SGD, with decay on kernels alone, and optional clipping before it."""
-    rate, decay = schedule(config, total_steps), config.weight_decay
+def optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
+    """AdamW (Loshchilov & Hutter 2019) or SGD with momentum, before the learning rate; decay of kernels alone.
+
+    The train step multiplies what this gives by minus the learning rate of its step.
+    """
+    decay = optax.add_decayed_weights(config.weight_decay, _is_kernel)
     if config.algorithm == "sgd":
-        parts = [optax.add_decayed_weights(decay, _is_kernel), optax.sgd(rate, config.beta1)]
+        parts = [decay, optax.trace(config.beta1)]
     else:
-        parts = [optax.adamw(rate, b1=config.beta1, b2=config.beta2, weight_decay=decay, mask=_is_kernel)]
+        parts = [optax.scale_by_adam(config.beta1, config.beta2), decay]
     if config.clip_norm:
         parts.insert(0, optax.clip_by_global_norm(config.clip_norm))
-    return optax.chain(*parts) if len(parts) > 1 else parts[0]  # a chain of one would change what checkpoints hold
+    return optax.chain(*parts)
 
 
 def _is_kernel(params: Any) -> Any:

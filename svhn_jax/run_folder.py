@@ -13,11 +13,12 @@ results/        SPLIT.csv, written by svhn_jax.evaluate, and SPLIT.json: which d
 import csv
 import io
 import json
+import math
 import os
 import platform
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from etils import epath
 
@@ -45,6 +46,7 @@ class RunFolder:
         self.path = epath.Path(path)
         if not str(path).startswith(REMOTE):
             self.path = self.path.resolve()  # Orbax needs absolute paths
+        self._lock: IO[str] | None = None
         self.steps_path = str(self.path / "steps")
         self.events_path = str(self.path / "events")
 
@@ -64,7 +66,7 @@ class RunFolder:
             raise InputError(f"{path}: missing or damaged ({error}); train under another --name") from None
 
     def lock(self) -> None:
-        """Keeps other processes of this machine's file system from training here until this one ends.
+        """Keeps other processes of this machine's file system from training here until this one ends, or `close`.
 
         Raises:
           InputError: another process does; with its host and number.
@@ -73,6 +75,11 @@ class RunFolder:
             return
         doing = "is training here; wait for it, or give another --name"
         self._lock = locks.hold(Path(self.path) / "lock", str(self.path), doing)
+
+    def close(self) -> None:
+        """Gives up the lock, if it was taken."""
+        if self._lock:
+            self._lock.close()
 
     def start_or_continue(self, config: Config, fingerprints: dict[str, str]) -> None:
         """Writes config and data of a new run; of one that is there, checks that it may go on with these.
@@ -133,8 +140,9 @@ class RunFolder:
                 self._write("metrics.jsonl", "".join(kept))
 
     def add_metrics(self, row: dict[str, Any]) -> None:
-        """Appends a row to metrics.jsonl."""
-        line = json.dumps(row) + "\n"
+        """Appends a row to metrics.jsonl; a value that is not finite, which JSON does not have, becomes null."""
+        finite = {name: None if isinstance(x, float) and not math.isfinite(x) else x for name, x in row.items()}
+        line = json.dumps(finite) + "\n"
         path = self.path / "metrics.jsonl"
         if str(self.path).startswith(REMOTE):  # object stores cannot append
             path.write_text((path.read_text() if path.exists() else "") + line)

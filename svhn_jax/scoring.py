@@ -22,7 +22,7 @@ def score_split(
     last one's result is read.
 
     Args:
-      eval_step: from svhn_jax.steps.make_eval_step.
+      eval_step: from svhn_jax.steps.compile_eval_step.
       variables: the model's, on the devices.
       split: at least one image.
       batch_size: rounded up to a multiple of the devices.

@@ -4,10 +4,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 from flax import linen as nn
 from flax import struct
 
+from svhn_jax import optim
 from svhn_jax.augment import input_shape
 from svhn_jax.config import Config
 
@@ -27,10 +27,10 @@ class TrainState:
         return self.ema or {"params": self.params, "batch_stats": self.batch_stats}
 
 
-def create(config: Config, model: nn.Module, tx: optax.GradientTransformation) -> TrainState:
+def create(config: Config, network: nn.Module) -> TrainState:
     """The state before the first step, a function of the config's seed; to be jitted."""
     images = jnp.zeros((1, *input_shape(config.image)))
-    variables = model.init(jax.random.key(config.seed), images, False)
+    variables = network.init(jax.random.key(config.seed), images, False)
     params, batch_stats = variables["params"], variables["batch_stats"]
     ema = {"params": params, "batch_stats": batch_stats} if config.optimizer.ema_decay else {}
-    return TrainState(jnp.int32(0), params, batch_stats, tx.init(params), ema)
+    return TrainState(jnp.int32(0), params, batch_stats, optim.optimizer(config.optimizer).init(params), ema)

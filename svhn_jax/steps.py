@@ -1,168 +1,154 @@
-"""The compiled steps: one per-device function each, mapped over the mesh and jitted once.
+"""The train step and the eval step: pure functions of one device's part of a batch, and how they are compiled.
 
-Under `jax.shard_map` a step sees its device's part of the batch; `pmean` and the batch norms' axis
-name make loss, gradients and batch statistics those of the global batch.
+`jax.jit(jax.shard_map(...))` runs a step on every device of the mesh. `pmean` and the batch norms' axis name
+make loss, gradients and batch statistics those of the global batch.
 """
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from flax import linen as nn
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from svhn_jax import augment, losses, metrics
+from svhn_jax import augment, losses, metrics, optim
 from svhn_jax.config import Config, LossConfig
 from svhn_jax.model import AXIS
 from svhn_jax.state import TrainState
 
-ON_EVERY_DEVICE, ON_ITS_DEVICE = PartitionSpec(), PartitionSpec(AXIS)
-A_PART_OF_EACH_BATCH = PartitionSpec(None, AXIS)
+REPLICATED, SHARDED = PartitionSpec(), PartitionSpec(AXIS)
+PRNG = "threefry2x32"  # named, so that no setting of JAX changes what a seed gives
 
 
-class Plan(NamedTuple):
-    """Which images steps train on: step number first_step + i those of rows[i % L]. int32[] and int32[L, B]."""
+def train_step(
+    state: TrainState, images: jax.Array, labels: jax.Array, *, config: Config, network: nn.Module, total_steps: int
+) -> tuple[TrainState, metrics.Sums]:
+    """One update. Runs on each device, under `jax.shard_map`.
 
-    first_step: jax.Array
-    rows: jax.Array
+    Augmentation and dropout of an image depend on (config.seed, state.step, its position in the global batch)
+    alone. With skip_nonfinite, a batch whose loss or gradient is not finite changes nothing but `step`, and counts
+    no example. The learning rate follows `step`, so that skipped updates do not delay the schedule.
 
+    Args:
+      state: the same on every device.
+      images: uint8[b, S * S * 3], this device's part of the global batch.
+      labels: int32[b, 6].
 
-def make_train_step(
-    config: Config,
-    model: nn.Module,
-    tx: optax.GradientTransformation,
-    mesh: Mesh,
-    *,
-    is_streamed: bool = False,
-) -> Callable[..., Any]:
-    """The jitted train step, or steps: (state, images, labels, plan, count) -> (state, sums).
-
-    Does `count` steps, int32, up to config.steps_per_dispatch, in a loop on the device; without a loop where that is 1.
-    The same program whatever the count: a dispatch of fewer steps changes no bit of theirs. plan.rows is split over the devices
-    along its second axis, and says which images each step trains on.
-
-    images uint8[N, S * S * 3] and labels int32[N, 6] are the whole set, on every device. Where is_streamed they are
-    batches, uint8[steps_per_dispatch, B, S * S * 3] and int32[steps_per_dispatch, B, 6], split over the devices as
-    plan.rows is, and a row says which image of its device's own part is meant.
-
-    The state given is donated. sums: of each step, with a first axis of steps_per_dispatch; see svhn_jax.metrics.count,
-    over the global batch, before the update. With skip_nonfinite, a batch whose loss or gradient is not finite changes
-    nothing but the step, and counts no example.
+    Returns:
+      The state after the update, and sums over the global batch (see svhn_jax.metrics.count), of the logits before it.
     """
+    side = round((images.shape[1] // 3) ** 0.5)
+    positions = jax.lax.axis_index(AXIS) * len(images) + jnp.arange(len(images))
+    step_key = jax.random.fold_in(jax.random.key(config.seed, impl=PRNG), state.step)
+    keys = jax.vmap(lambda position: jax.random.split(jax.random.fold_in(step_key, position)))(positions)
+    inputs = augment.random_window(images.reshape(-1, side, side, 3), keys[:, 0], config.image, config.augment)
 
-    def one_step(
-        state: TrainState, images: jax.Array, labels: jax.Array, rows: jax.Array
-    ) -> tuple[TrainState, metrics.Sums]:
-        side = round((images.shape[1] // 3) ** 0.5)
-        batch_images, batch_labels = images[rows].reshape(-1, side, side, 3), labels[rows]
-        positions = jax.lax.axis_index(AXIS) * len(rows) + jnp.arange(len(rows))
-        step_key = jax.random.fold_in(jax.random.key(config.seed), state.step)
-        keys = jax.vmap(lambda position: jax.random.split(jax.random.fold_in(step_key, position)))(positions)
-        inputs = augment.random_window(batch_images, keys[:, 0], config.image, config.augment)
+    def loss_fn(params: Any) -> tuple[jax.Array, Any]:
+        applied: Any = network.apply(
+            {"params": params, "batch_stats": state.batch_stats}, inputs, True, keys[:, 1], mutable=["batch_stats"]
+        )
+        logits, updated = applied
+        loss = losses.cross_entropy(logits, labels, config.loss)
+        return jax.lax.pmean(loss.mean(), AXIS), (logits, loss, updated["batch_stats"])
 
-        def loss_fn(params: Any) -> tuple[jax.Array, Any]:
-            applied: Any = model.apply(
-                {"params": params, "batch_stats": state.batch_stats}, inputs, True, keys[:, 1], mutable=["batch_stats"]
-            )
-            logits, updated = applied
-            loss = losses.cross_entropy(logits, batch_labels, config.loss)
-            return jax.lax.pmean(loss.mean(), AXIS), (logits, loss, updated["batch_stats"])
+    (mean_loss, (logits, loss, batch_stats)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
+    direction, opt_state = optim.optimizer(config.optimizer).update(grads, state.opt_state, state.params)
+    rate = optim.schedule(config.optimizer, total_steps)(state.step)
+    params = optax.apply_updates(state.params, jax.tree.map(lambda x: -rate * x, direction))
+    step = state.step + 1
+    ema = _average(state.ema, {"params": params, "batch_stats": batch_stats}, step, config.optimizer.ema_decay)
+    updated = TrainState(step, params, batch_stats, opt_state, ema)
+    readings, _ = metrics.read_numbers(logits)
+    mask = jnp.ones_like(loss)
+    if not config.optimizer.skip_nonfinite:
+        return updated, jax.lax.psum(metrics.count(readings, labels, loss, mask), AXIS)
+    is_finite = jnp.isfinite(mean_loss) & jnp.isfinite(optax.tree.norm(grads))
+    kept = jax.tree.map(lambda new, old: jnp.where(is_finite, new, old), updated, state)
+    sums = jax.lax.psum(metrics.count(readings, labels, loss, mask * is_finite), AXIS)
+    return kept.replace(step=step), sums | {"updates_skipped": 1 - is_finite.astype(jnp.int32)}
 
-        (mean_loss, (logits, loss, batch_stats)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
-        updates, opt_state = tx.update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        step = state.step + 1
-        ema = _average(state.ema, {"params": params, "batch_stats": batch_stats}, step, config.optimizer.ema_decay)
-        readings, _ = metrics.read_numbers(logits)
-        updated = TrainState(step, params, batch_stats, opt_state, ema)
-        counts = jnp.ones_like(loss)
-        if config.optimizer.skip_nonfinite:
-            is_finite = jnp.isfinite(mean_loss) & jnp.isfinite(optax.tree.norm(grads))
-            kept = jax.tree.map(lambda new, old: jnp.where(is_finite, new, old), updated, state)
-            updated, counts = kept.replace(step=step), counts * is_finite
-        return updated, jax.lax.psum(metrics.count(readings, batch_labels, loss, counts), AXIS)
 
-    def per_device(
-        state: TrainState, images: jax.Array, labels: jax.Array, plan: Plan, count: jax.Array
-    ) -> tuple[TrainState, metrics.Sums]:
-        images, labels = images.reshape(-1, images.shape[-1]), labels.reshape(-1, labels.shape[-1])
+def eval_step(
+    variables: Any, images: jax.Array, labels: jax.Array, mask: jax.Array, *, config: Config, network: nn.Module
+) -> tuple[metrics.Sums, jax.Array]:
+    """Sums over the images of the global batch where mask is 1, and what was read. Runs on each device.
 
-        def next_step(state: TrainState) -> tuple[TrainState, metrics.Sums]:
-            return one_step(state, images, labels, plan.rows[(state.step - plan.first_step) % len(plan.rows)])
+    The loss is the plain cross-entropy, so that runs of different LossConfig can be compared.
 
-        def nth_step(n: jax.Array, carried: tuple[TrainState, metrics.Sums]) -> tuple[TrainState, metrics.Sums]:
-            state, sums = next_step(carried[0])
-            return state, jax.tree.map(lambda all_of_them, one: all_of_them.at[n].set(one), carried[1], sums)
+    Args:
+      variables: of the network; see TrainState.eval_variables.
+      images: uint8[b, S, S, 3], this device's part of the batch.
+      labels: int32[b, 6].
+      mask: int32[b], 0 on padding.
 
-        if config.steps_per_dispatch == 1:
-            state, sums = next_step(state)
-            return state, jax.tree.map(lambda one: one[None], sums)
-        of_one = jax.eval_shape(next_step, state)[1]
-        no_sums = jax.tree.map(lambda one: jnp.zeros((config.steps_per_dispatch, *one.shape), one.dtype), of_one)
-        return jax.lax.fori_loop(0, count, nth_step, (state, no_sums))
+    Returns:
+      The sums (see svhn_jax.metrics.count), and the numbers as read, int32[b, 6].
+    """
+    logits: Any = network.apply(variables, augment.center_window(images, config.image), False)
+    loss = losses.cross_entropy(logits, labels, LossConfig())
+    readings, _ = metrics.read_numbers(logits)
+    return jax.lax.psum(metrics.count(readings, labels, loss, mask), AXIS), readings
 
-    data = A_PART_OF_EACH_BATCH if is_streamed else ON_EVERY_DEVICE
-    specs_of_plan: Any = {"first_step": ON_EVERY_DEVICE, "rows": A_PART_OF_EACH_BATCH}
+
+def compile_train_step(config: Config, network: nn.Module, total_steps: int, mesh: Mesh) -> Callable[..., Any]:
+    """`train_step` on every device of the mesh: (state, images, labels) -> (state, sums). Donates the state.
+
+    images uint8[B, S * S * 3] and labels int32[B, 6] are one global batch, split over the devices.
+    """
     mapped = jax.shard_map(
-        per_device,
+        partial(train_step, config=config, network=network, total_steps=total_steps),
         mesh=mesh,
-        in_specs=(ON_EVERY_DEVICE, data, data, Plan(**specs_of_plan), ON_EVERY_DEVICE),
-        out_specs=(ON_EVERY_DEVICE, ON_EVERY_DEVICE),
+        in_specs=(REPLICATED, SHARDED, SHARDED),
+        out_specs=(REPLICATED, REPLICATED),
     )
     return jax.jit(mapped, donate_argnums=0)
 
 
-class LateSums:
-    """The sums of steps, fetched a dispatch late: the host waits for the newest steps only where it takes their sums."""
+def compile_eval_step(config: Config, network: nn.Module, mesh: Mesh) -> Callable[..., Any]:
+    """`eval_step` on every device of the mesh: (variables, images, labels, mask) -> (sums, readings).
 
-    def __init__(self) -> None:
-        self._rows: list[dict[str, np.ndarray]] = []
-        self._newest: tuple[metrics.Sums, int] | None = None
+    The batch is split over the devices; sums and readings int32[B, 6] come back whole on every device.
+    """
+    mapped = jax.shard_map(
+        partial(eval_step, config=config, network=network),
+        mesh=mesh,
+        in_specs=(REPLICATED, SHARDED, SHARDED, SHARDED),
+        out_specs=(REPLICATED, SHARDED),
+    )
+    return jax.jit(mapped, out_shardings=NamedSharding(mesh, REPLICATED))
 
-    def add(self, sums: metrics.Sums, steps: int) -> None:
-        """Notes the sums of `steps` steps, which may still run: each of [steps or more]. Waits for those noted before."""
+
+class DeferredMetrics:
+    """The sums of train steps, fetched one step late: the host never waits for the step it has just dispatched."""
+
+    def __init__(self, first: Mapping[str, float] | None = None):
+        """Begins with sums of earlier steps, if there are any."""
+        self._rows: list[dict[str, Any]] = [dict(first)] if first else []
+        self._newest: metrics.Sums | None = None
+
+    def add(self, sums: metrics.Sums) -> None:
+        """Keeps the sums of a step that may still run; waits for those of the step before."""
         self._fetch()
-        self._newest = sums, steps
+        self._newest = sums
 
-    def take(self) -> list[dict[str, np.ndarray]]:
-        """The sums of each step since the last call; waits for all of them."""
+    def take(self) -> list[dict[str, Any]]:
+        """The sums of each step since the last call; waits for the newest."""
         self._fetch()
         rows, self._rows = self._rows, []
         return rows
 
+    def total(self) -> dict[str, float]:
+        """The sums of all steps since the last `take`, which it leaves in place; empty if there are none."""
+        self._fetch()
+        return metrics.add_up(self._rows)
+
     def _fetch(self) -> None:
-        if self._newest:
-            sums, steps = self._newest
-            fetched, self._newest = jax.device_get(sums), None
-            self._rows += [{name: values[step] for name, values in fetched.items()} for step in range(steps)]
-
-
-def make_eval_step(config: Config, model: nn.Module, mesh: Mesh) -> Callable[..., Any]:
-    """The jitted eval step: (variables, images, labels, mask) -> (sums, readings).
-
-    images uint8[B, S, S, 3], labels int32[B, 6] and mask int32[B] are split over the devices; B is a
-    multiple of their number, mask is 0 on padding. sums and readings are the same on every device. The loss is the plain one, so that runs of different
-    LossConfig can be compared. readings int32[B, 6]: the numbers as read.
-    """
-
-    def per_device(
-        variables: Any, images: jax.Array, labels: jax.Array, mask: jax.Array
-    ) -> tuple[metrics.Sums, jax.Array]:
-        logits: Any = model.apply(variables, augment.center_window(images, config.image), False)
-        loss = losses.cross_entropy(logits, labels, LossConfig())
-        readings, _ = metrics.read_numbers(logits)
-        return jax.lax.psum(metrics.count(readings, labels, loss, mask), AXIS), readings
-
-    mapped = jax.shard_map(
-        per_device,
-        mesh=mesh,
-        in_specs=(ON_EVERY_DEVICE, ON_ITS_DEVICE, ON_ITS_DEVICE, ON_ITS_DEVICE),
-        out_specs=(ON_EVERY_DEVICE, ON_ITS_DEVICE),
-    )
-    return jax.jit(mapped, out_shardings=NamedSharding(mesh, ON_EVERY_DEVICE))
+        if self._newest is not None:
+            self._rows.append(jax.device_get(self._newest))
+            self._newest = None
 
 
 def _average(ema: Any, values: Any, step: jax.Array, decay: float) -> Any:

@@ -44,6 +44,10 @@ class EventFile:
         """Puts what was added on disk."""
         self._writer.flush()
 
+    def close(self) -> None:
+        """Ends the file."""
+        self._writer.close()
+
     def _write(self, event: Any) -> None:
         self._writer.write(event.SerializeToString())
 
@@ -74,6 +78,8 @@ class Summaries:
 
     def __exit__(self, *error: object) -> None:
         self._bar.stop()
+        if self._events:
+            self._events.close()
 
     def pause(self) -> None:
         """Stops the clock of images/s: what follows is not training."""

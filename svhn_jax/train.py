@@ -12,7 +12,7 @@ import argparse
 import dataclasses
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 
 import jax
 import numpy as np
@@ -22,10 +22,9 @@ from svhn_jax import (
     augment,
     compiling,
     config_files,
-    feeding,
+    input_pipeline,
     loop,
     model,
-    optim,
     parallel,
     run_folder,
     signals,
@@ -41,6 +40,8 @@ from svhn_jax.training_data import load_images, load_training_set
 
 def main() -> int:
     config, processes = _parse_command_line()
+    if config.deterministic:
+        compiling.make_deterministic()
     parallel.join_processes(processes.coordinator, processes.processes, processes.process)
     compiling.keep_compiled()
     with parallel.naming_lost_processes():
@@ -51,12 +52,17 @@ def _run(config: Config) -> int:
     console = Console(highlight=False, markup=False, quiet=not parallel.is_main())
     job = parallel.jointly(lambda: _prepare(config))
     parallel.check_same(f"{config} {job.fingerprints}", "a configuration or data")
-    placement = feeding.choose_placement(job.data, config.data.placement, job.mesh)
+    placement = input_pipeline.choose_placement(job.data, config.data.placement, job.mesh)
     _describe(console, job, placement)
-    with _naming_the_run(job.run), parallel.on_main(lambda: _open(console, job)) or nullcontext() as checkpoints:
+    with (
+        _naming_the_run(job.run),
+        closing(job.run),
+        parallel.on_main(lambda: _open(console, job)) or nullcontext() as checkpoints,
+    ):
         state = _start_or_restore(console, job, checkpoints)
+        window = checkpoints.about(int(state.step)).get("window", {}) if checkpoints else {}
         with signals.noted() as received:
-            step = loop.train(console, job, placement.is_resident, state, checkpoints, received)
+            step = loop.train(console, job, placement.is_resident, state, window, checkpoints, received)
             if checkpoints:
                 checkpoints.wait()
         best = checkpoints.best_step() if checkpoints else None
@@ -76,11 +82,13 @@ def _prepare(config: Config) -> Job:
     mesh = parallel.make_mesh()
     parallel.check_batch_size("batch_size", config.batch_size, mesh)
     data, validation = load_training_set(config), load_images(config.data.dir, "validation", config)
+    if config.batch_size > len(data.epoch):
+        raise InputError(
+            f"batch_size is {config.batch_size}, more than the {len(data.epoch)} images of an epoch; give less"
+        )
     run = RunFolder(f"{config.runs_dir}/{config.name}")
     total_steps = max(1, round(config.num_epochs * len(data.epoch) / config.batch_size))
-    tx = optim.optimizer(config.optimizer, total_steps)
-    network = model.build(config.model)
-    return Job(config, mesh, data, validation, run, network, tx, total_steps)
+    return Job(config, mesh, data, validation, run, model.build(config.model), total_steps)
 
 
 def _open(console: Console, job: Job) -> Checkpoints:
@@ -114,7 +122,7 @@ def _parse_command_line() -> tuple[Config, argparse.Namespace]:
     return config_files.override(config, rest, description), known
 
 
-def _describe(console: Console, job: Job, placement: feeding.Placement) -> None:
+def _describe(console: Console, job: Job, placement: input_pipeline.Placement) -> None:
     config, data = job.config, job.data
     window = f"{config.image.crop} of {data.side} pixels"
     params = model.count_params(jax.eval_shape(job.fresh_state).params)
@@ -134,8 +142,6 @@ def _describe(console: Console, job: Job, placement: feeding.Placement) -> None:
         "model": f"{config.model.architecture}, {params:,} parameters, "
         f"{macs / 1e6:,.1f} million multiply-accumulates an image, {config.model.compute_dtype}",
     }
-    if config.steps_per_dispatch > 1 and devices[0].platform == "cpu":
-        rows["warning"] = "steps_per_dispatch is more than 1, which makes training many times slower on a CPU"
     for name, text in rows.items():
         console.print(f"{name + ':':15}{text}", soft_wrap=True)
 

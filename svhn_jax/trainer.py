@@ -7,9 +7,10 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from svhn_jax import feeding, metrics, model, optim, parallel, steps
+from svhn_jax import metrics, model, parallel, steps
 from svhn_jax import state as states
 from svhn_jax.config import Config
+from svhn_jax.input_pipeline import InputPipeline, StepInputs
 from svhn_jax.labels import BLANK
 from svhn_jax.training_data import TrainingSet
 
@@ -37,33 +38,33 @@ def load_random_data(folder: Path) -> TrainingSet:
     return TrainingSet((images,), labels, np.arange(len(images)), "random")
 
 
-class Trainer:
-    """A train step with its state, fed in one of the ways of svhn_jax.feeding."""
+class BenchmarkLoop:
+    """A train step with its state, alone or with its input pipeline."""
 
     def __init__(self, config: Config, data: TrainingSet, mesh: Mesh, *, is_streamed: bool = False):
-        """The state is made, the set placed; the step is compiled when it first runs."""
-        network, tx = model.build(config.model), optim.optimizer(config.optimizer, STEPS_OF_A_RUN)
-        self._step = steps.make_train_step(config, network, tx, mesh, is_streamed=is_streamed)
-        create = jax.jit(lambda: states.create(config, network, tx), out_shardings=parallel.replicated(mesh))
+        """Makes the state and places the set; the step is compiled when it first runs."""
+        network = model.build(config.model)
+        self._step = steps.compile_train_step(config, network, STEPS_OF_A_RUN, mesh)
+        create = jax.jit(lambda: states.create(config, network), out_shardings=parallel.replicated(mesh))
         self.state = create()
-        self._feed = feeding.Feed(config, data, mesh, is_resident=not is_streamed)
-        self._same = self._feed.same_work()
+        self._pipeline = InputPipeline(config, data, mesh, is_resident=not is_streamed)
+        self._same = next(self._pipeline.batches(0, 1))
         self._done = 0
 
-    def fed(self, count: int) -> list[float]:
+    def end_to_end(self, count: int) -> list[float]:
         """The losses of the next `count` steps, each on its own batch."""
-        return self._run(self._feed.work(self._done, self._done + count))
+        return self._run(self._pipeline.batches(self._done, self._done + count))
 
-    def alone(self, count: int) -> list[float]:
-        """As many steps, on batches that need nothing brought; `count` is a multiple of steps_per_dispatch."""
-        return self._run([self._same] * (count // self._same.steps))
+    def step_only(self, count: int) -> list[float]:
+        """The losses of `count` steps, all on one batch that is on the devices already."""
+        return self._run([self._same] * count)
 
-    def _run(self, work_to_do: Iterable[feeding.Work]) -> list[float]:
-        sums = steps.LateSums()
-        for work in work_to_do:
-            self.state, step_sums = self._step(self.state, work.images, work.labels, work.plan, work.device_count)
-            sums.add(step_sums, work.steps)
-            self._done += work.steps
+    def _run(self, batches: Iterable[StepInputs]) -> list[float]:
+        sums = steps.DeferredMetrics()
+        for batch in batches:
+            self.state, step_sums = self._step(self.state, *batch)
+            sums.add(step_sums)
+            self._done += 1
         rows = sums.take()
         jax.block_until_ready(self.state)
         return [metrics.summarize([row])["loss"] for row in rows]

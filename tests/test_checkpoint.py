@@ -9,7 +9,7 @@ import orbax.checkpoint as ocp
 import pytest
 from tiny import CONFIG
 
-from svhn_jax import model, optim, state
+from svhn_jax import model, state
 from svhn_jax.checkpoint import Checkpoints
 from svhn_jax.errors import CheckpointError, InputError
 
@@ -17,7 +17,7 @@ from svhn_jax.errors import CheckpointError, InputError
 @pytest.fixture(scope="module")
 def fresh():
     network = model.build(CONFIG.model)
-    return jax.jit(lambda: state.create(CONFIG, network, optim.optimizer(CONFIG.optimizer, 10)))()
+    return jax.jit(lambda: state.create(CONFIG, network))()
 
 
 def at_step(fresh, step):

@@ -17,7 +17,7 @@ LAYERS = (
     {"data", "convolution", "model", "augment", "losses", "metrics", "optim"},
     {"report", "state", "parallel", "compiling"},
     {"checkpoint", "run_folder", "steps", "training_data", "remote_data", "signals", "profiling"},
-    {"scoring", "summaries", "feeding", "timing", "trainer"},
+    {"scoring", "summaries", "input_pipeline", "timing", "trainer"},
     {"loop"},
     {"train", "evaluate", "preprocess", "synthesize", "demo", "download", "inspect", "benchmark"},
 )

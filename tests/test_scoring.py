@@ -1,6 +1,5 @@
 import jax
 import numpy as np
-import optax
 import pytest
 from tiny import CONFIG, mesh_of, random_split
 
@@ -12,9 +11,9 @@ SPLIT = random_split(23, seed=3)
 
 def score(batch_size, devices):
     mesh, network = mesh_of(devices), model.build(CONFIG.model)
-    first = jax.jit(lambda: state.create(CONFIG, network, optax.identity()))()
+    first = jax.jit(lambda: state.create(CONFIG, network))()
     variables = parallel.put(jax.device_get(first.eval_variables()), parallel.replicated(mesh))
-    return score_split(steps.make_eval_step(CONFIG, network, mesh), variables, SPLIT, batch_size, mesh)
+    return score_split(steps.compile_eval_step(CONFIG, network, mesh), variables, SPLIT, batch_size, mesh)
 
 
 @pytest.fixture(scope="module")

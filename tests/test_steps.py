@@ -3,31 +3,38 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 from tiny import CONFIG, mesh_of, random_split
 
-from svhn_jax import augment, feeding, losses, metrics, model, parallel, state, steps
+from svhn_jax import augment, losses, metrics, model, parallel, state, steps
 from svhn_jax.config import ModelConfig
+from svhn_jax.input_pipeline import InputPipeline
 from svhn_jax.training_data import DataOrder, TrainingSet
 
+SGD = dataclasses.replace(
+    CONFIG,
+    optimizer=dataclasses.replace(
+        CONFIG.optimizer, algorithm="sgd", learning_rate=0.05, schedule="constant", warmup_share=0.0, weight_decay=0.0
+    ),
+)
 
-def run_steps(count, devices, config=CONFIG, tx=None, start=None, *, per_dispatch=1, is_streamed=False):
+
+def fresh_state(config):
+    return jax.device_get(jax.jit(lambda: state.create(config, model.build(config.model)))())
+
+
+def run_steps(count, devices, config=SGD, start=None, *, is_streamed=False, total_steps=100):
     """State and losses after `count` steps on random data."""
-    config = dataclasses.replace(config, steps_per_dispatch=per_dispatch)
-    split, mesh, tx = random_split(40), mesh_of(devices), tx or optax.sgd(0.05, momentum=0.9)
-    network = model.build(config.model)
-    first = jax.device_get(jax.jit(lambda: state.create(config, network, tx))()) if start is None else start
-    current = parallel.put(first, parallel.replicated(mesh))
+    split, mesh = random_split(40), mesh_of(devices)
+    current = parallel.put(start or fresh_state(config), parallel.replicated(mesh))
     done = int(current.step)
     halves = split.images.reshape(40, -1)[:15], split.images.reshape(40, -1)[15:]
     data = TrainingSet(halves, split.labels, np.arange(40), "")
-    train_step = steps.make_train_step(config, network, tx, mesh, is_streamed=is_streamed)
-    sums = steps.LateSums()
-    feed = feeding.Feed(config, data, mesh, is_resident=not is_streamed)
-    for work in feed.work(done, done + count):
-        current, step_sums = train_step(current, work.images, work.labels, work.plan, work.device_count)
-        sums.add(step_sums, work.steps)
+    train_step = steps.compile_train_step(config, model.build(config.model), total_steps, mesh)
+    sums = steps.DeferredMetrics()
+    for batch in InputPipeline(config, data, mesh, is_resident=not is_streamed).batches(done, done + count):
+        current, step_sums = train_step(current, *batch)
+        sums.add(step_sums)
     assert train_step._cache_size() == 1
     return jax.device_get(current), [metrics.summarize([row])["loss"] for row in sums.take()]
 
@@ -48,10 +55,11 @@ def test_eight_devices_give_the_losses_and_batch_statistics_of_one(one_device):
 
 def test_the_update_is_the_gradient_of_the_mean_loss_of_the_whole_batch():
     """Against jax.grad of the plain loss over the 16 images on no mesh at all, with SGD and one step."""
-    config = dataclasses.replace(CONFIG, optimizer=dataclasses.replace(CONFIG.optimizer, ema_decay=0.0))
-    network, tx = model.build(config.model), optax.sgd(1.0)
-    first = jax.device_get(jax.jit(lambda: state.create(config, network, tx))())
-    after, _ = run_steps(1, 4, config, tx, first)
+    config = dataclasses.replace(
+        SGD, optimizer=dataclasses.replace(SGD.optimizer, ema_decay=0.0, learning_rate=1.0, beta1=0.0)
+    )
+    network, first = model.build(config.model), fresh_state(config)
+    after, _ = run_steps(1, 4, config, first)
     split = random_split(40)
     rows = DataOrder(np.arange(40), config.batch_size, config.seed).rows(0)
     step_key = jax.random.fold_in(jax.random.key(config.seed), 0)
@@ -82,26 +90,25 @@ def test_two_halves_make_the_same_run_to_the_bit(one_device):
         np.testing.assert_array_equal(whole, halves)
 
 
-def assert_same_bits(one, other):
-    assert one[1] == other[1]
-    for leaf, same in zip(jax.tree.leaves(one[0]), jax.tree.leaves(other[0]), strict=True):
-        np.testing.assert_array_equal(leaf, same)
-
-
 @pytest.mark.parametrize("devices", [1, 4])
-def test_streamed_and_resident_runs_are_the_same_to_the_bit(devices, one_device):
+def test_streamed_and_resident_runs_are_the_same(devices, one_device):
+    """To the bit, because one compiled step serves both ways, from equal batches; so for any processor."""
     resident = one_device if devices == 1 else run_steps(6, devices)
-    assert_same_bits(run_steps(6, devices, is_streamed=True), resident)
+    streamed = run_steps(6, devices, is_streamed=True)
+    assert streamed[1] == resident[1]
+    jax.tree.map(np.testing.assert_array_equal, streamed[0], resident[0])
 
 
-def test_several_steps_a_dispatch_are_the_same_steps_however_they_are_grouped(one_device):
-    by_three = run_steps(6, 1, per_dispatch=3)
-    assert_same_bits(run_steps(6, 1, per_dispatch=3, is_streamed=True), by_three)
-    middle, first = run_steps(2, 1, per_dispatch=3)
-    end, second = run_steps(4, 1, start=middle, per_dispatch=3)
-    assert_same_bits((end, first + second), by_three)
-    np.testing.assert_allclose(by_three[1], one_device[1], rtol=1e-5)
-    np.testing.assert_allclose(run_steps(6, 4, per_dispatch=4)[1], one_device[1], rtol=1e-5)
+def test_both_ways_of_input_give_the_step_arrays_of_one_kind():
+    """What makes the test above true on every processor: equal shapes, types and shardings compile to one program."""
+    split, mesh = random_split(40), mesh_of(4)
+    data = TrainingSet((split.images.reshape(40, -1),), split.labels, np.arange(40), "")
+    resident, streamed = (
+        next(InputPipeline(SGD, data, mesh, is_resident=is_resident).batches(0, 1)) for is_resident in (True, False)
+    )
+    for one, other in zip(resident, streamed, strict=True):
+        assert (one.shape, one.dtype, one.sharding) == (other.shape, other.dtype, other.sharding)
+        assert one.format == other.format
 
 
 def test_golden_step(one_device):
@@ -121,40 +128,55 @@ def test_running_average_starts_fast_and_ends_at_its_decay():
 
 
 def test_training_learns_what_a_handful_of_images_say():
-    config = dataclasses.replace(CONFIG, batch_size=40, model=ModelConfig(patch=4, width=16, blocks=(1,)))
-    _, losses = run_steps(40, 1, config, optax.adam(0.01))
+    adam = dataclasses.replace(SGD.optimizer, algorithm="adamw", learning_rate=0.01)
+    config = dataclasses.replace(SGD, batch_size=40, model=ModelConfig(patch=4, width=16, blocks=(1,)), optimizer=adam)
+    _, losses = run_steps(40, 1, config)
     assert losses[-1] < 0.7 * losses[0]
 
 
-def test_an_update_that_is_not_finite_is_left_out_and_not_counted():
-    skipping = dataclasses.replace(CONFIG.optimizer, skip_nonfinite=True)
-    config = dataclasses.replace(CONFIG, optimizer=skipping)
-    network, tx, mesh, split = model.build(config.model), optax.adam(0.01), mesh_of(2), random_split(16)
-    healthy = jax.device_get(jax.jit(lambda: state.create(config, network, tx))())
-    broken = jax.tree.map(np.array, healthy)
-    broken.params["length"]["bias"][0] = np.nan
-    for start, is_left_out in ((healthy, False), (broken, True)):
-        data = TrainingSet((split.images.reshape(16, -1),), split.labels, np.arange(16), "")
-        work = feeding.Feed(config, data, mesh, is_resident=True).same_work()
-        step = steps.make_train_step(config, network, tx, mesh)
-        first = parallel.put(start, parallel.replicated(mesh))
-        after, sums = jax.device_get(step(first, work.images, work.labels, work.plan, work.device_count))
-        assert int(after.step) == 1
-        assert sums["examples"].tolist() == [0 if is_left_out else 16]
-        same = [
-            np.array_equal(a, b, equal_nan=True)
-            for a, b in zip(
-                *map(
-                    jax.tree.leaves,
-                    (
-                        (after.params, after.opt_state, after.batch_stats),
-                        (start.params, start.opt_state, start.batch_stats),
-                    ),
-                ),
-                strict=True,
-            )
-        ]
-        assert all(same) == is_left_out
+@pytest.fixture(scope="module")
+def skipping():
+    """A config that skips updates that are not finite, a batch, the compiled step, and the state before it."""
+    optimizer = dataclasses.replace(CONFIG.optimizer, skip_nonfinite=True, warmup_share=0.0)
+    config, mesh, split = dataclasses.replace(CONFIG, optimizer=optimizer), mesh_of(2), random_split(16)
+    data = TrainingSet((split.images.reshape(16, -1),), split.labels, np.arange(16), "")
+    batch = next(InputPipeline(config, data, mesh, is_resident=True).batches(0, 1))
+    train_step = steps.compile_train_step(config, model.build(config.model), 10, mesh)
+
+    def run(start):
+        return jax.device_get(train_step(parallel.put(start, parallel.replicated(mesh)), *batch))
+
+    return run, fresh_state(config)
+
+
+def broken(healthy):
+    """A copy of the state whose every loss is nan."""
+    copy = jax.tree.map(np.array, healthy)
+    copy.params["length"]["bias"][0] = np.nan
+    return copy
+
+
+@pytest.mark.parametrize("is_finite", [True, False])
+def test_an_update_that_is_not_finite_is_skipped_and_not_counted(skipping, is_finite):
+    run, healthy = skipping
+    start = healthy if is_finite else broken(healthy)
+    after, sums = run(start)
+    assert int(after.step) == 1
+    assert (int(sums["examples"]), int(sums["updates_skipped"])) == ((16, 0) if is_finite else (0, 1))
+    before = jax.tree.leaves((start.params, start.opt_state, start.batch_stats))
+    now = jax.tree.leaves((after.params, after.opt_state, after.batch_stats))
+    is_same = [np.array_equal(one, other, equal_nan=True) for one, other in zip(before, now, strict=True)]
+    assert all(is_same) == (not is_finite)
+
+
+def test_a_skipped_update_does_not_delay_the_schedule(skipping):
+    """The cosine is at zero after the last step, whatever was skipped: an update at step 10 of 10 moves nothing."""
+    run, healthy = skipping
+    skipped, _ = run(broken(healthy))
+    at_the_end = healthy.replace(step=np.int32(10), opt_state=skipped.opt_state)
+    after, sums = run(at_the_end)
+    assert int(sums["updates_skipped"]) == 0
+    jax.tree.map(np.testing.assert_array_equal, after.params, healthy.params)
 
 
 def test_steps_without_an_example_have_no_loss():

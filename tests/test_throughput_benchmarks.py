@@ -64,7 +64,7 @@ def test_the_two_sides_do_the_same_work(module, crops, monkeypatch):
     against = module("against_pytorch")
     shared = {
         "folder": str(crops), "batch_size": 4, "device": "cpu", "is_bf16": False, "dropout": 0.0, "learning_rate": 0.01,
-        "weight_decay": 5e-4, "config": str(REPOSITORY / "configs/potterhsu.py"), "steps_per_dispatch": 1,
+        "weight_decay": 5e-4, "config": str(REPOSITORY / "configs/potterhsu.py"),
         "convolution": "auto", "is_compiled": False, "workers": 1,
     }  # fmt: skip
     losses = []
