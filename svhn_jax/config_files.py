@@ -9,11 +9,8 @@ import difflib
 import json
 import runpy
 import typing
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-import tyro
 
 from svhn_jax.config import Config
 from svhn_jax.errors import InputError
@@ -43,8 +40,7 @@ def load(path: str | Path) -> Config:
       InputError: no such file, no Config in it, a misspelt field (with the nearest name), a bad value.
     """
     if not Path(path).is_file():
-        near = sorted(str(other) for other in Path(path).parent.glob("*.py"))
-        raise InputError(f"{path}: no such config file" + (f"; there are: {', '.join(near)}" if near else ""))
+        raise InputError(f"{path}: no such config file{those_there(Path(path).parent)}")
     try:
         config = runpy.run_path(str(path)).get("config")
     except InputError as error:
@@ -58,9 +54,10 @@ def load(path: str | Path) -> Config:
     return config
 
 
-def override(config: Config, arguments: Sequence[str], description: str) -> Config:
-    """The config with command-line overrides; tyro prints usage and exits where they do not parse."""
-    return tyro.cli(Config, default=config, args=list(arguments), description=description)
+def those_there(folder: str | Path) -> str:
+    """Names the configuration files of a folder, or else of configs/, as the end of a message."""
+    found = sorted(map(str, Path(folder).glob("*.py"))) or sorted(map(str, Path("configs").glob("*.py")))
+    return f"; there are: {', '.join(found)}" if found else "; run this in the repository's top folder"
 
 
 def to_json(config: Config) -> str:

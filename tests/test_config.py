@@ -52,20 +52,6 @@ def test_a_missing_config_file_lists_those_that_are_there(tmp_path):
         config_files.load(tmp_path / "dmo.py")
 
 
-def test_command_line_overrides_are_typed_and_nested():
-    config = config_files.override(Config(), ["--optimizer.learning-rate", "0.5", "--model.blocks", "1", "2"], "")
-    assert config.optimizer.learning_rate == 0.5
-    assert config.model.blocks == (1, 2)
-    assert config.batch_size == Config().batch_size
-
-
-def test_an_unknown_override_exits_with_the_nearest_name(capsys):
-    with pytest.raises(SystemExit) as exit_status:
-        config_files.override(Config(), ["--optimizer.learning-rat", "0.5"], "")
-    assert exit_status.value.code == 2
-    assert "--optimizer.learning-rate" in capsys.readouterr().err
-
-
 def test_a_config_survives_its_saved_form():
     config = Config(num_epochs=0.5, data=DataConfig(mix_in=("a", "b")), model=ModelConfig(blocks=(0, 3)))
     assert config_files.from_json(config_files.to_json(config), "file") == config

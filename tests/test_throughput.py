@@ -12,7 +12,7 @@ import jax
 import pytest
 from tiny import CONFIG, prepare, write_config
 
-from svhn_jax import benchmark, profiling
+from svhn_jax import benchmarking, profiling
 from svhn_jax.errors import InputError
 
 pytestmark = pytest.mark.filterwarnings("ignore:Sharding info not provided")
@@ -132,10 +132,8 @@ def test_compiled_steps_are_kept_at_home_where_that_can_be_or_where_jax_is_told(
 
 def test_the_benchmark_measures_what_it_says(workplace, one_device_env):
     env = one_device_env | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "NPROC": "8"}
-    sizes = ("--rounds", "2", "--seconds", "0.05", "--images", "64", "--image.crop", "54", "--no-starts")
-    printed = run(workplace, env, "-m", "svhn_jax.benchmark", "--config", "tiny.py", *sizes).splitlines()
-    figures = json.loads(printed[-1])
-    assert any("train, streamed" in line for line in printed)
+    sizes = ("--rounds", "2", "--seconds", "0.05", "--images", "64", "--image.crop", "54", "--no-starts", "--json")
+    figures = json.loads(run(workplace, env, "-m", "svhn_jax.benchmark", "--config", "tiny.py", *sizes))
     rates = figures["images_per_s"]
     assert set(rates) == {
         "train, step alone", "train, resident", "train, streamed", "evaluate, step alone", "evaluate"
@@ -148,14 +146,14 @@ def test_the_benchmark_measures_what_it_says(workplace, one_device_env):
 
 
 def test_the_time_to_the_first_step_leaves_out_the_making_of_the_data(monkeypatch):
-    monkeypatch.setattr(benchmark.time, "perf_counter", iter([100.0, 107.5, 0.0, 0.0]).__next__)
+    monkeypatch.setattr(benchmarking.time, "perf_counter", iter([100.0, 107.5, 0.0, 0.0]).__next__)
     command = [sys.executable, "-c", "print('a library speaks'); print(2.5)"]
-    assert benchmark._time_start(command, dict(os.environ)) == 5.0
+    assert benchmarking._time_start(command, dict(os.environ)) == 5.0
     with pytest.raises(InputError, match="failed with status 3"):
-        benchmark._time_start([sys.executable, "-c", "raise SystemExit(3)"], dict(os.environ))
+        benchmarking._time_start([sys.executable, "-c", "raise SystemExit(3)"], dict(os.environ))
     monkeypatch.undo()
     with pytest.raises(InputError, match=r"^what the child said$"):
-        benchmark._time_start(
+        benchmarking._time_start(
             [sys.executable, "-c", "raise SystemExit('error: what the child said')"], dict(os.environ)
         )
 
