@@ -20,11 +20,12 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from svhn_jax import labels, report
+from svhn_jax import command_line, labels, report
 from svhn_jax.data import arrays, crop, photos, sources, summary
 from svhn_jax.data.digit_struct import Record
 from svhn_jax.data.plan import plan
 from svhn_jax.errors import InputError, run_command
+from svhn_jax.options import OptionalPath
 
 NAMES_SHOWN = 5
 
@@ -35,7 +36,7 @@ class Options:
 
     folder: tyro.conf.Positional[Path]
     """a prepared data set, or a folder of archives, extracted splits or photos of your own"""
-    sheet: Path | None = None
+    sheet: OptionalPath = None
     """PNG to write: photos with their boxes and labels"""
     photos: int = 48
     """how many photos of each split the sheet shows"""
@@ -68,7 +69,7 @@ class Contents(NamedTuple):
 
 def main() -> int:
     console = Console(highlight=False, markup=False)
-    options = tyro.cli(Options, prog="python -m svhn_jax.inspect", description=__doc__)
+    options = command_line.parse(Options, "python -m svhn_jax.inspect", __doc__ or "")
     if not options.folder.is_dir():
         raise InputError(f"{options.folder}: no such folder")
     is_prepared = (options.folder / arrays.MANIFEST).is_file()

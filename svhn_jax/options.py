@@ -13,6 +13,10 @@ from svhn_jax.errors import InputError
 OptionalPath = Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="(optional)")]
 OptionalStr = Annotated[str | None, tyro.conf.arg(metavar="STR", help_behavior_hint="(optional)")]
 OptionalInt = Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="(optional)")]
+Splits = Annotated[
+    tuple[Literal["train", "extra", "test"], ...],
+    tyro.conf.arg(metavar="{train,extra,test} ...", help_behavior_hint="(default: all)"),
+]
 _Unprefixed = tyro.conf.arg(name="")  # the fields of a dataclass become options of their own names
 
 

@@ -20,7 +20,7 @@ LAYERS = (
     {"scoring", "summaries", "feeding", "timing", "trainer"},
     {"loop"},
     {"training_run", "evaluation", "benchmarking"},
-    {"train", "evaluate", "preprocess", "synthesize", "demo", "download", "inspect", "benchmark"},
+    {"train", "evaluate", "preprocess", "synthesize", "demo", "download", "inspect", "benchmark", "__main__"},
 )
 COMMANDS = LAYERS[-1]
 
