@@ -8,6 +8,7 @@ import dataclasses
 import difflib
 import json
 import runpy
+import traceback
 import typing
 from pathlib import Path
 from typing import Any
@@ -46,9 +47,8 @@ def load(path: str | Path) -> Config:
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     except Exception as error:  # the file is the user's code: whatever it raises is theirs to mend
-        raise InputError(
-            f"{path}: no configuration in Python: {type(error).__name__}: {error}{_nearest(str(error))}"
-        ) from None
+        said = error.msg if isinstance(error, SyntaxError) else error
+        raise InputError(f"{_place(path, error)}: {type(error).__name__}: {said}{_nearest(str(error))}") from None
     if not isinstance(config, Config):
         raise InputError(f"{path}: defines no `config = Config(...)` (svhn_jax.config.Config)")
     return config
@@ -102,6 +102,14 @@ def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
         else:
             flat[prefix + item.name] = value
     return flat
+
+
+def _place(path: str | Path, error: Exception) -> str:
+    """The file and the line of it at which an error arose."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    if isinstance(error, SyntaxError) and error.filename == str(path):
+        lines.append(error.lineno)
+    return f"{path}, line {lines[-1]}" if lines and lines[-1] else str(path)
 
 
 def _build(kind: type, values: dict[str, Any]) -> Any:

@@ -71,7 +71,7 @@ def _prepare(config: Config) -> Job:
     parallel.check_batch_size("batch_size", config.batch_size, mesh)
     data, validation = load_training_set(config), load_images(config.data.dir, "validation", config)
     run = RunFolder(f"{config.runs_dir}/{config.name}")
-    total_steps = max(1, round(config.num_epochs * len(data.epoch) / config.batch_size))
+    total_steps = config.total_steps(len(data.epoch))
     tx = optim.optimizer(config.optimizer, total_steps)
     network = model.build(config.model)
     return Job(config, mesh, data, validation, run, network, tx, total_steps)
@@ -106,7 +106,7 @@ def _describe(console: Console, job: Job, placement: feeding.Placement) -> None:
         f"({len(data.epoch):,} an epoch), {len(job.validation.labels):,} validation",
         "input": placement.reason,
         "batch": f"{config.batch_size} images over {len(devices)} device(s){among}: {devices[0].device_kind}",
-        "epochs": f"{config.num_epochs:g}, {job.total_steps:,} steps",
+        "epochs": f"{job.total_steps * config.batch_size / len(data.epoch):.4g}, {job.total_steps:,} steps",
         "learning rate": f"{config.optimizer.learning_rate:g}, {config.optimizer.schedule}",
         "random crop": window if config.augment.random_crop else f"no (the middle {window})",
         "grayscale": "yes" if config.image.grayscale else "no",
