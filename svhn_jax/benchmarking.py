@@ -208,22 +208,21 @@ def _time_start(command: list[str], env: dict[str, str]) -> float:
 
 
 def _print_table(console: Console, figures: dict[str, Any]) -> None:
-    table = Table(title=f"{figures['config']}, batch {figures['batch_size']}: median (least to greatest)")
-    table.add_column("")
-    table.add_column("", justify="right")
-    table.add_column("")
+    table = Table(title=f"{figures['config']}, batch {figures['batch_size']}")
+    table.add_column("measurement")
+    table.add_column("median (least to greatest)", justify="right")
+    table.add_column("unit")
     for name, rate in figures["images_per_s"].items():
-        ratio = figures["with_input_path_over_step_alone"].get(name)
-        note = f"images/s, {Spread(**ratio)} of the step alone" if ratio else "images/s"
-        table.add_row(name, str(Spread(**rate)), note)
+        table.add_row(name, str(Spread(**rate)), "images/s")
+        if ratio := figures["with_input_path_over_step_alone"].get(name):
+            table.add_row("  to the step alone", str(Spread(**ratio)), "ratio")
     for count, rate in figures["train_images_per_s_by_devices"].items():
-        table.add_row(f"train, {count} device(s)", str(Spread(**rate)), "images/s, the same global batch")
+        table.add_row(f"train, {count} device(s)", str(Spread(**rate)), "images/s")
     table.add_row("arithmetic of training", str(Spread(**figures["train_tflops"])), "TFLOP/s")
-    table.add_row(
-        "its share of matrix products", str(Spread(**figures[SHARE])), f"of {Spread(**figures[CEILING])} TFLOP/s"
-    )
-    table.add_row("dispatch", str(Spread(**figures["dispatch_us"])), "microseconds, of a step that does nothing")
-    table.add_row("peak memory", f"{figures['peak_memory_gb_of_this_benchmark']:.2f}", "GB, of this whole benchmark")
+    table.add_row("matrix products", str(Spread(**figures[CEILING])), "TFLOP/s")
+    table.add_row("  training to these", str(Spread(**figures[SHARE])), "ratio")
+    table.add_row("dispatch of an empty step", str(Spread(**figures["dispatch_us"])), "µs")
+    table.add_row("peak memory", f"{figures['peak_memory_gb_of_this_benchmark']:.2f}", "GB")
     for name, taken in figures["first_step_s"].items():
-        table.add_row(f"first step, {name}", str(Spread(**taken)), "seconds from the start of the process, data apart")
+        table.add_row(f"process start to first step, {name}", str(Spread(**taken)), "s")
     console.print(table)

@@ -77,7 +77,8 @@ class Benchmark:
     """measure the time to the first step, too"""
     json: bool = False
     """print the measurements as one line of JSON, not as a table"""
-    only_first_step: Annotated[bool, tyro.conf.Suppress] = False
+    only_first_step: bool = False
+    """take the first step, and end; the time to it is measured on further processes with this option"""
     settings: Annotated[Config, _Unprefixed] = field(default_factory=Config)
 
     def __post_init__(self) -> None:

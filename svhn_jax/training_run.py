@@ -125,7 +125,9 @@ def _start_or_restore(console: Console, job: Job, checkpoints: Checkpoints | Non
     abstract = jax.eval_shape(job.fresh_state)
     restored = parallel.on_main(lambda: _restore(console, checkpoints, abstract) if checkpoints else None)
     if not parallel.from_main(np.array(restored is not None)):
-        console.print(f"No checkpoint in {job.run.steps_path}: begins at step 0", soft_wrap=True)
+        console.print(
+            f"No checkpoint in {job.run.steps_path}: begins at step 0; compiling the initial state", soft_wrap=True
+        )
         return jax.jit(job.fresh_state, out_shardings=everywhere)()
     state = parallel.from_main(restored or jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), abstract))
     console.print(f"Restored step {int(state.step)} from {job.run.steps_path}", soft_wrap=True)

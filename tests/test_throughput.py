@@ -1,6 +1,7 @@
 """Training fed in different ways, and its benchmark, run as a user runs them, on random images."""
 
 import dataclasses
+import io
 import json
 import os
 import platform
@@ -10,9 +11,10 @@ import sys
 
 import jax
 import pytest
+from rich.console import Console
 from tiny import CONFIG, prepare, write_config
 
-from svhn_jax import benchmarking, profiling
+from svhn_jax import benchmarking, command_line, options, profiling, timing
 from svhn_jax.errors import InputError
 
 pytestmark = pytest.mark.filterwarnings("ignore:Sharding info not provided")
@@ -143,6 +145,37 @@ def test_the_benchmark_measures_what_it_says(workplace, one_device_env):
     assert figures["device"] == "2 x cpu"
     macs, rate = figures["million_macs_an_image"], rates["train, step alone"]["median"]
     assert figures["train_tflops"]["median"] == pytest.approx(6 * macs * rate / 1e6, rel=0.1)
+
+
+def test_the_benchmarks_table_has_a_header_and_fits_80_columns():
+    def spread(median):
+        return timing.Spread(median, 0.9 * median, 1.1 * median, 3)._asdict()
+
+    figures = {
+        "config": "configs/demo.py", "batch_size": 64, "peak_memory_gb_of_this_benchmark": 12.3,
+        "images_per_s": {"train, step alone": spread(123_456.0), "train, streamed": spread(101_000.0)},
+        "with_input_path_over_step_alone": {"train, streamed": spread(0.8)},
+        "train_images_per_s_by_devices": {1: spread(100_000.0), 8: spread(700_000.0)},
+        "train_tflops": spread(200.0), "matmul_tflops": spread(700.0), "share_of_matmul": spread(0.3),
+        "dispatch_us": spread(120.0), "first_step_s": {"cold": spread(30.0), "warm": spread(10.0)},
+    }  # fmt: skip
+    console = Console(width=80, file=io.StringIO())
+    benchmarking._print_table(console, figures)
+    title, rule, header, _, *rows, _ = console.file.getvalue().splitlines()
+    assert "configs/demo.py, batch 64" in title
+    assert header.split() == ["┃", "measurement", "┃", "median", "(least", "to", "greatest)", "┃", "unit", "┃"]
+    assert len(rows) == 12  # nothing is wrapped
+    assert max(map(len, (rule, *rows))) <= 80
+
+
+def test_the_start_that_is_timed_is_that_of_the_same_command(monkeypatch, workplace):
+    commands = []
+    monkeypatch.setattr(benchmarking, "_time_start", lambda command, env: commands.append(command) or 1.0)
+    arguments = ["--config", str(workplace / "tiny.py"), "--images", "64", "--seed", "3"]
+    assert benchmarking._starts(arguments)["cold"]["median"] == 1.0
+    monkeypatch.setattr(sys, "argv", commands[0][2:])
+    started = command_line.parse_with_config(options.Benchmark, "", "")
+    assert (started.only_first_step, started.images, started.settings.seed) == (True, 64, 3)
 
 
 def test_the_time_to_the_first_step_leaves_out_the_making_of_the_data(monkeypatch):
