@@ -33,7 +33,7 @@ from svhn_jax.training_data import load_training_set
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 VALIDATIONS = 10
-LINE = re.compile(r"Step: +(\d+), validation: .*Seq Acc: ([\d.]+), Dig Acc: ([\d.]+)")
+LINE = re.compile(r"Step: +(\d+)/\d+, validation: .*Seq Acc: ([\d.]+), Dig Acc: ([\d.]+)")
 USED = 0.85  # of the time is planned for steps; the rest is for starting, validating and saving
 
 
@@ -68,7 +68,7 @@ def main() -> int:
         for name, config in (("svhn_jax, configs/real.py", ours), ("potterhsu's network and recipe", peer)):
             config = dataclasses.replace(config, runs_dir=folder, seed=options.seed)
             config, rate = _that_fills(config, 60 * options.minutes)
-            console.print(f"{name}: {rate:,.0f} images/s, {config.num_epochs:.2f} epochs planned", soft_wrap=True)
+            console.print(f"{name}: {rate:,.0f} images/s, {config.num_steps:,} steps planned", soft_wrap=True)
             reached[name] = _train(console, config, 60 * options.minutes)
             shutil.rmtree(f"{folder}/{config.name}")
     _print_table(console, reached)
@@ -82,17 +82,16 @@ def main() -> int:
 
 
 def _that_fills(config: Config, budget_s: float) -> tuple[Config, float]:
-    """The configuration with as many epochs as fill the time, and its images a second."""
+    """The configuration with as many steps as fill the time, and its images a second."""
     mesh, data = parallel.make_mesh(), load_training_set(config)
     parallel.check_batch_size("batch_size", config.batch_size, mesh)
     loop = BenchmarkLoop(config, data, mesh)
     loop.step_only(2)
     count = max(3, round(10 / timing.seconds(loop.step_only, 1)))
     rate = count * config.batch_size / timing.seconds(loop.step_only, count)
-    epochs = USED * budget_s * rate / len(data.epoch)
-    total = epochs * len(data.epoch) / config.batch_size
-    every = max(1, round(total / VALIDATIONS))
-    return dataclasses.replace(config, num_epochs=epochs, eval_every_steps=every, log_every_steps=every), rate
+    steps = max(1, round(USED * budget_s * rate / config.batch_size))
+    every = max(1, round(steps / VALIDATIONS))
+    return dataclasses.replace(config, num_steps=steps, eval_every_steps=every, log_every_steps=every), rate
 
 
 def _train(console: Console, config: Config, budget_s: float) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ import math
 import typing
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import typeguard
 
@@ -23,10 +23,8 @@ class _Checked:
             try:
                 typeguard.check_type(value, hints[item.name])
             except typeguard.TypeCheckError:
-                wanted = getattr(hints[item.name], "__name__", str(hints[item.name])).replace("typing.", "")
-                raise InputError(
-                    f"{_section(type(self))}{item.name} is {value!r}; it must be of type {wanted}"
-                ) from None
+                wanted = _wanted(hints[item.name])
+                raise InputError(f"{_section(type(self))}{item.name} is {value!r}; it must be {wanted}") from None
             if isinstance(value, float) and not math.isfinite(value):
                 raise InputError(f"{_section(type(self))}{item.name} is {value}; it must be finite")
         for name, is_right, rule in self._rules():
@@ -191,6 +189,8 @@ class Config(_Checked):
     """of the initial params, the data order and the augmentation"""
     num_epochs: float = 10.0
     """passes over the training images"""
+    num_steps: int = 0
+    """length of the run in steps, whatever num_epochs says; 0: num_epochs gives it"""
     batch_size: int = 64
     """images a step, over all devices together"""
     eval_batch_size: int = 256
@@ -214,6 +214,10 @@ class Config(_Checked):
     loss: LossConfig = field(default_factory=LossConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
 
+    def total_steps(self, epoch_images: int) -> int:
+        """Length of the run in steps, where an epoch has so many images."""
+        return self.num_steps or max(1, round(self.num_epochs * epoch_images / self.batch_size))
+
     def _rules(self) -> Sequence[tuple[str, bool, str]]:
         at_least_1 = ("batch_size", "eval_batch_size", "log_every_steps", "eval_every_steps",
                       "keep_newest")  # fmt: skip
@@ -224,10 +228,19 @@ class Config(_Checked):
             ("runs_dir", not self.runs_dir.startswith("s3://"), "a path or gs://...: Orbax cannot write to s3://"),
             ("seed", 0 <= self.seed < 2**31, "0 to 2147483647"),
             ("num_epochs", self.num_epochs > 0, "greater than 0"),
+            ("num_steps", self.num_steps >= 0, "at least 0"),
             *((name, getattr(self, name) >= 1, "at least 1") for name in at_least_1),
             ("profile", not (self.profile and "://" in self.runs_dir), "False where runs_dir is not on this machine"),
             ("keep_every_steps", self.keep_every_steps >= 0, "at least 0"),
         )
+
+
+def _wanted(hint: Any) -> str:
+    """A field's type in words: the choices of a Literal, or the name of a type."""
+    if typing.get_origin(hint) is not Literal:
+        return f"of type {hint.__name__ if type(hint) is type else hint}"
+    *others, last = map(repr, typing.get_args(hint))
+    return f"{', '.join(others)} or {last}"
 
 
 def _section(kind: type) -> str:

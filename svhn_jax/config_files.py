@@ -8,12 +8,10 @@ import dataclasses
 import difflib
 import json
 import runpy
+import traceback
 import typing
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-import tyro
 
 from svhn_jax.config import Config
 from svhn_jax.errors import InputError
@@ -43,24 +41,23 @@ def load(path: str | Path) -> Config:
       InputError: no such file, no Config in it, a misspelt field (with the nearest name), a bad value.
     """
     if not Path(path).is_file():
-        near = sorted(str(other) for other in Path(path).parent.glob("*.py"))
-        raise InputError(f"{path}: no such config file" + (f"; there are: {', '.join(near)}" if near else ""))
+        raise InputError(f"{path}: no such config file{those_there(Path(path).parent)}")
     try:
         config = runpy.run_path(str(path)).get("config")
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     except Exception as error:  # the file is the user's code: whatever it raises is theirs to mend
-        raise InputError(
-            f"{path}: no configuration in Python: {type(error).__name__}: {error}{_nearest(str(error))}"
-        ) from None
+        said = error.msg if isinstance(error, SyntaxError) else error
+        raise InputError(f"{_place(path, error)}: {type(error).__name__}: {said}{_nearest(str(error))}") from None
     if not isinstance(config, Config):
         raise InputError(f"{path}: defines no `config = Config(...)` (svhn_jax.config.Config)")
     return config
 
 
-def override(config: Config, arguments: Sequence[str], description: str) -> Config:
-    """The config with command-line overrides; tyro prints usage and exits where they do not parse."""
-    return tyro.cli(Config, default=config, args=list(arguments), description=description)
+def those_there(folder: str | Path) -> str:
+    """Names the configuration files of a folder, or else of configs/, as the end of a message."""
+    found = sorted(map(str, Path(folder).glob("*.py"))) or sorted(map(str, Path("configs").glob("*.py")))
+    return f"; there are: {', '.join(found)}" if found else "; run this in the repository's top folder"
 
 
 def to_json(config: Config) -> str:
@@ -105,6 +102,14 @@ def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
         else:
             flat[prefix + item.name] = value
     return flat
+
+
+def _place(path: str | Path, error: Exception) -> str:
+    """The file and the line of it at which an error arose."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    if isinstance(error, SyntaxError) and error.filename == str(path):
+        lines.append(error.lineno)
+    return f"{path}, line {lines[-1]}" if lines and lines[-1] else str(path)
 
 
 def _build(kind: type, values: dict[str, Any]) -> Any:

@@ -8,8 +8,10 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
+from svhn_jax import command_line
 from svhn_jax.errors import InputError, run_command
 
 COMMANDS = (
@@ -21,7 +23,13 @@ COMMANDS = (
 )
 
 
+@dataclass(frozen=True)
+class Options:
+    """None: the demo runs as it is."""
+
+
 def main() -> int:
+    command_line.parse(Options, "python -m svhn_jax.demo", __doc__ or "")
     if not Path("configs/demo.py").is_file():
         raise InputError("configs/demo.py: not found; run this in the repository's top folder")
     started = time.perf_counter()

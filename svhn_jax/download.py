@@ -18,16 +18,16 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-import tyro
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 import svhn_jax
+from svhn_jax import command_line
 from svhn_jax.data import published
 from svhn_jax.data.published import Archive
 from svhn_jax.errors import InputError, run_command
+from svhn_jax.options import OptionalPath, Splits
 
 TIMEOUT_S = 30.0  # without a byte: for the connection, the answer, and every piece of it
 MAX_FAILURES = 5  # attempts in a row that brought nothing new
@@ -41,11 +41,11 @@ class Options:
 
     to: Path
     """folder for train.tar.gz, test.tar.gz and extra.tar.gz"""
-    splits: tuple[Literal["train", "test", "extra"], ...] = ()
-    """which archives to fetch; by default all"""
+    splits: Splits = ()
+    """which archives to fetch"""
     base_url: str = published.BASE_URL
     """http or https address of the folder that holds the archives, such as a mirror"""
-    checksums: Path | None = None
+    checksums: OptionalPath = None
     """for other archives than the published ones: a file with a line `SHA-256 BYTES NAME.tar.gz` for each"""
 
     def __post_init__(self) -> None:
@@ -59,7 +59,7 @@ class _Failure(Exception):
 
 def main() -> None:
     console = Console(highlight=False, markup=False)
-    options = tyro.cli(Options, prog="python -m svhn_jax.download", description=__doc__)
+    options = command_line.parse(Options, "python -m svhn_jax.download", __doc__ or "")
     archives = published.read_checksums(options.checksums) if options.checksums else published.ARCHIVES
     splits: tuple[str, ...] = options.splits or tuple(archives)
     if unknown := [split for split in splits if split not in archives]:

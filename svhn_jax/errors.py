@@ -88,14 +88,14 @@ def is_out_of_memory(error: Exception) -> bool:
 
 
 @contextmanager
-def naming_out_of_memory(remedy: str) -> Iterator[None]:
-    """Within the block a lack of memory is told in one line, with what was asked for."""
+def naming_out_of_memory(batches: str) -> Iterator[None]:
+    """Within the block a lack of memory is told in one line; `batches` says which options set them."""
     try:
         yield
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        raise InputError(f"out of memory ({one_line(error)}); {remedy}: give less") from None
+        raise InputError(f"out of memory ({one_line(error)}); give smaller batches: {batches}") from None
 
 
 def one_line(error: Exception) -> str:

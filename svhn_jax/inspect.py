@@ -20,11 +20,12 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from svhn_jax import labels, report
+from svhn_jax import command_line, labels, report
 from svhn_jax.data import arrays, crop, photos, sources, summary
 from svhn_jax.data.digit_struct import Record
 from svhn_jax.data.plan import plan
 from svhn_jax.errors import InputError, run_command
+from svhn_jax.options import OptionalPath
 
 NAMES_SHOWN = 5
 
@@ -35,7 +36,7 @@ class Options:
 
     folder: tyro.conf.Positional[Path]
     """a prepared data set, or a folder of archives, extracted splits or photos of your own"""
-    sheet: Path | None = None
+    sheet: OptionalPath = None
     """PNG to write: photos with their boxes and labels"""
     photos: int = 48
     """how many photos of each split the sheet shows"""
@@ -62,19 +63,19 @@ class Contents(NamedTuple):
     sizes: np.ndarray
     skipped: list[tuple[str, str]]
     suspicious: dict[str, np.ndarray]
-    tiles: list[tuple[Image.Image, str]]
-    """pictures and captions"""
+    tiles: list[tuple[Image.Image, str, str]]
+    """pictures, numbers and names"""
 
 
 def main() -> int:
     console = Console(highlight=False, markup=False)
-    options = tyro.cli(Options, prog="python -m svhn_jax.inspect", description=__doc__)
+    options = command_line.parse(Options, "python -m svhn_jax.inspect", __doc__ or "")
     if not options.folder.is_dir():
         raise InputError(f"{options.folder}: no such folder")
     is_prepared = (options.folder / arrays.MANIFEST).is_file()
     if options.verify and not is_prepared:
         raise InputError(f"{options.folder}: no prepared data set; only those have checksums to verify")
-    tiles: list[tuple[Image.Image, str]] = []
+    tiles: list[tuple[Image.Image, str, str]] = []
     if options.verify and _verify(console, options.folder):
         return 1
     for contents in _prepared(options) if is_prepared else _raw(options):
@@ -95,8 +96,8 @@ def _prepared(options: Options) -> Iterator[Contents]:
         tiles = []
         for row in _sample(len(texts), options):
             box = _box_in_crop(boxes[row], sizes[row], float(manifest["crop"]["margin"]), images.shape[1])
-            caption = f"{_decoded(targets[row])}  {texts[row]}"
-            tiles.append((report.tile(Image.fromarray(np.asarray(images[row])), box), caption))
+            picture = report.tile(Image.fromarray(np.asarray(images[row])), box)
+            tiles.append((picture, _decoded(targets[row]), texts[row]))
         yield Contents(
             f"{options.folder}: {split}",
             texts,
@@ -144,19 +145,24 @@ def _raw(options: Options) -> Iterator[Contents]:
             else:
                 row = part.rows_by_name[photo.name]
                 record = part.records[row]
+                image, reason = Image.new("RGB", (1, 1)), ""
                 try:
                     if photo.name in chosen:
                         image = photos.decode_photo(photo.content)
                         sizes[row] = image.size
-                        caption = f"{''.join(map(str, record.digits))}  {source.split}/{record.name}"
-                        tiles.append((report.tile(image, record.boxes), caption))
                     else:
                         sizes[row] = photos.photo_size(photo.content)
                     if record.boxes.size and crop.is_outside(crop.number_in(record.boxes, *sizes[row]), *sizes[row]):
                         sizes[row] = 0
                         raise ValueError("its boxes lie outside the photo")
                 except ValueError as error:
-                    skipped.append((photo.name, str(error)))
+                    reason = str(error)
+                    skipped.append((photo.name, reason))
+                if photo.name in chosen:
+                    boxes = record.boxes if image.size != (1, 1) else record.boxes[:0]
+                    number = labels.decode(labels.encode(record.digits))
+                    picture = report.tile(image, boxes, skipped=reason)
+                    tiles.append((picture, number, f"{source.split}/{record.name}"))
             seen.add(photo.name)
         skipped += [(name, "no such photo") for name in part.rows_by_name if name not in seen]
         yield _contents(options, source, part.records, sizes, skipped, tiles)
@@ -168,7 +174,7 @@ def _contents(
     records: list[Record],
     sizes: np.ndarray,
     skipped: list[tuple[str, str]],
-    tiles: list[tuple[Image.Image, str]],
+    tiles: list[tuple[Image.Image, str, str]],
 ) -> Contents:
     rows = np.flatnonzero(sizes[:, 0])
     records, sizes = [records[row] for row in rows], sizes[rows]

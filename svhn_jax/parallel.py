@@ -1,6 +1,5 @@
 """Devices and processes: a one-dimensional mesh named "data" over all of them, and how arrays lie on it."""
 
-import argparse
 import hashlib
 import re
 import time
@@ -69,13 +68,6 @@ def join_processes(coordinator: str | None = None, count: int | None = None, ind
         ) from None
     # From here on an orderly end would wait for the other processes.
     errors.leave_at_once(jax.process_count() > 1)
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options that become the arguments of `join_processes`."""
-    parser.add_argument("--coordinator")
-    parser.add_argument("--processes", type=int)
-    parser.add_argument("--process", type=int)
 
 
 def is_main() -> bool:

@@ -15,15 +15,16 @@ from typing import Any, Literal
 import h5py
 import numpy as np
 import PIL
-import tyro
 from rich.console import Console
 from rich.table import Table
 
 import svhn_jax
+from svhn_jax import command_line
 from svhn_jax.data import arrays, build, cropping, sources, tfds_source
 from svhn_jax.data.plan import plan
 from svhn_jax.data.sources import Source
 from svhn_jax.errors import InputError, run_command
+from svhn_jax.options import OptionalInt, Splits
 
 NAMES_SHOWN = 5
 
@@ -39,9 +40,9 @@ class Options:
     """folder for the arrays and the manifest; replaced as a whole when the new ones are complete"""
     source: Literal["files", "tfds", "svhn_cropped"] = "files"
     """files: archives or folders; tfds: svhn_full, prepared by TensorFlow Datasets; svhn_cropped: TFDS's single digits"""
-    splits: tuple[Literal["train", "extra", "test"], ...] = ()
-    """which splits to read; by default those that are there"""
-    limit: int | None = None
+    splits: Splits = ()
+    """which splits to read, of those that are there"""
+    limit: OptionalInt = None
     """at most so many numbers of each split, the first ones; for a quick look"""
     margin: float = 0.3
     """how much the union of a number's boxes grows, as a share of its width and height"""
@@ -69,7 +70,7 @@ class Options:
 
 def main() -> None:
     console = Console(highlight=False, markup=False)
-    options = tyro.cli(Options, prog="python -m svhn_jax.preprocess", description=__doc__)
+    options = command_line.parse(Options, "python -m svhn_jax.preprocess", __doc__ or "")
     found = _find_sources(options)
     _refuse_other_folders(options, [source.split for source in found])
     if _is_up_to_date(options, found):

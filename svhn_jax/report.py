@@ -1,5 +1,7 @@
 """Pictures for people: sheets of crops with what stands there and what was read."""
 
+import math
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -7,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from svhn_jax import labels
 
-TILE, CAPTION = 96, 18
+TILE, CAPTION = 120, 18  # wide enough for the longest caption, "nothing, is 12345+"
 RIGHT, WRONG = (120, 220, 120), (255, 120, 110)
 
 
@@ -36,11 +38,17 @@ def contact_sheet(
     return sheet
 
 
-PHOTO, BOX, CAPTION_CHARACTERS = 144, (255, 210, 0), 22
+PHOTO, BOX, GAP = 144, (255, 210, 0), 2
 
 
-def tile(photo: Image.Image, boxes: np.ndarray) -> Image.Image:
-    """A small square picture of a photo, with its boxes float[n, 4] (left, top, width, height in its pixels) drawn."""
+def tile(photo: Image.Image, boxes: np.ndarray, *, skipped: str = "") -> Image.Image:
+    """A small square picture of a photo, with its boxes float[n, 4] (left, top, width, height in its pixels) drawn.
+
+    Of each box a bracket above and one below are drawn, outside it, so that no digit is covered.
+
+    Args:
+      skipped: why the photo is not used; such a picture is dimmed, and says so.
+    """
     side = PHOTO - 4
     scale = side / max(photo.size)
     size = (max(1, round(photo.width * scale)), max(1, round(photo.height * scale)))
@@ -49,17 +57,34 @@ def tile(photo: Image.Image, boxes: np.ndarray) -> Image.Image:
     draw = ImageDraw.Draw(picture)
     for left, top, width, height in boxes:
         left, top = corner[0] + left * scale, corner[1] + top * scale
-        draw.rectangle((left, top, left + width * scale, top + height * scale), outline=BOX)
+        right, bottom = left + width * scale - 1, top + height * scale
+        for edge, away in ((math.floor(top), -1), (math.ceil(bottom), 1)):
+            near, far = (min(max(0, edge + away * distance), side - 1) for distance in (1, 1 + GAP))
+            draw.line([(left + 1, near), (left + 1, far), (right, far), (right, near)], fill=BOX)
+    if not skipped:
+        return picture
+    picture = picture.point(lambda value: value // 3)
+    text = "\n".join(textwrap.wrap(f"skipped: {skipped}", 20))
+    ImageDraw.Draw(picture).text((4, 2), text, font=ImageFont.load_default(12), fill=WRONG)
     return picture
 
 
-def tile_sheet(tiles: Sequence[tuple[Image.Image, str]], *, columns: int = 8) -> Image.Image:
-    """A sheet of pictures made by `tile`, each with its caption below."""
+def tile_sheet(tiles: Sequence[tuple[Image.Image, str, str]], *, columns: int = 8) -> Image.Image:
+    """A sheet of pictures made by `tile`, each with its number and the photo's name below."""
     rows = max(1, -(-len(tiles) // columns))
     sheet = Image.new("RGB", (columns * PHOTO, rows * (PHOTO + CAPTION)))
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
-    for index, (picture, caption) in enumerate(tiles):
+    for index, (picture, number, name) in enumerate(tiles):
         x, y = index % columns * PHOTO, index // columns * (PHOTO + CAPTION)
         sheet.paste(picture, (x, y))
-        draw.text((x + 2, y + PHOTO - 3), caption[:CAPTION_CHARACTERS], font=font, fill=(230, 230, 230))
+        draw.text((x + 2, y + PHOTO - 3), caption(number, name, PHOTO - 8, font), font=font, fill=(230, 230, 230))
     return sheet
+
+
+def caption(number: str, name: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+    """Number and name in at most `width` pixels: of a longer name only the end is kept, after an ellipsis."""
+    text, start = f"{number}  {name}", 0
+    while font.getlength(text) > width and start < len(name):
+        start += 1
+        text = f"{number}  …{name[start:]}"
+    return text

@@ -4,7 +4,7 @@ config.json     the configuration as used
 data.json       fingerprints of the data it trains and validates on, and the versions it began with
 lock            held while a process trains here
 metrics.jsonl   a row for every printed line and every validation
-events/         TensorBoard
+events/         TensorBoard: train/ and validation/, whose curves share charts
 steps/N/        Orbax checkpoints
 profile/        a trace of a few steps, where --profile asked for one
 results/        SPLIT.csv, written by svhn_jax.evaluate, and SPLIT.json: which data it is of

@@ -1,5 +1,6 @@
 """What a run says while it trains: lines, a progress bar, metrics.jsonl and TensorBoard events."""
 
+import datetime
 import os
 import socket
 import time
@@ -45,7 +46,7 @@ class EventFile:
         self._writer.flush()
 
     def close(self) -> None:
-        """Ends the file."""
+        """Closes the file."""
         self._writer.close()
 
     def _write(self, event: Any) -> None:
@@ -58,36 +59,44 @@ class Summaries:
     def __init__(
         self, run: RunFolder, console: Console, first_step: int, total_steps: int, batch_size: int, *, is_writer: bool
     ):
-        self._run, self._console, self._batch_size = run, console, batch_size
-        self._events: EventFile | None = None
+        self._run, self._console, self._batch_size, self._total_steps = run, console, batch_size, total_steps
+        self._events: dict[str, EventFile] = {}
         if is_writer:
             run.forget_after(first_step)
-            self._events = EventFile(run.events_path, first_step)
+            # TensorBoard draws the same tag of two folders in one chart.
+            for split in ("train", "validation"):
+                self._events[split] = EventFile(f"{run.events_path}/{split}", first_step)
         self._bar = Progress(
             TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("steps  {task.fields[rate]} images/s"),
             TimeRemainingColumn(), console=console, disable=not console.is_terminal,
         )  # fmt: skip
         self._task = self._bar.add_task("training", total=total_steps, completed=first_step, rate="-")
-        self._first_step, self._busy_s, self._started = first_step, 0.0, 0.0
+        self._first_step, self._busy_s, self._paused_s = first_step, 0.0, 0.0
+        self._started = self._paused = 0.0
         self._last: tuple[int, float] = first_step, 0.0
 
     def __enter__(self) -> "Summaries":
         self._bar.start()
+        self._print("compiling the train step")
         self._started = time.perf_counter()
         return self
 
     def __exit__(self, *error: object) -> None:
         self._bar.stop()
-        if self._events:
-            self._events.close()
+        for events in self._events.values():
+            events.close()
 
     def pause(self) -> None:
         """Stops the clock of images/s: what follows is not training."""
-        self._busy_s += time.perf_counter() - self._started
+        self._paused = time.perf_counter()
+        self._busy_s += self._paused - self._started
+        if not self._paused_s:
+            self._print("compiling the evaluation step")
 
     def resume(self) -> None:
         """Starts it again."""
         self._started = time.perf_counter()
+        self._paused_s += self._started - self._paused
 
     def advance(self, step: int) -> None:
         """Moves the bar to `step` completed updates."""
@@ -100,37 +109,46 @@ class Summaries:
         busy_s = self._busy_s + time.perf_counter() - self._started
         rate = (step - self._last[0]) * self._batch_size / max(busy_s - self._last[1], 1e-9)
         self._last = step, busy_s
-        self._console.print(
-            f"[{time.strftime('%H:%M:%S')}] Step: {step:5d}, Loss: {figures['loss']:.5f}, "
-            f"Seq Acc: {figures['sequence_accuracy']:.2f}, Dig Acc: {figures['digit_accuracy']:.2f}",
-            markup=False, highlight=False, soft_wrap=True,
-        )  # fmt: skip
-        self._write(step, "train", figures | {"learning_rate": learning_rate, "images_per_s": round(rate, 1)})
+        step_s = self._batch_size / rate + self._paused_s / (step - self._first_step)
+        left = datetime.timedelta(seconds=round((self._total_steps - step) * step_s))
+        self._print(
+            f"Step: {step:5d}/{self._total_steps}, Loss: {figures['loss']:.5f}, "
+            f"Seq Acc: {figures['sequence_accuracy']:.2f}, Dig Acc: {figures['digit_accuracy']:.2f}, "
+            f"{rate:,.0f} images/s, {left} left"
+        )
+        self._write(step, "train", figures, {"learning_rate": learning_rate, "images_per_s": round(rate, 1)})
 
     def write_validation(
         self, step: int, figures: dict[str, float], split: Split, readings: np.ndarray, params: Any
     ) -> None:
         """A line, a row, scalars, sample images with their readings, and a histogram of every weight."""
-        self._console.print(
-            f"[{time.strftime('%H:%M:%S')}] Step: {step:5d}, validation: Loss: {figures['loss']:.5f}, "
-            f"Seq Acc: {figures['sequence_accuracy']:.4f}, Dig Acc: {figures['digit_accuracy']:.4f}",
-            markup=False, highlight=False, soft_wrap=True,
-        )  # fmt: skip
-        self._write(step, "validation", figures)
-        if not self._events:
+        self._print(
+            f"Step: {step:5d}/{self._total_steps}, validation: Loss: {figures['loss']:.5f}, "
+            f"Seq Acc: {figures['sequence_accuracy']:.4f}, Dig Acc: {figures['digit_accuracy']:.4f}"
+        )
+        self._write(step, "validation", figures, {})
+        events = self._events.get("validation")
+        if not events:
             return
         sheet = contact_sheet(split.images[:SAMPLE_IMAGES], split.labels[:SAMPLE_IMAGES], readings[:SAMPLE_IMAGES])
-        self._events.add(step, summary.image("validation/readings", np.asarray(sheet), dataformats="HWC"))
+        events.add(step, summary.image("readings", np.asarray(sheet), dataformats="HWC"))
         for path, leaf in jax.tree_util.tree_leaves_with_path(params):
             name = "/".join(str(key.key) for key in path)
             values = np.asarray(jax.device_get(leaf)).ravel()
-            self._events.add(step, summary.histogram(f"params/{name}", values, bins="auto"))
-        self._events.flush()
+            events.add(step, summary.histogram(f"params/{name}", values, bins="auto"))
+        events.flush()
 
-    def _write(self, step: int, split: str, figures: dict[str, float]) -> None:
-        if not self._events:
+    def _print(self, text: str) -> None:
+        now = time.strftime("%H:%M:%S")
+        self._console.print(f"[{now}] {text}", markup=False, highlight=False, soft_wrap=True)
+
+    def _write(self, step: int, split: str, figures: dict[str, float], of_training: dict[str, float]) -> None:
+        """A row of metrics.jsonl, and curves; those of training alone apart from those that validation has too."""
+        events = self._events.get(split)
+        if not events:
             return
-        self._run.add_metrics({"step": step, "split": split} | figures)
-        for name, value in figures.items():
-            self._events.add(step, summary.scalar(f"{split}/{name}", value))
-        self._events.flush()
+        self._run.add_metrics({"step": step, "split": split} | figures | of_training)
+        curves = {f"metrics/{name}": value for name, value in figures.items() if name != "examples"}
+        for tag, value in (curves | {f"training/{name}": value for name, value in of_training.items()}).items():
+            events.add(step, summary.scalar(tag, value))
+        events.flush()

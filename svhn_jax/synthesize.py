@@ -14,14 +14,15 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-import tyro
 from rich.console import Console
 from rich.progress import Progress
 
+from svhn_jax import command_line
 from svhn_jax.data import arrays, synthetic_archive, synthetic_arrays
 from svhn_jax.data.cropping import usable_cores
 from svhn_jax.data.workers import Workers
 from svhn_jax.errors import InputError, run_command
+from svhn_jax.options import OptionalPath
 
 PHOTOS_WORTH_A_PROCESS = 500  # starting one takes as long as rendering so many
 
@@ -30,9 +31,9 @@ PHOTOS_WORTH_A_PROCESS = 500  # starting one takes as long as rendering so many
 class Options:
     """Renders synthetic house-number photos."""
 
-    to: Path | None = None
+    to: OptionalPath = None
     """folder for train.tar.gz, extra.tar.gz and test.tar.gz"""
-    arrays: Path | None = None
+    arrays: OptionalPath = None
     """folder for a prepared data set instead; replaced as a whole when the new one is complete"""
     train: int = 20_000
     """photos of train; 0 for none"""
@@ -74,7 +75,7 @@ class Options:
 
 
 def main() -> None:
-    options = tyro.cli(Options, prog="python -m svhn_jax.synthesize", description=__doc__)
+    options = command_line.parse(Options, "python -m svhn_jax.synthesize", __doc__ or "")
     console = Console(highlight=False, markup=False)
     if options.arrays:
         _make_arrays(options, options.arrays, console)

@@ -34,8 +34,15 @@ def test_there_are_the_four_configs_the_readme_names():
         ("config = Config(optimizer=OptimizerConfig(learning_rate=float('nan')))", ["optimizer.learning_rate is nan"]),
         ("config = Config(name='a/b')", ["name is 'a/b'"]),
         ("config = 3", ["defines no `config = Config(...)`"]),
-        ("config = (", ["SyntaxError"]),
-        ("import nosuchmodule", ["nosuchmodule"]),
+        ("config = Config(optimizer=OptimizerConfig(algorithm='adam'))", ["it must be 'adamw' or 'sgd'"]),
+        ("config = Config(model=ModelConfig(architecture='big'))", ["it must be 'house', 'seed' or 'potterhsu'"]),
+        ("config = Config(model=ModelConfig(blocks=3))", ["model.blocks is 3; it must be of type tuple[int, ...]"]),
+        ("config = Config(num_steps=-1)", ["num_steps is -1; it must be at least 0"]),
+        ("\nconfig = (", ["mine.py, line 3: SyntaxError: '(' was never closed"]),
+        ("\nconfig = Config(batch_size=32 seed=3)", ["mine.py, line 3: SyntaxError: invalid syntax"]),
+        ("\nconfig = 1 / 0", ["mine.py, line 3: ZeroDivisionError: division by zero"]),
+        ("\nconfig = Config(\n    lerning_rate=1.0\n)", ["mine.py, line 3: TypeError", "did you mean learning_rate?"]),
+        ("import nosuchmodule", ["mine.py, line 2: ModuleNotFoundError", "nosuchmodule"]),
     ],
 )
 def test_a_bad_config_file_gets_one_line_that_names_it_and_the_field(tmp_path, text, words):
@@ -52,18 +59,16 @@ def test_a_missing_config_file_lists_those_that_are_there(tmp_path):
         config_files.load(tmp_path / "dmo.py")
 
 
-def test_command_line_overrides_are_typed_and_nested():
-    config = config_files.override(Config(), ["--optimizer.learning-rate", "0.5", "--model.blocks", "1", "2"], "")
-    assert config.optimizer.learning_rate == 0.5
-    assert config.model.blocks == (1, 2)
-    assert config.batch_size == Config().batch_size
+def test_a_bare_name_lists_the_files_in_configs(monkeypatch):
+    monkeypatch.chdir(REPOSITORY)
+    with pytest.raises(InputError, match=r"^demo: no such config file; there are: configs/demo\.py, configs/full\.py"):
+        config_files.load("demo")
 
 
-def test_an_unknown_override_exits_with_the_nearest_name(capsys):
-    with pytest.raises(SystemExit) as exit_status:
-        config_files.override(Config(), ["--optimizer.learning-rat", "0.5"], "")
-    assert exit_status.value.code == 2
-    assert "--optimizer.learning-rate" in capsys.readouterr().err
+def test_the_length_of_a_run_is_given_in_epochs_or_in_steps():
+    assert Config(num_epochs=2.0, batch_size=64).total_steps(1_000) == 31
+    assert Config(num_epochs=0.001).total_steps(1_000) == 1
+    assert Config(num_epochs=2.0, num_steps=7).total_steps(1_000) == 7
 
 
 def test_a_config_survives_its_saved_form():

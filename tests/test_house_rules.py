@@ -13,13 +13,14 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # Imports run one way: a module imports only from layers before its own, or from its own.
 LAYERS = (
     {"errors", "config", "labels", "__init__"},
-    {"config_files", "locks", "checksums"},
+    {"config_files", "locks", "checksums", "options", "command_line"},
     {"data", "convolution", "model", "augment", "losses", "metrics", "optim"},
     {"report", "state", "parallel", "compiling"},
     {"checkpoint", "run_folder", "steps", "training_data", "remote_data", "signals", "profiling"},
     {"scoring", "summaries", "input_pipeline", "timing", "trainer"},
     {"loop"},
-    {"train", "evaluate", "preprocess", "synthesize", "demo", "download", "inspect", "benchmark"},
+    {"training_run", "evaluation", "benchmarking"},
+    {"train", "evaluate", "preprocess", "synthesize", "demo", "download", "inspect", "benchmark", "__main__"},
 )
 COMMANDS = LAYERS[-1]
 
@@ -45,9 +46,7 @@ def test_reading_and_cropping_photos_needs_no_jax():
 
 
 def test_training_needs_no_tensorflow():
-    code = (
-        "import sys, svhn_jax.train, svhn_jax.evaluate\nsys.exit(any(m.startswith('tensorflow') for m in sys.modules))"
-    )
+    code = "import sys, svhn_jax.training_run, svhn_jax.evaluation\nsys.exit(any(m.startswith('tensorflow') for m in sys.modules))"
     assert subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=REPOSITORY).returncode == 0
 
 

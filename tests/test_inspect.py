@@ -68,8 +68,32 @@ def test_a_prepared_set_shows_the_same_and_its_sheet_draws_the_number(raw, tmp_p
     with Image.open(tmp_path / "sheet.png") as sheet:
         drawn = (np.asarray(sheet)[:144, :144] == (255, 210, 0)).all(axis=-1)
     rows, columns = np.flatnonzero(drawn.any(axis=1)), np.flatnonzero(drawn.any(axis=0))
-    # a tile of 140 pixels; the number fills 1 / 1.3 of it, in the middle
-    assert [rows[0], rows[-1], columns[0], columns[-1]] == pytest.approx([16, 124, 16, 124], abs=1)
+    # a tile of 140 pixels; the number fills 1 / 1.3 of it, in the middle: from 16 to 124
+    assert [rows[0], rows[-1], columns[0], columns[-1]] == pytest.approx([13, 127, 17, 123], abs=1)
+
+
+def test_the_sheet_marks_what_was_skipped_and_writes_six_digits_as_elsewhere(tmp_path, capsys, monkeypatch):
+    numbers = {"1.png": "123456", "2.png": "7", "3.png": "8", "4.png": "9"}
+    boxes = {name: [[4.0 + i, 6, 6, 12] for i in range(len(number))] for name, number in numbers.items()}
+    boxes["2.png"] = [[100.0, 6, 6, 12]]
+    records = [(name, fields(number, boxes[name])) for name, number in numbers.items()]
+    files = {name: png() for name in numbers} | {"3.png": b"junk", MAT: mat_bytes(tmp_path, records)}
+    write_split(tmp_path / "raw", "train", files)
+    drawn, tile = {}, inspect.report.tile
+
+    def noting(image, boxes, *, skipped=""):
+        drawn[len(drawn) + 1] = skipped
+        return tile(image, boxes, skipped=skipped)
+
+    monkeypatch.setattr(inspect.report, "tile", noting)
+    monkeypatch.setattr(inspect.report, "tile_sheet", lambda tiles: drawn.update(tiles=tiles) or tiles[0][0])
+    show(capsys, monkeypatch, tmp_path / "raw", "--sheet", tmp_path / "sheet.png")
+    assert [(number, name) for _, number, name in drawn["tiles"]] == [
+        ("12345+", "train/1.png"), ("7", "train/2.png"), ("8", "train/3.png"), ("9", "train/4.png")
+    ]  # fmt: skip
+    assert [drawn[n] for n in range(1, 5)] == [
+        "", "its boxes lie outside the photo", "no readable PNG or JPEG image", ""
+    ]  # fmt: skip
 
 
 def test_verify_finds_changed_bytes_and_repeated_crops(tmp_path, capsys, monkeypatch):

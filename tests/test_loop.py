@@ -8,7 +8,7 @@ import jax
 import pytest
 from tiny import CONFIG, prepare
 
-from svhn_jax import compiling, loop, parallel, train
+from svhn_jax import compiling, loop, parallel, training_run
 from svhn_jax.config import DataConfig
 from svhn_jax.errors import InputError
 
@@ -35,11 +35,11 @@ def rows_of(config):
 def test_the_rows_of_a_stopped_run_are_those_of_one_that_never_stopped(config, monkeypatch, stop_at):
     """Stopped between two log lines, the next line still counts every step since the last."""
     whole, halves = (dataclasses.replace(config, name=f"{name}{stop_at}") for name in ("whole", "halves"))
-    assert train._run(whole) == 0
+    assert training_run._run(whole) == 0
     monkeypatch.setattr(parallel, "is_stop_agreed", lambda step: step == stop_at)
-    assert train._run(halves) == 128 + 15
+    assert training_run._run(halves) == 128 + 15
     monkeypatch.undo()
-    assert train._run(halves) == 0
+    assert training_run._run(halves) == 0
     assert rows_of(halves) == rows_of(whole)
     assert [row["examples"] for row in rows_of(whole) if row["split"] == "train"] == [64, 64, 64]
 
@@ -50,20 +50,20 @@ def test_skipped_updates_stop_a_run_only_when_nothing_else_comes(config, monkeyp
     )
     skipping = dataclasses.replace(config, name="skipping", optimizer=optimizer, eval_every_steps=100)
     with pytest.raises(InputError, match=r"in the validation of step 12: the run has diverged") as error:
-        train._run(skipping)
+        training_run._run(skipping)
     assert "skip-nonfinite" not in str(error.value)
     first, *others = rows_of(skipping)
     assert (first["step"], first["updates_skipped"]) == (4, 3)
     assert [(row["loss"], row["updates_skipped"]) for row in others] == [(None, 4), (None, 4)]
     monkeypatch.setattr(loop, "MAX_SKIPPED", 6)
     with pytest.raises(InputError, match=r"the last 7 updates, up to step 8, were all skipped: the run has diverged"):
-        train._run(dataclasses.replace(skipping, name="stopped"))
+        training_run._run(dataclasses.replace(skipping, name="stopped"))
 
 
 def test_a_batch_larger_than_an_epoch_is_refused_before_a_run_is_begun(config, tmp_path):
     large = dataclasses.replace(config, batch_size=96, runs_dir=str(tmp_path))
     with pytest.raises(InputError, match="batch_size is 96, more than the 48 images of an epoch"):
-        train._run(large)
+        training_run._run(large)
     assert not list(tmp_path.iterdir())
 
 
@@ -72,8 +72,10 @@ def test_memory_that_does_not_suffice_is_one_line_that_names_the_batch(config, m
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 12345 bytes.")
 
     monkeypatch.setattr(loop.steps, "compile_train_step", lambda *_: full)
-    with pytest.raises(InputError, match=r"out of memory .*--batch-size is 16, --eval-batch-size 256: give less"):
-        train._run(dataclasses.replace(config, name="full"))
+    with pytest.raises(
+        InputError, match=r"out of memory .*; give smaller batches: --batch-size is 16, --eval-batch-size 256$"
+    ):
+        training_run._run(dataclasses.replace(config, name="full"))
 
 
 def test_deterministic_adds_to_the_flags_of_xla(monkeypatch):

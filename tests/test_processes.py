@@ -112,7 +112,7 @@ def test_stopped_by_a_signal_to_one_and_gone_on_with_alone_it_is_the_run_of_one(
 def test_where_one_is_killed_the_others_stop_and_say_so_and_any_number_goes_on(workplace, one_device_env):
     command = (*TRAIN, "--name", "killed", "--eval-every-steps", "3")
     with Processes(workplace, one_device_env, 2, *command) as processes:
-        processes.wait_for_line("Step:     6, validation")
+        processes.wait_for_line("Step:     6/24, validation")
         processes.all[1].kill()
         statuses, said = processes.end()
     assert statuses[0] in LOST
@@ -139,7 +139,7 @@ def test_a_mistake_that_one_process_finds_stops_all(workplace, one_device_env):
 def test_four_processes_one_killed_and_one_goes_on(workplace, one_device_env):
     command = (*TRAIN, "--name", "four")
     with Processes(workplace, one_device_env, 4, *command) as processes:
-        processes.wait_for_line("Step:     6, validation")
+        processes.wait_for_line("Step:     6/24, validation")
         processes.all[2].kill()
         statuses, said = processes.end()
     assert set(statuses) <= {*LOST, -signal.SIGKILL}, said

@@ -239,7 +239,7 @@ print([example["number"].decode() for example in source], "svhn_jax" in sys.modu
 
 def test_without_tensorflow_datasets_all_but_this_works_and_this_says_what_to_install(made):
     code = f"""{WITHOUT.format("tensorflow_datasets")}
-import svhn_jax.train, svhn_jax.preprocess, svhn_jax.data.svhn_full, svhn_jax.data.tfds_source
+import svhn_jax.training_run, svhn_jax.preprocess, svhn_jax.data.svhn_full, svhn_jax.data.tfds_source
 from pathlib import Path
 from svhn_jax.errors import run_command
 run_command(lambda: svhn_jax.data.tfds_source.TfdsSource(Path({str(made / "tfds")!r}), "train"))

@@ -1,6 +1,7 @@
 """Training fed in different ways, and its benchmark, run as a user runs them, on random images."""
 
 import dataclasses
+import io
 import json
 import os
 import platform
@@ -10,9 +11,10 @@ import sys
 
 import jax
 import pytest
+from rich.console import Console
 from tiny import CONFIG, prepare, write_config
 
-from svhn_jax import benchmark, profiling
+from svhn_jax import benchmarking, command_line, options, profiling, timing
 from svhn_jax.errors import InputError
 
 pytestmark = pytest.mark.filterwarnings("ignore:Sharding info not provided")
@@ -119,10 +121,8 @@ def test_compiled_steps_are_kept_at_home_where_that_can_be_or_where_jax_is_told(
 
 def test_the_benchmark_measures_what_it_says(workplace, one_device_env):
     env = one_device_env | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "NPROC": "8"}
-    sizes = ("--rounds", "2", "--seconds", "0.05", "--images", "64", "--image.crop", "54", "--no-starts")
-    printed = run(workplace, env, "-m", "svhn_jax.benchmark", "--config", "tiny.py", *sizes).splitlines()
-    figures = json.loads(printed[-1])
-    assert any("train, streamed" in line for line in printed)
+    sizes = ("--rounds", "2", "--seconds", "0.05", "--images", "64", "--image.crop", "54", "--no-starts", "--json")
+    figures = json.loads(run(workplace, env, "-m", "svhn_jax.benchmark", "--config", "tiny.py", *sizes))
     rates = figures["images_per_s"]
     assert set(rates) == {
         "train, step alone", "train, resident", "train, streamed", "evaluate, step alone", "evaluate"
@@ -134,15 +134,46 @@ def test_the_benchmark_measures_what_it_says(workplace, one_device_env):
     assert figures["train_tflops"]["median"] == pytest.approx(6 * macs * rate / 1e6, rel=0.1)
 
 
+def test_the_benchmarks_table_has_a_header_and_fits_80_columns():
+    def spread(median):
+        return timing.Spread(median, 0.9 * median, 1.1 * median, 3)._asdict()
+
+    figures = {
+        "config": "configs/demo.py", "batch_size": 64, "peak_memory_gb_of_this_benchmark": 12.3,
+        "images_per_s": {"train, step alone": spread(123_456.0), "train, streamed": spread(101_000.0)},
+        "with_input_path_over_step_alone": {"train, streamed": spread(0.8)},
+        "train_images_per_s_by_devices": {1: spread(100_000.0), 8: spread(700_000.0)},
+        "train_tflops": spread(200.0), "matmul_tflops": spread(700.0), "share_of_matmul": spread(0.3),
+        "dispatch_us": spread(120.0), "first_step_s": {"cold": spread(30.0), "warm": spread(10.0)},
+    }  # fmt: skip
+    console = Console(width=80, file=io.StringIO())
+    benchmarking._print_table(console, figures)
+    title, rule, header, _, *rows, _ = console.file.getvalue().splitlines()
+    assert "configs/demo.py, batch 64" in title
+    assert header.split() == ["┃", "measurement", "┃", "median", "(least", "to", "greatest)", "┃", "unit", "┃"]
+    assert len(rows) == 12  # nothing is wrapped
+    assert max(map(len, (rule, *rows))) <= 80
+
+
+def test_the_start_that_is_timed_is_that_of_the_same_command(monkeypatch, workplace):
+    commands = []
+    monkeypatch.setattr(benchmarking, "_time_start", lambda command, env: commands.append(command) or 1.0)
+    arguments = ["--config", str(workplace / "tiny.py"), "--images", "64", "--seed", "3"]
+    assert benchmarking._starts(arguments)["cold"]["median"] == 1.0
+    monkeypatch.setattr(sys, "argv", commands[0][2:])
+    started = command_line.parse_with_config(options.Benchmark, "", "")
+    assert (started.only_first_step, started.images, started.settings.seed) == (True, 64, 3)
+
+
 def test_the_time_to_the_first_step_leaves_out_the_making_of_the_data(monkeypatch):
-    monkeypatch.setattr(benchmark.time, "perf_counter", iter([100.0, 107.5, 0.0, 0.0]).__next__)
+    monkeypatch.setattr(benchmarking.time, "perf_counter", iter([100.0, 107.5, 0.0, 0.0]).__next__)
     command = [sys.executable, "-c", "print('a library speaks'); print(2.5)"]
-    assert benchmark._time_start(command, dict(os.environ)) == 5.0
+    assert benchmarking._time_start(command, dict(os.environ)) == 5.0
     with pytest.raises(InputError, match="failed with status 3"):
-        benchmark._time_start([sys.executable, "-c", "raise SystemExit(3)"], dict(os.environ))
+        benchmarking._time_start([sys.executable, "-c", "raise SystemExit(3)"], dict(os.environ))
     monkeypatch.undo()
     with pytest.raises(InputError, match=r"^what the child said$"):
-        benchmark._time_start(
+        benchmarking._time_start(
             [sys.executable, "-c", "raise SystemExit('error: what the child said')"], dict(os.environ)
         )
 

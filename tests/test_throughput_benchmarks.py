@@ -35,7 +35,7 @@ def test_a_convolution_is_timed_in_both_forms_and_compared(module):
 
 
 def test_the_race_reads_what_training_prints_and_asks_for_its_data(module, tmp_path):
-    line = "[02:25:11] Step:   452, validation: Loss: 1.51234, Seq Acc: 0.6734, Dig Acc: 0.7750\n"
+    line = "[02:25:11] Step:   452/900, validation: Loss: 1.51234, Seq Acc: 0.6734, Dig Acc: 0.7750\n"
     assert module("time_to_accuracy").LINE.search(line).groups() == ("452", "0.6734", "0.7750")
     environment = {"PYTHONPATH": str(REPOSITORY), "PATH": ""}
     finished = subprocess.run(

@@ -8,9 +8,9 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-import tyro
 from rich.console import Console
 
+from svhn_jax import command_line
 from svhn_jax.data.tfds_source import import_tfds
 from svhn_jax.errors import InputError, run_command
 
@@ -27,7 +27,7 @@ class Options:
 
 def main() -> None:
     console = Console(highlight=False, markup=False)
-    options = tyro.cli(Options, prog="python -m svhn_jax.data.svhn_full", description=__doc__)
+    options = command_line.parse(Options, "python -m svhn_jax.data.svhn_full", __doc__ or "")
     tfds = import_tfds()
     from svhn_jax.data.svhn_full import svhn_full_dataset_builder as svhn_full  # it needs tensorflow_datasets
 

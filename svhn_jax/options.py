@@ -1,0 +1,92 @@
+"""The options of the commands that use JAX, as dataclasses; apart from both, for neither may import the other."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from svhn_jax.config import Config
+from svhn_jax.errors import InputError
+
+# The hint stands for "(default: None)", the metavar for "{None}|PATH".
+OptionalPath = Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="(optional)")]
+OptionalStr = Annotated[str | None, tyro.conf.arg(metavar="STR", help_behavior_hint="(optional)")]
+OptionalInt = Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="(optional)")]
+Splits = Annotated[
+    tuple[Literal["train", "extra", "test"], ...],
+    tyro.conf.arg(metavar="{train,extra,test} ...", help_behavior_hint="(default: all)"),
+]
+_Unprefixed = tyro.conf.arg(name="")  # the fields of a dataclass become options of their own names
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Which of many processes this is, where they are started by hand."""
+
+    coordinator: OptionalStr = None
+    """HOST:PORT of process 0, for one of many processes started by hand"""
+    processes: OptionalInt = None
+    """number of those processes; 1: this process alone, whatever the environment says"""
+    process: OptionalInt = None
+    """index of this process, from 0"""
+
+
+@dataclass(frozen=True)
+class Train:
+    """Options of svhn_jax.train."""
+
+    config: Path
+    """the configuration file; options named like its fields override them"""
+    processes: Annotated[Processes, _Unprefixed] = field(default_factory=Processes)
+    settings: Annotated[Config, _Unprefixed] = field(default_factory=Config)
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Options of svhn_jax.evaluate."""
+
+    config: OptionalPath = None
+    """the configuration file of the run; or give --run"""
+    run: OptionalStr = None
+    """the run's folder, which carries its own configuration"""
+    split: Literal["train", "validation", "test"] = "validation"
+    """what to read"""
+    step: str = "latest"
+    """latest, best (on validation while training), all, or a step's number"""
+    data: OptionalStr = None
+    """another prepared data set than the run's own"""
+    batch_size: OptionalInt = None
+    """images at once; the result does not depend on it"""
+    processes: Annotated[Processes, _Unprefixed] = field(default_factory=Processes)
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Options of svhn_jax.benchmark."""
+
+    config: Path = Path("configs/demo.py")
+    """the configuration file; options named like its fields override them"""
+    rounds: int = 5
+    """runs of each measurement"""
+    seconds: float = 3.0
+    """length of a run"""
+    images: int = 20_000
+    """number of images in the training set"""
+    starts: bool = True
+    """measure the time to the first step, too"""
+    json: bool = False
+    """print the measurements as one line of JSON, not as a table"""
+    only_first_step: bool = False
+    """take the first step, and end; the time to it is measured on further processes with this option"""
+    settings: Annotated[Config, _Unprefixed] = field(default_factory=Config)
+
+    def __post_init__(self) -> None:
+        least = self.settings.batch_size
+        for name, is_right, rule in (
+            ("images", self.images >= least, f"at least batch_size, {least}"),
+            ("rounds", self.rounds >= 1, "at least 1"),
+            ("seconds", 0 < self.seconds <= 3600, "more than 0, and at most 3600"),
+        ):
+            if not is_right:
+                raise InputError(f"--{name} is {getattr(self, name)}; it must be {rule}")
