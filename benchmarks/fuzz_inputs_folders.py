@@ -46,6 +46,7 @@ def labels_csv(scene: Scene) -> None:
     change = rng.random()
     content = mutated(content, rng) if change < 0.1 else respliced(content, rng) if change < 0.2 else content
     (folder / "labels.csv").write_bytes(content)
+    scene.options += rng.choice(([], ["--skip-bad"]))
 
 
 def _box(scene: Scene) -> list[str]:

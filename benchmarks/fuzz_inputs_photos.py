@@ -1,4 +1,4 @@
-"""Fuzzed photos: PNG by its chunks, JPEG by its segments, both by their bytes, and sizes that cost."""
+"""Fuzzed photos: PNG by its chunks, JPEG by its segments, every format by its bytes, and sizes that cost."""
 
 import io
 import struct
@@ -10,6 +10,19 @@ from fuzz_inputs_tar import members, tar_of
 from fuzz_scene import MAT, Scene, mutated, respliced
 from PIL import Image
 
+OTHERS = (
+    *(
+        ("WEBP", {}),
+        ("WEBP", {"lossless": True}),
+        ("AVIF", {}),
+        ("JPEG2000", {}),
+        ("GIF", {}),
+        ("BMP", {}),
+        ("DIB", {}),
+    ),
+    *(("TIFF", {"compression": name}) for name in (None, "tiff_lzw", "tiff_adobe_deflate", "jpeg", "packbits", "zstd")),
+    *(("PPM", {}), ("QOI", {}), ("PCX", {}), ("SGI", {}), ("DDS", {}), ("DDS", {"pixel_format": "DXT1"})),
+)
 MODES = ("1", "L", "LA", "P", "P", "RGB", "RGBA", "I;16")
 
 
@@ -92,6 +105,16 @@ def jpeg(scene: Scene, photo: bytes) -> bytes:
     return rng.choice(options)
 
 
+def other(scene: Scene, photo: bytes) -> bytes:
+    """The photo in another format, mostly with changed bytes, more often near its start."""
+    rng, stream = scene.rng, io.BytesIO()
+    form, options = rng.choice(OTHERS)
+    Image.open(io.BytesIO(photo)).convert("RGB").save(stream, form, **options)
+    content = stream.getvalue()
+    changes = (content, mutated(content, rng, (range(200),)), mutated(content, rng), respliced(content, rng))
+    return rng.choice((*changes, changes[1]))
+
+
 def _make(scene: Scene, change: Callable[[Scene, bytes], bytes]) -> None:
     """An archive or a folder in which some photos are changed."""
     photos = dict(scene.material.photos)
@@ -112,6 +135,11 @@ def pngs(scene: Scene) -> None:
 def jpegs(scene: Scene) -> None:
     """JPEG segments and EXIF, sound and not; under names that end in .png, as content decides."""
     _make(scene, jpeg)
+
+
+def others(scene: Scene) -> None:
+    """The other formats that are read; under names that end in .png, as content decides."""
+    _make(scene, other)
 
 
 def costly_photo(scene: Scene) -> None:
@@ -135,5 +163,6 @@ def costly_photo(scene: Scene) -> None:
 KINDS: dict[str, tuple[Callable[[Scene], None], int]] = {
     "PNG": (pngs, 12),
     "JPEG": (jpegs, 9),
+    "other formats": (others, 9),
     "costly photo": (costly_photo, 1),
 }

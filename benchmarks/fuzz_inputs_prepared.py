@@ -54,7 +54,8 @@ NPY_HEADERS = (
 def _start(scene: Scene) -> None:
     """The sources from which the prepared set was made, with their times, and the options it was made with."""
     scene.raw.rmdir()
-    shutil.copytree(scene.material.prepared / "raw", scene.raw)
+    for name in ("raw", "cache"):
+        shutil.copytree(scene.material.prepared / name, scene.folder / name)
     scene.options = ["--size", "16"]
 
 
@@ -186,7 +187,7 @@ def _member_changed(scene: Scene, content: bytes) -> bytes:
 def record_cache(scene: Scene) -> None:
     """The cache of an archive's records is damaged, and there is no set yet."""
     _start(scene)
-    path = scene.rng.choice(sorted((scene.raw / ".records").glob("*.npz")))
+    path = scene.rng.choice(sorted(scene.cache.rglob("*.npz")))
     content, kind = path.read_bytes(), scene.rng.random()
     if kind < 0.7:
         path.write_bytes((_columns if kind < 0.4 else _member_changed)(scene, content))

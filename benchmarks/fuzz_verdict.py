@@ -17,8 +17,7 @@ from fuzz_scene import Scene
 from fuzz_tar_names import tar_names
 
 from svhn_jax.data import arrays
-from svhn_jax.data.labels_csv import PHOTO_SUFFIXES
-from svhn_jax.data.photos import OTHER_FILES
+from svhn_jax.data.photos import OTHER_FILES, SUFFIXES
 from svhn_jax.errors import InputError, printable
 
 MAX_MEGABYTES = 2000.0
@@ -36,7 +35,7 @@ def snapshot(scene: Scene) -> Snapshot:
 def _entries(folder: Path, root: Path) -> Iterator[tuple[str, tuple[Any, ...]]]:
     for entry in os.scandir(folder):
         path, about = Path(entry.path), entry.stat(follow_symlinks=False)
-        if path == root / "raw" / ".records":
+        if path == root / "cache":
             continue
         name, kind = os.fsdecode(path.relative_to(root)), stat.S_IFMT(about.st_mode)
         if kind == stat.S_IFLNK:
@@ -149,7 +148,7 @@ def _photo_names(scene: Scene, split: str) -> list[str] | None:
         return tar_names(archive, split)
     for place in (scene.raw, folder):
         if (place / "labels.csv").is_file():
-            files = (path for path in place.rglob("*") if path.suffix.lower() in PHOTO_SUFFIXES)
+            files = (path for path in place.rglob("*") if path.suffix.lower() in SUFFIXES)
             return [str(path.relative_to(place)) for path in files]
     if not folder.is_dir():
         return None
@@ -162,13 +161,15 @@ def _record_names(scene: Scene, split: str) -> list[tuple[str, bool]] | None:
         if table.is_file() and not (scene.raw / f"{split}.tar.gz").is_file():
             first, *lines = table.read_text(encoding="utf-8-sig").splitlines()
             rows = csv.reader(lines, delimiter=";" if ";" in first else "\t" if "\t" in first else ",")
-            return [(printable(str(PurePosixPath(row[0].strip()))), True) for row in rows if any(map(str.strip, row))]
+            files = [row[0].strip() for row in rows if any(map(str.strip, row))]
+            return [(printable(str(PurePosixPath(file))) if file else "", True) for file in files]
     source = scene.raw / f"{split}.tar.gz"
     source = source if source.is_file() else scene.raw / split / "digitStruct.mat"
     if not source.is_file():
         return None
     with open(source, "rb") as content:
-        cache = scene.raw / ".records" / f"{hashlib.file_digest(content, 'sha256').hexdigest()}.npz"
+        key = hashlib.file_digest(content, "sha256").hexdigest() + (f"-{split}" if source.suffix == ".gz" else "")
+    cache = scene.cache / "svhn_jax" / "records" / f"{key}.npz"
     if not cache.is_file():
         return None
     with np.load(cache) as columns:

@@ -43,15 +43,16 @@ class Work:
     downloaded: Path = field(init=False)
     out: Path = field(init=False)
     tmp: Path = field(init=False)
+    cache: Path = field(init=False)
     older: Path = field(init=False)
 
     def __post_init__(self) -> None:
-        self.served, self.downloaded, self.out, self.tmp, self.older = (
-            self.folder / name for name in ("served", "downloaded", "out", "tmp", "older")
+        self.served, self.downloaded, self.out, self.tmp, self.cache, self.older = (
+            self.folder / name for name in ("served", "downloaded", "out", "tmp", "cache", "older")
         )
 
     def start_anew(self, *, replaces: bool = False) -> None:
-        for path in (self.downloaded, self.out, self.tmp, self.served / ".records"):
+        for path in (self.downloaded, self.out, self.tmp, self.cache):
             shutil.rmtree(path, ignore_errors=True)
         self.out.mkdir()
         self.tmp.mkdir()
@@ -59,11 +60,10 @@ class Work:
             shutil.copytree(self.older, self.out / "set")
 
     def results(self) -> dict[str, bytes]:
-        """All that the commands have left, but for the cached records, by name."""
+        """All that the commands have left outside the cache, by name."""
         places = (self.downloaded, self.out, self.served, self.tmp)
         files = (path for place in places for path in place.rglob("*") if path.is_file())
-        found = {str(path.relative_to(self.folder)): path.read_bytes() for path in files}
-        return {name: content for name, content in found.items() if not name.endswith(".npz")}
+        return {str(path.relative_to(self.folder)): path.read_bytes() for path in files}
 
 
 @dataclass
@@ -88,7 +88,7 @@ def start(work: Work, arguments: list[str]) -> "subprocess.Popen[str]":
     environment = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
     return subprocess.Popen(
         [sys.executable, "-m", *arguments],
-        env=environment | {"TMPDIR": str(work.tmp)},
+        env=environment | {"TMPDIR": str(work.tmp), "XDG_CACHE_HOME": str(work.cache)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

@@ -2,26 +2,27 @@
 
 import os
 import platform
-from pathlib import Path
 
 import jax
 
+from svhn_jax import user_cache
 
-def keep_compiled() -> None:
+
+def enable_compilation_cache() -> None:
     """Has JAX keep on disk what it compiles, so that the same command starts faster the next time.
 
-    In ~/.cache/svhn_jax/compiled/HOST, one folder for each machine, because what is compiled for a CPU suits its kind
-    alone; where JAX_COMPILATION_CACHE_DIR is set, there. JAX_ENABLE_COMPILATION_CACHE=false keeps nothing, nor does a
-    home that cannot be written.
+    In compiled/HOST of the user's cache folder (~/.cache/svhn_jax): one folder for each machine, because a program compiled for
+    a CPU suits its kind only. JAX_COMPILATION_CACHE_DIR names another; JAX_ENABLE_COMPILATION_CACHE=false keeps nothing.
+    If the cache is not writable, nothing is cached.
     """
-    home = os.path.expanduser("~")
-    if os.path.isabs(home) and not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
-        folder = Path(home) / ".cache" / "svhn_jax" / "compiled" / platform.node()
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError:
-            return
-        jax.config.update("jax_compilation_cache_dir", str(folder))
+    if os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        return
+    try:
+        folder = user_cache.folder() / "compiled" / platform.node()
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return
+    jax.config.update("jax_compilation_cache_dir", str(folder))
 
 
 def make_deterministic() -> None:

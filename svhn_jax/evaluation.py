@@ -33,7 +33,7 @@ def run(options: Evaluate) -> int:
       TryAgainError: another process was lost.
     """
     parallel.join_processes(options.processes.coordinator, options.processes.processes, options.processes.process)
-    compiling.keep_compiled()
+    compiling.enable_compilation_cache()
     with parallel.naming_lost_processes(), naming_out_of_memory("the batch is set by --batch-size"):
         return _evaluate(options)
 

@@ -23,6 +23,7 @@ from rich.table import Table
 from svhn_jax import command_line, labels, report
 from svhn_jax.data import arrays, crop, photos, sources, summary
 from svhn_jax.data.digit_struct import Record
+from svhn_jax.data.photos import Skipped
 from svhn_jax.data.plan import plan
 from svhn_jax.errors import InputError, run_command
 from svhn_jax.options import OptionalPath
@@ -61,7 +62,7 @@ class Contents(NamedTuple):
     boxes: np.ndarray
     """float[N, 4], the number in its photo: left, top, width, height"""
     sizes: np.ndarray
-    skipped: list[tuple[str, str]]
+    skipped: list[Skipped]
     suspicious: dict[str, np.ndarray]
     tiles: list[tuple[Image.Image, str, str]]
     """pictures, numbers and names"""
@@ -109,7 +110,7 @@ def _prepared(options: Options) -> Iterator[Contents]:
             tiles,
         )
     for split, source in manifest["sources"].items():
-        skipped = [(str(entry["name"]), str(entry["reason"])) for entry in source["skipped"]]
+        skipped = [Skipped(**entry) for entry in source["skipped"]]
         if skipped:
             none = np.zeros((0, 6), int)
             yield Contents(f"{source['path']} ({split})", [], none, none, none, skipped, {}, [])
@@ -141,7 +142,7 @@ def _raw(options: Options) -> Iterator[Contents]:
             if photo.name in part.passed_over:
                 continue
             if refusal := part.refusal(photo, seen):
-                skipped.append((photo.name, refusal))
+                skipped.append(part.skip(photo.name, refusal))
             else:
                 row = part.rows_by_name[photo.name]
                 record = part.records[row]
@@ -157,14 +158,14 @@ def _raw(options: Options) -> Iterator[Contents]:
                         raise ValueError("its boxes lie outside the photo")
                 except ValueError as error:
                     reason = str(error)
-                    skipped.append((photo.name, reason))
+                    skipped.append(part.skip(photo.name, reason))
                 if photo.name in chosen:
                     boxes = record.boxes if image.size != (1, 1) else record.boxes[:0]
                     number = labels.decode(labels.encode(record.digits))
                     picture = report.tile(image, boxes, skipped=reason)
                     tiles.append((picture, number, f"{source.split}/{record.name}"))
             seen.add(photo.name)
-        skipped += [(name, "no such photo") for name in part.rows_by_name if name not in seen]
+        skipped += [part.skip(name, "no such photo") for name in part.rows_by_name if name not in seen]
         yield _contents(options, source, part.records, sizes, skipped, tiles)
 
 
@@ -173,7 +174,7 @@ def _contents(
     source: sources.Source,
     records: list[Record],
     sizes: np.ndarray,
-    skipped: list[tuple[str, str]],
+    skipped: list[Skipped],
     tiles: list[tuple[Image.Image, str, str]],
 ) -> Contents:
     rows = np.flatnonzero(sizes[:, 0])
@@ -209,8 +210,8 @@ def _print(console: Console, contents: Contents) -> None:
         for name, values in summary.quantiles(contents.boxes, contents.sizes).items():
             table.add_row(name, *(f"{value:.2f}" if "/" in name else f"{value:.0f}" for value in values))
         console.print(table)
-    for reason, count in Counter(reason for _, reason in contents.skipped).most_common():
-        names = [name for name, why in contents.skipped if why == reason]
+    for reason, count in Counter(one.reason for one in contents.skipped).most_common():
+        names = [str(one) for one in contents.skipped if one.reason == reason]
         console.print(f"  skipped: {count:,} x {reason}: {_some(names)}", soft_wrap=True)
     for reason, rows in contents.suspicious.items():
         names = [contents.names[row] for row in rows[: NAMES_SHOWN + 1]]

@@ -21,6 +21,7 @@ from rich.table import Table
 import svhn_jax
 from svhn_jax import command_line
 from svhn_jax.data import arrays, build, cropping, sources, tfds_source
+from svhn_jax.data.photos import Skipped
 from svhn_jax.data.plan import plan
 from svhn_jax.data.sources import Source
 from svhn_jax.errors import InputError, run_command
@@ -35,7 +36,8 @@ class Options:
 
     raw: Path
     """folder with train.tar.gz, test.tar.gz, extra.tar.gz, or the extracted train/, test/, extra/; or with photos of
-    your own and labels.csv, in itself or in train/ and test/; or, for the tfds sources, TFDS's data folder"""
+    your own and labels.csv, in itself or in train/ and test/ (its boxes are in pixels of the upright photo, after EXIF
+    orientation); or, for the tfds sources, TFDS's data folder"""
     to: Path
     """folder for the arrays and the manifest; replaced as a whole when the new ones are complete"""
     source: Literal["files", "tfds", "svhn_cropped"] = "files"
@@ -49,9 +51,13 @@ class Options:
     size: int = 64
     """side of the crops in pixels"""
     validation_fraction: float = 0.05
-    """share of train and of extra, for each length 1 to 5, that is held out for validation"""
+    """share of train and of extra, for each length 1 to 5, that is held out for validation; unless it is 0, at least
+    one number is, if there are two"""
     seed: int = 0
     """seed of the choice of validation photos"""
+    skip_bad: bool = False
+    """of photos of your own: skip the rows of labels.csv that cannot be used, and name them in the manifest; by default
+    they are listed and nothing is made. Bad records of the published archives are always skipped, and named there"""
     jobs: int = field(default_factory=cropping.usable_cores)
     """processes that decode and crop; the arrays do not depend on it"""
 
@@ -80,9 +86,11 @@ def main() -> None:
             stamps = {source.split: source.stamp() for source in found}  # before anything is read
             fingerprints = {source.split: source.fingerprint() for source in found}
             settings = _settings(options) | {"source_sha256": fingerprints}
-            console.print(f"building {options.to}; stopped, the same command goes on from there", soft_wrap=True)
+            console.print(
+                f"building {options.to} (if interrupted, run the same command again to resume)", soft_wrap=True
+            )
             parts = plan(found, validation_fraction=options.validation_fraction, seed=options.seed, limit=options.limit)
-            build.build(partial, parts, settings, stamps, jobs=options.jobs)
+            build.build(partial, parts, settings, stamps, jobs=options.jobs, skip_bad=options.skip_bad)
     _print_summary(console, arrays.read_manifest(options.to), options.to)
 
 
@@ -127,6 +135,10 @@ def _is_up_to_date(options: Options, found: Sequence[Source]) -> bool:
         if any(manifest.get(key) != value for key, value in _settings(options).items()):
             return False
         if manifest["sources"].keys() != {source.split for source in found}:
+            return False
+        if not options.skip_bad and any(
+            "line" in one for source in manifest["sources"].values() for one in source["skipped"]
+        ):
             return False
         return all(
             manifest["sources"][source.split]["stamp"] == source.stamp()
@@ -180,11 +192,15 @@ def _print_summary(console: Console, manifest: dict[str, Any], folder: Path) -> 
         table.add_row(split, f"{entry['examples']:,}", *(f"{count:,}" for count in lengths))
     console.print(table)
     if manifest["splits"].get("validation", {"examples": 1})["examples"] == 0:
-        console.print("warning: validation is empty, and training needs one; give a larger --validation-fraction")
+        console.print(
+            "warning: validation is empty, and training needs one; "
+            "give at least two photos that can be used, and a --validation-fraction above 0",
+            soft_wrap=True,
+        )
     for split, source in manifest["sources"].items():
         console.print(f"{split}: {source['kept']:,} kept, {len(source['skipped']):,} skipped")
         for reason, count in Counter(entry["reason"] for entry in source["skipped"]).most_common(10):
-            names = [entry["name"] for entry in source["skipped"] if entry["reason"] == reason]
+            names = [str(Skipped(**entry)) for entry in source["skipped"] if entry["reason"] == reason]
             some = ", ".join(names[:NAMES_SHOWN]) + (", ..." if count > NAMES_SHOWN else "")
             console.print(f"  skipped: {count:,} x {reason}: {some}", soft_wrap=True)
         for note, count in source["noted"].items():

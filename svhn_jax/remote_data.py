@@ -1,21 +1,18 @@
-"""Prepared data sets in a bucket: copied once to this machine, for training reads them through memory maps."""
+"""Prepared data sets in a bucket: copied once to this machine, because training reads them through memory maps."""
 
 import fcntl
 import hashlib
-import os
 import shutil
 from pathlib import Path
 
 from etils import epath
 
+from svhn_jax import user_cache
 from svhn_jax.data import arrays
 from svhn_jax.errors import InputError
 from svhn_jax.run_folder import REMOTE
 
-
-def cache() -> Path:
-    """Where the copies are: ~/.cache/svhn_jax, or as XDG_CACHE_HOME says."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "svhn_jax"
+BLOCK_BYTES = 2**24
 
 
 def local(folder: str) -> str:
@@ -30,13 +27,14 @@ def local(folder: str) -> str:
 
 
 def copy_of(source: epath.Path) -> Path:
-    """The copy of a data set in `cache()`; see `local`."""
+    """The copy of a data set in the user's cache; see `local`."""
     try:
-        manifest = (source / arrays.MANIFEST).read_bytes()
+        with (source / arrays.MANIFEST).open("rb") as file:
+            manifest = file.read(arrays.MAX_MANIFEST_BYTES + 1)  # one byte more: `read_manifest` refuses it
     except FileNotFoundError:
         raise InputError(f"{source}: no prepared data set there (no {arrays.MANIFEST})") from None
-    target = cache() / hashlib.sha256(f"{source}\n".encode() + manifest).hexdigest()[:16]
-    cache().mkdir(parents=True, exist_ok=True)
+    cache = user_cache.folder()
+    target = cache / hashlib.sha256(f"{source}\n".encode() + manifest).hexdigest()[:16]
     with open(target.with_suffix(".lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # of several processes of a machine one copies, and the others wait
         if not target.exists():
@@ -52,12 +50,20 @@ def copy_of(source: epath.Path) -> Path:
 
 
 def _copy(source: epath.Path, manifest: bytes, target: Path) -> None:
+    """Copies the arrays that the manifest must name, and of each split no more bytes than its examples take."""
     (target / arrays.MANIFEST).write_bytes(manifest)
-    for split, entry in arrays.read_manifest(target)["splits"].items():
+    checked = arrays.read_manifest(target)
+    size, splits = checked["crop"]["size"], checked["splits"]
+    arrays.check_space(target, sum(entry["examples"] for entry in splits.values()) * size * size * 3)
+    for split, entry in splits.items():
         (target / split).mkdir()
+        left = arrays.most_bytes(entry, size)
         for name in entry["sha256"]:
             path = Path(split) / f"{name}.npy"
             with (source / path).open("rb") as there, open(target / path, "wb") as here:
-                shutil.copyfileobj(there, here, 2**24)
+                while block := there.read(BLOCK_BYTES):
+                    if (left := left - len(block)) < 0:
+                        raise InputError(f"{source}/{split}: larger than the manifest says; copy it there again")
+                    here.write(block)
     if damaged := [str(path.relative_to(target)) for path, is_damaged in arrays.damaged_arrays(target) if is_damaged]:
         raise InputError(f"{source}: {', '.join(damaged)} are not what the manifest says; copy it there again")

@@ -38,7 +38,7 @@ def run(config: Config, processes: Processes) -> int:
     if config.deterministic:
         compiling.make_deterministic()
     parallel.join_processes(processes.coordinator, processes.processes, processes.process)
-    compiling.keep_compiled()
+    compiling.enable_compilation_cache()
     with parallel.naming_lost_processes():
         return _run(config)
 

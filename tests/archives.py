@@ -55,6 +55,15 @@ def png(color: tuple[int, int, int] = (200, 30, 40), size: tuple[int, int] = (40
     return stream.getvalue()
 
 
+def upright(form: str, **options) -> bytes:
+    """A photo, 40 x 20 as it lies in the file, whose left half is white."""
+    image = Image.new("RGB", (40, 20))
+    image.paste((255, 255, 255), (0, 0, 20, 20))
+    stream = io.BytesIO()
+    (image.convert("1") if form == "XBM" else image).save(stream, form, **options)
+    return stream.getvalue()
+
+
 def tar_gz(path: Path, members: dict[str, bytes | str], compresslevel: int = 1) -> Path:
     """An archive of the given members; a str is the target of a symbolic link."""
     path.parent.mkdir(parents=True, exist_ok=True)

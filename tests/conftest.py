@@ -2,6 +2,7 @@
 
 import os
 import re
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,10 @@ import pytest
 os.environ["NPROC"] = "32"
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+
+# Nothing is written to the caches of the user who runs the tests.
+USER_CACHE = tempfile.TemporaryDirectory(prefix="svhn_jax-cache-")
+os.environ["XDG_CACHE_HOME"] = USER_CACHE.name
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

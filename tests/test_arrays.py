@@ -96,6 +96,78 @@ def test_a_damaged_manifest_is_one_line_that_names_it(tmp_path, text):
     assert "\n" not in str(caught.value)
 
 
+HOSTILE = {
+    "negative examples": lambda m: m["splits"]["train"].update(examples=-1),
+    "examples of a flag": lambda m: m["splits"]["train"].update(examples=True),
+    "too many examples": lambda m: m["splits"]["train"].update(examples=10**300),
+    "negative lengths": lambda m: m["splits"]["train"]["lengths"].update({"1": -1}),
+    "another array": lambda m: m["splits"]["train"]["sha256"].update({"../../payload": "0" * 64}),
+    "an absolute path": lambda m: m["splits"]["train"]["sha256"].update({"/tmp/payload": "0" * 64}),
+    "no checksum": lambda m: m["splits"]["train"]["sha256"].update(images=""),
+    "a giant crop": lambda m: m["crop"].update(size=2**31),
+    "a crop of nothing": lambda m: m["crop"].update(size=0),
+    "margin nan": lambda m: m["crop"].update(margin=float("nan")),
+    "margin inf": lambda m: m["crop"].update(margin=float("inf")),
+    "margin below 0": lambda m: m["crop"].update(margin=-0.3),
+    "another split": lambda m: m["splits"].update({"../train": m["splits"]["train"]}),
+    "a source for the terminal": lambda m: m.update(sources={"\x1b[2J": SOURCE}),
+    "a path for the terminal": lambda m: m.update(sources={"train": SOURCE | {"path": "\x1b[2J"}}),
+    "a note for the terminal": lambda m: m.update(sources={"train": SOURCE | {"noted": {"\x1b[2J": 1}}}),
+    "a reason for the terminal": lambda m: m.update(
+        sources={"train": SOURCE | {"skipped": [{"name": "a", "reason": "\x1b[2J"}]}}
+    ),
+    "a skipped record of more fields": lambda m: m.update(
+        sources={"train": SOURCE | {"skipped": [{"name": "a", "reason": "b", "more": 1}]}}
+    ),
+    "kept below 0": lambda m: m.update(sources={"train": SOURCE | {"kept": -1}}),
+}
+SOURCE = {"path": "train", "kept": 3, "skipped": [{"name": "a", "reason": "b", "line": 3}], "noted": {}}
+
+
+@pytest.mark.parametrize("change", HOSTILE.values(), ids=HOSTILE.keys())
+def test_a_hostile_manifest_is_one_line_that_names_it(tmp_path, change):
+    write_set(tmp_path / "set")
+    path = tmp_path / "set" / "manifest.json"
+    manifest = json.loads(path.read_text()) | {"sources": {"train": SOURCE}}
+    path.write_text(json.dumps(manifest))
+    arrays.read_manifest(tmp_path / "set")
+    change(manifest)
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match=f"^{path}: damaged") as caught:
+        arrays.read_manifest(tmp_path / "set")
+    assert str(caught.value).isprintable()
+
+
+def test_a_giant_manifest_is_not_read(tmp_path):
+    write_set(tmp_path / "set")
+    with open(tmp_path / "set" / "manifest.json", "a") as file:
+        file.truncate(2**40)
+    with pytest.raises(InputError, match="more than 67108864 bytes"):
+        arrays.read_manifest(tmp_path / "set")
+
+
+@pytest.mark.parametrize(
+    "names", [["a\x1b[2J", "b", "c"], [b"\xff", b"b", b"c"], [1.0, 2.0, 3.0], ["x" * 5000, "b", "c"]]
+)
+def test_names_that_are_no_texts_for_people_are_refused(tmp_path, names):
+    write_set(tmp_path / "set")
+    made = np.array(names)
+    np.save(tmp_path / "set" / "train" / "names.npy", np.char.encode(made) if made.dtype.kind == "U" else made)
+    with pytest.raises(InputError, match=r"names\.npy: damaged"):
+        arrays.load_split(tmp_path / "set", "train")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("boxes", np.nan), ("boxes", np.inf), ("boxes", -1), ("sizes", 0), ("sizes", -5)]
+)
+def test_boxes_and_sizes_that_cannot_be_are_refused(tmp_path, name, value):
+    write_set(tmp_path / "set")
+    path = tmp_path / "set" / "train" / f"{name}.npy"
+    np.save(path, np.full_like(np.load(path), value))
+    with pytest.raises(InputError, match="boxes or sizes that cannot be"):
+        arrays.load_geometry(tmp_path / "set", "train")
+
+
 def cut(path):
     path.write_bytes(path.read_bytes()[:-1])
 

@@ -42,7 +42,7 @@ def test_raw_photos_are_counted_and_every_one_left_out_is_named(raw, tmp_path, c
     assert "4 numbers; by digits: 2 of 1, 1 of 2, 1 of more" in shown
     for line in (
         "skipped: 1 x no box: its bbox has no field label: 6.png",
-        "skipped: 1 x no readable PNG or JPEG image: 7.png",
+        "skipped: 1 x no readable image; convert it to PNG or JPEG: 7.png",
         "skipped: 1 x no record of that name: 8.png",
         "skipped: 1 x not the name of a photo: x y.txt",
         "skipped: 1 x no such photo: 5.png",

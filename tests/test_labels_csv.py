@@ -6,11 +6,12 @@ import sys
 
 import numpy as np
 import pytest
-from archives import assert_one_error_line, color_of, png, run_python
+from archives import assert_one_error_line, color_of, png, run_python, upright
 from PIL import Image
 
-from svhn_jax import labels, preprocess
-from svhn_jax.data import arrays, labels_csv
+from svhn_jax import inspect, labels, preprocess
+from svhn_jax.data import arrays, build, labels_csv
+from svhn_jax.data.digit_struct import BadRecord, Record
 from svhn_jax.errors import InputError
 
 
@@ -32,6 +33,13 @@ def folder(tmp_path):
 def write(folder, *lines):
     (folder / "labels.csv").write_text("\n".join(lines) + "\n")
     return folder / "labels.csv"
+
+
+def prepare(monkeypatch, raw, to, *options):
+    """The command, run in this process; returns the manifest."""
+    monkeypatch.setattr(sys, "argv", ["preprocess", "--raw", str(raw), "--to", str(to), *map(str, options)])
+    preprocess.main()
+    return json.loads((to / "manifest.json").read_text())
 
 
 HEADER = "file,label,left,top,width,height"
@@ -85,31 +93,104 @@ def test_every_bad_row_is_listed_with_its_line_number(folder):
         "gate.png,7,,,,",
         "long.png,5,1,2,30,9",
         "long.png,5,1,2,30,1e-9",
+        ",5,1,2,30,9",
     )
-    with pytest.raises(InputError, match=rf"^{path}: 12 of its rows cannot be used; mend them$") as caught:
-        labels_csv.read(path)
-    assert caught.value.details == (
-        "line 3: no file 'gone.png' in the folder",
-        "line 4: '../labels.csv' is no name of a file in the folder",
-        "line 5: '/etc/hostname.png' is no name of a file in the folder",
-        "line 6: 'labels.csv' does not end in .png, .jpg or .jpeg",
-        "line 7: label '12a' is no number; write its digits",
-        "line 8: label '' is no number; write its digits",
-        "line 9: 5 values; the first line has 6",
-        "line 10: height is ''; give all four of the box in pixels, or none",
-        "line 11: the box has no width or height",
-        "line 12: top is 'nan', out of any photo",
-        "line 13: gate.png is named twice",
-        "line 15: the box has no width or height",
+    records = labels_csv.read(path)
+    assert [(one.name, one.line) for one in records if isinstance(one, Record)] == [("gate.png", 2), ("long.png", 14)]
+    assert [one for one in records if isinstance(one, BadRecord)] == [
+        ("gone.png", "no such file in the folder", 3),
+        ("../labels.csv", "not the name of a file in the folder", 4),
+        ("/etc/hostname.png", "not the name of a file in the folder", 5),
+        ("labels.csv", "not an image that can be read, by its suffix '.csv'; convert it to PNG or JPEG", 6),
+        ("door 1.jpg", "label '12a' is not a number; write its digits", 7),
+        ("door 1.jpg", "label '' is not a number; write its digits", 8),
+        ("door 1.jpg", "5 values; the first line has 6", 9),
+        ("door 1.jpg", "height is ''; give all four of the box in pixels, or none", 10),
+        ("door 1.jpg", "the box has no width or height", 11),
+        ("door 1.jpg", "top is 'nan', outside any photo", 12),
+        ("gate.png", "line 2 names it already", 13),
+        ("long.png", "the box has no width or height", 15),
+        ("", "not the name of a file in the folder", 16),
+    ]
+
+
+def bad_photos(folder):
+    """Rows of all kinds that cannot be used, whether the table shows it or only the photo; three can."""
+    (folder / "empty.jpg").write_bytes(b"")
+    (folder / "cut.webp").write_bytes(upright("WEBP", lossless=True)[:-30])
+    (folder / "elsewhere.png").symlink_to("/etc/hostname")
+    (folder / "number.tiff").write_bytes(b"seven")
+    return write(
+        folder,
+        HEADER,
+        "gate.png,7,,,,",
+        "empty.jpg,1,,,,",
+        "gone.gif,1,,,,",
+        "door 1.jpg,1024,500,10,20,20",
+        "cut.webp,2,,,,",
+        "gate.png,8,,,,",
+        "elsewhere.png,3,,,,",
+        "number.tiff,7,,,,",
+        "long.png,123456,,,,",
+        "street/Haus 12a.PNG,1x2,,,,",
     )
 
 
-def test_a_table_of_nothing_but_bad_rows_is_given_up(folder, monkeypatch):
-    monkeypatch.setattr(labels_csv, "MAX_PROBLEMS", 3)
-    path = write(folder, "file,label", *["gone.png,7"] * 5)
-    with pytest.raises(InputError, match="at least 3 of its rows cannot be used") as caught:
-        labels_csv.read(path)
-    assert [line.split(":")[0] for line in caught.value.details] == ["line 2", "line 3", "line 4"]
+BAD_PHOTOS = [
+    (3, "empty.jpg", "an empty file"),
+    (4, "gone.gif", "no such file in the folder"),
+    (5, "door 1.jpg", "its boxes lie outside the photo of 60 x 40 pixels"),
+    (6, "cut.webp", "damaged image"),
+    (7, "gate.png", "line 2 names it already"),
+    (8, "elsewhere.png", "a link that leads out of the folder"),
+    (9, "number.tiff", "no readable image; convert it to PNG or JPEG"),
+    (11, "street/Haus 12a.PNG", "label '1x2' is not a number; write its digits"),
+]
+
+
+def test_every_row_that_cannot_be_used_is_listed_with_its_line_and_nothing_is_made(folder, tmp_path, monkeypatch):
+    table = bad_photos(folder)
+    with pytest.raises(
+        InputError, match=f"^{table}: 8 of its rows cannot be used; mend them, or give --skip-bad$"
+    ) as caught:
+        prepare(monkeypatch, folder, tmp_path / "set")
+    found = [line.removesuffix(" ()").split(" (image")[0] for line in caught.value.details]
+    assert [line.split(" (")[0] for line in found] == [f"line {line}: {name}: {why}" for line, name, why in BAD_PHOTOS]
+    assert not (tmp_path / "set").exists()
+    monkeypatch.setattr(build, "MAX_BAD_SHOWN", 2)
+    with pytest.raises(InputError, match=r"8 of its rows cannot be used \(the first 2 follow\)") as caught:
+        prepare(monkeypatch, folder, tmp_path / "set")
+    assert len(caught.value.details) == 2
+
+
+def test_skip_bad_goes_on_without_those_rows_and_the_manifest_has_their_lines(folder, tmp_path, monkeypatch, capsys):
+    bad_photos(folder)
+    source = prepare(monkeypatch, folder, tmp_path / "set", "--skip-bad")["sources"]["train"]
+    assert source["kept"] == 2
+    assert source["noted"]["a number of more than five digits"] == 1
+    skipped = sorted(source["skipped"], key=lambda one: one["line"])
+    assert [(one["line"], one["name"], one["reason"].split(" (")[0]) for one in skipped] == BAD_PHOTOS
+    assert "skipped: 1 x an empty file: empty.jpg (line 3)" in capsys.readouterr().out
+    prepare(monkeypatch, folder, tmp_path / "set", "--skip-bad")
+    assert "is up to date" in " ".join(capsys.readouterr().out.split())
+    with pytest.raises(InputError, match="8 of its rows"):  # nor is that set what the default makes
+        prepare(monkeypatch, folder, tmp_path / "set")
+    monkeypatch.setattr(sys, "argv", ["inspect", str(folder)])
+    inspect.main()
+    assert "skipped: 1 x no such file in the folder: gone.gif (line 4)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("count", "fraction", "held_out"), [(14, 0.05, 1), (2, 0.01, 1), (1, 0.5, 0), (14, 0, 0), (14, 0.2, 2)]
+)
+def test_few_photos_leave_at_least_one_for_validation(tmp_path, monkeypatch, count, fraction, held_out):
+    (tmp_path / "mine").mkdir()
+    for number in range(count):
+        (tmp_path / "mine" / f"{number}.png").write_bytes(png())
+    write(tmp_path / "mine", "file,label", *(f"{number}.png,{number}" for number in range(count)))
+    manifest = prepare(monkeypatch, tmp_path / "mine", tmp_path / "set", "--validation-fraction", fraction)
+    assert manifest["splits"]["validation"]["examples"] == held_out
+    assert manifest["splits"]["train"]["examples"] == count - held_out
 
 
 @pytest.mark.parametrize(
@@ -119,9 +200,8 @@ def test_a_table_of_nothing_but_bad_rows_is_given_up(folder, monkeypatch):
         (b"name,number\n", "line 1 is 'name,number'"),
         (b"file,label\n", "no rows below its first line"),
         (b"file,label\ngate\xff.png,7\n", "byte 16 is not UTF-8"),
-        (b'file,label\n"gate.png,7\n', "1 of its rows"),
-        (b"file,label\n" + b"x" * 200_000 + b",7\n", "1 of its rows"),
-        (b"file,label\n\x00,7\n", "1 of its rows"),
+        (b'file,label\n"gate.png,7\n', "the row that ends in line 2 is not CSV"),
+        (b"file,label\n" + b"x" * 200_000 + b",7\n", "the row that ends in line 2 is not CSV"),
     ],
 )
 def test_a_table_of_another_kind_is_one_line(folder, content, words):
@@ -177,10 +257,12 @@ def test_the_list_of_bad_rows_reaches_the_user(folder, tmp_path):
     write(folder, "file,label", "gone.png,5", "gate.png,x")
     finished = run_python("-m", "svhn_jax.preprocess", "--raw", folder, "--to", tmp_path / "set")
     assert finished.returncode == 1
-    assert finished.stderr.splitlines()[0] == f"error: {folder / 'labels.csv'}: 2 of its rows cannot be used; mend them"
-    assert finished.stderr.splitlines()[1:] == [
-        "line 2: no file 'gone.png' in the folder",
-        "line 3: label 'x' is no number; write its digits",
+    assert finished.stderr.splitlines() == [
+        f"error: {folder / 'labels.csv'}: 2 of its rows cannot be used; mend them, or give --skip-bad",
+        "line 2: gone.png: no such file in the folder",
+        "line 3: gate.png: label 'x' is not a number; write its digits",
     ]
+    assert "building" in finished.stdout
+    assert "(if interrupted, run the same command again to resume)" in " ".join(finished.stdout.split())
     (folder / "labels.csv").write_text("file,label\n")
     assert_one_error_line(run_python("-m", "svhn_jax.preprocess", "--raw", folder, "--to", tmp_path / "set"))

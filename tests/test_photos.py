@@ -12,7 +12,7 @@ import zlib
 
 import numpy as np
 import pytest
-from archives import MAT, png, split_files, tar_gz, write_split
+from archives import MAT, png, split_files, tar_gz, upright, write_split
 from PIL import Image
 
 from svhn_jax.data import archive, photos
@@ -278,9 +278,9 @@ def png_claiming(width: int, height: int) -> bytes:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"", "no readable PNG or JPEG"),
-        (b"junk" * 50, "no readable PNG or JPEG"),
-        (gzip.compress(png()), "no readable PNG or JPEG"),
+        (b"", "an empty file"),
+        (b"junk" * 50, "no readable image"),
+        (gzip.compress(png()), "no readable image"),
         (png(size=(300, 200))[:-40], "damaged image"),
         (png()[:40], "image"),
         (png().replace(b"IDAT", b"IDAQ"), "image"),
@@ -313,22 +313,135 @@ def exif(orientation: int, count: int = 1) -> bytes:
     return b"Exif\0\0MM\0\x2a" + struct.pack(">IH", 8, 1) + entry + bytes(4)
 
 
-def upright(form: str, **options) -> bytes:
-    """A photo, 40 x 20 as it lies in the file, whose left half is white."""
-    image = Image.new("RGB", (40, 20))
-    image.paste((255, 255, 255), (0, 0, 20, 20))
+EXIF_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "AVIF", "MPO")
+
+
+@pytest.mark.parametrize("form", EXIF_FORMATS)
+def test_a_photo_lying_on_its_side_is_turned_upright_in_every_format_that_says_so(form):
+    options = {"save_all": True, "append_images": [Image.new("RGB", (40, 20))]} if form == "MPO" else {}
+    orientation = exif(6)
+    if form == "TIFF":
+        orientation = Image.Exif()
+        orientation[0x0112] = 6
+    content = upright(form, exif=orientation, **options)
+    image = decode_photo(content)
+    assert image.size == photos.photo_size(content) == (20, 40)
+    assert np.asarray(image)[:18].min() > 200
+    assert np.asarray(image)[22:].max() < 50
+
+
+ROW = b"\xff" * 20 + bytes(20)
+NOT_SAVED = {  # formats that Pillow reads only
+    "PSD": b"8BPS\0\1" + bytes(6) + struct.pack(">HIIHH", 3, 20, 40, 8, 3) + bytes(14) + ROW * 60,
+    "SUN": struct.pack(">8I", 0x59A66A95, 40, 20, 8, 800, 1, 0, 0) + ROW * 20,
+    "XPM": b'/* XPM */\nstatic char *a[] = {\n"40 20 2 1",\n"a c #FFFFFF",\n"b c #000000",\n'
+    + (b'"' + b"a" * 20 + b"b" * 20 + b'",\n') * 20
+    + b"};\n",
+}
+
+
+@pytest.mark.parametrize("form", photos.FORMATS)
+def test_every_format_is_read_without_its_suffix(form):
+    content = NOT_SAVED.get(form) or upright(form)
+    image = decode_photo(content)
+    assert image.size == photos.photo_size(content) == (40, 20)
+    assert np.asarray(image)[:, :15].min() > 200
+    assert np.asarray(image)[:, 25:].max() < 50
+
+
+@pytest.mark.parametrize("form", ["GIF", "WEBP", "PNG", "TIFF"])
+def test_of_an_animation_the_first_picture_is_read(form):
+    content = upright(form, save_all=True, append_images=[Image.new("RGB", (40, 20), "red")])
+    assert np.asarray(decode_photo(content))[10, 35].max() < 50
+
+
+def test_formats_that_start_programs_or_have_no_signature_are_not_read():
+    for form in ("EPS", "TGA", "ICO", "PDF"):
+        with pytest.raises(ValueError, match="no readable image"):
+            decode_photo(upright(form))
+
+
+GREY, HALF_WHITE = [51] * 3, [153] * 3  # 51 of 255 is a fifth; half of it over white is 153
+MODES = {
+    **{"1": (1, [255] * 3), "L": (51, GREY), "P": (1, [1] * 3), "RGB": ((1, 2, 3), [1, 2, 3])},
+    **{"LA": ((51, 128), HALF_WHITE), "La": ((26, 128), HALF_WHITE), "PA": ((51, 128), HALF_WHITE)},
+    **{"RGBA": ((51, 51, 51, 128), HALF_WHITE), "RGBa": ((26, 26, 26, 128), HALF_WHITE)},
+    **{"RGBX": ((1, 2, 3, 0), [1, 2, 3]), "CMYK": ((204, 204, 204, 0), GREY), "YCbCr": ((51, 128, 128), GREY)},
+    **{"HSV": ((0, 0, 51), GREY), "LAB": ((51, 128, 128), [48] * 3)},  # a lightness of a fifth is a grey of 48
+    **{"I;16": (51 * 257, GREY), "I;16L": (51 * 257, GREY), "I;16B": (51 * 257, GREY), "I;16N": (51 * 257, GREY)},
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_mode_becomes_the_colour_that_viewers_show(mode):
+    value, expected = MODES[mode]
+    image = Image.new(mode, (2, 2), value)
+    if mode == "PA":
+        image.putpalette([grey for level in range(256) for grey in [level] * 3])
+    shown = np.asarray(photos.to_rgb(image))
+    assert shown.shape == (2, 2, 3)
+    np.testing.assert_allclose(shown, np.broadcast_to(expected, shown.shape), atol=1)
+
+
+def saved(image, form, **options) -> bytes:
     stream = io.BytesIO()
     image.save(stream, form, **options)
     return stream.getvalue()
 
 
-@pytest.mark.parametrize("options", [{}, {"save_all": True, "append_images": [Image.new("RGB", (40, 20))]}])
-def test_a_telephones_photo_is_turned_upright_also_with_a_second_picture_in_it(options):
-    content = upright("MPO" if options else "JPEG", exif=exif(6), **options)
-    image = decode_photo(content)
-    assert image.size == photos.photo_size(content) == (20, 40)
-    assert np.asarray(image)[:18].min() > 200
-    assert np.asarray(image)[22:].max() < 50
+RAMP = np.array([[0, 51 * 257, 2**15, 2**16 - 1]], np.uint16)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        saved(Image.fromarray(RAMP), "PNG"),
+        saved(Image.fromarray(RAMP), "TIFF"),
+        saved(Image.fromarray(RAMP.astype(">u2")), "TIFF"),
+        b"P5 4 1 65535 " + RAMP.astype(">u2").tobytes(),
+        b"P5 4 1 1020 " + np.array([0, 204, 510, 1020], ">u2").tobytes(),
+    ],
+    ids=["PNG", "TIFF", "TIFF, big-endian", "PGM", "PGM of 1021 greys"],
+)
+def test_16_bits_a_pixel_are_scaled_not_clipped(content):
+    np.testing.assert_allclose(np.asarray(decode_photo(content))[0, :, 0], [0, 51, 128, 255], atol=1)
+
+
+def test_transparent_pixels_are_white():
+    half = Image.new("RGBA", (2, 1), (51, 51, 51, 255))
+    half.putpixel((0, 0), (51, 51, 51, 0))
+    palette = half.convert("RGB").convert("P", palette=Image.Palette.ADAPTIVE)
+    for content in (
+        *(saved(half, form, **{"lossless": True} if form == "WEBP" else {}) for form in ("PNG", "WEBP", "TIFF", "GIF")),
+        *(saved(half.convert("LA"), form) for form in ("PNG", "TIFF")),
+    ):
+        assert np.asarray(decode_photo(content)).tolist() == [[[255] * 3, GREY]]
+    for content in (
+        saved(palette, "PNG", transparency=palette.getpixel((0, 0))),
+        saved(Image.new("RGB", (2, 1), (1, 2, 3)), "PNG", transparency=(1, 2, 3)),
+        saved(Image.new("L", (2, 1), 7), "PNG", transparency=7),
+        saved(Image.fromarray(np.full((1, 2), 700, np.uint16)), "PNG", transparency=700),
+    ):
+        assert np.asarray(decode_photo(content)).tolist() == [[[255] * 3] * 2]
+
+
+@pytest.mark.parametrize("mode", ["I", "F"])
+def test_pixels_of_which_nobody_knows_the_white_are_refused(mode):
+    content = saved(Image.new(mode, (4, 4), 1), "TIFF")
+    for read in (decode_photo, photos.photo_size):
+        with pytest.raises(ValueError, match="32-bit pixels, whose white is unknown; save the photo with 8 or 16 bits"):
+            read(content)
+
+
+def test_a_damaged_tiff_writes_nothing_to_stderr(capfd):
+    content = saved(
+        Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)),
+        "TIFF",
+        compression="tiff_lzw",
+    )
+    with pytest.raises(ValueError, match="damaged image"):
+        decode_photo(content[:300] + b"\xff" * 300 + content[600:])
+    assert capfd.readouterr() == ("", "")
 
 
 def png_with(kind: bytes, data: bytes) -> bytes:

@@ -86,18 +86,16 @@ def test_every_number_lands_once_with_its_own_image_label_and_name(raw, tmp_path
 
 def test_the_published_counts_give_11782_validation_numbers():
     counts = {"train": (5137, 18130, 8691, 1434, 9, 1), "extra": (9385, 71726, 106789, 14338, 115, 0)}
-    held_out = {}
-    for split, by_length in counts.items():
-        lengths = np.repeat(np.arange(1, 7), by_length)
-        chosen = choose_validation(lengths, split, 0.05, seed=0)
-        held_out[split] = np.bincount(lengths[chosen], minlength=7)[1:].tolist()
+    lengths = {split: np.repeat(np.arange(1, 7), by_length) for split, by_length in counts.items()}
+    chosen = choose_validation(lengths, 0.05, seed=0)
+    held_out = {split: np.bincount(lengths[split][chosen[split]], minlength=7)[1:].tolist() for split in lengths}
     assert held_out == {"train": [256, 906, 434, 71, 0, 0], "extra": [469, 3586, 5339, 716, 5, 0]}
     assert sum(map(sum, held_out.values())) == 11_782
 
 
 def test_the_choice_depends_on_the_seed_and_the_split_and_on_no_other_length():
     def choose(lengths, split="train", seed=3):
-        return choose_validation(np.array(lengths), split, 0.2, seed).tolist()
+        return choose_validation({split: np.array(lengths)}, 0.2, seed)[split].tolist()
 
     assert choose([2] * 50) == choose([2] * 50)
     assert choose([2] * 50) != choose([2] * 50, seed=4)

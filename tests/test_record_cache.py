@@ -13,6 +13,7 @@ from archives import split_files, write_split
 from svhn_jax.data import digit_struct, record_cache
 from svhn_jax.data.digit_struct import BadRecord, Record
 from svhn_jax.data.sources import find_source
+from svhn_jax.errors import InputError
 
 RECORDS = [
     Record("1.png", (0,), np.array([[4.0, 5, 6, 7]])),
@@ -22,25 +23,31 @@ RECORDS = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def user_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path / "svhn_jax" / "records"
+
+
 def values(records):
     return [tuple(r) if isinstance(r, BadRecord) else (r.name, r.digits, r.boxes.tolist()) for r in records]
 
 
 @pytest.mark.parametrize("records", [RECORDS, RECORDS[:1], RECORDS[1:2], []])
 def test_what_was_read_once_is_not_read_again(tmp_path, records):
-    assert values(record_cache.get(tmp_path, "abc", lambda: records)) == values(records)
-    assert values(record_cache.get(tmp_path, "abc", lambda: pytest.fail("read again"))) == values(records)
-    assert [path.name for path in (tmp_path / ".records").iterdir()] == ["abc.npz"]
-    assert record_cache.get(tmp_path, "other", lambda: []) == []
+    assert values(record_cache.get("abc", lambda: records)) == values(records)
+    assert values(record_cache.get("abc", lambda: pytest.fail("read again"))) == values(records)
+    assert [path.name for path in (tmp_path / "svhn_jax" / "records").iterdir()] == ["abc.npz"]
+    assert record_cache.get("other", lambda: []) == []
 
 
 @pytest.mark.parametrize("damage", [b"", b"junk", None])
 def test_a_damaged_cache_is_made_anew(tmp_path, damage):
-    record_cache.get(tmp_path, "abc", lambda: RECORDS)
-    path = tmp_path / ".records" / "abc.npz"
+    record_cache.get("abc", lambda: RECORDS)
+    path = tmp_path / "svhn_jax" / "records" / "abc.npz"
     path.write_bytes(path.read_bytes()[:-50] if damage is None else damage)
-    assert values(record_cache.get(tmp_path, "abc", lambda: RECORDS[:1])) == values(RECORDS[:1])
-    assert values(record_cache.get(tmp_path, "abc", lambda: pytest.fail("read again"))) == values(RECORDS[:1])
+    assert values(record_cache.get("abc", lambda: RECORDS[:1])) == values(RECORDS[:1])
+    assert values(record_cache.get("abc", lambda: pytest.fail("read again"))) == values(RECORDS[:1])
 
 
 CHANGES = {
@@ -65,13 +72,13 @@ CHANGES = {
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
 def test_a_cache_whose_columns_are_not_those_of_records_is_made_anew(tmp_path, change):
-    record_cache.get(tmp_path, "abc", lambda: RECORDS)
-    path = tmp_path / ".records" / "abc.npz"
+    record_cache.get("abc", lambda: RECORDS)
+    path = tmp_path / "svhn_jax" / "records" / "abc.npz"
     with np.load(path) as file:
         columns = dict(file)
     np.savez(path, **(columns | change(columns)))
-    assert values(record_cache.get(tmp_path, "abc", lambda: RECORDS[:1])) == values(RECORDS[:1])
-    assert values(record_cache.get(tmp_path, "abc", lambda: pytest.fail("read again"))) == values(RECORDS[:1])
+    assert values(record_cache.get("abc", lambda: RECORDS[:1])) == values(RECORDS[:1])
+    assert values(record_cache.get("abc", lambda: pytest.fail("read again"))) == values(RECORDS[:1])
 
 
 def giant_array(path):
@@ -98,10 +105,10 @@ def pipe(path):
 
 @pytest.mark.parametrize("damage", [giant_array, packed, pipe])
 def test_a_cache_that_costs_more_than_it_saves_is_made_anew(tmp_path, damage):
-    record_cache.get(tmp_path, "abc", lambda: RECORDS)
-    damage(tmp_path / ".records" / "abc.npz")
-    assert values(record_cache.get(tmp_path, "abc", lambda: RECORDS[:1])) == values(RECORDS[:1])
-    assert values(record_cache.get(tmp_path, "abc", lambda: pytest.fail("read again"))) == values(RECORDS[:1])
+    record_cache.get("abc", lambda: RECORDS)
+    damage(tmp_path / "svhn_jax" / "records" / "abc.npz")
+    assert values(record_cache.get("abc", lambda: RECORDS[:1])) == values(RECORDS[:1])
+    assert values(record_cache.get("abc", lambda: pytest.fail("read again"))) == values(RECORDS[:1])
 
 
 def test_a_read_only_folder_stays_as_it_is(tmp_path):
@@ -119,7 +126,35 @@ def test_an_archive_is_unpacked_once_and_leaves_only_the_cache(tmp_path, monkeyp
     first = find_source(tmp_path / "raw", "train").records()
     monkeypatch.setattr(digit_struct, "read", lambda *_, **__: pytest.fail("read again"))
     assert values(find_source(tmp_path / "raw", "train").records()) == values(first)
-    assert sorted(path.name for path in (tmp_path / "raw").iterdir()) == [".records", "train.tar.gz"]
+    assert [path.name for path in (tmp_path / "raw").iterdir()] == ["train.tar.gz"]
+    (tmp_path / "raw" / "train.tar.gz").rename(tmp_path / "raw" / "extra.tar.gz")
+    with pytest.raises(InputError, match=r"no readable extra/digitStruct\.mat"):  # its records are those of train/
+        find_source(tmp_path / "raw", "extra").records()
+
+
+@pytest.mark.parametrize("home", ["missing", "read-only", "a file"])
+def test_a_home_that_cannot_be_written_only_means_that_nothing_is_cached(tmp_path, monkeypatch, home):
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    if home == "read-only":
+        (tmp_path / "home").mkdir()
+        (tmp_path / "home" / ".cache").mkdir()
+        (tmp_path / "home" / ".cache" / "svhn_jax").mkdir(mode=0o555)
+    elif home == "a file":
+        (tmp_path / "home").write_text("")
+    for _ in range(2):
+        assert values(record_cache.get("abc", lambda: RECORDS)) == values(RECORDS)
+    assert not list(tmp_path.rglob("*.npz"))
+    assert (tmp_path / "home").exists() == (home != "missing")
+
+
+def test_the_caches_used_last_are_kept(user_cache, monkeypatch):
+    monkeypatch.setattr(record_cache, "MAX_FILES", 3)
+    for place, key in enumerate("abcd"):
+        record_cache.get(key, lambda: RECORDS)
+        os.utime(user_cache / f"{key}.npz", ns=(place, place))
+        record_cache.get("a", lambda: pytest.fail("read again"))  # used again, so the newest
+    assert sorted(path.stem for path in user_cache.iterdir()) == ["a", "c", "d"]
 
 
 def test_what_a_killed_process_left_unpacked_is_removed_and_what_a_living_one_uses_is_not(tmp_path):

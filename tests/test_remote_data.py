@@ -37,7 +37,7 @@ def there(tmp_path):
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
-    return remote_data.cache()
+    return tmp_path / "home" / "svhn_jax"
 
 
 def test_a_set_is_copied_once_whole_and_anew_where_it_has_changed(there, cache):
@@ -71,6 +71,38 @@ def test_a_manifest_whose_splits_lead_elsewhere_is_refused(there, cache):
     manifest["splits"]["../../elsewhere"] = manifest["splits"]["train"]
     (there / arrays.MANIFEST).write_text(json.dumps(manifest))
     with pytest.raises(InputError, match=r"manifest.json: .*elsewhere"):
+        remote_data.copy_of(there)
+    assert not any(path.is_dir() for path in cache.iterdir())
+
+
+@pytest.mark.parametrize("name", ["../../payload", "{}/payload", "more", "images.npy/../../../payload"])
+def test_a_manifest_whose_arrays_lead_elsewhere_writes_nothing_there(there, cache, tmp_path, name):
+    manifest = json.loads((there / arrays.MANIFEST).read_text())
+    place = name.format(tmp_path)
+    manifest["splits"]["train"]["sha256"][place] = "0" * 64
+    (there / arrays.MANIFEST).write_text(json.dumps(manifest))
+    (there.parent / "payload.npy").write_text("hostile")
+    (tmp_path / "payload.npy").write_text("precious")
+    with pytest.raises(InputError, match=r"manifest.json: damaged .*names of its arrays"):
+        remote_data.copy_of(there)
+    assert (tmp_path / "payload.npy").read_text() == "precious"
+    assert not any(path.is_dir() or path.suffix == ".npy" for path in cache.iterdir())
+
+
+def test_no_more_is_copied_than_the_manifest_has_examples_for(there, cache):
+    with open(there / "train" / "names.npy", "ab") as file:
+        file.truncate(2**20)
+    with pytest.raises(InputError, match="bucket/set/train: larger than the manifest says"):
+        remote_data.copy_of(there)
+    assert not any(path.is_dir() for path in cache.iterdir())
+
+
+def test_a_set_for_which_there_is_no_space_is_refused_before_it_is_copied(there, cache):
+    manifest = json.loads((there / arrays.MANIFEST).read_text())
+    manifest["splits"]["train"]["examples"] = 2**32
+    manifest["crop"]["size"] = 512
+    (there / arrays.MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match="are free there"):
         remote_data.copy_of(there)
     assert not any(path.is_dir() for path in cache.iterdir())
 

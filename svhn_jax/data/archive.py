@@ -53,7 +53,7 @@ class Archive:
                 self._copy_mat(file)
                 return digit_struct.read(name, called=f"{self.path}: {self.split}/{MAT_NAME}")
 
-        return record_cache.get(self.path.parent, self.fingerprint(), read)
+        return record_cache.get(f"{self.fingerprint()}-{self.split}", read)
 
     def _copy_mat(self, target: IO[bytes]) -> None:
         with self._members() as members:

@@ -13,6 +13,7 @@ A folder is complete exactly when it has a manifest: it is built beside its plac
 import hashlib
 import json
 import os
+import re
 import shutil
 import tokenize
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from svhn_jax import locks
-from svhn_jax.errors import InputError, UnfinishedError
+from svhn_jax.errors import InputError, UnfinishedError, printable
 
 FORMAT = 2
 MANIFEST = "manifest.json"
@@ -31,6 +32,10 @@ SPLITS = ("train", "validation", "test")
 TRAINED_ON = ("images", "labels", "names")
 ABOUT_PHOTOS = ("boxes", "sizes")
 ROWS_AT_ONCE = 4096
+MAX_MANIFEST_BYTES = 2**26  # half a million skipped records
+MAX_ROWS = 2**32
+MAX_NAME_BYTES = 2**11
+SHA256 = re.compile(r"[0-9a-f]{64}")
 NOT_LOADED = (ValueError, EOFError, SyntaxError, tokenize.TokenError, RecursionError)  # what np.load raises
 
 
@@ -44,7 +49,7 @@ class Split(NamedTuple):
 
 
 def read_manifest(folder: str | Path) -> dict[str, Any]:
-    """The manifest of a prepared data set.
+    """The manifest of a prepared data set. It may come from a stranger: every field that is used has been checked.
 
     Raises:
       InputError: the folder has none, or one this version cannot read.
@@ -52,34 +57,57 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
     path = Path(folder) / MANIFEST
     try:
         _refuse_irregular(path)
+        if path.stat().st_size > MAX_MANIFEST_BYTES:
+            raise ValueError(f"more than {MAX_MANIFEST_BYTES} bytes")
         manifest = json.loads(path.read_text())
         if manifest["format"] != FORMAT:
-            raise InputError(f"{path}: format {manifest['format']}, this version reads {FORMAT}; preprocess again")
-        size, margin = manifest["crop"]["size"], manifest["crop"]["margin"]
-        if not isinstance(size, int) or not isinstance(margin, int | float):
-            raise TypeError("crop.size or crop.margin is no number")
-        if unknown := manifest["splits"].keys() - set(SPLITS):
-            raise ValueError(f"no splits of ours: {', '.join(sorted(unknown))}")
-        for entry in manifest["splits"].values():
-            checksums = [entry["sha256"][name] for name in (*TRAINED_ON, *ABOUT_PHOTOS)]
-            if not isinstance(entry["examples"], int) or not all(isinstance(one, str) for one in checksums):
-                raise TypeError("a split's examples or sha256 are no number and texts")
-            if not all(isinstance(count, int) for count in entry["lengths"].values()):
-                raise TypeError("a split's lengths are no numbers")
-        for source in manifest["sources"].values():
-            if not all(isinstance(entry["name"] + entry["reason"], str) for entry in source["skipped"]):
-                raise TypeError("a source's skipped records have no names")
-            if not isinstance(source["kept"] + sum(source["noted"].values()), int) or not isinstance(
-                source["path"], str
-            ):
-                raise TypeError("a source's counts are no numbers")
+            raise InputError(
+                f"{path}: format {printable(repr(manifest['format']))}, this version reads {FORMAT}; preprocess again"
+            )
+        _check_manifest(manifest)
         return manifest
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(
             f"{folder}: no prepared data set there; make one with python -m svhn_jax.preprocess --raw RAW --to {folder}"
         ) from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise InputError(f"{path}: damaged ({error!r}); preprocess again") from None
+        raise InputError(f"{path}: damaged ({printable(repr(error))}); preprocess again") from None
+
+
+def _check_manifest(manifest: dict[str, Any]) -> None:
+    """Raises ValueError, KeyError, TypeError or AttributeError where a field is not what this module writes."""
+    size, margin = manifest["crop"]["size"], manifest["crop"]["margin"]
+    _require(_is_count(size, 512) and size >= 1, "crop.size is not a number of pixels from 1 to 512")
+    _require(type(margin) in (int, float) and 0 <= margin <= 10, "crop.margin is not a number from 0 to 10")  # nor NaN
+    for split, entry in manifest["splits"].items():
+        _require(split in SPLITS, f"{split!r} is not a split")
+        _require(_is_count(entry["examples"], MAX_ROWS), "a split's examples are not a count")
+        _require(all(map(_is_count, entry["lengths"].values())), "a split's lengths are not counts")
+        # These names become paths, and a copy of the data set writes to them: no others.
+        _require(
+            entry["sha256"].keys() == {*TRAINED_ON, *ABOUT_PHOTOS}, "a split's sha256 has not the names of its arrays"
+        )
+        _require(all(map(SHA256.fullmatch, entry["sha256"].values())), "a split's sha256 are not checksums")
+    for split, source in manifest["sources"].items():
+        _require(_is_count(source["kept"]), "a source's kept is not a count")
+        _require(all(map(_is_count, source["noted"].values())), "a source's noted are not counts")
+        skipped = source["skipped"]
+        _require(all(_is_count(entry.get("line", 0)) for entry in skipped), "a skipped record's line is not a count")
+        keys = {key for entry in skipped for key in entry}
+        _require(keys <= {"name", "reason", "line"}, "a skipped record has other fields than name, reason and line")
+        texts = [text for entry in skipped for text in (entry["name"], entry["reason"])]
+        _require(
+            "".join((split, source["path"], *source["noted"], *texts)).isprintable(), "texts that are not printable"
+        )
+
+
+def _require(is_right: bool, otherwise: str) -> None:
+    if not is_right:
+        raise ValueError(otherwise)
+
+
+def _is_count(value: Any, most: int = 2**53) -> bool:
+    return type(value) is int and 0 <= value <= most
 
 
 def _refuse_irregular(path: Path) -> None:
@@ -99,6 +127,8 @@ def load_split(folder: str | Path, split: str) -> Split:
     images = _open(folder, split, "images", np.uint8, (count, size, size, 3))
     targets = _open(folder, split, "labels", np.int32, (count, 6))
     names = _open(folder, split, "names", None, (count,))
+    if names.dtype.kind != "S" or names.dtype.itemsize > MAX_NAME_BYTES or not _are_texts(names):
+        raise InputError(f"{folder}/{split}/names.npy: damaged (not names of photos); preprocess again")
     if not ((targets >= 0).all() and (targets[:, 0] <= 6).all() and (targets[:, 1:] <= 10).all()):
         raise InputError(
             f"{folder}/{split}/labels.npy: damaged (labels that cannot be); delete {folder}, preprocess again"
@@ -113,10 +143,19 @@ def load_geometry(folder: str | Path, split: str) -> tuple[np.ndarray, np.ndarra
       InputError: as `load_split`.
     """
     _, count, _ = _entry(folder, split)
-    return (
-        _open(folder, split, "boxes", np.float32, (count, 4)),
-        _open(folder, split, "sizes", np.int32, (count, 2)),
-    )
+    boxes = _open(folder, split, "boxes", np.float32, (count, 4))
+    sizes = _open(folder, split, "sizes", np.int32, (count, 2))
+    if not (np.isfinite(boxes).all() and (boxes[:, 2:] > 0).all() and (sizes > 0).all()):
+        raise InputError(f"{folder}/{split}: damaged (boxes or sizes that cannot be); preprocess again")
+    return boxes, sizes
+
+
+def _are_texts(names: np.ndarray) -> bool:
+    """Whether all names are UTF-8 without control characters: they are printed."""
+    try:
+        return b" ".join(names.tolist()).decode().isprintable()
+    except UnicodeDecodeError:
+        return False
 
 
 def _entry(folder: str | Path, split: str) -> tuple[dict[str, Any], int, int]:
@@ -149,6 +188,12 @@ def damaged_arrays(folder: str | Path) -> Iterator[tuple[Path, bool]]:
         for name, checksum in entry["sha256"].items():
             path = Path(folder) / split / f"{name}.npy"
             yield path, not path.is_file() or sha256(path) != checksum
+
+
+def most_bytes(entry: dict[str, Any], size: int) -> int:
+    """No split of this entry in the manifest, with images of this side, takes more bytes on disk."""
+    per_row = size * size * 3 + 6 * 4 + 4 * 4 + 2 * 4 + MAX_NAME_BYTES
+    return int(entry["examples"]) * per_row + len(entry["sha256"]) * 4096
 
 
 def sha256(path: Path) -> str:

@@ -22,21 +22,28 @@ import numpy as np
 from rich.progress import track
 
 from svhn_jax import labels
-from svhn_jax.data import arrays, crop, cropping
+from svhn_jax.data import arrays, crop, cropping, labels_csv
 from svhn_jax.data.cropping import Cropper, Group, Target, Task
-from svhn_jax.data.photos import MAX_PHOTO_SIDE, Photo
+from svhn_jax.data.photos import MAX_PHOTO_SIDE, Photo, Skipped
 from svhn_jax.data.plan import Part
-from svhn_jax.errors import InputError
+from svhn_jax.errors import InputError, printable
 
 PLAN, PROGRESS = "plan.json", "progress.jsonl"
 GROUPS_PER_COMMIT = 32
+MAX_BAD_SHOWN = 1000
 OFF_PHOTO = "a box reaches past the photo's edge"
 BEFORE_PHOTO = "a box starts left of or above the photo"
 TOO_LONG = "a number of more than five digits"
 
 
 def build(
-    folder: Path, parts: list[Part], settings: dict[str, Any], stamps: dict[str, str], *, jobs: int
+    folder: Path,
+    parts: list[Part],
+    settings: dict[str, Any],
+    stamps: dict[str, str],
+    *,
+    jobs: int,
+    skip_bad: bool = False,
 ) -> dict[str, Any]:
     """Crops all photos of the plan and writes arrays and manifest into `folder`; returns the manifest.
 
@@ -45,9 +52,11 @@ def build(
       settings: what the arrays depend on; becomes part of the manifest.
       stamps: of each source, taken before it was first read.
       jobs: processes; the arrays do not depend on it.
+      skip_bad: whether rows of a labels.csv that cannot be used are skipped. Bad records of published sources always are.
 
     Raises:
-      InputError: a source cannot be read, or none of its photos can be used, or too little space is free.
+      InputError: a source cannot be read, or a row of a labels.csv cannot be used, or none of a source's photos can,
+        or too little space is free.
     """
     size, margin = int(settings["crop"]["size"]), float(settings["crop"]["margin"])
     targets = _go_on(folder, parts, settings, size)
@@ -59,34 +68,53 @@ def build(
             raise InputError(f"{part.source.path}: changed while it was read; run the same command again")
     skipped = {part.source.split: part.skipped.copy() for part in parts}
     for entry in _progress(folder):
-        skipped[entry["source"]] += map(tuple, entry["skipped"])
+        skipped[entry["source"]] += (Skipped(*one) for one in entry["skipped"])
+    for part, photo_sizes in zip(parts, sizes, strict=True):
+        _refuse_bad(part, photo_sizes, skipped[part.source.split], skip_bad)
     _require_all(folder, parts, sizes, skipped)
     manifest = settings | {
         "splits": {split: _finish_split(folder, split, parts, sizes) for split in targets},
         "sources": {
             part.source.split: {
-                "path": part.source.path.name,
+                "path": printable(part.source.path.name),
                 "stamp": stamps[part.source.split],
                 "kept": int((photo_sizes[:, 0] > 0).sum()),
-                "skipped": [{"name": name, "reason": reason} for name, reason in skipped[part.source.split]],
+                "skipped": [_described(one) for one in skipped[part.source.split]],
                 "noted": _notes(part, photo_sizes),
             }
             for part, photo_sizes in zip(parts, sizes, strict=True)
         },
     }
     arrays.write_manifest(folder, manifest)
-    # The plan goes first: without it nothing of the rest would be gone on with.
+    # Delete plan.json first, so that leftovers are never resumed.
     for path in (PLAN, PROGRESS, *(f"{part.source.split}.sizes" for part in parts)):
         (folder / path).unlink(missing_ok=True)
     return manifest
 
 
-def _require_all(
-    folder: Path, parts: list[Part], sizes: list[np.ndarray], skipped: dict[str, list[tuple[str, str]]]
-) -> None:
+def _refuse_bad(part: Part, sizes: np.ndarray, skipped: list[Skipped], skip_bad: bool) -> None:
+    """Raises InputError where rows of a labels.csv cannot be used and must not be skipped, or no photo can be used."""
+    path = part.source.path
+    bad = sorted((one for one in skipped if one.line), key=lambda one: one.line)
+    if bad and not skip_bad:
+        shown = f" (the first {MAX_BAD_SHOWN:,} follow)" if len(bad) > MAX_BAD_SHOWN else ""
+        raise InputError(
+            f"{path / labels_csv.NAME}: {len(bad):,} of its rows cannot be used{shown}; mend them, or give --skip-bad",
+            [f"line {one.line}: {one.name}: {one.reason}" for one in bad[:MAX_BAD_SHOWN]],
+        )
+    if skipped and not sizes.any():
+        raise InputError(f"{path}: none of its photos can be used; the first, {skipped[0]}: {skipped[0].reason}")
+
+
+def _described(skipped: Skipped) -> dict[str, Any]:
+    """An entry of the manifest; it has a line only where it comes from a labels.csv."""
+    return {"name": skipped.name, "reason": skipped.reason} | ({"line": skipped.line} if skipped.line else {})
+
+
+def _require_all(folder: Path, parts: list[Part], sizes: list[np.ndarray], skipped: dict[str, list[Skipped]]) -> None:
     """Every record is kept or skipped, or what an earlier call left is not what it was."""
     for part, photo_sizes in zip(parts, sizes, strict=True):
-        told = {name for name, _ in skipped[part.source.split]}
+        told = {one.name for one in skipped[part.source.split]}
         is_kept = (photo_sizes[:, 0] > 0).tolist()
         for name, row in part.rows_by_name.items():
             if not is_kept[row] and name not in told:
@@ -149,8 +177,7 @@ def _is_entry(entry: Any, sources: set[str]) -> bool:
     if not isinstance(entry, dict) or entry.keys() != {"source", "photos", "skipped", "is_end"}:
         return False
     is_list = isinstance(entry["skipped"], list) and all(
-        isinstance(one, list) and len(one) == 2 and all(isinstance(word, str) for word in one)
-        for one in entry["skipped"]
+        isinstance(one, list) and [type(value) for value in one] == [str, str, int] for one in entry["skipped"]
     )
     is_counted = type(entry["photos"]) is int and entry["photos"] >= 0 and type(entry["is_end"]) is bool
     return entry["source"] in sources and is_list and is_counted
@@ -174,23 +201,20 @@ def _crop_source(folder: Path, part: Part, targets: dict[str, Target], crop_all:
     seen: set[str] = set()
     silent = not sys.stdout.isatty()
     photos = track(part.source.photos(), f"{split}: photos", total=len(part.records), transient=True, disable=silent)
-    skipped: list[tuple[str, str]] = []
+    skipped: list[Skipped] = []
     with _Commits(folder, split, mapped, targets) as commits:
         for index, (group, outcomes) in enumerate(crop_all(_groups(part, photos, targets, seen, done)), 1):
             done += group.photos
             skipped += group.skipped
             for name, outcome in zip(group.names, outcomes, strict=True):
                 if isinstance(outcome, str):
-                    skipped.append((name, outcome))
+                    skipped.append(part.skip(name, outcome))
                 else:
                     sizes[part.rows_by_name[name]] = outcome
             if index % GROUPS_PER_COMMIT == 0:
                 commits.add(done, skipped)
                 skipped = []
-        skipped += [(name, "no such photo") for name in part.rows_by_name if name not in seen]
-        if (told := part.skipped + skipped) and not sizes.any():
-            name, reason = told[0]
-            raise InputError(f"{part.source.path}: none of its photos can be used; the first, {name}: {reason}")
+        skipped += [part.skip(name, "no such photo") for name in part.rows_by_name if name not in seen]
         commits.add(done, skipped, is_end=True)
     return sizes
 
@@ -206,7 +230,7 @@ def _groups(
         group = Group(len(block), [], [], [])
         for photo in block:
             if refusal := part.refusal(photo, seen):
-                group.skipped.append((photo.name, refusal))
+                group.skipped.append(part.skip(photo.name, refusal))
             else:
                 row = part.rows_by_name[photo.name]
                 number = crop.union(part.records[row].boxes)
@@ -251,7 +275,7 @@ class _Commits:
         if self._last and not kind:
             self._last.result()
 
-    def add(self, photos: int, skipped: list[tuple[str, str]], *, is_end: bool = False) -> None:
+    def add(self, photos: int, skipped: list[Skipped], *, is_end: bool = False) -> None:
         """Waits for the one before, and raises what went wrong with it."""
         if self._last:
             self._last.result()

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from svhn_jax.data import crop, photos
+from svhn_jax.data.photos import Skipped
 from svhn_jax.errors import UnfinishedError
 
 PHOTOS_PER_TASK, BYTES_PER_TASK = 64, 2**21
@@ -41,13 +42,12 @@ Outcome = tuple[int, int] | str
 
 
 class Group(NamedTuple):
-    """Photos that follow one another in their source: how many, the crops to make of them, and who gets none."""
+    """Photos that follow one another in their source: how many, the crops to make of them, and those without."""
 
     photos: int
     names: list[str]
     tasks: list[Task]
-    skipped: list[tuple[str, str]]
-    """(name, why)"""
+    skipped: list[Skipped]
 
 
 Cropper = Callable[[Iterable[Group]], Iterator[tuple[Group, list[Outcome]]]]

@@ -32,18 +32,21 @@ class Record(NamedTuple):
 
     boxes: float64[n, 4], (left, top, width, height) in pixels, the photo's corner at (0, 0).
     No boxes, float64[0, 4]: the number fills the photo.
+    line: in labels.csv; 0 where the record comes from another file.
     """
 
     name: str
     digits: tuple[int, ...]
     boxes: np.ndarray
+    line: int = 0
 
 
 class BadRecord(NamedTuple):
-    """A record that cannot be used: its name, or its position in the file, and why."""
+    """A record that cannot be used: its name, or its position in the file, why, and its line as in `Record`."""
 
     name: str
     reason: str
+    line: int = 0
 
 
 def read(path: str | Path, called: str = "") -> list[Record | BadRecord]:

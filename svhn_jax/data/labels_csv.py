@@ -5,32 +5,33 @@
     gate.png,7,,,,
 
 The last four columns may be left out, all or none, in the header and in every row. They are the box
-around the whole number, in pixels of the upright photo; without one the number fills the photo.
+around the whole number, in pixels of the upright photo, that is as viewers show it, after the EXIF
+orientation is applied. Without a box the number fills the photo.
 """
 
 import csv
 import io
 import math
+import os
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from svhn_jax.data.digit_struct import MAX_PIXELS_OFF, MIN_SIDE, Record
-from svhn_jax.errors import InputError
+from svhn_jax.data.digit_struct import MAX_PIXELS_OFF, MIN_SIDE, BadRecord, Record
+from svhn_jax.data.photos import SUFFIXES
+from svhn_jax.errors import InputError, printable
 
 NAME = "labels.csv"
 COLUMNS = ("file", "label", "left", "top", "width", "height")
-PHOTO_SUFFIXES = (".png", ".jpg", ".jpeg")
 MAX_BYTES = 2**26  # a million rows
-MAX_PROBLEMS = 1000
 MAX_DIGITS = 30
 
 
-def read(path: Path) -> list[Record]:
-    """The rows of a labels.csv, in their order.
+def read(path: Path) -> list[Record | BadRecord]:
+    """The rows of a labels.csv, in their order, each with its line number; those that cannot be used with the reason.
 
     Raises:
-      InputError: no such file, or a bad row; each of the first MAX_PROBLEMS is listed, with its line number.
+      InputError: the file as a whole is no such table.
     """
     if path.stat().st_size > MAX_BYTES:
         raise InputError(f"{path}: larger than {MAX_BYTES} bytes")
@@ -41,8 +42,8 @@ def read(path: Path) -> list[Record]:
     first = text.partition("\n")[0]
     delimiter = next((one for one in ";\t" if one in first and "," not in first), ",")  # Excel's in much of Europe
     rows = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
-    records: dict[str, Record] = {}
-    problems = []
+    records: list[Record | BadRecord] = []
+    lines: dict[str, int] = {}
     try:
         header = [cell.strip().lower() for cell in next(rows, [])]
         if header not in (list(COLUMNS), list(COLUMNS[:2])):
@@ -52,39 +53,44 @@ def read(path: Path) -> list[Record]:
         for row in rows:
             if not any(cell.strip() for cell in row):
                 continue
-            try:
-                record = _record([cell.strip() for cell in row], len(header), path.parent)
-                if record.name in records:
-                    raise ValueError(f"{record.name} is named twice")
-                records[record.name] = record
-            except ValueError as error:
-                problems.append(f"line {rows.line_num}: {error}")
-                if len(problems) == MAX_PROBLEMS:
-                    break
+            record = _record([cell.strip() for cell in row], len(header), path.parent, rows.line_num)
+            line = lines.setdefault(record.name, record.line) if isinstance(record, Record) else record.line
+            is_second = line != record.line
+            records.append(
+                BadRecord(record.name, f"line {line} names it already", record.line) if is_second else record
+            )
     except csv.Error as error:
-        problems.append(f"line {rows.line_num}: {error}")
-    if problems:
-        at_least = "at least " if len(problems) == MAX_PROBLEMS else ""
-        raise InputError(f"{path}: {at_least}{len(problems)} of its rows cannot be used; mend them", problems)
+        raise InputError(f"{path}: the row that ends in line {rows.line_num} is not CSV ({error}); mend it") from None
     if not records:
         raise InputError(f"{path}: no rows below its first line; name a photo and its number in each")
-    return list(records.values())
+    return records
 
 
-def _record(row: list[str], columns: int, folder: Path) -> Record:
-    if len(row) != columns:
-        raise ValueError(f"{len(row)} values; the first line has {columns}")
-    file, label, *box = row
+def _record(row: list[str], columns: int, folder: Path, line: int) -> Record | BadRecord:
+    file = row[0]
+    name = str(PurePosixPath(file)) if file else ""
+    try:
+        if len(row) != columns:
+            raise ValueError(f"{len(row)} values; the first line has {columns}")
+        _check_file(file, folder)
+        label, *box = row[1:]
+        if not (label.isascii() and label.isdigit()) or len(label) > MAX_DIGITS:
+            raise ValueError(f"label {label[:100]!r} is not a number; write its digits")
+        return Record(name, tuple(map(int, label)), _boxes(box), line)
+    except ValueError as error:
+        return BadRecord(printable(name), str(error), line)
+
+
+def _check_file(file: str, folder: Path) -> None:
     name = PurePosixPath(file)
-    if name.is_absolute() or ".." in name.parts or not file.isprintable() or len(file) > 255:
-        raise ValueError(f"{file[:100]!r} is no name of a file in the folder")
-    if name.suffix.lower() not in PHOTO_SUFFIXES:
-        raise ValueError(f"{file!r} does not end in .png, .jpg or .jpeg")
+    if not file or name.is_absolute() or ".." in name.parts or not file.isprintable() or len(file) > 255:
+        raise ValueError("not the name of a file in the folder")
+    if name.suffix.lower() not in SUFFIXES:
+        raise ValueError(f"not an image that can be read, by its suffix {name.suffix!r}; convert it to PNG or JPEG")
     if not (folder / file).is_file():
-        raise ValueError(f"no file {file!r} in the folder")
-    if not (label.isascii() and label.isdigit()) or len(label) > MAX_DIGITS:
-        raise ValueError(f"label {label[:100]!r} is no number; write its digits")
-    return Record(str(name), tuple(map(int, label)), _boxes(box))
+        raise ValueError("no such file in the folder")
+    if not os.access(folder / file, os.R_OK):
+        raise ValueError("no permission to read it")
 
 
 def _boxes(box: list[str]) -> np.ndarray:
@@ -97,7 +103,7 @@ def _boxes(box: list[str]) -> np.ndarray:
         except ValueError:
             raise ValueError(f"{column} is {text[:100]!r}; give all four of the box in pixels, or none") from None
         if not math.isfinite(values[-1]) or abs(values[-1]) > MAX_PIXELS_OFF:
-            raise ValueError(f"{column} is {text[:100]!r}, out of any photo")
+            raise ValueError(f"{column} is {text[:100]!r}, outside any photo")
     if values[2] < MIN_SIDE or values[3] < MIN_SIDE:
         raise ValueError("the box has no width or height")
     return np.array([values])

@@ -2,23 +2,37 @@
 
 import hashlib
 import io
+import os
 import re
+import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from svhn_jax.errors import printable
 
 PHOTO_NAME = re.compile(r"[A-Za-z0-9_-]+\.(png|jpg|jpeg)", re.IGNORECASE)
-MAX_PHOTO_BYTES = 32 * 2**20
+MAX_PHOTO_BYTES = 2**27  # 40 million pixels that are not compressed
 MAX_PHOTO_PIXELS = 2**26  # telephones make 50 million; beyond this it is a bomb
 MAX_PHOTO_SIDE = 2**15  # to resize a photo of a single column takes a hundred times its memory
 MAT_NAME = "digitStruct.mat"
-JPEG = ("JPEG", "MPO")  # what Pillow calls a JPEG, and one with a second picture in it, as telephones make
+# Pillow's names of the formats that are read, the most frequent ones first, and the suffixes of their files. Not here:
+# EPS (Pillow starts Ghostscript), WMF, BUFR, GRIB, HDF5, MPEG (Pillow has no decoder), TGA, PCD, SPIDER, IM, FLI and others
+# (no reliable signature: junk would pass for a photo), ICO, ICNS, BLP (the size is known only after decoding).
+FORMATS = {
+    **{"PNG": (".png", ".apng"), "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo")},
+    **{"WEBP": (".webp",), "TIFF": (".tif", ".tiff"), "BMP": (".bmp",), "DIB": (".dib",), "GIF": (".gif",)},
+    **{"AVIF": (".avif",), "JPEG2000": (".jp2", ".j2k", ".jpx", ".jpf", ".jpc", ".j2c")},
+    **{"PPM": (".ppm", ".pgm", ".pbm", ".pnm"), "QOI": (".qoi",), "PSD": (".psd",), "SGI": (".sgi", ".rgb", ".bw")},
+    **{"PCX": (".pcx",), "SUN": (".ras",), "DDS": (".dds",), "XBM": (".xbm",), "XPM": (".xpm",)},
+}
+SUFFIXES = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
+PNG_ORIENTATION = (b"eXIf", b"exif", b"xmp")  # one of these is in every PNG that states an orientation
 OTHER_FILES = (MAT_NAME, "see_bboxes.m")  # what a published archive holds besides photos
 
 
@@ -28,6 +42,17 @@ class Photo(NamedTuple):
     name: str
     content: bytes
     problem: str = ""
+
+
+class Skipped(NamedTuple):
+    """A record or photo that is left out: its name, why, and its line in labels.csv; 0 where there is no such line."""
+
+    name: str
+    reason: str
+    line: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.name} (line {self.line})" if self.line else self.name
 
 
 def read_photo(folder: Path, name: str) -> Photo:
@@ -43,33 +68,82 @@ def read_photo(folder: Path, name: str) -> Photo:
 
 
 def decode_photo(content: bytes) -> Image.Image:
-    """The RGB image in an image file's bytes, upright.
+    """The RGB image in an image file's bytes, upright; of several images in one file, the first.
 
     Raises:
-      ValueError: no image, an image cut short, or one of absurd size.
+      ValueError: no image, an image cut short, of absurd size, or of pixels whose white is unknown.
     """
     with _told_as_value_errors():
         image = _open(content)
-        image.load()
-        if image.format in JPEG:  # telephones store photos lying on their side, and say so
-            image = ImageOps.exif_transpose(image)
-        return image if image.mode == "RGB" else image.convert("RGB")
+        with _without_libtiff_messages(image):
+            image.load()
+        if _orientation(image, content) != 1:  # cameras store photos lying on their side, and say so
+            ImageOps.exif_transpose(image, in_place=True)
+        return to_rgb(image)
 
 
 def photo_size(content: bytes) -> tuple[int, int]:
-    """(width, height) that the header of an image file states; ValueError as `decode_photo`, but for what comes after."""
+    """(width, height) of the upright photo, from the file's header.
+
+    Raises:
+      ValueError: as `decode_photo`, except for what only the pixels show.
+    """
     with _told_as_value_errors(), _open(content) as image:
-        is_turned = image.format in JPEG and image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+        is_turned = _orientation(image, content) in (5, 6, 7, 8)
         return (image.height, image.width) if is_turned else image.size
 
 
+def to_rgb(image: Image.Image) -> Image.Image:
+    """An image as RGB: transparent pixels over white, grey of 16 bits (mode I;16, or I of a PPM file) scaled to 8."""
+    if image.mode.startswith("I"):
+        values = np.asarray(image).astype(np.uint32)
+        grey = ((values * 255 + 32767) // 65535).astype(np.uint8)
+        grey[values == image.info.get("transparency", -1)] = 255
+        return Image.fromarray(grey).convert("RGB")
+    if image.has_transparency_data:
+        image = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _orientation(image: Image.Image, content: bytes) -> int:
+    """How the image lies in the file, 1 (upright) to 8, as EXIF counts."""
+    if image.format == "TIFF":  # turned by Pillow itself
+        return 1
+    if image.format == "PNG" and not any(word in content for word in PNG_ORIENTATION):
+        return 1  # Pillow would decode the whole image to find that out
+    value = image.getexif().get(ExifTags.Base.Orientation, 1)
+    return value if value in range(1, 9) else 1
+
+
 def _open(content: bytes) -> Image.Image:
-    image = Image.open(io.BytesIO(content), formats=("PNG", "JPEG"))
+    if not content:
+        raise ValueError("an empty file")
+    image = Image.open(io.BytesIO(content), formats=tuple(FORMATS))
     if image.width * image.height > MAX_PHOTO_PIXELS:
         raise ValueError(f"{image.width} x {image.height} pixels, more than {MAX_PHOTO_PIXELS}")
     if max(image.size) > MAX_PHOTO_SIDE:
         raise ValueError(f"{image.width} x {image.height} pixels, a side of more than {MAX_PHOTO_SIDE}")
+    if image.mode == "F" or (image.mode == "I" and image.format != "PPM"):  # a PPM file says its greatest value
+        raise ValueError("32-bit pixels, whose white is unknown; save the photo with 8 or 16 bits a channel")
     return image
+
+
+@contextmanager
+def _without_libtiff_messages(image: Image.Image) -> Iterator[None]:
+    """libtiff writes what is wrong with a file to stderr itself; Pillow raises an error as well, and that suffices."""
+    if image.format != "TIFF":
+        yield
+        return
+    sys.stderr.flush()
+    stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(nowhere)
 
 
 @contextmanager
@@ -81,7 +155,7 @@ def _told_as_value_errors() -> Iterator[None]:
     except Image.DecompressionBombError:
         raise ValueError(f"more than {MAX_PHOTO_PIXELS} pixels") from None
     except UnidentifiedImageError:
-        raise ValueError("no readable PNG or JPEG image") from None
+        raise ValueError("no readable image; convert it to PNG or JPEG") from None
     except ValueError as error:
         raise ValueError(printable(str(error))) from None
     except Exception as error:  # Pillow raises OSError, SyntaxError, IndexError and others on damaged files

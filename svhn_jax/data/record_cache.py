@@ -1,7 +1,7 @@
-"""What a digitStruct.mat says, kept beside it: FOLDER/.records/SHA256.npz, of the archive's or the file's SHA-256.
+"""The records of a digitStruct.mat that was read before, in the user's cache: records/KEY.npz.
 
 Reading 202,353 records of a 2 GB archive takes a pass over all of it; reading the cache, a second.
-A cache that is not there, or is not sound, is made anew; one that cannot be written is done without.
+A missing or damaged cache is made anew; where the cache folder cannot be written, nothing is cached.
 """
 
 import errno
@@ -17,11 +17,13 @@ from typing import IO
 
 import numpy as np
 
+from svhn_jax import user_cache
 from svhn_jax.data import digit_struct
 from svhn_jax.data.digit_struct import BadRecord, Record
 
 VERSION = 1  # of the file's layout and of the checks that records have passed
-FOLDER = ".records"
+FOLDER = "records"
+MAX_FILES = 16  # those used last are kept; one of all published archives takes 40 MB
 TEMPORARY = ".unpacked-"
 # Each column's kind of type, and the shape of a row.
 COLUMNS: dict[str, tuple[str, tuple[int, ...]]] = {
@@ -30,22 +32,37 @@ COLUMNS: dict[str, tuple[str, tuple[int, ...]]] = {
 }
 
 
-def get(folder: Path, sha256: str, read: Callable[[], list[Record | BadRecord]]) -> list[Record | BadRecord]:
-    """The records cached in `folder` under this checksum, else those that `read` returns, which are then cached."""
-    path = folder / FOLDER / f"{sha256}.npz"
+def get(key: str, read: Callable[[], list[Record | BadRecord]]) -> list[Record | BadRecord]:
+    """The cached records, else those that `read` returns, which are then cached.
+
+    Args:
+      key: stands for the file's content: its SHA-256, and which part of the file was read.
+    """
+    path = None
     with suppress(Exception):  # numpy and zipfile raise more than ten kinds on damaged files
-        return _load(path)
+        path = user_cache.folder() / FOLDER / f"{key}.npz"
+        records = _load(path)
+        os.utime(path)
+        return records
     records = read()
     with suppress(OSError):
-        _refuse_read_only(folder)
-        path.parent.mkdir(exist_ok=True)
-        with temporary_file(path.parent) as (file, name):
-            _save(file, records)
-            file.flush()
-            os.fsync(file.fileno())
-            os.chmod(name, 0o644)  # temporary files are for their owner alone
-            os.replace(name, path)
+        if path:
+            _write(path, records)
     return records
+
+
+def _write(path: Path, records: list[Record | BadRecord]) -> None:
+    """Caches records, and removes the files that were used the longest time ago."""
+    _refuse_read_only(path.parent.parent)
+    path.parent.mkdir(exist_ok=True)
+    with temporary_file(path.parent) as (file, name):
+        _save(file, records)
+        file.flush()
+        os.fsync(file.fileno())
+        os.replace(name, path)
+    files = sorted(path.parent.glob("*.npz"), key=lambda one: one.lstat().st_mtime_ns)
+    for old in files[:-MAX_FILES]:
+        old.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import Protocol
 from svhn_jax.data import digit_struct, labels_csv, record_cache
 from svhn_jax.data.archive import MAX_MAT_BYTES, Archive
 from svhn_jax.data.digit_struct import BadRecord, Record
-from svhn_jax.data.photos import MAT_NAME, MAX_PHOTO_BYTES, OTHER_FILES, PHOTO_NAME, Photo, read_photo, stamp
+from svhn_jax.data.photos import MAT_NAME, MAX_PHOTO_BYTES, OTHER_FILES, PHOTO_NAME, SUFFIXES, Photo, read_photo, stamp
 from svhn_jax.errors import InputError, printable
 
 SOURCE_SPLITS = ("train", "extra", "test")
@@ -92,7 +92,7 @@ class Folder:
 
     def records(self) -> list[Record | BadRecord]:
         """Every record of digitStruct.mat, from the cache where it was read before."""
-        return record_cache.get(self.path.parent, self._mat_sha256(), lambda: digit_struct.read(self.path / MAT_NAME))
+        return record_cache.get(self._mat_sha256(), lambda: digit_struct.read(self.path / MAT_NAME))
 
     def photos(self) -> Iterator[Photo]:
         for path in self._files():
@@ -115,22 +115,26 @@ class LabelledFolder:
         self._table = path / labels_csv.NAME
 
     def stamp(self) -> str:
-        files = (self.path / record.name for record in self.records())
+        files = (self.path / record.name for record in self._usable())
         return stamp([self._table, *(path for path in files if path.is_file())])
 
     def fingerprint(self) -> str:
         """SHA-256 of the name and content of labels.csv and every photo it names."""
-        return _sha256_of(self.path, [labels_csv.NAME, *(record.name for record in labels_csv.read(self._table))])
+        return _sha256_of(self.path, [labels_csv.NAME, *(record.name for record in self._usable())])
 
     def records(self) -> list[Record | BadRecord]:
-        return list(labels_csv.read(self._table))
+        """Every row, those that cannot be used among them, with their lines."""
+        return labels_csv.read(self._table)
+
+    def _usable(self) -> list[Record]:
+        return [record for record in self.records() if isinstance(record, Record)]
 
     def photos(self) -> Iterator[Photo]:
         """The photos that labels.csv names, in its order; then those that it does not name."""
-        names = [record.name for record in self.records()]
+        names = [record.name for record in self._usable()]
         for name in names:
             yield read_photo(self.path, name)
-        there = (path for path in self.path.rglob("*") if path.suffix.lower() in labels_csv.PHOTO_SUFFIXES)
+        there = (path for path in self.path.rglob("*") if path.suffix.lower() in SUFFIXES)
         for name in sorted({str(path.relative_to(self.path)) for path in there} - set(names)):
             yield Photo(printable(name), b"", "no row in labels.csv")
 

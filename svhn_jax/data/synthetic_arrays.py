@@ -152,9 +152,11 @@ def _places(wanted: dict[str, Any], workers: Workers) -> dict[str, list[Place]]:
     """For each photo of each source, its place, as in svhn_jax.data.plan: that takes the lengths of all numbers."""
     seed, filled = wanted["seed"], dict.fromkeys(arrays.SPLITS, 0)
     places: dict[str, list[Place]] = {}
-    for source, count in wanted["synthetic"]["photos"].items():
-        lengths = [*chain(*workers.in_order(partial(_lengths, seed, source), render.blocks(count)))]
-        held_out = choose_validation(np.array(lengths), source, wanted["validation_fraction"], seed)
+    lengths = {
+        source: np.array([*chain(*workers.in_order(partial(_lengths, seed, source), render.blocks(count)))], int)
+        for source, count in wanted["synthetic"]["photos"].items()
+    }
+    for source, held_out in choose_validation(lengths, wanted["validation_fraction"], seed).items():
         places[source] = []
         for is_held_out in held_out.tolist():
             split = "test" if source == "test" else "validation" if is_held_out else "train"
