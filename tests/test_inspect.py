@@ -92,7 +92,7 @@ def test_the_sheet_marks_what_was_skipped_and_writes_six_digits_as_elsewhere(tmp
         ("12345+", "train/1.png"), ("7", "train/2.png"), ("8", "train/3.png"), ("9", "train/4.png")
     ]  # fmt: skip
     assert [drawn[n] for n in range(1, 5)] == [
-        "", "its boxes lie outside the photo", "no readable PNG or JPEG image", ""
+        "", "its boxes lie outside the photo", "no readable image; convert it to PNG or JPEG", ""
     ]  # fmt: skip
 
 
