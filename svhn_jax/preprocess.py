@@ -80,6 +80,7 @@ def main() -> None:
     found = _find_sources(options)
     _refuse_other_folders(options, [source.split for source in found])
     if _is_up_to_date(options, found):
+        arrays.remove_replaced(options.to)
         console.print(f"{options.to} is up to date: same sources, same settings", soft_wrap=True)
     else:
         with arrays.building(options.to) as partial:

@@ -239,6 +239,13 @@ def building(folder: Path) -> Iterator[Path]:
             lock.unlink(missing_ok=True)
 
 
+def remove_replaced(folder: Path) -> None:
+    """Removes the old data set beside `folder` that a kill left behind after a new one took its place."""
+    old = folder.resolve().with_name(f".{folder.resolve().name}.old")
+    if old.is_dir() and not old.is_symlink():
+        shutil.rmtree(old, ignore_errors=True)
+
+
 def create_images(path: Path, count: int, size: int) -> int:
     """Makes an images file of `count` rows, for others to fill in; returns where in it the first one starts."""
     with open(path, "wb") as file:
