@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import sys
 import tarfile
@@ -179,8 +180,10 @@ def test_a_second_run_touches_nothing_and_another_margin_makes_all_anew(small, t
     assert (first.returncode, first.stderr) == (0, "")
     assert "test: 5 kept, 0 skipped" in first.stdout
     made = tree(tmp_path / "set")
+    shutil.copytree(tmp_path / "set", tmp_path / ".set.old")  # left by a kill just after the set took its place
     second = run_python(*arguments)
     assert second.returncode == 0
+    assert not (tmp_path / ".set.old").exists()
     assert "is up to date" in " ".join(second.stdout.split())
     assert tree(tmp_path / "set") == made
     third = run_python(*arguments, "--margin", "0.5")
