@@ -108,6 +108,14 @@ class Checkpoints:
         """Those of the steps whose validation figures cannot be read, or are not those they were saved with."""
         return [step for step in steps if math.isnan(self._merit_of(step))]
 
+    def tell_damaged_metrics(self, tell: Callable[[str], None]) -> None:
+        """Names the steps that cannot be the best because their validation figures are damaged."""
+        if damaged := self.damaged_metrics(self.steps()):
+            numbers = ", ".join(map(str, damaged))
+            tell(
+                f"{self._folder}: the validation figures of step {numbers} are damaged; not considered for the best step"
+            )
+
     def _best_of(self, steps: Sequence[int]) -> int | None:
         candidates = [step for step in steps if self._merit_of(step) > _NO_MERIT]  # NaN is not
         return max(candidates, key=self._merit_of, default=None)
