@@ -26,6 +26,8 @@ from svhn_jax.checksums import array_sums, by_path, checksums, sealed, unsealed
 from svhn_jax.errors import CheckpointError, TryAgainError, one_line
 from svhn_jax.state import TrainState
 
+_METRICS, _ABOUT = "metrics of step {}", "about step {}"  # what is sealed
+
 
 class Checkpoints:
     """The steps saved in one folder. Saving goes on beside the training; leave the `with` block to be sure it is done."""
@@ -155,8 +157,8 @@ class Checkpoints:
         items = {
             "state": ocp.args.PyTreeSave(jax.device_get(values)),
             "checksums": ocp.args.JsonSave(by_path(values, sums)),
-            "metrics": ocp.args.JsonSave(sealed(validation or {})),
-            "about": ocp.args.JsonSave(sealed(self._about)),
+            "metrics": ocp.args.JsonSave(sealed(validation or {}, _METRICS.format(step))),
+            "about": ocp.args.JsonSave(sealed(self._about, _ABOUT.format(step))),
         }
         self._manager.save(step, args=ocp.args.Composite(**items))
 
@@ -234,7 +236,7 @@ class Checkpoints:
     def about(self, step: int) -> dict[str, Any]:
         """What was written beside a step; empty where that is damaged."""
         try:
-            return unsealed(self._read(step, "about", ocp.args.JsonRestore()))
+            return unsealed(self._read(step, "about", ocp.args.JsonRestore()), _ABOUT.format(step))
         except Exception:  # as in `_restore`; it is not needed to go on
             return {}
 
@@ -271,7 +273,7 @@ class _Manager(ocp.CheckpointManager):
 
     def metrics(self, step: int) -> dict[str, Any] | None:
         try:
-            return unsealed(super().metrics(step))
+            return unsealed(super().metrics(step), _METRICS.format(step))
         except Exception:  # damaged files raise anything at all
             return None
 

@@ -39,23 +39,23 @@ def checksums(tree: Any) -> dict[str, list[int]]:
     return by_path(tree, [_host_sums(np.asarray(leaf)) for leaf in jax.tree.leaves(tree)])
 
 
-def sealed(values: dict[str, Any]) -> dict[str, Any]:
-    """JSON values with their own SHA-256, which `unsealed` verifies."""
-    return values | {SEAL: _digest(values)}
+def sealed(values: dict[str, Any], of: str) -> dict[str, Any]:
+    """JSON values with a SHA-256 of them and of what they are, such as "metrics of step 5": `unsealed` verifies it."""
+    return values | {SEAL: _digest(values, of)}
 
 
-def unsealed(values: Any) -> dict[str, Any]:
-    """What was sealed; ValueError where it is not that any more."""
+def unsealed(values: Any, of: str) -> dict[str, Any]:
+    """What was sealed; ValueError where it is not that any more, or the values of something else."""
     if not isinstance(values, dict) or SEAL not in values:
         raise ValueError("it has no checksum")
     content = {name: value for name, value in values.items() if name != SEAL}
-    if values[SEAL] != _digest(content):
+    if values[SEAL] != _digest(content, of):
         raise ValueError("its checksum is not the one it was saved with")
     return content
 
 
-def _digest(values: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+def _digest(values: dict[str, Any], of: str) -> str:
+    return hashlib.sha256(json.dumps([of, values], sort_keys=True).encode()).hexdigest()
 
 
 def _device_sums(array: jax.Array) -> jax.Array:

@@ -96,7 +96,7 @@ class RunFolder:
             ) from None
 
     def _data_values(self) -> dict[str, Any]:
-        return unsealed(json.loads((self.path / "data.json").read_bytes()))
+        return unsealed(json.loads((self.path / "data.json").read_bytes()), "data.json")
 
     def lock(self) -> None:
         """Keeps other processes of this machine's file system from training here until this one ends.
@@ -235,7 +235,7 @@ def _absolute(folder: str) -> str:
 
 
 def _data_json(data: dict[str, Any], began_with: dict[str, str]) -> str:
-    return json.dumps(sealed(data | {"versions": began_with}), indent=1) + "\n"
+    return json.dumps(sealed(data | {"versions": began_with}, "data.json"), indent=1) + "\n"
 
 
 def _read_table(path: epath.Path) -> dict[int, list[str]]:

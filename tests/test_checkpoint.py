@@ -156,6 +156,10 @@ def flip_a_digit_of_the_metrics(folder):
     path.write_bytes(path.read_bytes().replace(b"0.5", b"0.7"))
 
 
+def take_the_metrics_of_another_step(folder):
+    metrics_file(folder).write_bytes(metrics_file(folder.parent / "5").read_bytes())
+
+
 def remove_metrics(folder):
     shutil.rmtree(folder / "metrics")
 
@@ -165,6 +169,7 @@ def damage_metadata(folder):
         path.write_text('{"init_timestamp_nsecs": 1, "another": 2}')
 
 
+METRICS_DAMAGES = [cut_metrics, flip_a_digit_of_the_metrics, take_the_metrics_of_another_step, remove_metrics]
 DAMAGES = [damage_metadata, damage_truncate, damage_remove, damage_empty, damage_checksums, flip_a_value]
 
 
@@ -188,7 +193,7 @@ def test_a_damaged_newest_step_is_skipped_for_the_one_before_and_kept_aside(tmp_
         assert int(checkpoints.restore(7, abstract).step) == 7
 
 
-@pytest.mark.parametrize("damage", [cut_metrics, flip_a_digit_of_the_metrics, remove_metrics])
+@pytest.mark.parametrize("damage", METRICS_DAMAGES)
 def test_a_step_whose_metrics_are_damaged_is_whole_but_not_the_best_and_is_kept(tmp_path, fresh, damage):
     write(tmp_path, fresh, {1: figures(0.4), 3: figures(0.5), 5: figures(0.6), 7: figures(0.55)})
     damage(tmp_path / "3")

@@ -62,7 +62,13 @@ def test_host_and_device_compute_the_same(dtype):
 
 def test_values_that_were_changed_do_not_pass_their_seal():
     values = {"loss": 1.5, "nan": float("nan"), "folders": ["a", "b"]}
-    assert str(unsealed(json.loads(json.dumps(sealed(values))))) == str(values)
-    for changed in (sealed(values) | {"loss": 1.25}, sealed(values) | {"more": 1}, values, [], None):
+    assert str(unsealed(json.loads(json.dumps(sealed(values, "a"))), "a")) == str(values)
+    for changed in (
+        sealed(values, "a") | {"loss": 1.25},
+        sealed(values, "a") | {"more": 1},
+        sealed(values, "b"),
+        values,
+        [],
+    ):
         with pytest.raises(ValueError, match="checksum"):
-            unsealed(changed)
+            unsealed(changed, "a")
