@@ -2,8 +2,8 @@
 
 Each damage is done to a copy: one to three files cut short, bits flipped, deleted, emptied or exchanged.
 Then the run is asked to go on to its end, from what is left. It must either end in the bits of an
-undamaged run, or be refused with one line; a traceback or another end counts as a failure. The last line is the
-figures as JSON; status 1 on a failure.
+undamaged run, and with its best step unless it names damaged validation figures, or be refused with one line;
+a traceback or another end counts as a failure. The last line is the figures as JSON; status 1 on a failure.
 """
 
 import json
@@ -49,8 +49,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as work:
         folder = Path(work)
         run_material.make(folder, epochs=4, save_every_steps=10)
-        _prepare(folder)
-        expected = run_material.final_state(folder / "checkpoints" / "whole")
+        best = _prepare(folder)
+        expected = run_material.final_state(folder / "checkpoints" / "whole"), best
         with ThreadPoolExecutor(options.jobs) as pool:
             seeds = [options.seed * 100_000 + number for number in range(options.damages)]
             verdicts = list(pool.map(lambda seed: _try(folder, seed, expected), seeds))
@@ -67,8 +67,8 @@ def main() -> int:
     return int(counts["FAILED"] > 0)
 
 
-def _prepare(folder: Path) -> None:
-    """The runs `whole`, finished, and `stopped`, the same without its steps after STOP_AT_STEP."""
+def _prepare(folder: Path) -> str:
+    """The runs `whole`, finished, and `stopped`, the same without its steps after STOP_AT_STEP. Returns the best step."""
     done = run_material.finish(folder, "whole")
     if done.returncode:
         raise InputError(f"the run itself failed: {done.stderr[-500:]}")
@@ -77,9 +77,14 @@ def _prepare(folder: Path) -> None:
     for path in steps.iterdir():
         if path.name.isdigit() and int(path.name) > STOP_AT_STEP:
             shutil.rmtree(path)
+    return _best_step(done.stdout)
 
 
-def _try(folder: Path, seed: int, expected: dict[str, list[int]]) -> tuple[tuple[str, ...], str, str]:
+def _best_step(printed: str) -> str:
+    return printed.partition("best on validation: step ")[2].partition(".")[0]
+
+
+def _try(folder: Path, seed: int, expected: tuple[dict[str, list[int]], str]) -> tuple[tuple[str, ...], str, str]:
     """How the run was damaged, what became of it, and what it said."""
     rng, runs = random.Random(seed), f"damaged{seed}"
     run = folder / runs / "whole"
@@ -89,12 +94,13 @@ def _try(folder: Path, seed: int, expected: dict[str, list[int]]) -> tuple[tuple
         done = run_material.finish(folder, "whole", "--runs-dir", runs)
     except subprocess.TimeoutExpired:
         return told, "FAILED", "it hung"
-    words = f"{told}: status {done.returncode}: {done.stderr.strip()[-300:]}"
+    words = f"{told}: status {done.returncode}, best step {_best_step(done.stdout) or 'unknown'}: {done.stderr.strip()[-300:]}"
     if "Traceback" in done.stderr:
         kind = "FAILED"
     elif done.returncode == 0:
         try:
-            kind = "went on" if run_material.final_state(run) == expected else "FAILED"
+            is_same_best = _best_step(done.stdout) == expected[1] or "validation figures of step" in done.stdout
+            kind = "went on" if run_material.final_state(run) == expected[0] and is_same_best else "FAILED"
         except ValueError as error:
             kind, words = "FAILED", str(error)
     else:

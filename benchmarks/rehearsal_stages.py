@@ -163,7 +163,7 @@ def check(folder: Path, annotations: dict[str, list[Annotation]]) -> Figures:
     rows, crops = 0, 0
     places = {split: {photo.name: place for place, photo in enumerate(of, 1)} for split, of in annotations.items()}
     for split in arrays.read_manifest(folder)["splits"]:
-        images, targets, names, _ = arrays.load_split(folder, split)
+        images, targets, names, *_ = arrays.load_split(folder, split)
         step = max(1, len(names) // CHECKED_CROPS)
         for row, (target, name) in enumerate(zip(np.asarray(targets), names.tolist(), strict=True)):
             source, _, file = name.decode().partition("/")

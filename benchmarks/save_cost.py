@@ -21,10 +21,10 @@ import jax.numpy as jnp
 import tyro
 from rich.console import Console
 
-from svhn_jax import run_folder
 from svhn_jax.checkpoint import Checkpoints
 from svhn_jax.errors import InputError, run_command
 from svhn_jax.state import TrainState
+from svhn_jax.versions import versions
 
 ARRAYS = 24
 
@@ -77,7 +77,7 @@ def main() -> int:
         "whole_restore_read_mb": round(for_all / 1e6, 1),
         "device": jax.devices()[0].device_kind,
         "machine": platform.platform(),
-        "versions": run_folder.versions(),
+        "versions": versions(),
     }
     console.print(
         f"a state of {figures['state_mb']} MB: the loop waited {figures['blocked_ms_median']} ms (most "

@@ -22,6 +22,7 @@ from svhn_jax import augment, model, parallel, steps, timing
 from svhn_jax import state as states
 from svhn_jax.config import Config
 from svhn_jax.data.arrays import Split
+from svhn_jax.data.crop import CropRule
 from svhn_jax.errors import InputError
 from svhn_jax.model import AXIS
 from svhn_jax.options import Benchmark
@@ -95,12 +96,14 @@ def _rates(config: Config, data: TrainingSet, mesh: Mesh, run_s: float, rounds: 
     count = _steps_in(run_s, resident)
     images = count * config.batch_size
     variables = jax.tree.map(jnp.copy, resident.state.eval_variables())  # the state itself is donated to each step
-    split = Split(data.parts[0].reshape(-1, SIDE, SIDE, 3), data.labels, np.array([], "S"), "random")
+    split = Split(
+        data.parts[0].reshape(-1, SIDE, SIDE, 3), data.labels, np.array([], "S"), "random", CropRule(SIDE, 0.3)
+    )
     eval_step = steps.compile_eval_step(config, model.build(config.model), mesh)
     size = min(config.eval_batch_size, len(data.labels)) // mesh.size * mesh.size
     batch = (np.asarray(split.images[:size]), data.labels[:size], np.ones(size, np.int32))
     placed = parallel.put(batch, parallel.sharded(mesh))
-    some = Split(split.images[: 3 * images], data.labels[: 3 * images], split.names, "random")  # forward is a third
+    some = split._replace(images=split.images[: 3 * images], labels=data.labels[: 3 * images])  # forward is a third
 
     def evaluate_alone() -> Any:
         return [eval_step(variables, *placed) for _ in range(-(-len(some.images) // size))]

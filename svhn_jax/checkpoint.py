@@ -22,9 +22,11 @@ from etils import epath
 from orbax.checkpoint import checkpoint_managers as managers
 from orbax.checkpoint.options import MultiprocessingOptions
 
-from svhn_jax.checksums import array_sums, by_path, checksums
+from svhn_jax.checksums import array_sums, by_path, checksums, sealed, unsealed
 from svhn_jax.errors import CheckpointError, TryAgainError, one_line
 from svhn_jax.state import TrainState
+
+_METRICS, _ABOUT = "metrics of step {}", "about step {}"  # what is sealed
 
 
 class Checkpoints:
@@ -41,7 +43,8 @@ class Checkpoints:
     ):
         """Opens the folder; as a writer makes it, removes unfinished saves, and deletes old steps on saving.
 
-        Kept are the newest steps, the one with the best validation, and every so many steps (0: none) one for ever.
+        Kept are the newest steps, the one with the best validation, those whose validation figures are damaged (any
+        of them may have been the best), and every so many steps (0: none) one for ever.
 
         Args:
           about: what is written beside each step, so that it says by itself what it is: JSON values.
@@ -49,12 +52,12 @@ class Checkpoints:
         _quieten_orbax()
         keep: list[managers.PreservationPolicy] = [
             managers.LatestN(keep_newest),
-            _KeepBest(self._best_of),
+            _KeepSteps(lambda steps: {self._best_of(steps), *self.damaged_metrics(steps)}),
         ]
         if keep_every_steps:
             keep.append(managers.EveryNSteps(keep_every_steps))
         self._folder, self._newest, self._about = folder, -1, about or {}
-        self._merits: dict[int, float] = {}
+        self._merits: dict[int, float] = {}  # NaN where the validation figures are damaged
         self._thread = ThreadPoolExecutor(1, "checkpoints")
         self._saving: Future[None] | None = None
         if is_writer:
@@ -97,15 +100,33 @@ class Checkpoints:
         return sorted(self._manager.all_steps())
 
     def best_step(self) -> int | None:
-        """The step with the highest validation sequence accuracy, then the lowest loss; None if none was validated."""
+        """The step with the highest validation sequence accuracy, then the lowest loss; None if none was validated.
+
+        A step whose validation figures are damaged is no candidate.
+        """
         return self._best_of(self.steps())
 
+    def damaged_metrics(self, steps: Sequence[int]) -> list[int]:
+        """Those of the steps whose validation figures cannot be read, or are not those they were saved with."""
+        return [step for step in steps if math.isnan(self._merit_of(step))]
+
+    def tell_damaged_metrics(self, tell: Callable[[str], None]) -> None:
+        """Names the steps that cannot be the best because their validation figures are damaged."""
+        if damaged := self.damaged_metrics(self.steps()):
+            numbers = ", ".join(map(str, damaged))
+            tell(
+                f"{self._folder}: the validation figures of step {numbers} are damaged; not considered for the best step"
+            )
+
     def _best_of(self, steps: Sequence[int]) -> int | None:
-        for step in steps:
-            if step not in self._merits:
-                self._merits[step] = _merit(self._manager.metrics(step))
-        best = max(steps, key=self._merits.__getitem__, default=None)
-        return None if best is None or self._merits[best] == _NO_MERIT else best
+        candidates = [step for step in steps if self._merit_of(step) > _NO_MERIT]  # NaN is not
+        return max(candidates, key=self._merit_of, default=None)
+
+    def _merit_of(self, step: int) -> float:
+        if step not in self._merits:
+            figures = self._manager.metrics(step)
+            self._merits[step] = math.nan if figures is None else _merit(figures)
+        return self._merits[step]
 
     def save(
         self, state: TrainState, validation: dict[str, float] | None, window: dict[str, float] | None = None
@@ -142,8 +163,10 @@ class Checkpoints:
         items = {
             "state": ocp.args.PyTreeSave(jax.device_get(values)),
             "checksums": ocp.args.JsonSave(by_path(values, sums)),
-            "metrics": ocp.args.JsonSave(validation or {}),
-            "about": ocp.args.JsonSave(self._about | ({"window": window} if window else {})),
+            "metrics": ocp.args.JsonSave(sealed(validation or {}, _METRICS.format(step))),
+            "about": ocp.args.JsonSave(
+                sealed(self._about | ({"window": window} if window else {}), _ABOUT.format(step))
+            ),
         }
         self._manager.save(step, args=ocp.args.Composite(**items))
 
@@ -202,7 +225,7 @@ class Checkpoints:
 
         Raises:
           CheckpointError: the step is damaged, or does not fit the abstract state.
-          TryAgainError: it could not be reached, or memory does not suffice.
+          TryAgainError: it could not be reached, memory does not suffice, or a device failed: it is not known to be damaged.
         """
         return TrainState(**self._restore(step, _as_dict(abstract), is_partial=False))
 
@@ -219,9 +242,9 @@ class Checkpoints:
         return next((about for step in reversed(self.steps()) if (about := self.about(step))), {})
 
     def about(self, step: int) -> dict[str, Any]:
-        """What was written beside a step; empty where that cannot be read."""
+        """What was written beside a step; empty where that is damaged."""
         try:
-            return dict(self._read(step, "about", ocp.args.JsonRestore()))
+            return unsealed(self._read(step, "about", ocp.args.JsonRestore()), _ABOUT.format(step))
         except Exception:  # as in `_restore`; it is not needed to go on
             return {}
 
@@ -241,7 +264,7 @@ class Checkpoints:
                 if saved[path] != sums:
                     raise ValueError(f"the checksum of {path} is not the one it was saved with")
         except Exception as error:  # a damaged step raises anything at all
-            if _is_of_access(error):
+            if not _is_damage(error):
                 raise TryAgainError(
                     f"{self._folder}/{step}: could not be read just now; see that it can be, and run the same command "
                     f"again ({one_line(error)})"
@@ -254,25 +277,25 @@ class Checkpoints:
 
 
 class _Manager(ocp.CheckpointManager):
-    """Orbax's manager, for which a step whose metrics are damaged is one that was not validated."""
+    """Orbax's manager, which verifies the validation figures of a step; None where they are damaged."""
 
-    def metrics(self, step: int) -> Any:
+    def metrics(self, step: int) -> dict[str, Any] | None:
         try:
-            return super().metrics(step)
+            return unsealed(super().metrics(step), _METRICS.format(step))
         except Exception:  # damaged files raise anything at all
             return None
 
 
-class _KeepBest(managers.PreservationPolicy):
-    """Keeps one step: the best of them."""
+class _KeepSteps(managers.PreservationPolicy):
+    """Keeps the steps that `wanted` chooses of those that there are."""
 
-    def __init__(self, best_of: Callable[[Sequence[int]], int | None]):
-        self._best_of = best_of
+    def __init__(self, wanted: Callable[[Sequence[int]], set[int | None]]):
+        self._wanted = wanted
 
     def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> Sequence[bool]:
         steps = [checkpoint.step for checkpoint in checkpoints]
-        best = self._best_of(steps)
-        return [step == best for step in steps]
+        wanted = self._wanted(steps)
+        return [step in wanted for step in steps]
 
 
 _NO_MERIT = -1.0
@@ -301,12 +324,14 @@ def _without_late_answers(unraisable: Any) -> None:
         sys.__unraisablehook__(unraisable)
 
 
-def _is_of_access(error: Exception) -> bool:
-    """Whether an error says nothing of the checkpoint itself, but of the way to it, or of the memory for it."""
+def _is_damage(error: BaseException) -> bool:
+    """Whether an error may come of the checkpoint itself: not of the way to it, of the memory for it, or of a device."""
     words = ("RESOURCE_EXHAUSTED", "PERMISSION_DENIED", "UNAVAILABLE", "DEADLINE_EXCEEDED", "UNAUTHENTICATED")
+    if isinstance(error, MemoryError | jax.errors.JaxRuntimeError) or any(word in str(error) for word in words):
+        return False
     if isinstance(error, OSError) and error.errno not in (None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR):
-        return True
-    return isinstance(error, MemoryError) or any(word in str(error) for word in words)
+        return False
+    return error.__cause__ is None or _is_damage(error.__cause__)  # Orbax and TensorStore raise errors from others
 
 
 @jax.jit

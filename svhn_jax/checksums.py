@@ -1,44 +1,81 @@
-"""Checksums of arrays, computed where they lie: a restored checkpoint is compared with what was saved."""
+"""Checksums of what a checkpoint holds: computed on the devices when it is saved, on the host when it is read.
 
+Reading verifies with numpy alone, so that an error of a device cannot be mistaken for a damaged file.
+"""
+
+import hashlib
+import json
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-_UNSIGNED = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}
+_UNSIGNED = {1: np.uint8, 2: np.uint16, 4: np.uint32}
+_SALTS = (np.uint32(0x9E3779B9), np.uint32(0x7F4A7C15))
+_BLOCK = 2**15  # elements that the host sums at once: intermediate results then stay in the processor's cache
+SEAL = "sha256"
 
 
 @jax.jit
 def array_sums(tree: Any) -> jax.Array:
-    """uint32[N, 2]: two sums for each of a tree's N arrays.
+    """uint32[N, 2]: two sums for each of a tree's N arrays, computed where the arrays are.
 
     Each element's bits are mixed with its place by a one-to-one function of 32 bits (the finalizer of
     MurmurHash3), and the results summed modulo 2**32. So a change of one element always changes
     both sums; other changes escape about once in 2**64.
     """
-    return jnp.stack([_sum(leaf) for leaf in jax.tree.leaves(tree)])
+    return jnp.stack([_device_sums(leaf) for leaf in jax.tree.leaves(tree)])
 
 
-def by_path(tree: Any, sums: jax.Array) -> dict[str, list[int]]:
+def by_path(tree: Any, sums: Any) -> dict[str, list[int]]:
     """The sums of each array of the tree under its path, such as ['params']['stem']['kernel']."""
     paths = [path for path, _ in jax.tree_util.tree_flatten_with_path(tree)[0]]
     return {jax.tree_util.keystr(path): row.tolist() for path, row in zip(paths, np.asarray(sums), strict=True)}
 
 
 def checksums(tree: Any) -> dict[str, list[int]]:
-    """The sums of each array of a tree, by its path."""
-    return by_path(tree, array_sums(tree))
+    """The same sums by path, computed on the host: no device takes part."""
+    return by_path(tree, [_host_sums(np.asarray(leaf)) for leaf in jax.tree.leaves(tree)])
 
 
-def _sum(array: jax.Array) -> jax.Array:
+def sealed(values: dict[str, Any], of: str) -> dict[str, Any]:
+    """JSON values with a SHA-256 of them and of what they are, such as "metrics of step 5": `unsealed` verifies it."""
+    return values | {SEAL: _digest(values, of)}
+
+
+def unsealed(values: Any, of: str) -> dict[str, Any]:
+    """What was sealed; ValueError where it is not that any more, or the values of something else."""
+    if not isinstance(values, dict) or SEAL not in values:
+        raise ValueError("it has no checksum")
+    content = {name: value for name, value in values.items() if name != SEAL}
+    if values[SEAL] != _digest(content, of):
+        raise ValueError("its checksum is not the one it was saved with")
+    return content
+
+
+def _digest(values: dict[str, Any], of: str) -> str:
+    return hashlib.sha256(json.dumps([of, values], sort_keys=True).encode()).hexdigest()
+
+
+def _device_sums(array: jax.Array) -> jax.Array:
     bits = jax.lax.bitcast_convert_type(array, _UNSIGNED[array.dtype.itemsize]).astype(jnp.uint32).ravel()
     place = jnp.arange(bits.size, dtype=jnp.uint32)
-    salts = (jnp.uint32(0x9E3779B9), jnp.uint32(0x7F4A7C15))
-    return jnp.stack([jnp.sum(_mix(bits ^ _mix(place + salt)), dtype=jnp.uint32) for salt in salts])
+    return jnp.stack([jnp.sum(_mix(bits ^ _mix(place + salt)), dtype=jnp.uint32) for salt in _SALTS])
 
 
-def _mix(x: jax.Array) -> jax.Array:
-    x = (x ^ (x >> 16)) * jnp.uint32(0x85EBCA6B)
-    x = (x ^ (x >> 13)) * jnp.uint32(0xC2B2AE35)
-    return x ^ (x >> 16)
+def _host_sums(array: np.ndarray) -> np.ndarray:
+    bits = np.ascontiguousarray(array).reshape(-1).view(_UNSIGNED[array.dtype.itemsize])
+    sums = np.zeros(2, np.uint32)
+    for start in range(0, len(bits), _BLOCK):
+        block = bits[start : start + _BLOCK].astype(np.uint32)
+        place = np.arange(start, start + len(block), dtype=np.uint32)
+        sums += [_mix(block ^ _mix(place + salt)).sum(dtype=np.uint32) for salt in _SALTS]
+    return sums
+
+
+def _mix(x: Any) -> Any:
+    """The finalizer of MurmurHash3 on uint32, of numpy or of JAX."""
+    x = (x ^ (x >> np.uint32(16))) * np.uint32(0x85EBCA6B)
+    x = (x ^ (x >> np.uint32(13))) * np.uint32(0xC2B2AE35)
+    return x ^ (x >> np.uint32(16))

@@ -8,15 +8,18 @@ from typing import Any
 
 import jax
 import numpy as np
+from etils import epath
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from svhn_jax import compiling, config_files, model, parallel, steps
+from svhn_jax import compiling, config_files, model, parallel, steps, versions
 from svhn_jax import state as states
 from svhn_jax.checkpoint import Checkpoints
 from svhn_jax.config import Config
+from svhn_jax.data import arrays
 from svhn_jax.data.arrays import Split
+from svhn_jax.data.crop import require_same_rule
 from svhn_jax.errors import CheckpointError, InputError, naming_out_of_memory
 from svhn_jax.options import Evaluate
 from svhn_jax.run_folder import RESULT_COLUMNS, RunFolder
@@ -45,8 +48,8 @@ def _evaluate(options: Evaluate) -> int:
     batch_size = config.eval_batch_size if options.batch_size is None else options.batch_size
     if batch_size < 1:
         raise InputError(f"--batch-size is {batch_size}; it must be at least 1")
-    split = load_images(options.data or config.data.dir, options.split, config)
-    name = _result_name(options, run, split)
+    split, folder = _load_split(options, run, config)
+    name = _result_name(options, split)
 
     mesh = parallel.make_mesh()
     network = model.build(config.model)
@@ -56,7 +59,7 @@ def _evaluate(options: Evaluate) -> int:
     rows: dict[int, dict[str, float]] = {}
     damaged: list[str] = []
     with parallel.on_main(lambda: Checkpoints(run.steps_path)) or nullcontext() as checkpoints:
-        chosen = parallel.on_main(lambda: _choose_steps(options.step, checkpoints, run) if checkpoints else [])
+        chosen = parallel.on_main(lambda: _steps_to_score(console, options, checkpoints, run) if checkpoints else [])
         count = int(parallel.from_main(np.array(len(chosen or []))))
         with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
             for index in bar.track(range(count), description=f"{options.split}: steps"):
@@ -71,7 +74,7 @@ def _evaluate(options: Evaluate) -> int:
                     run.merge_results(name, {step: rows[step]}, split.fingerprint)
     if not rows:
         raise InputError(f"{run.path}: none of its {count} checkpoints is whole", damaged)
-    _print_table(console, f"{config.name}: {options.split} of {options.data or config.data.dir}", rows)
+    _print_table(console, f"{config.name}: {options.split} of {folder}", rows)
     console.print(f"written to {run.results_path(name)}", soft_wrap=True)
     for text in damaged:
         console.print(f"left out: {text}", soft_wrap=True)
@@ -104,17 +107,49 @@ def _folder_of(options: Evaluate) -> str:
     return f"{config.runs_dir}/{config.name}"
 
 
-def _result_name(options: Evaluate, run: RunFolder, split: Split) -> str:
-    """SPLIT for the run's own data; SPLIT-FOLDER-FINGERPRINT for others, so that no table mixes them."""
+def _load_split(options: Evaluate, run: RunFolder, config: Config) -> tuple[Split, str]:
+    """The split to score, and the data set it is of: --data, or the run's own, where it is now or where it was.
+
+    Raises:
+      InputError: it is not there, not what the run was trained with, or cropped by another rule.
+    """
+    record = run.data()
     if options.data is not None:
-        return f"{options.split}-{re.sub(r'[^A-Za-z0-9_.-]', '_', Path(options.data).name)}-{split.fingerprint[:8]}"
-    recorded = run.data_fingerprints().get(options.split)
-    if options.split == "validation" and recorded != split.fingerprint:
+        split = load_images(options.data, options.split, config)
+        require_same_rule(options.data, split.crop, record.crop, f"the run {run.path}")
+        return split, options.data
+    folders = dict.fromkeys((config.data.dir, record.folder))
+    there = [folder for folder in folders if (epath.Path(folder) / arrays.MANIFEST).exists()]
+    for folder in there:
+        validation = load_images(folder, "validation", config)
+        if (validation.fingerprint, validation.crop) == (record.fingerprints["validation"], record.crop):
+            return load_images(folder, options.split, config), folder
+    if there:
         raise InputError(
-            f"{run.path}: its validation data have changed since it was trained; "
+            f"{run.path}: the data in {there[0]} have changed since it was trained; "
             "give --data DIR to score it on what is there now"
         )
-    return options.split
+    raise InputError(
+        f"{run.path}: the data it was trained with are not in {' or '.join(folders)} any more; "
+        "give --data DIR, the folder where they are"
+    )
+
+
+def _result_name(options: Evaluate, split: Split) -> str:
+    """SPLIT for the run's own data; SPLIT-FOLDER-FINGERPRINT for others, so that no table mixes them."""
+    if options.data is None:
+        return options.split
+    return f"{options.split}-{re.sub(r'[^A-Za-z0-9_.-]', '_', Path(options.data).name)}-{split.fingerprint[:8]}"
+
+
+def _steps_to_score(console: Console, options: Evaluate, checkpoints: Checkpoints, run: RunFolder) -> list[int]:
+    """The chosen steps; prints what there is to know of them before they are scored."""
+    if options.step in ("best", "all"):
+        checkpoints.tell_damaged_metrics(lambda text: console.print(f"warning: {text}", soft_wrap=True))
+    chosen = _choose_steps(options.step, checkpoints, run)
+    for note in versions.notes(checkpoints.about(step).get("versions", {}) for step in chosen):
+        console.print(note, soft_wrap=True)
+    return chosen
 
 
 def _choose_steps(wanted: str, checkpoints: Checkpoints, run: RunFolder) -> list[int]:
@@ -128,7 +163,7 @@ def _choose_steps(wanted: str, checkpoints: Checkpoints, run: RunFolder) -> list
     if wanted == "best":
         best = checkpoints.best_step()
         if best is None:
-            raise InputError(f"{run.path}: no saved step was validated; give --step latest or a number")
+            raise InputError(f"{run.path}: no saved step has validation figures; give --step latest or a number")
         return [best]
     if wanted.isascii() and wanted.isdigit() and int(wanted) in saved:
         return [int(wanted)]

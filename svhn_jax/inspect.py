@@ -91,7 +91,7 @@ def main() -> int:
 def _prepared(options: Options) -> Iterator[Contents]:
     manifest = arrays.read_manifest(options.folder)
     for split in manifest["splits"]:
-        images, targets, names, _ = arrays.load_split(options.folder, split)
+        images, targets, names, *_ = arrays.load_split(options.folder, split)
         boxes, sizes = (np.asarray(column) for column in arrays.load_geometry(options.folder, split))
         texts = [name.decode() for name in names.tolist()]
         tiles = []
@@ -236,7 +236,7 @@ def _verify(console: Console, folder: Path) -> bool:
     seen: dict[bytes, tuple[str, str]] = {}
     twice = 0
     for split in arrays.read_manifest(folder)["splits"]:
-        images, targets, names, _ = arrays.load_split(folder, split)
+        images, targets, names, *_ = arrays.load_split(folder, split)
         for image, target, name in zip(images, targets, names.tolist(), strict=True):
             here = f"{name.decode()} in {split}", _decoded(target)
             there = seen.setdefault(hashlib.blake2b(image.tobytes(), digest_size=16).digest(), here)

@@ -8,7 +8,7 @@ the layout, and svhn_jax.data.labels_csv for photos of one's own.
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +21,7 @@ from rich.table import Table
 import svhn_jax
 from svhn_jax import command_line
 from svhn_jax.data import arrays, build, cropping, sources, tfds_source
+from svhn_jax.data.crop import CropRule
 from svhn_jax.data.photos import Skipped
 from svhn_jax.data.plan import plan
 from svhn_jax.data.sources import Source
@@ -107,13 +108,7 @@ def _settings(options: Options) -> dict[str, Any]:
     """What the arrays depend on beside the sources: equal settings and sources, equal arrays."""
     return {
         "format": arrays.FORMAT,
-        "crop": {
-            "size": options.size,
-            "margin": options.margin,
-            "border": "edge",
-            "filter": "bicubic",
-            "color": "RGB",
-        },
+        "crop": asdict(CropRule(options.size, options.margin)),
         "validation_fraction": options.validation_fraction,
         "seed": options.seed,
         "limit": options.limit,

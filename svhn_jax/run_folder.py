@@ -1,7 +1,7 @@
 """A run is one folder: RUNS/NAME/.
 
 config.json     the configuration as used
-data.json       fingerprints of the data it trains and validates on, and the versions it began with
+data.json       what it trains and validates on (DataRecord), and the versions it began with
 lock            held while a process trains here
 metrics.jsonl   a row for every printed line and every validation
 events/         TensorBoard: train/ and validation/, whose curves share charts
@@ -11,21 +11,23 @@ results/        SPLIT.csv, written by svhn_jax.evaluate, and SPLIT.json: which d
 """
 
 import csv
+import dataclasses
 import io
 import json
 import math
 import os
-import platform
-from importlib import metadata
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from etils import epath
 
-import svhn_jax
 from svhn_jax import config_files, locks
+from svhn_jax.checksums import sealed, unsealed
 from svhn_jax.config import Config
+from svhn_jax.data.crop import CropRule, require_same_rule
 from svhn_jax.errors import InputError
+from svhn_jax.versions import versions
 
 REMOTE = ("gs://", "s3://")
 RESULT_COLUMNS = (
@@ -37,6 +39,34 @@ RESULT_COLUMNS = (
     "length_accuracy",
     "sequence_accuracy",
 )
+
+
+@dataclass(frozen=True)
+class DataRecord:
+    """The data that a run trains and validates on.
+
+    Attributes:
+      fingerprints: of the splits train (of all data sets) and validation (of the first one).
+      crop: how all the photos were cropped.
+      folder: of `data.dir`; an absolute path, so that it is found from elsewhere, or an address in a bucket.
+      mix_in: of `data.mix_in`, likewise.
+    """
+
+    fingerprints: dict[str, str]
+    crop: CropRule
+    folder: str
+    mix_in: tuple[str, ...]
+
+    @classmethod
+    def of(cls, config: Config, fingerprints: dict[str, str], crop: CropRule) -> "DataRecord":
+        """The record of the data that `config` names."""
+        return cls(fingerprints, crop, _absolute(config.data.dir), tuple(map(_absolute, config.data.mix_in)))
+
+    @classmethod
+    def from_values(cls, values: dict[str, Any]) -> "DataRecord":
+        """From what `dataclasses.asdict` made of it, and JSON of that."""
+        crop, mix_in = CropRule(**values["crop"]), tuple(values["mix_in"])
+        return cls(dict(values["fingerprints"]), crop, str(values["folder"]), mix_in)
 
 
 class RunFolder:
@@ -57,13 +87,18 @@ class RunFolder:
             raise InputError(f"{self.path}: no run there (no config.json); train one with python -m svhn_jax.train")
         return config_files.from_json(path.read_bytes().decode("utf-8", "replace"), str(path))
 
-    def data_fingerprints(self) -> dict[str, str]:
-        """Fingerprint of each split the run trains or validates on."""
+    def data(self) -> DataRecord:
+        """The data the run trains and validates on; InputError if that is not known."""
         path = self.path / "data.json"
         try:
-            return dict(json.loads(path.read_text())["fingerprints"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{path}: missing or damaged ({error}); train under another --name") from None
+            return DataRecord.from_values(self._data_values())
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            raise InputError(
+                f"{path}: missing, damaged or of an older version ({error}); train under another --name"
+            ) from None
+
+    def _data_values(self) -> dict[str, Any]:
+        return unsealed(json.loads((self.path / "data.json").read_bytes()), "data.json")
 
     def lock(self) -> None:
         """Keeps other processes of this machine's file system from training here until this one ends, or `close`.
@@ -81,30 +116,31 @@ class RunFolder:
         if self._lock:
             self._lock.close()
 
-    def start_or_continue(self, config: Config, fingerprints: dict[str, str]) -> None:
-        """Writes config and data of a new run; of one that is there, checks that it may go on with these.
+    def start_or_continue(self, config: Config, data: DataRecord, *, has_steps: bool) -> None:
+        """Writes config.json and data.json; where steps were saved, checks first that the run may go on with these.
+
+        A run without a saved step has nothing to go on with: it begins anew, with any configuration and data.
 
         Raises:
           InputError: naming the field that differs, or that the data did.
         """
-        path = self.path / "config.json"
-        if path.exists():
+        began_with = versions()
+        if has_steps:
             if difference := config_files.first_difference(config, self.config()):
                 raise InputError(
                     f"{self.path}: {difference}; give the saved value to go on, or another --name for a new run"
                 )
-            saved = self.data_fingerprints()
-            for split, fingerprint in fingerprints.items():
-                if saved.get(split) != fingerprint:
+            saved = self.data()
+            require_same_rule(data.folder, data.crop, saved.crop, f"the run {self.path}")
+            for split, fingerprint in data.fingerprints.items():
+                if saved.fingerprints.get(split) != fingerprint:
                     raise InputError(
                         f"{self.path}: the {split} data differ from those the saved run was trained with; "
                         "restore those data, or give another --name for a new run"
                     )
-        else:
-            self._write("data.json", self._data_json(fingerprints))
-        text = config_files.to_json(config)
-        if not path.exists() or path.read_text() != text:  # another log_every_steps, say
-            self._write("config.json", text)
+            began_with = self._data_values()["versions"]
+        self._replace("data.json", _data_json(dataclasses.asdict(data), began_with))  # they may have been moved
+        self._replace("config.json", config_files.to_json(config))  # another log_every_steps, say
 
     def mend(self, about: dict[str, Any]) -> list[str]:
         """Writes config.json and data.json anew where they are missing or damaged; returns which.
@@ -115,20 +151,15 @@ class RunFolder:
         if not {"config", "data", "versions"} <= about.keys():
             return []
         mended = []
-        for name, read in (("config.json", self.config), ("data.json", self.data_fingerprints)):
+        for name, read in (("config.json", self.config), ("data.json", self.data)):
             try:
                 read()
             except InputError:
                 config = config_files.from_json(json.dumps(about["config"]), "a checkpoint's configuration")
-                data = {"fingerprints": about["data"], "versions": about["versions"]}
-                texts = {"config.json": config_files.to_json(config), "data.json": json.dumps(data, indent=1) + "\n"}
-                self._write(name, texts[name])
+                data = _data_json(about["data"], about["versions"])
+                self._replace(name, {"config.json": config_files.to_json(config), "data.json": data}[name])
                 mended.append(name)
         return mended
-
-    def _data_json(self, fingerprints: dict[str, str]) -> str:
-        data = {"fingerprints": fingerprints, "versions": versions()}
-        return json.dumps(data, indent=1) + "\n"
 
     def forget_after(self, step: int) -> None:
         """Drops the metrics rows after `step`, so that a resumed run writes each of them once."""
@@ -187,6 +218,12 @@ class RunFolder:
         self._write(f"results/{name}.json", scored_on)
         self._write(f"results/{name}.csv", text.getvalue())
 
+    def _replace(self, name: str, text: str) -> None:
+        """Writes a text file unless it has that content already."""
+        path = self.path / name
+        if not path.exists() or path.read_bytes() != text.encode():
+            self._write(name, text)
+
     def _write(self, name: str, text: str) -> None:
         """Replaces a text file as a whole."""
         if str(self.path).startswith(REMOTE):  # object stores replace an object as a whole
@@ -201,11 +238,12 @@ class RunFolder:
         unfinished.replace(self.path / name)
 
 
-def versions() -> dict[str, str]:
-    """Of all that a run's bits depend on."""
-    libraries = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
-    found = {name: metadata.version(name) for name in libraries}
-    return {"svhn_jax": svhn_jax.__version__} | found | {"python": platform.python_version()}
+def _absolute(folder: str) -> str:
+    return folder if folder.startswith(REMOTE) else os.path.abspath(folder)
+
+
+def _data_json(data: dict[str, Any], began_with: dict[str, str]) -> str:
+    return json.dumps(sealed(data | {"versions": began_with}, "data.json"), indent=1) + "\n"
 
 
 def _read_table(path: epath.Path) -> dict[int, list[str]]:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from svhn_jax import parallel
-from svhn_jax.run_folder import versions
+from svhn_jax.versions import versions
 
 PRODUCTS = 8  # matrix products in a row, so that what is measured is not their start
 

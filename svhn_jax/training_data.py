@@ -9,7 +9,11 @@ import numpy as np
 from svhn_jax import remote_data
 from svhn_jax.config import Config
 from svhn_jax.data import arrays
+from svhn_jax.data.crop import require_same_rule
+from svhn_jax.data.overlap import shared_photos
 from svhn_jax.errors import InputError
+
+NAMES_SHOWN = 5
 
 
 class DataOrder:
@@ -79,17 +83,15 @@ def load_training_set(config: Config) -> TrainingSet:
     """The train splits of `data.dir` (`data.repeat` times an epoch) and of each of `data.mix_in` (once).
 
     Raises:
-      InputError: a data set that is missing, empty, or of another size than the others.
+      InputError: a data set is missing, empty, or cropped by another rule than the first.
     """
     parts: list[arrays.Split] = []
     epoch, fingerprint = [], hashlib.sha256()
     first_row = 0
     for folder in (config.data.dir, *config.data.mix_in):
         split = load_images(folder, "train", config)
-        if parts and split.images.shape[1:] != parts[0].images.shape[1:]:
-            raise InputError(
-                f"{folder}: images of another size than those of {config.data.dir}; preprocess with equal --size"
-            )
+        if parts:
+            require_same_rule(folder, split.crop, parts[0].crop, config.data.dir)
         repeat = config.data.repeat if not parts else 1
         epoch.append(np.tile(np.arange(first_row, first_row + len(split.images)), repeat))
         first_row += len(split.images)
@@ -101,6 +103,19 @@ def load_training_set(config: Config) -> TrainingSet:
         np.concatenate(epoch),
         fingerprint.hexdigest(),
     )
+
+
+def refuse_validation_photos(config: Config) -> None:
+    """Raises InputError where a train split of `data.mix_in` holds photos of the validation split of `data.dir`."""
+    for folder in config.data.mix_in:
+        names = shared_photos(remote_data.local(config.data.dir), "validation", remote_data.local(folder), "train")
+        if names:
+            some = ", ".join(names[:NAMES_SHOWN]) + (", ..." if len(names) > NAMES_SHOWN else "")
+            raise InputError(
+                f"{folder}: its train split holds {len(names):,} of the validation photos of {config.data.dir} ({some}): "
+                "training would see what validation measures; prepare both from the same photos with the same --seed "
+                f"and --validation-fraction, or leave {folder} out of data.mix_in"
+            )
 
 
 def load_images(folder: str, split: str, config: Config) -> arrays.Split:

@@ -15,17 +15,17 @@ from svhn_jax import (
     loop,
     model,
     parallel,
-    run_folder,
     signals,
+    versions,
 )
 from svhn_jax.checkpoint import Checkpoints
 from svhn_jax.config import Config
 from svhn_jax.errors import InputError
 from svhn_jax.loop import Job
 from svhn_jax.options import Processes
-from svhn_jax.run_folder import RunFolder
+from svhn_jax.run_folder import DataRecord, RunFolder
 from svhn_jax.state import TrainState
-from svhn_jax.training_data import load_images, load_training_set
+from svhn_jax.training_data import load_images, load_training_set, refuse_validation_photos
 
 
 def run(config: Config, processes: Processes) -> int:
@@ -81,6 +81,7 @@ def _prepare(config: Config) -> Job:
         raise InputError(
             f"batch_size is {config.batch_size}, more than the {len(data.epoch)} images of an epoch; give less"
         )
+    refuse_validation_photos(config)
     run = RunFolder(f"{config.runs_dir}/{config.name}")
     total_steps = config.total_steps(len(data.epoch))
     return Job(config, mesh, data, validation, run, model.build(config.model), total_steps)
@@ -89,16 +90,21 @@ def _prepare(config: Config) -> Job:
 def _open(console: Console, job: Job) -> Checkpoints:
     """Takes the run's folder, and checks the saved run, if there is one, against configuration and data."""
     job.run.lock()
+    data = DataRecord.of(job.config, job.fingerprints, job.validation.crop)
     checkpoints = Checkpoints(
         job.run.steps_path,
         keep_newest=job.config.keep_newest,
         keep_every_steps=job.config.keep_every_steps,
-        about={"config": dataclasses.asdict(job.config), "data": job.fingerprints, "versions": run_folder.versions()},
+        about={
+            "config": dataclasses.asdict(job.config),
+            "data": dataclasses.asdict(data),
+            "versions": versions.versions(),
+        },
         is_writer=True,
     )
     for name in job.run.mend(checkpoints.about_newest()):
         console.print(f"warning: {job.run.path}/{name} was missing or damaged: written anew from a checkpoint")
-    job.run.start_or_continue(job.config, job.fingerprints)
+    job.run.start_or_continue(job.config, data, has_steps=bool(checkpoints.steps()))
     return checkpoints
 
 
@@ -142,13 +148,14 @@ def _start_or_restore(console: Console, job: Job, checkpoints: Checkpoints | Non
 
 
 def _restore(console: Console, checkpoints: Checkpoints, abstract: TrainState) -> TrainState | None:
-    state = checkpoints.restore_newest(abstract, lambda text: console.print(f"warning: {text}", soft_wrap=True))
-    if state and (saved := checkpoints.about(int(state.step)).get("versions")) not in (None, run_folder.versions()):
-        now = run_folder.versions()
-        changed = ", ".join(f"{name} {saved.get(name)} -> {now[name]}" for name in now if saved.get(name) != now[name])
-        console.print(
-            f"note: other versions than the checkpoint's, so its last bits may differ: {changed}", soft_wrap=True
-        )
+    def tell(text: str) -> None:
+        console.print(f"warning: {text}", soft_wrap=True)
+
+    state = checkpoints.restore_newest(abstract, tell)
+    checkpoints.tell_damaged_metrics(tell)
+    if state:
+        for note in versions.notes([checkpoints.about(int(state.step)).get("versions", {})]):
+            console.print(note, soft_wrap=True)
     return state
 
 

@@ -140,10 +140,28 @@ def flip_a_value(folder):
     shutil.rmtree(folder.parent / "new")
 
 
-def damage_metrics(folder):
-    """The state is whole: the step is gone on with, only not known to be the best."""
+def metrics_file(folder):
     (path,) = (folder / "metrics").rglob("metrics")
-    path.write_text("{")
+    return path
+
+
+def cut_metrics(folder):
+    metrics_file(folder).write_text("{")
+
+
+def flip_a_digit_of_the_metrics(folder):
+    """0.5 -> 0.7: one bit of a file that stays sound JSON."""
+    path = metrics_file(folder)
+    assert b"0.5" in path.read_bytes()
+    path.write_bytes(path.read_bytes().replace(b"0.5", b"0.7"))
+
+
+def take_the_metrics_of_another_step(folder):
+    metrics_file(folder).write_bytes(metrics_file(folder.parent / "5").read_bytes())
+
+
+def remove_metrics(folder):
+    shutil.rmtree(folder / "metrics")
 
 
 def damage_metadata(folder):
@@ -151,6 +169,7 @@ def damage_metadata(folder):
         path.write_text('{"init_timestamp_nsecs": 1, "another": 2}')
 
 
+METRICS_DAMAGES = [cut_metrics, flip_a_digit_of_the_metrics, take_the_metrics_of_another_step, remove_metrics]
 DAMAGES = [damage_metadata, damage_truncate, damage_remove, damage_empty, damage_checksums, flip_a_value]
 
 
@@ -174,15 +193,25 @@ def test_a_damaged_newest_step_is_skipped_for_the_one_before_and_kept_aside(tmp_
         assert int(checkpoints.restore(7, abstract).step) == 7
 
 
-def test_a_step_whose_metrics_are_damaged_is_whole_but_not_the_best(tmp_path, fresh):
-    write(tmp_path, fresh, {3: figures(0.5), 5: figures(0.6), 7: figures(0.7)})
-    damage_metrics(tmp_path / "7")
+@pytest.mark.parametrize("damage", METRICS_DAMAGES)
+def test_a_step_whose_metrics_are_damaged_is_whole_but_not_the_best_and_is_kept(tmp_path, fresh, damage):
+    write(tmp_path, fresh, {1: figures(0.4), 3: figures(0.5), 5: figures(0.6), 7: figures(0.55)})
+    damage(tmp_path / "3")
     with Checkpoints(str(tmp_path), keep_newest=2, is_writer=True) as checkpoints:
+        assert checkpoints.damaged_metrics(checkpoints.steps()) == [3]
         assert checkpoints.best_step() == 5
-        assert int(checkpoints.restore_newest(jax.eval_shape(lambda: fresh), print).step) == 7
+        assert int(checkpoints.restore(3, jax.eval_shape(lambda: fresh)).step) == 3
         checkpoints.save(at_step(fresh, 9), {"sequence_accuracy": "high", "loss": []})
         checkpoints.wait()
-        assert checkpoints.steps() == [5, 7, 9]
+        assert checkpoints.steps() == [3, 5, 7, 9]
+        assert checkpoints.damaged_metrics(checkpoints.steps()) == [3]
+
+
+def test_a_step_that_was_not_validated_has_no_damaged_metrics(tmp_path, fresh):
+    write(tmp_path, fresh, {3: None, 5: figures(float("nan"))})
+    with Checkpoints(str(tmp_path)) as checkpoints:
+        assert checkpoints.damaged_metrics([3, 5]) == []
+        assert checkpoints.best_step() is None
 
 
 def test_what_is_saved_is_the_state_as_it_was_whatever_becomes_of_its_memory(tmp_path, fresh):
@@ -223,6 +252,10 @@ def test_each_step_says_what_it_is(tmp_path, fresh):
         checkpoints.wait()
         assert checkpoints.about(1) == {"versions": {"jax": "1.2"}}
         assert checkpoints.about(2) == {}
+    (path,) = (tmp_path / "1" / "about").rglob("metadata")
+    path.write_text(path.read_text().replace("1.2", "1.3"))
+    with Checkpoints(str(tmp_path)) as checkpoints:
+        assert checkpoints.about(1) == {}
 
 
 def test_a_flipped_bit_is_named_by_its_array(tmp_path, fresh):
@@ -248,12 +281,27 @@ def test_where_no_step_is_whole_nothing_is_moved(tmp_path, fresh):
     assert sorted(path.name for path in tmp_path.rglob("[0-9]")) == ["3", "5"]
 
 
-def test_a_step_that_cannot_be_reached_is_not_taken_for_damaged(tmp_path, fresh, monkeypatch):
+def wrapped_memory_error():
+    error = ValueError("could not read the state")
+    error.__cause__ = MemoryError()
+    return error
+
+
+NO_DAMAGE = [
+    OSError(errno.ETIMEDOUT, "Connection timed out"),
+    jax.errors.JaxRuntimeError("INTERNAL: CUDA error: an illegal memory access was encountered"),
+    MemoryError(),
+    wrapped_memory_error(),
+]
+
+
+@pytest.mark.parametrize("error", NO_DAMAGE, ids=["access", "device", "memory", "memory, wrapped"])
+def test_a_step_that_cannot_be_reached_is_not_taken_for_damaged(tmp_path, fresh, monkeypatch, error):
     folder = tmp_path / "steps"
     write(folder, fresh, {3: figures(0.5), 5: None})
 
     def fail(*_, **__):
-        raise OSError(errno.ETIMEDOUT, "Connection timed out")
+        raise error
 
     with Checkpoints(str(folder), keep_newest=9, is_writer=True) as checkpoints:
         monkeypatch.setattr(checkpoints._manager, "restore", fail)
@@ -261,6 +309,12 @@ def test_a_step_that_cannot_be_reached_is_not_taken_for_damaged(tmp_path, fresh,
             checkpoints.restore_newest(jax.eval_shape(lambda: fresh), print)
         assert not isinstance(caught.value, CheckpointError)
     assert sorted(path.name for path in tmp_path.rglob("[0-9]")) == ["3", "5"]
+
+
+def test_no_device_takes_part_in_the_verification(tmp_path, fresh):
+    write(tmp_path, fresh, {3: figures(0.5)})
+    with Checkpoints(str(tmp_path)) as checkpoints, jax.transfer_guard("disallow"):
+        assert int(checkpoints.restore(3, jax.eval_shape(lambda: fresh)).step) == 3
 
 
 def test_every_so_many_steps_one_is_kept_for_ever(tmp_path, fresh):

@@ -1,3 +1,5 @@
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -5,7 +7,7 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 from tiny import mesh_of
 
-from svhn_jax.checksums import checksums
+from svhn_jax.checksums import array_sums, by_path, checksums, sealed, unsealed
 
 
 def test_any_single_bit_changes_both_sums():
@@ -48,3 +50,25 @@ def test_they_do_not_depend_on_the_devices():
     plain = checksums({"x": jnp.asarray(values), "step": jnp.int32(5)})
     split = jax.device_put(values, NamedSharding(mesh_of(8), PartitionSpec("data")))
     assert checksums({"x": split, "step": jnp.int32(5)}) == plain
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.int32, jnp.uint8])
+def test_host_and_device_compute_the_same(dtype):
+    values = np.random.default_rng(0).integers(0, 256, 2**15 + 3)  # more than the host sums at once
+    tree = {name: jnp.asarray(values[:count], dtype) for name, count in (("none", 0), ("one", 1), ("all", len(values)))}
+    tree["table"], tree["scalar"] = tree["all"][:6].reshape(2, 3), jnp.asarray(7, dtype)
+    assert checksums(tree) == by_path(tree, array_sums(tree))
+
+
+def test_values_that_were_changed_do_not_pass_their_seal():
+    values = {"loss": 1.5, "nan": float("nan"), "folders": ["a", "b"]}
+    assert str(unsealed(json.loads(json.dumps(sealed(values, "a"))), "a")) == str(values)
+    for changed in (
+        sealed(values, "a") | {"loss": 1.25},
+        sealed(values, "a") | {"more": 1},
+        sealed(values, "b"),
+        values,
+        [],
+    ):
+        with pytest.raises(ValueError, match="checksum"):
+            unsealed(changed, "a")

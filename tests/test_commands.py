@@ -205,11 +205,13 @@ def test_changed_data_are_noticed(workplace, one_device_env, tmp_path):
         "data/tiny",
         "--size",
         "24",
-        "--margin",
-        "0.4",
+        "--seed",
+        "1",
     )
     run(tmp_path, one_device_env, *remake)
     assert "the train data differ" in run(tmp_path, one_device_env, *TRAIN, status=1)
     evaluate = ("svhn_jax.evaluate", "--run", "runs/tiny")
-    assert "its validation data have changed" in run(tmp_path, one_device_env, *evaluate, status=1)
+    assert "the data in data/tiny have changed since it was trained" in run(
+        tmp_path, one_device_env, *evaluate, status=1
+    )
     run(tmp_path, one_device_env, *evaluate, "--data", "data/tiny")

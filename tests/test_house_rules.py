@@ -13,7 +13,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # Imports run one way: a module imports only from layers before its own, or from its own.
 LAYERS = (
     {"errors", "config", "labels", "__init__"},
-    {"config_files", "locks", "checksums", "options", "command_line", "user_cache"},
+    {"config_files", "locks", "checksums", "versions", "options", "command_line", "user_cache"},
     {"data", "convolution", "model", "augment", "losses", "metrics", "optim"},
     {"report", "state", "parallel", "compiling"},
     {"checkpoint", "run_folder", "steps", "training_data", "remote_data", "signals", "profiling"},

@@ -215,7 +215,7 @@ def test_own_photos_become_the_same_arrays_and_manifest(folder, tmp_path, monkey
     arguments = ["--raw", folder, "--to", tmp_path / "set", "--validation-fraction", 0, "--size", 16]
     monkeypatch.setattr(sys, "argv", ["preprocess", *map(str, arguments)])
     preprocess.main()
-    images, targets, names, _ = arrays.load_split(tmp_path / "set", "train")
+    images, targets, names, *_ = arrays.load_split(tmp_path / "set", "train")
     assert [labels.decode(label) for label in targets] == ["1024", "7", "12345+"]
     assert names.tolist() == [b"train/door 1.jpg", b"train/gate.png", b"train/long.png"]
     np.testing.assert_allclose(images[:, 8, 8], [color_of(number) for number in ("1024", "7", "123456")], atol=3)

@@ -73,7 +73,7 @@ def test_every_number_lands_once_with_its_own_image_label_and_name(raw, tmp_path
     assert [manifest["sources"][split]["kept"] for split in ("train", "extra", "test")] == [59, 20, 5]
     seen = []
     for split in arrays.SPLITS:
-        images, targets, names, _ = arrays.load_split(tmp_path / "set", split)
+        images, targets, names, *_ = arrays.load_split(tmp_path / "set", split)
         assert images.shape == (len(names), 16, 16, 3)
         for image, label, name in zip(images, targets, names, strict=True):
             source, file = name.decode().split("/")

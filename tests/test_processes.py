@@ -126,12 +126,10 @@ def test_where_one_is_killed_the_others_stop_and_say_so_and_any_number_goes_on(w
 
 
 def test_a_mistake_that_one_process_finds_stops_all(workplace, one_device_env):
-    (workplace / "checkpoints" / "taken").mkdir(parents=True)
-    (workplace / "checkpoints" / "taken" / "config.json").write_text("{")
-    with Processes(workplace, one_device_env, 2, *TRAIN, "--name", "taken") as processes:
+    with Processes(workplace, one_device_env, 2, *TRAIN, "--name", "alone", "--seed", "5") as processes:
         statuses, said = processes.end()
     assert statuses == [1, 1], said
-    assert "config.json" in said[0]
+    assert "seed is 5, but 0 in the saved run" in said[0]
     assert "error: process 0 of this run could not go on" in said[1]
 
 

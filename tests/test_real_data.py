@@ -49,7 +49,7 @@ def test_all_photos_are_kept_with_the_published_label(tmp_path, monkeypatch):
     expected = {split: published(split) for split in sources}
     seen = 0
     for split in arrays.SPLITS:
-        _, targets, names, _ = arrays.load_split(tmp_path / "set", split)
+        _, targets, names, *_ = arrays.load_split(tmp_path / "set", split)
         for label, name in zip(targets, names, strict=True):
             source, file = name.decode().split("/")
             assert labels.decode(label) == expected[source][file]["label"], name

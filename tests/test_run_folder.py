@@ -5,29 +5,66 @@ import os
 import pytest
 from tiny import CONFIG
 
+from svhn_jax.config import DataConfig
+from svhn_jax.data.crop import CropRule
 from svhn_jax.errors import InputError
-from svhn_jax.run_folder import RESULT_COLUMNS, RunFolder
+from svhn_jax.run_folder import RESULT_COLUMNS, DataRecord, RunFolder
 
 ROW = dict.fromkeys(RESULT_COLUMNS[1:], 0.5) | {"examples": 3.0}
 
 
+def data(train="a", *, folder="/data/tiny", **crop):
+    rule = CropRule(**{"size": 24, "margin": 0.3} | crop)
+    return DataRecord({"train": train, "validation": "v"}, rule, folder, ("/data/more",))
+
+
 def test_a_run_goes_on_with_its_own_config_and_data(tmp_path):
     run = RunFolder(str(tmp_path / "run"))
-    run.start_or_continue(CONFIG, {"train": "a"})
-    run.start_or_continue(dataclasses.replace(CONFIG, log_every_steps=9), {"train": "a"})
+    run.start_or_continue(CONFIG, data(), has_steps=False)
+    assert run.data() == data()
+    moved = data(folder="/moved/tiny")
+    run.start_or_continue(dataclasses.replace(CONFIG, log_every_steps=9), moved, has_steps=True)
     assert run.config().log_every_steps == 9
-    assert run.data_fingerprints() == {"train": "a"}
+    assert run.data() == moved
 
 
 def test_a_run_refuses_another_config_and_other_data_and_stays_as_it_was(tmp_path):
     run = RunFolder(str(tmp_path / "run"))
-    run.start_or_continue(CONFIG, {"train": "a"})
+    run.start_or_continue(CONFIG, data(), has_steps=False)
     with pytest.raises(InputError, match="batch_size is 8, but 16 in the saved run"):
-        run.start_or_continue(dataclasses.replace(CONFIG, batch_size=8), {"train": "a"})
+        run.start_or_continue(dataclasses.replace(CONFIG, batch_size=8), data(), has_steps=True)
     with pytest.raises(InputError, match="the train data differ"):
-        run.start_or_continue(CONFIG, {"train": "b"})
+        run.start_or_continue(CONFIG, data("b"), has_steps=True)
+    with pytest.raises(InputError, match=r"have size 48, but the run .* has size 24; .* --size 24 --margin 0\.3"):
+        run.start_or_continue(CONFIG, data("b", size=48), has_steps=True)
     assert run.config() == CONFIG
-    assert run.data_fingerprints() == {"train": "a"}
+    assert run.data() == data()
+
+
+def test_a_run_without_a_saved_step_begins_anew_with_any_config_and_data(tmp_path):
+    run = RunFolder(str(tmp_path / "run"))
+    run.start_or_continue(CONFIG, data(), has_steps=False)
+    (tmp_path / "run" / "data.json").write_text("{")
+    other = dataclasses.replace(CONFIG, batch_size=8)
+    run.start_or_continue(other, data("b", size=48), has_steps=False)
+    assert run.config() == other
+    assert run.data() == data("b", size=48)
+
+
+def test_what_a_run_was_trained_with_is_recorded_by_absolute_paths(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    config = dataclasses.replace(CONFIG, data=DataConfig(dir="data/tiny", mix_in=("/else", "gs://bucket/data")))
+    record = DataRecord.of(config, {}, CropRule(24, 0.3))
+    assert (record.folder, record.mix_in) == (f"{tmp_path}/data/tiny", ("/else", "gs://bucket/data"))
+
+
+def test_a_record_of_the_data_that_was_changed_is_not_believed(tmp_path):
+    run = RunFolder(str(tmp_path))
+    run.start_or_continue(CONFIG, data(), has_steps=False)
+    text = (tmp_path / "data.json").read_text()
+    (tmp_path / "data.json").write_text(text.replace("0.3", "0.7"))
+    with pytest.raises(InputError, match=r"data\.json: missing, damaged or of an older version"):
+        run.data()
 
 
 def test_a_folder_without_a_run_says_so(tmp_path):
@@ -91,11 +128,11 @@ def test_a_second_trainer_is_refused_with_the_owners_process(tmp_path):
 
 def test_config_and_data_are_mended_from_what_a_checkpoint_says(tmp_path):
     run, config = RunFolder(str(tmp_path)), dataclasses.replace(CONFIG, seed=5)
-    run.start_or_continue(config, {"train": "ab"})
+    run.start_or_continue(config, data(), has_steps=False)
     whole = {name: (tmp_path / name).read_text() for name in ("config.json", "data.json")}
     about = {
         "config": dataclasses.asdict(config),
-        "data": {"train": "ab"},
+        "data": dataclasses.asdict(data()),
         "versions": json.loads(whole["data.json"])["versions"],
     }
     assert run.mend(about) == []

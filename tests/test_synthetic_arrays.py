@@ -49,7 +49,7 @@ def test_the_manifest_says_that_it_is_synthetic_and_reads_like_any_other(made):
     assert {source: entry["kept"] for source, entry in manifest["sources"].items()} == PHOTOS
     assert all("synthetic" in entry["path"] for entry in manifest["sources"].values())
     assert "synthetic" not in arrays.read_manifest(made / "detour")
-    images, targets, names, _ = arrays.load_split(made / "straight", "test")
+    images, targets, names, *_ = arrays.load_split(made / "straight", "test")
     assert images.shape == (9, 32, 32, 3)
     assert targets.shape == (9, 6)
     assert names.tolist() == [b"test/%d.png" % number for number in range(1, 10)]

@@ -6,7 +6,7 @@ from tiny import CONFIG, prepare
 
 from svhn_jax.config import DataConfig
 from svhn_jax.errors import InputError
-from svhn_jax.training_data import DataOrder, load_images, load_training_set
+from svhn_jax.training_data import DataOrder, load_images, load_training_set, refuse_validation_photos
 
 
 def test_every_epoch_shows_every_row_once_in_an_order_of_its_own():
@@ -69,5 +69,25 @@ def test_what_cannot_be_trained_on_is_named(tmp_path):
         load_images(str(tmp_path / "empty"), "train", CONFIG)
     crop_12 = dataclasses.replace(CONFIG.image, crop=12)
     mixed = dataclasses.replace(config_of(tmp_path / "a", tmp_path / "small"), image=crop_12)
-    with pytest.raises(InputError, match="small: images of another size"):
+    with pytest.raises(InputError, match=r"small: its crops have size 16, but .*a has size 24; .* --size 24 --margin"):
         load_training_set(mixed)
+
+
+def test_only_crops_of_one_rule_are_mixed(tmp_path):
+    prepare(tmp_path / "a", 3)
+    prepare(tmp_path / "wide", 3)
+    manifest = tmp_path / "wide" / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"margin": 0.3', '"margin": 0.6'))
+    with pytest.raises(InputError, match=r"wide: its crops have margin 0\.6, but .*a has margin 0\.3"):
+        load_training_set(config_of(tmp_path / "a", tmp_path / "wide"))
+
+
+def test_validation_photos_are_not_mixed_in(tmp_path):
+    prepare(tmp_path / "a", 3, validation=6)  # its validation photos are those of seed 100
+    prepare(tmp_path / "other", 4, seed=1)
+    prepare(tmp_path / "leak", 6, seed=100)
+    refuse_validation_photos(config_of(tmp_path / "a", tmp_path / "other"))
+    with pytest.raises(
+        InputError, match=r"leak: its train split holds 6 of the validation photos of .*a \(train/0\.png"
+    ):
+        refuse_validation_photos(config_of(tmp_path / "a", tmp_path / "other", tmp_path / "leak"))

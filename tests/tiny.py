@@ -10,6 +10,7 @@ from jax.sharding import AxisType, Mesh
 from svhn_jax import labels
 from svhn_jax.config import AugmentConfig, Config, DataConfig, ImageConfig, ModelConfig, OptimizerConfig
 from svhn_jax.data import arrays
+from svhn_jax.data.crop import CropRule
 from svhn_jax.model import AXIS
 
 CONFIG = Config(
@@ -42,6 +43,7 @@ def random_split(count: int, *, side: int = 24, seed: int = 0) -> arrays.Split:
         np.array([labels.encode(digits) for digits in numbers], np.int32).reshape(-1, 6),
         names,
         f"random {seed}",
+        CropRule(side, 0.3),
     )
 
 

@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from svhn_jax import locks
+from svhn_jax.data.crop import CropRule
 from svhn_jax.errors import InputError, UnfinishedError, printable
 
 FORMAT = 2
@@ -40,12 +41,16 @@ NOT_LOADED = (ValueError, EOFError, SyntaxError, tokenize.TokenError, RecursionE
 
 
 class Split(NamedTuple):
-    """One split, memory-mapped: images uint8[N, S, S, 3], labels int32[N, 6], names S[N]; and its fingerprint."""
+    """One split, memory-mapped: images uint8[N, S, S, 3], labels int32[N, 6], names S[N].
+
+    fingerprint: SHA-256 of their contents. crop: how the images were cropped.
+    """
 
     images: np.ndarray
     labels: np.ndarray
     names: np.ndarray
     fingerprint: str
+    crop: CropRule
 
 
 def read_manifest(folder: str | Path) -> dict[str, Any]:
@@ -77,6 +82,9 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
 def _check_manifest(manifest: dict[str, Any]) -> None:
     """Raises ValueError, KeyError, TypeError or AttributeError where a field is not what this module writes."""
     size, margin = manifest["crop"]["size"], manifest["crop"]["margin"]
+    rule = CropRule(**manifest["crop"])  # TypeError where it has other fields
+    words = (rule.border, rule.filter, rule.color)
+    _require(all(type(text) is str and text.isprintable() for text in words), "crop has values that are not texts")
     _require(_is_count(size, 512) and size >= 1, "crop.size is not a number of pixels from 1 to 512")
     _require(type(margin) in (int, float) and 0 <= margin <= 10, "crop.margin is not a number from 0 to 10")  # nor NaN
     for split, entry in manifest["splits"].items():
@@ -122,7 +130,8 @@ def load_split(folder: str | Path, split: str) -> Split:
     Raises:
       InputError: no such data set or split, or arrays that do not agree with the manifest.
     """
-    entry, count, size = _entry(folder, split)
+    entry, rule = _entry(folder, split)
+    count, size = entry["examples"], rule.size
     checksums = json.dumps({name: entry["sha256"][name] for name in TRAINED_ON}, sort_keys=True)
     images = _open(folder, split, "images", np.uint8, (count, size, size, 3))
     targets = _open(folder, split, "labels", np.int32, (count, 6))
@@ -133,7 +142,7 @@ def load_split(folder: str | Path, split: str) -> Split:
         raise InputError(
             f"{folder}/{split}/labels.npy: damaged (labels that cannot be); delete {folder}, preprocess again"
         )
-    return Split(images, targets, names, hashlib.sha256(checksums.encode()).hexdigest())
+    return Split(images, targets, names, hashlib.sha256(checksums.encode()).hexdigest(), rule)
 
 
 def load_geometry(folder: str | Path, split: str) -> tuple[np.ndarray, np.ndarray]:
@@ -142,7 +151,7 @@ def load_geometry(folder: str | Path, split: str) -> tuple[np.ndarray, np.ndarra
     Raises:
       InputError: as `load_split`.
     """
-    _, count, _ = _entry(folder, split)
+    count = _entry(folder, split)[0]["examples"]
     boxes = _open(folder, split, "boxes", np.float32, (count, 4))
     sizes = _open(folder, split, "sizes", np.int32, (count, 2))
     if not (np.isfinite(boxes).all() and (boxes[:, 2:] > 0).all() and (sizes > 0).all()):
@@ -158,14 +167,13 @@ def _are_texts(names: np.ndarray) -> bool:
         return False
 
 
-def _entry(folder: str | Path, split: str) -> tuple[dict[str, Any], int, int]:
-    """A split's entry in the manifest, its number of rows, and the side of its images."""
+def _entry(folder: str | Path, split: str) -> tuple[dict[str, Any], CropRule]:
+    """A split's entry in the manifest, and how the data set was cropped."""
     manifest = read_manifest(folder)
     if split not in manifest["splits"]:
         there = ", ".join(manifest["splits"]) or "none"
         raise InputError(f"{folder}: has no split {split!r}; its splits: {there}")
-    entry = manifest["splits"][split]
-    return entry, entry["examples"], manifest["crop"]["size"]
+    return manifest["splits"][split], CropRule(**manifest["crop"])
 
 
 def _open(folder: str | Path, split: str, name: str, dtype: type | None, shape: tuple[int, ...]) -> np.ndarray:

@@ -1,10 +1,14 @@
 """From a photo and the box around its number to the square image the model reads."""
 
+import dataclasses
 import math
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
+
+from svhn_jax.errors import InputError
 
 MAX_PIXELS = 2**24  # of a photo and the edges added to it; published ones stay below a third of it
 GAP = 4  # times the crop's side: from 3 on, says Pillow of its reducing_gap, nobody sees the difference
@@ -17,6 +21,37 @@ class Box(NamedTuple):
     top: float
     right: float
     bottom: float
+
+
+@dataclasses.dataclass(frozen=True)
+class CropRule:
+    """How `crop_number` makes crops. A model reads the crops of one rule only.
+
+    Attributes:
+      size: side of a crop, pixels.
+      margin: how much the number's box grows, as in `expand`.
+      border: what stands where the grown box leaves the photo ("edge": its edge pixels, repeated).
+      filter: of the resizing.
+      color: what the channels are.
+    """
+
+    size: int
+    margin: float
+    border: str = "edge"
+    filter: str = "bicubic"
+    color: str = "RGB"
+
+
+def require_same_rule(folder: str | Path, found: CropRule, wanted: CropRule, wanted_by: str) -> None:
+    """Raises InputError where the data set in `folder` has crops of another rule than `wanted`, the rule of `wanted_by`."""
+    names = [item.name for item in dataclasses.fields(CropRule)]
+    differing = [name for name in names if getattr(found, name) != getattr(wanted, name)]
+    if differing:
+        here, there = (", ".join(f"{name} {getattr(rule, name)}" for name in differing) for rule in (found, wanted))
+        raise InputError(
+            f"{folder}: its crops have {here}, but {wanted_by} has {there}; "
+            f"prepare that data set again with --size {wanted.size} --margin {wanted.margin:g}"
+        )
 
 
 def union(boxes: np.ndarray) -> Box | None:

@@ -4,6 +4,7 @@ The arrays are byte for byte those that preprocess makes of the same photos' arc
 says that they are synthetic.
 """
 
+import dataclasses
 import hashlib
 import json
 import shutil
@@ -56,7 +57,7 @@ def settings(
     return {
         "format": arrays.FORMAT,
         "synthetic": {"generator": render.VERSION, "photos": counts},
-        "crop": {"size": size, "margin": margin, "border": "edge", "filter": "bicubic", "color": "RGB"},
+        "crop": dataclasses.asdict(crop.CropRule(size, margin)),
         "validation_fraction": validation_fraction,
         "seed": seed,
         "limit": None,
