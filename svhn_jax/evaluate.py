@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from svhn_jax import compiling, config_files, model, optim, parallel, steps
+from svhn_jax import compiling, config_files, model, optim, parallel, signals, steps
 from svhn_jax import state as states
 from svhn_jax.checkpoint import Checkpoints
 from svhn_jax.config import Config
@@ -57,6 +57,7 @@ class Options:
 
 def main() -> int:
     options = tyro.cli(Options, description=__doc__)
+    signals.end_at_sigterm()
     parallel.join_processes(options.coordinator, options.processes, options.process)
     compiling.keep_compiled()
     with parallel.naming_lost_processes():
@@ -65,14 +66,7 @@ def main() -> int:
 
 def _evaluate(options: Options) -> int:
     console = Console(highlight=False, markup=False, quiet=not parallel.is_main())
-    run = RunFolder(_folder_of(options))
-    config = run.config()
-    batch_size = config.eval_batch_size if options.batch_size is None else options.batch_size
-    if batch_size < 1:
-        raise InputError(f"--batch-size is {batch_size}; it must be at least 1")
-    split = load_images(options.data or config.data.dir, options.split, config)
-    name = _result_name(options, run, split)
-
+    run, config, batch_size, split, name = parallel.jointly(lambda: _read(options))
     mesh = parallel.make_mesh()
     network = model.build(config.model)
     abstract = jax.eval_shape(lambda: states.create(config, network, optim.optimizer(config.optimizer, 1)))
@@ -101,6 +95,17 @@ def _evaluate(options: Options) -> int:
     for text in damaged:
         console.print(f"left out: {text}", soft_wrap=True)
     return int(bool(damaged))
+
+
+def _read(options: Options) -> tuple[RunFolder, Config, int, Split, str]:
+    """The run, its configuration, the batch size, the images and the name of their results."""
+    run = RunFolder(_folder_of(options))
+    config = run.config()
+    batch_size = config.eval_batch_size if options.batch_size is None else options.batch_size
+    if batch_size < 1:
+        raise InputError(f"--batch-size is {batch_size}; it must be at least 1")
+    split = load_images(options.data or config.data.dir, options.split, config)
+    return run, config, batch_size, split, _result_name(options, run, split)
 
 
 def _restore(checkpoints: Checkpoints | None, step: int, abstract: TrainState, damaged: list[str], count: int) -> Any:
