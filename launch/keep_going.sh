@@ -3,7 +3,7 @@
 #
 # Ended well (0), mistaken input (1, 2), no such command (126, 127) or asked to stop (130, 143): so does this. Anything else,
 # such as a lost process of the same run (75, 134) or a kill -9 (137), is tried again, at most RETRIES times (20), PAUSE_S
-# (10) apart. SIGTERM and Ctrl-C are handed on to the command, once.
+# (10) apart. SIGTERM and Ctrl-C are handed on to the command as SIGTERM.
 set -um # -m: the command is a process group of its own, so that Ctrl-C in a terminal reaches it through the trap alone
 if (($# == 0)); then
     echo "error: give the command to run: launch/keep_going.sh COMMAND..." >&2
@@ -11,7 +11,7 @@ if (($# == 0)); then
 fi
 child=0
 stopping=0
-trap 'stopping=1; if ((child)); then kill -TERM "$child" 2>/dev/null; fi' TERM INT
+trap 'stopping=$((stopping + 1)); if ((child)); then kill -TERM "$child" 2>/dev/null; fi' TERM INT
 for ((attempt = 0; attempt <= ${RETRIES:-20}; attempt++)); do
     if ((attempt)); then
         echo "keep_going: ended with status $status; again in ${PAUSE_S:-10} s" >&2

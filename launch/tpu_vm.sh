@@ -10,7 +10,7 @@
 #   NAME (svhn-jax)   ZONE (us-central2-b)   TYPE (v4-8; a slice: v4-32)   VERSION (tpu-ubuntu2204-base)
 #   SPOT (1: preemptible)   CONFIG (configs/full.py)   OPTIONS (overrides of the configuration)
 #   RUNS (gs://BUCKET/runs)   DATA (gs://BUCKET/data/full, or empty: data/full of this checkout)
-# --dry-run prints the commands and runs none. Not run yet against Google Cloud: only its dry run was checked.
+# --dry-run prints the commands and runs none. Not run yet against Google Cloud: the tests put a stub in gcloud's place.
 set -euo pipefail
 
 is_dry=0 action=
@@ -78,8 +78,9 @@ data() {
 train() {
     local runs
     runs=$(runs)
-    # SIGTERM on preemption reaches the run, which saves; keep_going starts it again where only a process was lost.
-    on_all "cd svhn_jax_checkout || exit 1; pgrep -f '[s]vhn_jax.train' > /dev/null && { echo 'already training'; exit 1; }; \
+    # On preemption the VM sends SIGTERM: the run saves. keep_going starts it again where only a process was lost.
+    # The run inherits the lock (descriptor 9): the kernel drops it when the last of its processes ends, however it ends.
+    on_all "cd svhn_jax_checkout && exec 9> train.lock || exit 1; flock -n 9 || { echo 'already training' >&2; exit 1; }; \
 PATH=\$PWD/.venv/bin:\$PATH nohup bash launch/keep_going.sh python -m svhn_jax.train --config $config \
 --runs-dir $runs $options >> train.log 2>&1 < /dev/null & sleep 1"
 }

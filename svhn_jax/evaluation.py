@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from svhn_jax import compiling, config_files, model, parallel, steps, versions
+from svhn_jax import compiling, config_files, model, parallel, signals, steps, versions
 from svhn_jax import state as states
 from svhn_jax.checkpoint import Checkpoints
 from svhn_jax.config import Config
@@ -35,6 +35,7 @@ def run(options: Evaluate) -> int:
       InputError: there is no such run, step or data.
       TryAgainError: another process was lost.
     """
+    signals.end_at_sigterm()
     parallel.join_processes(options.processes.coordinator, options.processes.processes, options.processes.process)
     compiling.enable_compilation_cache()
     with parallel.naming_lost_processes(), naming_out_of_memory("the batch is set by --batch-size"):
@@ -43,14 +44,8 @@ def run(options: Evaluate) -> int:
 
 def _evaluate(options: Evaluate) -> int:
     console = Console(highlight=False, markup=False, quiet=not parallel.is_main())
-    run = RunFolder(_folder_of(options))
-    config = run.config()
-    batch_size = config.eval_batch_size if options.batch_size is None else options.batch_size
-    if batch_size < 1:
-        raise InputError(f"--batch-size is {batch_size}; it must be at least 1")
-    split, folder = _load_split(options, run, config)
+    run, config, batch_size, split, folder = parallel.jointly(lambda: _read(options))
     name = _result_name(options, split)
-
     mesh = parallel.make_mesh()
     network = model.build(config.model)
     abstract = jax.eval_shape(lambda: states.create(config, network))
@@ -79,6 +74,16 @@ def _evaluate(options: Evaluate) -> int:
     for text in damaged:
         console.print(f"left out: {text}", soft_wrap=True)
     return int(bool(damaged))
+
+
+def _read(options: Evaluate) -> tuple[RunFolder, Config, int, Split, str]:
+    """The run, its configuration, the batch size, the images and the folder they are from."""
+    run = RunFolder(_folder_of(options))
+    config = run.config()
+    batch_size = config.eval_batch_size if options.batch_size is None else options.batch_size
+    if batch_size < 1:
+        raise InputError(f"--batch-size is {batch_size}; it must be at least 1")
+    return run, config, batch_size, *_load_split(options, run, config)
 
 
 def _restore(checkpoints: Checkpoints | None, step: int, abstract: TrainState, damaged: list[str], count: int) -> Any:

@@ -1,6 +1,8 @@
 """Devices and processes: a one-dimensional mesh named "data" over all of them, and how arrays lie on it."""
 
 import hashlib
+import importlib.util
+import os
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -9,6 +11,7 @@ from typing import Any, TypeVar
 
 import jax
 import numpy as np
+from jax._src import distributed
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
@@ -30,44 +33,67 @@ def join_processes(coordinator: str | None = None, count: int | None = None, ind
       coordinator: HOST:PORT that process 0 listens on.
       count: how many processes there are; 1 leaves this one alone whatever the environment says.
       index: of this process, 0 to count - 1.
-      All of them None: as SLURM, Open MPI, Kubernetes or a TPU pod started it (see jax.distributed.initialize).
+      All of them None: as SLURM, Open MPI, a TPU pod or an indexed Job of Kubernetes started it (see
+      jax.distributed.initialize).
 
     Raises:
-      InputError: only some of the arguments are given, or they make no sense.
+      InputError: only some of the arguments are given, or they make no sense; or JAX cannot ask Kubernetes for the
+        other pods of an indexed Job.
       TryAgainError: the processes did not find one another.
     """
-    if count == 1 or jax.distributed.is_initialized():
+    if count == 1 or is_joined():
         return
-    given = (coordinator, count, index)
-    if None in given and given != (None, None, None):
-        raise InputError("give all of --coordinator HOST:PORT, --processes COUNT and --process INDEX, or none of them")
-    if count is not None and index is not None and not 0 <= index < count:
-        raise InputError(f"--process is {index}; it must be 0 to {count - 1}, --processes being {count}")
+    _check_place(coordinator, count, index)
     if coordinator is not None:
-        if not re.fullmatch(r".+:\d{1,5}", coordinator) or not 0 < int(coordinator.rpartition(":")[2]) < 2**16:
-            raise InputError(f"--coordinator is {coordinator}; it must be HOST:PORT, with a port of 1 to 65535")
         print(f"process {index} of {count}: waits up to {JOIN_S} s for the others, at {coordinator}", flush=True)
+    pod = os.environ.get("JOB_COMPLETION_INDEX") if "KUBERNETES_SERVICE_HOST" in os.environ else None
+    if pod is None or not importlib.util.find_spec("kubernetes"):
+        # In a pod that is alone JAX would fail, and without the package print a warning of five lines.
+        os.environ.pop("KUBERNETES_SERVICE_HOST", None)
+    # JAX would take SIGTERM here, and the process would not end until it asks JAX: see `take_sigterm`.
+    jax.config.update("jax_enable_preemption_service", False)
     try:
-        method = "deactivate" if coordinator else None
         jax.distributed.initialize(
             coordinator,
             count,
             index,
-            cluster_detection_method=method,
+            cluster_detection_method="deactivate" if coordinator else None,
             heartbeat_timeout_seconds=HEARTBEAT_S,
             initialization_timeout=JOIN_S,
         )
-    except ValueError as error:
-        if coordinator is None and "coordinator_address should be defined" in str(error):
-            return  # JAX finds no cluster here: this process is alone
-        raise InputError(f"the processes of this run cannot be joined: {one_line(error)}") from None
     except RuntimeError as error:
         raise TryAgainError(
             f"the processes of this run did not find one another ({one_line(error)}); see that all are started, and "
             "can reach the coordinator; --processes 1 trains on this machine alone"
         ) from None
+    except Exception as error:
+        finds_no_cluster = coordinator is None and "coordinator_address should be defined" in str(error)
+        if finds_no_cluster and pod is None:
+            return  # this process is alone
+        if pod is not None and coordinator is None:
+            reason = "the package kubernetes is missing" if finds_no_cluster else one_line(error)
+            raise InputError(
+                f"pod {pod} of an indexed Kubernetes Job cannot find the others ({reason}): pip install "
+                "'svhn_jax[k8s]', or give --coordinator HOST:PORT --processes COUNT --process INDEX; "
+                "--processes 1 trains in this pod alone"
+            ) from None
+        if not isinstance(error, ValueError):
+            raise
+        raise InputError(f"the processes of this run cannot be joined: {one_line(error)}") from None
     # From here on an orderly end would wait for the other processes.
     errors.leave_at_once(jax.process_count() > 1)
+
+
+def _check_place(coordinator: str | None, count: int | None, index: int | None) -> None:
+    given = (coordinator, count, index)
+    if None in given and given != (None, None, None):
+        raise InputError("give all of --coordinator HOST:PORT, --processes COUNT and --process INDEX, or none of them")
+    if count is not None and index is not None and not 0 <= index < count:
+        raise InputError(f"--process is {index}; it must be 0 to {count - 1}, --processes being {count}")
+    if coordinator is not None and (
+        not re.fullmatch(r".+:\d{1,5}", coordinator) or not 0 < int(coordinator.rpartition(":")[2]) < 2**16
+    ):
+        raise InputError(f"--coordinator is {coordinator}; it must be HOST:PORT, with a port of 1 to 65535")
 
 
 def is_main() -> bool:
@@ -86,8 +112,10 @@ def jointly(work: Callable[[], Result]) -> Result:
         failure = error
     verdict = _SOUND if failure is None else _PASSING if isinstance(failure, TryAgainError) else _FAILED
     verdicts = _of_every_process(np.array(verdict))
+    if verdicts.any():
+        # The others must hear of it before a process leaves, and the main one leaves last: JAX ends them without it.
+        time.sleep(3 if is_main() else 1)
     if failure:
-        time.sleep(1)  # the others must hear of it before this process, perhaps their coordinator, is gone
         raise failure
     if verdicts.any():
         kind = InputError if _FAILED in verdicts else TryAgainError
@@ -130,18 +158,24 @@ def _of_every_process(value: np.ndarray) -> np.ndarray:
         return np.asarray(multihost_utils.process_allgather(value))
 
 
-def takes_sigterm() -> bool:
-    """Whether JAX itself listens for SIGTERM, for `is_stop_agreed`: it does where the processes were joined, be it one."""
+def is_joined() -> bool:
+    """Whether this process joined others, or was started as one of many and is the only one."""
     return jax.distributed.is_initialized()
 
 
+def take_sigterm() -> None:
+    """Has JAX listen for SIGTERM from here on, for `is_stop_agreed`; it then ends no process. Once in a process."""
+    jax.config.update("jax_enable_preemption_service", True)
+    distributed.global_state.initialize_preemption_sync_manager()
+
+
 def is_stop_agreed(call: int) -> bool:
-    """Whether any of the processes that were joined was told to end; all of them hear of it at the same call.
+    """Whether any of the joined processes was told to end since `take_sigterm`; all hear of it at the same call.
 
     Args:
       call: 0, 1, 2 ...: JAX agrees on one of them that is still to come, so none may be left out.
     """
-    return takes_sigterm() and multihost_utils.reached_preemption_sync_point(call)
+    return is_joined() and multihost_utils.reached_preemption_sync_point(call)
 
 
 @contextmanager

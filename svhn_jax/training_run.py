@@ -37,6 +37,7 @@ def run(config: Config, processes: Processes) -> int:
     """
     if config.deterministic:
         compiling.make_deterministic()
+    signals.end_at_sigterm()
     parallel.join_processes(processes.coordinator, processes.processes, processes.process)
     compiling.enable_compilation_cache()
     with parallel.naming_lost_processes():

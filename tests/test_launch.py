@@ -1,10 +1,12 @@
 """The launch scripts: linted, and as far as they can be run here, run."""
 
+import contextlib
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -58,6 +60,154 @@ def test_a_run_on_a_disk_that_goes_with_its_machine_is_refused():
     assert "give RUNS=gs://BUCKET/PATH" in bash(LAUNCH / "tpu_vm.sh", "--dry-run", "train", status=1, RUNS="runs")
 
 
+# What `tpu_vm.sh` meets instead of Google Cloud and the network: a folder is the machine, its commands run in bash here.
+STUBS = {
+    "gcloud": """#!/bin/bash
+set -eu
+echo "$*" >> "$CLOUD/calls"
+words=() command='' worker=''
+for word in "$@"; do
+    case $word in
+        --command=*) command=${word#*=} ;;
+        --worker=*) worker=${word#*=} ;;
+        -*) ;;
+        *) words+=("${word/#gs:\\/\\//$CLOUD/gs/}") ;;
+    esac
+done
+home=$CLOUD/home
+case ${words[*]} in
+    "compute tpus tpu-vm create svhn-jax") mkdir "$home" ;;
+    "compute tpus tpu-vm delete svhn-jax") rm -r "$home" ;;
+    "compute tpus tpu-vm ssh svhn-jax") cd "$home" && HOME=$home bash -c "$command" ;;
+    "compute tpus tpu-vm scp "*) cp -r "${words[4]}" "$home/${words[5]#svhn-jax:}" ;;
+    "storage rsync "*) cp -r "${words[2]}/." "${words[3]}" ;;
+    *) exit 64 ;;
+esac
+""",
+    "python3": """#!/bin/bash
+set -eu
+[[ $* == "-m uv venv"* ]] || exit 0
+mkdir -p .venv/bin
+cp "$CLOUD/bin/trainer" .venv/bin/python
+""",
+    "trainer": """#!/bin/bash
+echo "$$ $*" >> "$CLOUD/trainers"
+exec sleep 60
+""",
+}
+
+
+class Cloud:
+    """tpu_vm.sh of a checkout of its own, with STUBS in place of what it calls."""
+
+    def __init__(self, folder):
+        self.folder, self.checkout = folder, folder / "checkout"
+        (folder / "bin").mkdir(parents=True)
+        for name, text in STUBS.items():
+            (folder / "bin" / name).write_text(text)
+            (folder / "bin" / name).chmod(0o755)
+        shutil.copytree(LAUNCH, self.checkout / "launch")
+        git = ["git", "-C", self.checkout, "-c", "user.name=n", "-c", "user.email=e@localhost"]
+        for command in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "all"]):
+            subprocess.run([*git, *command], check=True)
+        for path in ("data/full/manifest.json", "runs/full/results/test.csv"):
+            (folder / "gs" / "b" / path).parent.mkdir(parents=True)
+            (folder / "gs" / "b" / path).write_text("here")
+        self.env = {"CLOUD": str(folder), "PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "RUNS": "gs://b/runs"}
+
+    def __call__(self, action, status=0, **env):
+        return bash(self.checkout / "launch" / "tpu_vm.sh", action, status=status, **self.env | env)
+
+    def trainers(self, count):
+        """Process numbers of the runs that were started, oldest first; waits until there are `count`."""
+        path = self.folder / "trainers"
+        for _ in range(100):
+            if path.exists() and len(lines := path.read_text().splitlines()) == count:
+                return [int(line.split()[0]) for line in lines]
+            time.sleep(0.1)
+        raise AssertionError(f"{count} runs were not started")
+
+
+@pytest.fixture
+def cloud(tmp_path):
+    cloud = Cloud(tmp_path)
+    yield cloud
+    for line in (tmp_path / "trainers").read_text().splitlines() if (tmp_path / "trainers").exists() else ():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(line.split()[0]), signal.SIGTERM)
+
+
+def test_a_machine_is_created_installed_trained_on_fetched_from_and_deleted(cloud):
+    for action in ("create", "install", "data", "train"):
+        cloud(action, DATA="gs://b/data/full", OPTIONS="--seed 3")
+    work = cloud.folder / "home" / "svhn_jax_checkout"
+    assert (work / "launch" / "tpu_vm.sh").exists()
+    assert (work / "data" / "full" / "manifest.json").read_text() == "here"
+    cloud.trainers(1)
+    started = (cloud.folder / "trainers").read_text().split(maxsplit=1)[1]
+    assert started == "-m svhn_jax.train --config configs/full.py --runs-dir gs://b/runs --seed 3\n"
+    cloud("fetch")
+    assert (cloud.checkout / "checkpoints" / "full" / "results" / "test.csv").read_text() == "here"
+    cloud("delete")
+    assert not (cloud.folder / "home").exists()
+
+
+def test_a_second_run_on_the_same_machine_is_refused_until_the_first_has_ended(cloud):
+    for action in ("create", "install", "train"):
+        cloud(action)
+    [first] = cloud.trainers(1)
+    assert "already training" in cloud("train", status=1)
+    os.kill(first, signal.SIGTERM)  # 143: keep_going ends with it
+    wait_until_gone(first)
+    cloud("train")
+    second = cloud.trainers(2)[1]
+    keeper = parent_of(second)
+    os.kill(keeper, signal.SIGKILL)
+    wait_until_gone(keeper)
+    assert "already training" in cloud("train", status=1)  # the run itself is there still
+    os.kill(second, signal.SIGKILL)
+    wait_until_gone(second)
+    cloud("train")
+    cloud.trainers(3)
+
+
+def test_after_a_preemption_the_run_starts_on_a_new_machine_with_data_of_this_checkout(cloud):
+    (cloud.checkout / "data" / "full").mkdir(parents=True)
+    (cloud.checkout / "data" / "full" / "manifest.json").write_text("mine")
+    for _ in range(2):  # with no machine left, and with one
+        cloud("recreate", SPOT="1")
+    assert (cloud.folder / "home/svhn_jax_checkout/data/full/manifest.json").read_text() == "mine"
+    cloud.trainers(2)
+
+
+def test_the_log_of_worker_0_is_followed(cloud):
+    cloud("create")
+    (cloud.folder / "home" / "svhn_jax_checkout").mkdir()
+    (cloud.folder / "home" / "svhn_jax_checkout" / "train.log").write_text("Step:     4\n")
+    with subprocess.Popen(
+        ["bash", cloud.checkout / "launch" / "tpu_vm.sh", "log"],
+        env=os.environ | cloud.env, stdout=subprocess.PIPE, text=True, start_new_session=True,
+    ) as process:  # fmt: skip
+        assert "--worker=0" in process.stdout.readline()
+        assert process.stdout.readline() == "Step:     4\n"
+        os.killpg(process.pid, signal.SIGTERM)
+
+
+def parent_of(process):
+    return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def wait_until_gone(process):
+    for _ in range(100):
+        try:
+            if Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                return
+        except OSError:
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"process {process} is there still")
+
+
 @pytest.mark.parametrize(
     ("statuses", "end"), [("75 137 0", 0), ("134 1", 1), ("143", 143), ("75 75 75 75", 75), ("127", 127)]
 )
@@ -86,6 +236,24 @@ def test_keep_going_hands_sigterm_on_and_does_not_start_again(tmp_path):
         assert process.stdout.read() == ""
 
 
+def test_keep_going_told_twice_still_waits_for_the_command_to_save(tmp_path):
+    command = tmp_path / "command.py"
+    command.write_text("import signal, time\nheard = []\n"
+                       "signal.signal(signal.SIGTERM, lambda *_: (heard.append(1), print('heard', flush=True)))\n"
+                       "print('up', flush=True)\nwhile len(heard) < 2: time.sleep(0.05)\n"
+                       "time.sleep(0.3)\nprint('saved', flush=True)\nraise SystemExit(143)\n")  # fmt: skip
+    with subprocess.Popen(
+        ["bash", LAUNCH / "keep_going.sh", sys.executable, command], stdout=subprocess.PIPE, text=True
+    ) as process:
+        for line in ("up", "heard"):
+            assert process.stdout.readline() == f"{line}\n"
+            process.terminate()
+        assert process.stdout.readline() == "heard\n"
+        assert process.wait(30) == 143
+        os.set_blocking(process.stdout.fileno(), False)
+        assert process.stdout.read() == "saved\n"
+
+
 def test_ctrl_c_in_a_terminal_reaches_the_command_once(tmp_path):
     command = tmp_path / "command.py"
     command.write_text("import signal, time\nseen = []\nfor s in (2, 15): signal.signal(s, lambda n, _: seen.append(n))\n"
@@ -110,3 +278,21 @@ def test_a_stop_between_two_attempts_is_the_end(tmp_path):
         process.terminate()
         assert process.wait(30) == 75
         process.stdout.close()
+
+
+@pytest.mark.parametrize(
+    ("status", "restarts", "is_requeued"),
+    [(0, 0, False), (1, 0, False), (143, 0, True), (75, 19, True), (137, 20, False)],
+)
+def test_a_slurm_job_queues_itself_again_where_it_may_go_on(tmp_path, status, restarts, is_requeued):
+    for name, text in {"srun": 'echo "$*"; exit "$STATUS"', "scontrol": 'echo "scontrol $*"'}.items():
+        (tmp_path / name).write_text(f"#!/bin/bash\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    slurm = {"SLURM_CPUS_PER_TASK": "8", "SLURM_JOB_ID": "7", "SLURM_RESTART_COUNT": str(restarts)}
+    done = subprocess.run(
+        ["bash", LAUNCH / "slurm.sbatch", "--config", "configs/full.py"], capture_output=True, text=True,
+        env=os.environ | slurm | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "STATUS": str(status)},
+    )  # fmt: skip
+    assert done.returncode == status, done.stderr
+    requeue = "scontrol requeue 7\n" if is_requeued else ""
+    assert done.stdout == f".venv/bin/python -m svhn_jax.train --config configs/full.py\n{requeue}"

@@ -2,10 +2,12 @@
 
 import contextlib
 import json
+import os
 import signal
 import socket
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -29,9 +31,12 @@ def workplace(tmp_path_factory, one_device_env):
 
 
 class Processes:
-    """The same command as processes 0 to count - 1 of one run; stdout and stderr of each in a file."""
+    """The same command as processes 0 to count - 1 of one run; stdout and stderr of each in a file of `folder`.
 
-    def __init__(self, folder, env, count, *command):
+    places: for some of them, the folder that it runs in instead.
+    """
+
+    def __init__(self, folder, env, count, *command, places=None):
         with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as free:
             address = f"127.0.0.1:{free.getsockname()[1]}"
         env = env | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
@@ -43,7 +48,7 @@ class Processes:
                 self.all.append(
                     subprocess.Popen(
                         [sys.executable, "-m", *command, *place],
-                        cwd=folder,
+                        cwd=(places or {}).get(index, folder),
                         env=env,
                         stdout=file,
                         stderr=subprocess.STDOUT,
@@ -133,6 +138,54 @@ def test_a_mistake_that_one_process_finds_stops_all(workplace, one_device_env):
     assert "error: process 0 of this run could not go on" in said[1]
 
 
+@pytest.fixture
+def elsewhere(workplace, tmp_path):
+    """A folder with the same runs, and other data or none."""
+    (tmp_path / "checkpoints").symlink_to(workplace / "checkpoints")
+    (tmp_path / "data" / "tiny").mkdir(parents=True)
+    return tmp_path
+
+
+EVALUATE_ALONE = (EVALUATE[0], "--run", "checkpoints/alone", "--split", "test")
+
+
+def test_data_that_one_process_lacks_stop_the_evaluation_on_all(workplace, elsewhere, one_device_env):
+    with Processes(workplace, one_device_env, 2, *EVALUATE_ALONE, places={1: elsewhere}) as processes:
+        statuses, said = processes.end()
+    assert statuses == [1, 1], said
+    assert "error: process 1 of this run could not go on" in said[0]
+    assert "data/tiny" in said[1]
+
+
+def test_sigterm_ends_an_evaluation_at_once_though_its_processes_were_joined(workplace, elsewhere, one_device_env):
+    """Process 1 waits for the other end of a pipe, and process 0, in a collective operation, for process 1."""
+    os.mkfifo(elsewhere / "pipe")
+    (elsewhere / "alone.py").write_text("open('pipe').read()\n")
+    (workplace / "alone.py").write_text(
+        f"{(workplace / 'tiny.py').read_text()}object.__setattr__(config, 'name', 'alone')"
+    )
+    command = (EVALUATE[0], "--config", "alone.py")
+    with (
+        Processes(workplace, one_device_env, 2, *command, places={1: elsewhere}) as processes,
+        open(elsewhere / "pipe", "w"),  # this waits until process 1 has opened it too
+    ):
+        time.sleep(1)  # for process 0 to arrive where it waits
+        for process in processes.all:
+            process.send_signal(signal.SIGTERM)
+        statuses, said = processes.end(within_s=10)
+    assert statuses == [143, 143], said
+    assert [text.splitlines()[-1] for text in said] == ["error: ended by SIGTERM"] * 2
+
+
+def test_sigterm_ends_a_run_that_waits_for_its_other_processes(workplace, one_device_env, capfd):
+    place = ("--coordinator", "127.0.0.1:9", "--processes", "2", "--process", "1")
+    with start(workplace, one_device_env, *TRAIN, *place) as process:
+        wait_for_line(process, "process 1 of 2: waits")
+        process.send_signal(signal.SIGTERM)
+    assert process.returncode == 143
+    assert capfd.readouterr().err == "error: ended by SIGTERM\n"
+
+
 @pytest.mark.slow
 def test_four_processes_one_killed_and_one_goes_on(workplace, one_device_env):
     command = (*TRAIN, "--name", "four")
@@ -158,14 +211,14 @@ def test_a_run_goes_on_with_another_number_of_devices(workplace, one_device_env)
     assert_equal_to_alone(workplace, "devices")
 
 
-def test_slurm_is_recognised_and_its_sigterm_heard_before_the_first_step_too(workplace, one_device_env):
+def test_slurm_is_recognised_and_its_sigterm_heard(workplace, one_device_env):
     with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as free:
         port = str(free.getsockname()[1])
     slurm = {"SLURM_JOB_ID": "7", "SLURM_STEP_NODELIST": "localhost", "SLURM_NTASKS": "1", "SLURM_PROCID": "0"}
     env = one_device_env | slurm | {"SLURM_LOCALID": "0", "JAX_COORDINATOR_PORT": port}
     process = start(workplace, env, *TRAIN, "--name", "slurm", "--steps-per-dispatch", "2")
     with process:
-        wait_for_line(process, "run:  ")
+        wait_for_line(process, "Step:     2")
         process.send_signal(signal.SIGTERM)
         printed = process.stdout.read()
     assert process.returncode == 143, printed
@@ -184,3 +237,59 @@ def test_arguments_that_do_not_belong_together_are_refused(workplace, one_device
         assert f"--coordinator is {place}; it must be HOST:PORT" in said
     bad = ("--coordinator", "127.0.0.1:9", "--processes", "2", "--process", "2")
     assert "--process is 2; it must be 0 to 1" in run(workplace, one_device_env, *TRAIN, *bad, status=1)
+
+
+JOIN = """
+import jax
+from svhn_jax import errors, parallel
+def main():
+    parallel.join_processes()
+    print(parallel.is_joined(), jax.process_count())
+errors.run_command(main)
+"""
+CLIENT = """
+from types import SimpleNamespace as N
+from jax._src.clusters.k8s_cluster import K8sCluster
+K8sCluster._namespace = lambda: "default"
+class Api:
+    def list_namespaced_pod(self, **_):
+        return N(items=[N(metadata=N(labels={"job-name": "train"}, name="train-0", owner_references=[]))])
+    def read_namespaced_job(self, **_):
+        return N(spec=N(parallelism=1))
+config = N(load_incluster_config=lambda: None)
+client = N(CoreV1Api=Api, BatchV1Api=Api, exceptions=N(ApiException=ValueError))
+"""
+
+
+def join_in_a_pod(folder, env, *, status=0, **pod):
+    env = env | pod | {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "PYTHONPATH": f"{folder}:{env['PYTHONPATH']}"}
+    done = subprocess.run([sys.executable, "-c", JOIN], env=env, capture_output=True, text=True)
+    assert done.returncode == status, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("has_client", [False, True])
+def test_a_pod_that_is_no_indexed_job_is_alone(tmp_path, one_device_env, has_client):
+    if has_client:  # JAX would fail: the pod has no controller
+        (tmp_path / "kubernetes.py").write_text(CLIENT)
+    assert join_in_a_pod(tmp_path, one_device_env) == "False 1\n"
+
+
+def test_a_pod_of_an_indexed_job_that_cannot_find_the_others_is_refused(tmp_path, one_device_env):
+    said = join_in_a_pod(tmp_path, one_device_env, JOB_COMPLETION_INDEX="3", status=1)
+    assert said.startswith(
+        "error: pod 3 of an indexed Kubernetes Job cannot find the others (the package kubernetes is "
+    )
+    assert "pip install 'svhn_jax[k8s]'" in said
+    assert said.count("\n") == 1
+    (tmp_path / "kubernetes.py").write_text(f"{CLIENT}config = N(load_incluster_config=lambda: 1 / 0)")
+    said = join_in_a_pod(tmp_path, one_device_env, JOB_COMPLETION_INDEX="3", status=1)
+    assert said.startswith("error: pod 3 of an indexed Kubernetes Job cannot find the others (ZeroDivisionError")
+
+
+def test_with_the_client_of_kubernetes_jax_joins_the_pods_of_an_indexed_job(tmp_path, one_device_env):
+    (tmp_path / "kubernetes.py").write_text(CLIENT)
+    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    pod = {"JOB_COMPLETION_INDEX": "0", "HOSTNAME": "localhost", "JAX_COORDINATOR_ADDRESS": address}
+    assert "True 1\n" in join_in_a_pod(tmp_path, one_device_env, **pod)
