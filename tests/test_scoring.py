@@ -26,7 +26,7 @@ def reference():
 def test_figures_and_readings_do_not_depend_on_batch_size_or_devices(reference, batch_size, devices):
     figures, readings = score(batch_size, devices)
     assert figures == pytest.approx(reference[0], rel=1e-5)  # another program: the loss differs by rounding
-    np.testing.assert_array_equal(readings, reference[1])
+    np.testing.assert_array_equal(readings, reference[1])  # the closest choice is 0.015 nats wide: no rounding turns it
 
 
 def test_every_image_is_read_in_order(reference):
