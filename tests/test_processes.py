@@ -11,12 +11,18 @@ import time
 
 import numpy as np
 import pytest
-from test_commands import TRAIN, run, start, wait_for_line, write_config
+from test_commands import TRAIN, assert_same_results, rows_of, run, start, wait_for_line, write_config
 from tiny import CONFIG
 
 EVALUATE = ("svhn_jax.evaluate", "--run", "checkpoints/many", "--split", "test", "--step", "latest")
 
 LOST = (75, -signal.SIGABRT)  # or JAX itself ends the process, where it hears of the loss before the step does
+
+
+@pytest.fixture(scope="module")
+def one_device_env(one_device_env):
+    """That of conftest.py; programs for many counts of devices and processes are compiled here, each in half the time."""
+    return one_device_env | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
 
 
 @pytest.fixture(scope="module")
@@ -104,14 +110,14 @@ def test_stopped_by_a_signal_to_one_and_gone_on_with_alone_it_is_the_run_of_one(
 
     results = workplace / "checkpoints" / "many" / "results" / "test.csv"
     run(workplace, one_device_env, *EVALUATE)
-    of_one = results.read_text()
+    of_one = rows_of(results)
     results.unlink()
     with Processes(workplace, one_device_env, 2, *EVALUATE, "--batch-size", "7") as processes:
         statuses, said = processes.end()
     assert statuses == [0, 0], said
     assert "written to" in said[0]
     assert "written to" not in said[1]
-    assert results.read_text() == of_one
+    assert_same_results(rows_of(results), of_one)
 
 
 def test_where_one_is_killed_the_others_stop_and_say_so_and_any_number_goes_on(workplace, one_device_env):

@@ -24,8 +24,8 @@ def reference():
 @pytest.mark.parametrize(("batch_size", "devices"), [(7, 1), (1, 1), (23, 1), (512, 8), (7, 8)])
 def test_figures_and_readings_do_not_depend_on_batch_size_or_devices(reference, batch_size, devices):
     figures, readings = score(batch_size, devices)
-    assert figures == pytest.approx(reference[0], rel=1e-6)
-    np.testing.assert_array_equal(readings, reference[1])
+    assert figures == pytest.approx(reference[0], rel=1e-5)  # another program: the loss differs by rounding
+    np.testing.assert_array_equal(readings, reference[1])  # the closest choice is 0.015 nats wide: no rounding turns it
 
 
 def test_every_image_is_read_in_order(reference):
