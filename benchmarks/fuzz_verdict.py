@@ -109,8 +109,8 @@ def _problems_of_the_set(scene: Scene, is_old: bool) -> Iterator[str]:
     if is_old:
         return
     kept = [name.decode() for split, _ in splits for name in split.names.tolist()]
-    for (_, labels, _, _), (boxes, sizes) in splits:
-        lengths, digits = labels[:, 0], labels[:, 1:]
+    for data, (boxes, sizes) in splits:
+        lengths, digits = data.labels[:, 0], data.labels[:, 1:]
         are_labels = ((lengths >= 1) & (lengths <= 6)).all() and ((digits >= 0) & (digits <= 10)).all()
         if not (are_labels and np.isfinite(boxes).all() and (boxes[:, 2:] > 0).all() and (sizes > 0).all()):
             yield "labels, boxes or sizes that cannot be"

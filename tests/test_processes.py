@@ -156,7 +156,9 @@ EVALUATE_ALONE = (EVALUATE[0], "--run", "checkpoints/alone", "--split", "test")
 
 
 def test_data_that_one_process_lacks_stop_the_evaluation_on_all(workplace, elsewhere, one_device_env):
-    with Processes(workplace, one_device_env, 2, *EVALUATE_ALONE, places={1: elsewhere}) as processes:
+    with Processes(
+        workplace, one_device_env, 2, *EVALUATE_ALONE, "--data", "data/tiny", places={1: elsewhere}
+    ) as processes:
         statuses, said = processes.end()
     assert statuses == [1, 1], said
     assert "error: process 1 of this run could not go on" in said[0]
@@ -222,7 +224,7 @@ def test_slurm_is_recognised_and_its_sigterm_heard(workplace, one_device_env):
         port = str(free.getsockname()[1])
     slurm = {"SLURM_JOB_ID": "7", "SLURM_STEP_NODELIST": "localhost", "SLURM_NTASKS": "1", "SLURM_PROCID": "0"}
     env = one_device_env | slurm | {"SLURM_LOCALID": "0", "JAX_COORDINATOR_PORT": port}
-    process = start(workplace, env, *TRAIN, "--name", "slurm", "--steps-per-dispatch", "2")
+    process = start(workplace, env, *TRAIN, "--name", "slurm")
     with process:
         wait_for_line(process, "Step:     2")
         process.send_signal(signal.SIGTERM)
