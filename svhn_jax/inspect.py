@@ -43,8 +43,7 @@ class Options:
     seed: int = 0
     """another seed, other photos on the sheet"""
     augmented: Path | None = None
-    """of a prepared data set: a configuration; the sheet shows what the network sees of each photo: in evaluation (first
-    of each row), then in training, with other random changes in each picture"""
+    """of a prepared data set: a configuration; each row of the sheet shows one photo as the network sees it: first in evaluation, then in training, augmented at random"""
     verify: bool = False
     """of a prepared data set: check every array against its checksum, and look for crops that occur twice"""
 
