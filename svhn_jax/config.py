@@ -79,9 +79,9 @@ class AugmentConfig(_Checked):
     random_crop: bool = True
     """cut the window at a random place, not in the middle"""
     brightness: float = 0.2
-    """greatest change of brightness, as a share of the full range"""
+    """greatest change of brightness, as a share of the full range; nearly undone by image.normalize (docs/experiments.md)"""
     contrast: float = 0.4
-    """greatest relative change of contrast"""
+    """greatest relative change of contrast; nearly undone by image.normalize "mean and contrast" (docs/experiments.md)"""
     saturation: float = 0.5
     """greatest relative change of saturation"""
     hue: float = 0.0
@@ -92,12 +92,30 @@ class AugmentConfig(_Checked):
     """greatest turn"""
     shear: float = 0.0
     """greatest slant, as a share of the height"""
+    channel_gain: float = 0.0
+    """greatest relative change of each colour channel, drawn for each: a colour cast (Eigen et al. 2014, arXiv:1406.2283)"""
+    channel_offset: float = 0.0
+    """greatest change of each colour channel, drawn for each, as a share of the full range"""
+    gamma: float = 0.0
+    """greatest change of the exponent of a tone curve: values in 0 ... 1 are raised to exp(-gamma) ... exp(gamma)"""
+    blur: float = 0.0
+    """greatest standard deviation of a Gaussian blur, in pixels of the window"""
+    downscale: float = 0.0
+    """greatest factor by which the resolution is lowered, 1 to 8: averages of squares, enlarged again; 0 turns it off"""
+    noise: float = 0.0
+    """greatest standard deviation of Gaussian noise, drawn for each value, as a share of the full range"""
+    cutout: int = 0
+    """greatest side of a square patch of the image's mean colour, in pixels of the window (arXiv:1708.04552)"""
 
     def _rules(self) -> Sequence[tuple[str, bool, str]]:
-        shares = ("brightness", "contrast", "saturation", "hue", "scale", "shear")
+        shares = ("brightness", "contrast", "saturation", "hue", "scale", "shear", "channel_gain", "channel_offset",
+                  "gamma", "noise")  # fmt: skip
         return (
             *((name, 0 <= getattr(self, name) < 1, "at least 0 and less than 1") for name in shares),
             ("rotate_degrees", 0 <= self.rotate_degrees <= 45, "0 to 45"),
+            ("blur", 0 <= self.blur <= 8, "0 to 8"),
+            ("downscale", self.downscale == 0 or 1 <= self.downscale <= 8, "0, or 1 to 8"),
+            ("cutout", 0 <= self.cutout <= 32, "0 to 32"),
         )
 
 
@@ -116,7 +134,7 @@ class ModelConfig(_Checked):
     dropout: float = 0.0
     """share of features dropped in training: before the heads (house), the dense layer (seed), after each pooling (potterhsu)"""
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
-    """precision of convolutions; params, statistics, heads and loss are float32 whatever it is"""
+    """type of the features; params, statistics, heads and loss are float32 whatever it is. At float32, convolutions use the platform's default precision (TF32 on recent NVIDIA GPUs, bfloat16 passes on TPUs); JAX_DEFAULT_MATMUL_PRECISION=highest makes it true float32"""
     convolution: Literal["auto", "xla", "winograd"] = "auto"
     """how they are computed: Winograd's algorithm where it is the faster (auto: on CPUs), or XLA's own; same results but for rounding"""
 

@@ -29,6 +29,7 @@ from svhn_jax.errors import InputError, run_command
 from svhn_jax.options import OptionalPath
 
 NAMES_SHOWN = 5
+AUGMENTED_COLUMNS = 8
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ class Options:
     """how many photos of each split the sheet shows"""
     seed: int = 0
     """another seed, other photos on the sheet"""
+    augmented: OptionalPath = None
+    """of a prepared data set: a configuration; each row of the sheet shows one photo as the network sees it: first in evaluation, then in training, augmented at random"""
     verify: bool = False
     """of a prepared data set: check every array against its checksum, and look for crops that occur twice"""
 
@@ -51,6 +54,8 @@ class Options:
             raise InputError(f"--photos is {self.photos}; it must be 1 to 1000")
         if self.sheet and self.sheet.suffix.lower() != ".png":
             raise InputError(f"--sheet is {self.sheet}; its name must end in .png")
+        if self.augmented and not self.sheet:
+            raise InputError("--augmented needs --sheet, the PNG to write")
 
 
 class Contents(NamedTuple):
@@ -74,6 +79,8 @@ def main() -> int:
     if not options.folder.is_dir():
         raise InputError(f"{options.folder}: no such folder")
     is_prepared = (options.folder / arrays.MANIFEST).is_file()
+    if options.augmented and not is_prepared:
+        raise InputError(f"{options.folder}: no prepared data set; only those can be shown --augmented")
     if options.verify and not is_prepared:
         raise InputError(f"{options.folder}: no prepared data set; only those have checksums to verify")
     tiles: list[tuple[Image.Image, str, str]] = []
@@ -82,7 +89,12 @@ def main() -> int:
     for contents in _prepared(options) if is_prepared else _raw(options):
         _print(console, contents)
         tiles += contents.tiles
-    if options.sheet:
+    if options.sheet and options.augmented:
+        _augmented_sheet(options).save(options.sheet)
+        console.print(
+            f"{options.sheet}: photos of the train split as {options.augmented} augments them", soft_wrap=True
+        )
+    elif options.sheet:
         report.tile_sheet(tiles).save(options.sheet)
         console.print(f"{options.sheet}: {len(tiles)} photos with their boxes", soft_wrap=True)
     return 0
@@ -216,6 +228,24 @@ def _print(console: Console, contents: Contents) -> None:
     for reason, rows in contents.suspicious.items():
         names = [contents.names[row] for row in rows[: NAMES_SHOWN + 1]]
         console.print(f"  worth a look: {len(rows):,} x {reason}: {_some(names)}", soft_wrap=True)
+
+
+def _augmented_sheet(options: Options) -> Image.Image:
+    """A sheet of the network's inputs, of photos of the train split."""
+    import jax  # takes a second, and nothing else here needs it
+
+    from svhn_jax import augment, config_files, training_data
+
+    config = config_files.load(str(options.augmented))
+    split = training_data.load_images(str(options.folder), "train", config)
+    rows = _sample(len(split.images), options)
+    images = jax.numpy.asarray(split.images[rows])
+    keys = jax.random.split(jax.random.key(options.seed), (AUGMENTED_COLUMNS - 1, len(rows)))
+    window = jax.jit(lambda keys: augment.random_window(images, keys, config.image, config.augment))
+    inputs = [augment.center_window(images, config.image), *map(window, keys)]
+    pictures = np.stack([report.input_pictures(np.asarray(one)) for one in inputs], axis=1)
+    truths = np.repeat(split.labels[rows], AUGMENTED_COLUMNS, axis=0)
+    return report.contact_sheet(pictures.reshape(-1, *pictures.shape[2:]), truths, columns=AUGMENTED_COLUMNS)
 
 
 def _some(names: list[str]) -> str:

@@ -14,6 +14,7 @@ from svhn_jax import convolution
 from svhn_jax.config import ModelConfig
 from svhn_jax.labels import DIGIT_CLASSES, LENGTH_CLASSES, MAX_DIGITS
 
+HIGHEST = jax.lax.Precision.HIGHEST  # true float32: by default GPUs multiply matrices in TF32 and TPUs in bfloat16
 AXIS = "data"  # the mesh axis over which batch statistics are those of the global batch
 
 
@@ -87,8 +88,10 @@ class AttentionPool(nn.Module):
         batch, height, width, channels = x.shape
         positions = x.reshape(batch, height * width, channels)
         table = self.param("position", nn.initializers.zeros, (height * width, self.heads))
-        scores = nn.Dense(self.heads, use_bias=False, name="query")(positions) / channels**0.5 + table
-        return jnp.einsum("bph,bpc->bhc", jax.nn.softmax(scores, axis=1), positions)
+        scores = (
+            nn.Dense(self.heads, use_bias=False, precision=HIGHEST, name="query")(positions) / channels**0.5 + table
+        )
+        return jnp.einsum("bph,bpc->bhc", jax.nn.softmax(scores, axis=1), positions, precision=HIGHEST)
 
 
 class SeedNet(nn.Module):
@@ -108,7 +111,7 @@ class SeedNet(nn.Module):
             x = _conv(self.config, channels, kernel, f"conv{index}", strides=stride)(x)
             x = nn.relu(_norm(is_training, dtype, f"norm{index}")(x))
         x = _dropout(x.astype(jnp.float32), self.config.dropout, dropout_keys)
-        x = nn.Dense(512, name="dense")(x.reshape(x.shape[0], -1))
+        x = nn.Dense(512, precision=HIGHEST, name="dense")(x.reshape(x.shape[0], -1))
         return _heads([x] * (1 + MAX_DIGITS))
 
 
@@ -139,8 +142,10 @@ class PotterhsuNet(nn.Module):
 
 def _heads(features: list[jax.Array]) -> Logits:
     """The six linear heads, each on its own features float32[B, F]: those of the length, then of each digit."""
-    length = nn.Dense(LENGTH_CLASSES, name="length")(features[0])
-    digits = [nn.Dense(DIGIT_CLASSES, name=f"digit{n}")(features[n]) for n in range(1, 1 + MAX_DIGITS)]
+    length = nn.Dense(LENGTH_CLASSES, precision=HIGHEST, name="length")(features[0])
+    digits = [
+        nn.Dense(DIGIT_CLASSES, precision=HIGHEST, name=f"digit{n}")(features[n]) for n in range(1, 1 + MAX_DIGITS)
+    ]
     return Logits(length, jnp.stack(digits, axis=1))
 
 

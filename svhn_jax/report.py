@@ -38,6 +38,13 @@ def contact_sheet(
     return sheet
 
 
+def input_pictures(inputs: np.ndarray) -> np.ndarray:
+    """The network's inputs float32[N, s, s, C] as uint8[N, s, s, 3]: each between its darkest and its brightest value."""
+    low, high = (find(inputs, axis=(1, 2, 3), keepdims=True) for find in (np.min, np.max))
+    pictures = (inputs - low) / np.maximum(high - low, 1e-6) * 255
+    return np.broadcast_to(pictures, (*inputs.shape[:3], 3)).astype(np.uint8)
+
+
 PHOTO, BOX, GAP = 144, (255, 210, 0), 2
 
 

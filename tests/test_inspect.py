@@ -4,10 +4,11 @@ import sys
 
 import numpy as np
 import pytest
+import tiny
 from archives import MAT, assert_one_error_line, fields, mat_bytes, png, run_python, split_files, write_split
 from PIL import Image
 
-from svhn_jax import inspect, preprocess
+from svhn_jax import inspect, preprocess, report
 from svhn_jax.data import summary
 from svhn_jax.data.digit_struct import Record
 from svhn_jax.errors import InputError
@@ -96,6 +97,27 @@ def test_the_sheet_marks_what_was_skipped_and_writes_six_digits_as_elsewhere(tmp
     ]  # fmt: skip
 
 
+def test_augmented_crops_are_drawn_as_the_network_sees_them(tmp_path, capsys, monkeypatch):
+    tiny.prepare(tmp_path / "set", 3)
+    tiny.write_config(tmp_path, tiny.CONFIG)
+    arguments = ("--augmented", tmp_path / "tiny.py", "--sheet", tmp_path / "sheet.png", "--photos", 2)
+    _, shown = show(capsys, monkeypatch, tmp_path / "set", *arguments)
+    assert "sheet.png: photos of the train split as" in shown
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        tiles = np.asarray(sheet).reshape(2, 114, 8, 96, 3).swapaxes(1, 2)[:, :, :94, :94]
+    for row in tiles:
+        assert len({tile.tobytes() for tile in row}) == 8  # the middle window, and seven draws
+    with pytest.raises(InputError, match="--augmented needs --sheet"):
+        inspect.Options(tmp_path, augmented=tmp_path / "tiny.py")
+
+
+def test_inputs_are_drawn_from_their_darkest_to_their_brightest_value():
+    inputs = np.array([-2.0, 0, 0, 2], np.float32).reshape(1, 2, 2, 1)
+    pictures = report.input_pictures(inputs)
+    assert (pictures.shape, pictures.dtype) == ((1, 2, 2, 3), np.uint8)
+    assert pictures[0, :, :, 2].tolist() == [[0, 127], [127, 255]]
+
+
 def test_verify_finds_changed_bytes_and_repeated_crops(tmp_path, capsys, monkeypatch):
     write_split(tmp_path / "raw", "test", split_files(tmp_path, ["5", "17", "5"]))
     monkeypatch.setattr(sys, "argv", ["preprocess", "--raw", str(tmp_path / "raw"), "--to", str(tmp_path / "set")])
@@ -152,6 +174,7 @@ def test_shapes_that_few_published_numbers_have_are_worth_a_look():
         (["nowhere"], "no such folder"),
         (["."], "none of train, test, extra in it"),
         ([".", "--verify"], "only those have checksums"),
+        ([".", "--augmented", "a.py", "--sheet", "a.png"], "only those can be shown --augmented"),
     ],
 )
 def test_a_folder_of_nothing_is_one_line(tmp_path, monkeypatch, arguments, words):

@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
+from tiny import float32_products
 
 from svhn_jax import model
 from svhn_jax.config import ModelConfig
@@ -18,6 +19,20 @@ def test_heads_and_params_are_float32_whatever_the_compute_dtype(architecture, d
     logits = jax.eval_shape(lambda variables: network.apply(variables, IMAGES, False), variables)
     assert (logits.length.shape, logits.digits.shape) == ((2, 7), (2, 5, 11))
     assert {leaf.dtype for leaf in jax.tree.leaves((variables, logits))} == {jnp.dtype("float32")}
+
+
+@pytest.mark.parametrize("architecture", ["house", "seed", "potterhsu"])
+def test_what_is_float32_at_any_compute_dtype_has_the_precision_of_float32_on_accelerators(architecture):
+    network = model.build(ModelConfig(architecture=architecture, width=8, compute_dtype="bfloat16", convolution="xla"))
+    variables = jax.eval_shape(lambda: network.init(jax.random.key(0), IMAGES, False))
+
+    def loss(params, batch_stats):
+        logits = network.apply({"params": params, "batch_stats": batch_stats}, IMAGES, False)
+        return logits.length.sum() + logits.digits.sum()
+
+    products = float32_products(jax.grad(loss), variables["params"], variables["batch_stats"])
+    assert len(products) >= 6 * 2  # the gradients of each head's kernel and features
+    assert [line for line in products if "HIGHEST, HIGHEST" not in line] == []
 
 
 def test_space_to_depth_puts_each_square_of_pixels_in_one_position():

@@ -1,12 +1,16 @@
 """The scripts of benchmarks/ that measure speed, as far as they run in little time and without PyTorch."""
 
+import dataclasses
 import importlib
 import subprocess
 import sys
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from archives import REPOSITORY, assert_one_error_line, run_python
+
+from svhn_jax.config import AugmentConfig, Config
 
 BENCHMARKS = REPOSITORY / "benchmarks"
 
@@ -32,6 +36,17 @@ def test_a_convolution_is_timed_in_both_forms_and_compared(module):
     assert row["m"] == 3
     assert all(row[name]["n"] == 2 for name in (*convolutions.FORMS, "ratio"))
     assert 0 < row["difference"] < 1e-4
+
+
+def test_every_random_change_of_images_is_measured(module):
+    measured = {field for change in module("augmentation").CHANGES for field in change}
+    assert measured | {"random_crop"} == {item.name for item in dataclasses.fields(AugmentConfig)}
+
+
+def test_the_change_of_the_input_is_a_share_of_the_input(module):
+    images = jnp.full((2, 64, 64, 3), 100, jnp.uint8).at[:, :32].set(120)
+    assert module("augmentation")._change(Config(), images, {"brightness": 0.2}, "mean") < 1e-3
+    assert module("augmentation")._change(Config(), images, {"channel_gain": 0.15}, "mean") > 0.1
 
 
 def test_the_race_reads_what_training_prints_and_asks_for_its_data(module, tmp_path):

@@ -1,7 +1,9 @@
 """What several tests of the training half share: a tiny configuration and random data of a given size."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -66,6 +68,15 @@ def prepare(folder: Path, count: int, *, validation: int = 0, side: int = 24, se
     manifest = {"format": arrays.FORMAT, "crop": {"size": side, "margin": 0.3}, "splits": entries, "sources": {}}
     (folder / arrays.MANIFEST).write_text(json.dumps(manifest))
     return train
+
+
+def float32_products(function: Callable[..., Any], *arguments: Any) -> list[str]:
+    """The lines of all float32 matrix products and convolutions of a function lowered for a GPU, which need not exist."""
+    lowered = jax.jit(function).trace(*arguments).lower(lowering_platforms=("cuda",)).as_text()
+    lines = [
+        line for line in lowered.splitlines() if "stablehlo.dot_general" in line or "stablehlo.convolution" in line
+    ]
+    return [line for line in lines if "xf32>, tensor" in line]
 
 
 def write_config(folder: Path, config: Config) -> None:
