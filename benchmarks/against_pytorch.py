@@ -31,10 +31,10 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from svhn_jax import timing
+from svhn_jax.benchmarking import timing
+from svhn_jax.benchmarking.timing import Spread
+from svhn_jax.benchmarking.workload import random_data
 from svhn_jax.errors import InputError, run_command
-from svhn_jax.timing import Spread
-from svhn_jax.trainer import random_data
 
 HERE = Path(__file__).parent
 OURS, EAGER, COMPILED, PLAIN = "svhn_jax", "PyTorch, eager", "PyTorch, torch.compile", "svhn_jax, XLA's convolutions"

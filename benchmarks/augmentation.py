@@ -22,10 +22,12 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from svhn_jax import augment, config_files, losses, model, run_folder
+from svhn_jax import config_files
 from svhn_jax.config import AugmentConfig, Config
 from svhn_jax.data import arrays
 from svhn_jax.errors import InputError, run_command
+from svhn_jax.model import augment, inputs, layers, losses, networks
+from svhn_jax.runs import folder as run_folder
 
 STILL = AugmentConfig(random_crop=False, brightness=0.0, contrast=0.0, saturation=0.0)
 CHANGES: tuple[dict[str, Any], ...] = (
@@ -85,7 +87,7 @@ def _change(
 ) -> float:
     """RMS change of the input, as a share of its RMS."""
     image = dataclasses.replace(config.image, normalize=how)
-    before = augment.center_window(images, image)
+    before = inputs.center_window(images, image)
     after = _augmentation(dataclasses.replace(config, image=image), change)(images)
     return float(jnp.sqrt(((after - before) ** 2).mean() / (before**2).mean()))
 
@@ -98,14 +100,14 @@ def _augmentation(config: Config, change: dict[str, Any]) -> Callable[[jax.Array
 
 def _costs(config: Config, images: jax.Array, labels: jax.Array, rounds: int) -> list[float]:
     """Of each change, the time that it adds as a share of a step's forward and backward pass."""
-    network, inputs = model.build(config.model), augment.center_window(images, config.image)
-    variables = jax.jit(lambda: network.init(jax.random.key(config.seed), inputs, False))()
+    network, windows = networks.build(config.model), inputs.center_window(images, config.image)
+    variables = jax.jit(lambda: network.init(jax.random.key(config.seed), windows, False))()
 
     def loss(variables: Any) -> jax.Array:
-        logits, _ = network.apply(variables, inputs, True, mutable=["batch_stats"])
+        logits, _ = network.apply(variables, windows, True, mutable=["batch_stats"])
         return losses.cross_entropy(logits, labels, config.loss).mean()
 
-    one_device = jax.vmap(jax.grad(loss), axis_name=model.AXIS)  # the batch norms want the name of an axis
+    one_device = jax.vmap(jax.grad(loss), axis_name=layers.AXIS)  # the batch norms want the name of an axis
     batch = jax.tree.map(lambda leaf: leaf[None], variables)
     step = jax.jit(one_device)
     augmentations = [_augmentation(config, change) for change in ({}, *CHANGES)]

@@ -16,8 +16,10 @@ from jax import lax
 from rich.console import Console
 from rich.table import Table
 
-from svhn_jax import convolution, parallel, timing
+from svhn_jax.benchmarking import timing
 from svhn_jax.errors import InputError, run_command
+from svhn_jax.model import winograd
+from svhn_jax.training import devices
 
 # Side of the map, channels in and out, side of the kernel.
 LAYERS = (
@@ -57,7 +59,7 @@ def main() -> int:
             str(timing.Spread(**row["ratio"])), f"{row['difference']:.0e}",
         )  # fmt: skip
     console.print(table)
-    print(json.dumps({"layers": figures} | timing.hardware(parallel.make_mesh())))
+    print(json.dumps({"layers": figures} | timing.hardware(devices.make_mesh())))
     return 0
 
 
@@ -66,20 +68,20 @@ def _measure(side: int, inputs: int, outputs: int, r: int, options: Options) -> 
     images = jax.random.normal(keys[0], (options.batch_size, side, side, inputs))
     kernel = jax.random.normal(keys[1], (r, r, inputs, outputs)) / (r * inputs**0.5)
     grads = jax.random.normal(keys[2], (options.batch_size, side, side, outputs))
-    m = convolution.output_tile(images.shape, kernel.shape)
+    m = winograd.output_tile(images.shape, kernel.shape)
     if m is None:
         raise InputError(f"{side}x{side}, {inputs} to {outputs}: left to XLA")
 
     def xla(images: jax.Array, kernel: jax.Array) -> jax.Array:
         return lax.conv_general_dilated(images, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
-    def winograd(images: jax.Array, kernel: jax.Array) -> jax.Array:
-        return convolution.winograd(images, kernel, m)
+    def by_winograd(images: jax.Array, kernel: jax.Array) -> jax.Array:
+        return winograd.winograd(images, kernel, m)
 
-    forwards = [jax.jit(form) for form in (xla, winograd)]
+    forwards = [jax.jit(form) for form in (xla, by_winograd)]
     backwards = [
         jax.jit(lambda images, kernel, grads, form=form: jax.vjp(form, images, kernel)[1](grads))
-        for form in (xla, winograd)
+        for form in (xla, by_winograd)
     ]
     flop = 2 * options.batch_size * side**2 * inputs * outputs * r**2
 

@@ -17,8 +17,10 @@ from fuzz_scene import MAT, Mat, Material, Scene
 from h5py import h5o
 from PIL import Image
 
-from svhn_jax.data import digit_struct, digit_struct_writer, photos
-from svhn_jax.data.digit_struct import Record
+from svhn_jax.data import photos
+from svhn_jax.data.records import Record
+from svhn_jax.data.sources import digit_struct
+from svhn_jax.data.synthetic import digit_struct_writer
 from svhn_jax.errors import InputError
 
 COUNT = 8

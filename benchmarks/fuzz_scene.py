@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from svhn_jax.data.digit_struct import Record
+from svhn_jax.data.records import Record
 
 MAT = "digitStruct.mat"
 INTERESTING = (

@@ -14,8 +14,8 @@ import numpy as np
 from fuzz_material import columns, write_records
 from PIL import Image
 
-from svhn_jax.data import digit_struct_writer
-from svhn_jax.data.digit_struct import Record
+from svhn_jax.data.records import Record
+from svhn_jax.data.synthetic import digit_struct_writer
 
 PHOTOS = {"train": 4000, "test": 400}
 LIBRARY_SPLIT = "test"  # its digitStruct.mat is in a layout that takes the HDF5 library, and time

@@ -56,7 +56,7 @@ class Crops(Dataset):
 
 
 def normalize(image: torch.Tensor) -> torch.Tensor:
-    """uint8[..., 3, s, s] to float: less its mean, over its contrast, as svhn_jax.augment does."""
+    """uint8[..., 3, s, s] to float: less its mean, over its contrast, as svhn_jax.model.augment does."""
     image = image.float() / 255
     return (image - image.mean(dim=(-3, -2, -1), keepdim=True)) / (
         image.std(dim=(-3, -2, -1), keepdim=True, correction=0) + 0.02
@@ -85,7 +85,7 @@ class Side:
         images = torch.from_numpy(crops.images[: len(rows), middle : middle + WINDOW, middle : middle + WINDOW].copy())
         self.batch = self.place(normalize(images.permute(0, 3, 1, 2))), crops.labels[: len(rows)].to(self.device)
 
-    def about(self) -> dict:
+    def metadata(self) -> dict:
         """What is compared."""
         return {
             "torch": torch.__version__,

@@ -7,10 +7,13 @@ import jax
 import numpy as np
 from peer_worker import CHECK_STEPS, serve
 
-from svhn_jax import config_files, model, parallel, timing
+from svhn_jax import config_files
+from svhn_jax.benchmarking import timing
+from svhn_jax.benchmarking.workload import BenchmarkLoop, load_random_data
 from svhn_jax.config import Config
-from svhn_jax.trainer import BenchmarkLoop, load_random_data
-from svhn_jax.training_data import TrainingSet
+from svhn_jax.model import counting
+from svhn_jax.training import devices
+from svhn_jax.training.dataset import TrainingSet
 
 
 class Side:
@@ -33,17 +36,17 @@ class Side:
                 learning_rate=options["learning_rate"],
                 weight_decay=options["weight_decay"],
                 schedule="constant",
-                warmup_share=0.0,
+                warmup_fraction=0.0,
             ),
         )
         self.data = load_random_data(Path(self.folder))
-        self.mesh = parallel.make_mesh()
+        self.mesh = devices.make_mesh()
         self.loop = BenchmarkLoop(self.config, self.data, self.mesh)
 
-    def about(self) -> dict:
+    def metadata(self) -> dict:
         """What is compared."""
         return timing.hardware(self.mesh) | {
-            "params": model.count_params(self.loop.state.params),
+            "params": counting.count_params(self.loop.state.params),
             "platform": jax.default_backend(),
             "devices": self.mesh.size,
         }

@@ -17,7 +17,7 @@ from bulk_mat import Annotation
 from flaky_server import FlakyServer
 from measured import Measurement
 
-from svhn_jax import labels
+from svhn_jax import files, labels
 from svhn_jax.data import arrays, crop, photos
 from svhn_jax.errors import InputError
 
@@ -103,7 +103,7 @@ def _download(folders: Folders, cuts: int, note: Note) -> None:
     size = sum(archive.stat().st_size for archive in archives)
     checksums = folders.published / "checksums.txt"
     checksums.write_text(
-        "".join(f"{arrays.sha256(archive)} {archive.stat().st_size} {archive.name}\n" for archive in archives)
+        "".join(f"{files.sha256(archive)} {archive.stat().st_size} {archive.name}\n" for archive in archives)
     )
     with _serving(folders.published, size // cuts) as server:
         source = ("--base-url", f"http://127.0.0.1:{server.server_port}", "--checksums", checksums)

@@ -17,7 +17,7 @@ config = Config(
     eval_every_steps={save_every_steps}, keep_newest=4,
     data=DataConfig(dir="data"), image=ImageConfig(crop=20), augment=AugmentConfig(scale=0.1),
     model=ModelConfig(patch=4, width=8, blocks=(1, 1)),
-    optimizer=OptimizerConfig(learning_rate=0.01, warmup_share=0.1, ema_decay=0.9),
+    optimizer=OptimizerConfig(learning_rate=0.01, warmup_fraction=0.1, ema_decay=0.9),
 )
 """
 NUMBERS = 320
@@ -73,11 +73,11 @@ def finish(folder: Path, name: str, *options: str) -> subprocess.CompletedProces
 def final_state(run: Path) -> dict[str, list[int]]:
     """The checksums of every array of the newest step, as its files hold them now; ValueError where its own differ.
 
-    Equal checksums mean equal bits (see svhn_jax.checksums).
+    Equal checksums mean equal bits (see svhn_jax.runs.checksums).
     """
     import orbax.checkpoint as ocp
 
-    from svhn_jax.checksums import checksums
+    from svhn_jax.runs.checksums import checksums
 
     steps = run / "steps"
     newest = max((int(path.name) for path in steps.iterdir() if path.name.isdigit()), default=-1)

@@ -21,10 +21,10 @@ import jax.numpy as jnp
 import tyro
 from rich.console import Console
 
-from svhn_jax.checkpoint import Checkpoints
 from svhn_jax.errors import InputError, run_command
-from svhn_jax.state import TrainState
-from svhn_jax.versions import versions
+from svhn_jax.runs.checkpoint import Checkpoints
+from svhn_jax.runs.versions import versions
+from svhn_jax.training.state import TrainState
 
 ARRAYS = 24
 
@@ -55,14 +55,16 @@ def main() -> int:
             for step in range(1, options.saves + 2):
                 state = jax.block_until_ready(make_state(step))
                 start = time.perf_counter()
-                checkpoints.save(state, None)
+                checkpoints.save(step, state.tree(), None)
                 blocked.append(time.perf_counter() - start)
                 checkpoints.wait()
                 whole.append(time.perf_counter() - start)
         abstract = jax.eval_shape(make_state, 0)
         with Checkpoints(f"{work}/steps") as checkpoints:
-            for_eval = _bytes_read(lambda: checkpoints.restore_eval_variables(options.saves + 1, abstract))
-            for_all = _bytes_read(lambda: checkpoints.restore(options.saves + 1, abstract))
+            for_eval = _bytes_read(
+                lambda: checkpoints.restore(options.saves + 1, abstract.eval_tree(), is_partial=True)
+            )
+            for_all = _bytes_read(lambda: checkpoints.restore(options.saves + 1, abstract.tree()))
     shares = [part / all_of_it for part, all_of_it in zip(blocked[1:], whole[1:], strict=True)]
     figures = {
         "state_mb": round(size / 1e6, 1),

@@ -24,7 +24,9 @@ import h5py
 import numpy as np
 from PIL import Image
 
-from svhn_jax.data import arrays, crop, digit_struct, photos
+from svhn_jax.data import arrays, crop, photos
+from svhn_jax.data.records import BadRecord, Record
+from svhn_jax.data.sources import digit_struct
 
 MARGIN, SIZE = 0.3, 64  # preprocess's defaults
 
@@ -47,7 +49,7 @@ def parse(mat: Path) -> Result:
     start = time.perf_counter()
     records = digit_struct.read(mat)
     seconds = time.perf_counter() - start
-    bad = sum(isinstance(record, digit_struct.BadRecord) for record in records)
+    bad = sum(isinstance(record, BadRecord) for record in records)
     return {"count": len(records), "bad": bad, "seconds": seconds}
 
 
@@ -74,7 +76,7 @@ def common_h5py(mat: Path, count: str) -> Result:
 
 def _numbers(mat: Path) -> dict[str, np.ndarray]:
     """The boxes of every photo."""
-    return {record.name: record.boxes for record in digit_struct.read(mat) if isinstance(record, digit_struct.Record)}
+    return {record.name: record.boxes for record in digit_struct.read(mat) if isinstance(record, Record)}
 
 
 def _contents(archive: Path, count: str) -> Iterator[tuple[str, bytes]]:

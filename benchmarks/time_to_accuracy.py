@@ -25,11 +25,13 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from svhn_jax import config_files, parallel, timing
+from svhn_jax import config_files
+from svhn_jax.benchmarking import timing
+from svhn_jax.benchmarking.workload import BenchmarkLoop
 from svhn_jax.config import Config
 from svhn_jax.errors import InputError, run_command
-from svhn_jax.trainer import BenchmarkLoop
-from svhn_jax.training_data import load_training_set
+from svhn_jax.training import devices
+from svhn_jax.training.dataset import load_training_set
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 VALIDATIONS = 10
@@ -75,7 +77,7 @@ def main() -> int:
     print(
         json.dumps(
             {"minutes": options.minutes, "seed": options.seed, "validations": reached}
-            | timing.hardware(parallel.make_mesh())
+            | timing.hardware(devices.make_mesh())
         )
     )
     return 0
@@ -83,8 +85,8 @@ def main() -> int:
 
 def _that_fills(config: Config, budget_s: float) -> tuple[Config, float]:
     """The configuration with as many steps as fill the time, and its images a second."""
-    mesh, data = parallel.make_mesh(), load_training_set(config)
-    parallel.check_batch_size("batch_size", config.batch_size, mesh)
+    mesh, data = devices.make_mesh(), load_training_set(config)
+    devices.check_batch_size("batch_size", config.batch_size, mesh)
     loop = BenchmarkLoop(config, data, mesh)
     loop.step_only(2)
     count = max(3, round(10 / timing.seconds(loop.step_only, 1)))

@@ -22,6 +22,6 @@ config = Config(
     model=ModelConfig(architecture="potterhsu", dropout=0.2),
     loss=LossConfig(blank_weight=1.0),
     optimizer=OptimizerConfig(
-        algorithm="sgd", learning_rate=0.16, weight_decay=5e-4, beta1=0.9, warmup_share=0.01, ema_decay=0.0
+        algorithm="sgd", learning_rate=0.16, weight_decay=5e-4, beta1=0.9, warmup_fraction=0.01, ema_decay=0.0
     ),
 )

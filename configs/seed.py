@@ -21,6 +21,6 @@ config = Config(
     model=ModelConfig(architecture="seed", dropout=0.15),
     loss=LossConfig(blank_weight=1.0),
     optimizer=OptimizerConfig(
-        learning_rate=1e-4, schedule="constant", warmup_share=0.0, weight_decay=0.0, beta2=0.999, ema_decay=0.0
+        learning_rate=1e-4, schedule="constant", warmup_fraction=0.0, weight_decay=0.0, beta2=0.999, ema_decay=0.0
     ),
 )

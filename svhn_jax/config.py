@@ -123,16 +123,16 @@ class AugmentConfig(_Checked):
 class ModelConfig(_Checked):
     """The network."""
 
-    architecture: Literal["house", "seed", "potterhsu"] = "house"
-    """house: residual stages with attention heads; seed, potterhsu: the networks of other projects, to compare with"""
+    architecture: Literal["resnet", "seed", "potterhsu"] = "resnet"
+    """resnet: residual stages with attention-pooled heads; seed, potterhsu: the networks of other projects, to compare with"""
     patch: int = 2
-    """side of the squares of pixels that the stem takes as one position (house)"""
+    """side of the squares of pixels that the stem takes as one position (resnet)"""
     width: int = 48
-    """channels of the first stage; later stages have 2 and 4 times as many (house)"""
+    """channels of the first stage; later stages have 2 and 4 times as many (resnet)"""
     blocks: tuple[int, ...] = (1, 1, 1)
-    """residual blocks in each stage (house)"""
+    """residual blocks in each stage (resnet)"""
     dropout: float = 0.0
-    """share of features dropped in training: before the heads (house), the dense layer (seed), after each pooling (potterhsu)"""
+    """share of features dropped in training: before the heads (resnet), the dense layer (seed), after each pooling (potterhsu)"""
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
     """type of the features; params, statistics, heads and loss are float32 whatever it is. At float32, convolutions use the platform's default precision (TF32 on recent NVIDIA GPUs, bfloat16 passes on TPUs); JAX_DEFAULT_MATMUL_PRECISION=highest makes it true float32"""
     convolution: Literal["auto", "xla", "winograd"] = "auto"
@@ -173,7 +173,7 @@ class OptimizerConfig(_Checked):
     """the schedule's peak"""
     schedule: Literal["cosine", "constant"] = "cosine"
     """after the warm-up: a cosine to zero over the run, or constant"""
-    warmup_share: float = 0.05
+    warmup_fraction: float = 0.05
     """share of the run over which the learning rate rises from zero"""
     weight_decay: float = 0.05
     """of kernels alone, not of biases, scales and position tables; decoupled from the gradient (adamw)"""
@@ -190,7 +190,7 @@ class OptimizerConfig(_Checked):
         return (
             ("learning_rate", self.learning_rate > 0, "greater than 0"),
             *((name, 0 <= getattr(self, name) < 1, "at least 0 and less than 1")
-              for name in ("warmup_share", "beta1", "beta2", "ema_decay")),
+              for name in ("warmup_fraction", "beta1", "beta2", "ema_decay")),
             *((name, getattr(self, name) >= 0, "at least 0") for name in ("weight_decay", "clip_norm")),
         )  # fmt: skip
 

@@ -24,8 +24,8 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 import svhn_jax
 from svhn_jax import command_line
-from svhn_jax.data import published
-from svhn_jax.data.published import Archive
+from svhn_jax.data.sources import published
+from svhn_jax.data.sources.published import Archive
 from svhn_jax.errors import InputError, run_command
 from svhn_jax.options import OptionalPath, Splits
 

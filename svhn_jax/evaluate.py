@@ -11,7 +11,7 @@ from svhn_jax.options import Evaluate
 
 def main() -> int:
     options = command_line.parse(Evaluate, "python -m svhn_jax.evaluate", __doc__ or "")
-    from svhn_jax import evaluation  # imports JAX, which takes seconds: not for --help
+    from svhn_jax.inference import evaluation  # imports JAX, which takes seconds: not for --help
 
     return evaluation.run(options)
 

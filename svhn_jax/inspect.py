@@ -20,11 +20,11 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from svhn_jax import command_line, labels, report
-from svhn_jax.data import arrays, crop, photos, sources, summary
-from svhn_jax.data.digit_struct import Record
-from svhn_jax.data.photos import Skipped
-from svhn_jax.data.plan import plan
+from svhn_jax import command_line, labels
+from svhn_jax.data import arrays, crop, photos, pictures, statistics
+from svhn_jax.data.prepare.assign import plan
+from svhn_jax.data.records import Record, Skipped
+from svhn_jax.data.sources import find as sources
 from svhn_jax.errors import InputError, run_command
 from svhn_jax.options import OptionalPath
 
@@ -95,7 +95,7 @@ def main() -> int:
             f"{options.sheet}: photos of the train split as {options.augmented} augments them", soft_wrap=True
         )
     elif options.sheet:
-        report.tile_sheet(tiles).save(options.sheet)
+        pictures.tile_sheet(tiles).save(options.sheet)
         console.print(f"{options.sheet}: {len(tiles)} photos with their boxes", soft_wrap=True)
     return 0
 
@@ -109,7 +109,7 @@ def _prepared(options: Options) -> Iterator[Contents]:
         tiles = []
         for row in _sample(len(texts), options):
             box = _box_in_crop(boxes[row], sizes[row], float(manifest["crop"]["margin"]), images.shape[1])
-            picture = report.tile(Image.fromarray(np.asarray(images[row])), box)
+            picture = pictures.tile(Image.fromarray(np.asarray(images[row])), box)
             tiles.append((picture, _decoded(targets[row]), texts[row]))
         yield Contents(
             f"{options.folder}: {split}",
@@ -118,7 +118,7 @@ def _prepared(options: Options) -> Iterator[Contents]:
             boxes,
             sizes,
             [],
-            summary.suspicious(targets, boxes, sizes),
+            statistics.suspicious(targets, boxes, sizes),
             tiles,
         )
     for split, source in manifest["sources"].items():
@@ -174,7 +174,7 @@ def _raw(options: Options) -> Iterator[Contents]:
                 if photo.name in chosen:
                     boxes = record.boxes if image.size != (1, 1) else record.boxes[:0]
                     number = labels.decode(labels.encode(record.digits))
-                    picture = report.tile(image, boxes, skipped=reason)
+                    picture = pictures.tile(image, boxes, skipped=reason)
                     tiles.append((picture, number, f"{source.split}/{record.name}"))
             seen.add(photo.name)
         skipped += [part.skip(name, "no such photo") for name in part.rows_by_name if name not in seen]
@@ -194,7 +194,7 @@ def _contents(
     targets = np.array([labels.encode(record.digits) for record in records], np.int32).reshape(-1, 6)
     spans = [crop.number_in(record.boxes, *size) for record, size in zip(records, sizes, strict=True)]
     boxes = np.array([(b.left, b.top, b.right - b.left, b.bottom - b.top) for b in spans]).reshape(-1, 4)
-    suspicious = summary.suspicious(targets, boxes, sizes) | summary.suspicious_boxes(records)
+    suspicious = statistics.suspicious(targets, boxes, sizes) | statistics.suspicious_boxes(records)
     names = [record.name for record in records]
     return Contents(f"{options.folder}: {source.split}", names, targets, boxes, sizes, skipped, suspicious, tiles)
 
@@ -209,17 +209,17 @@ def _sample(count: int, options: Options) -> list[int]:
 def _print(console: Console, contents: Contents) -> None:
     console.print(f"\n{contents.title}", soft_wrap=True)
     if len(contents.targets):
-        counts = summary.lengths(contents.targets)
+        counts = statistics.lengths(contents.targets)
         many = ", ".join(
             f"{count:,} of {name}" for name, count in zip((*"012345", "more"), counts, strict=True) if count
         )
         console.print(f"  {len(contents.targets):,} numbers; by digits: {many}", soft_wrap=True)
         table = Table("position", *"0123456789", "blank", title="digits by position")
-        for index, row in enumerate(summary.positions(contents.targets), 1):
+        for index, row in enumerate(statistics.positions(contents.targets), 1):
             table.add_row(str(index), *(f"{count:,}" for count in row))
         console.print(table)
         table = Table("", "least", "1 %", "median", "99 %", "most", title="sizes")
-        for name, values in summary.quantiles(contents.boxes, contents.sizes).items():
+        for name, values in statistics.quantiles(contents.boxes, contents.sizes).items():
             table.add_row(name, *(f"{value:.2f}" if "/" in name else f"{value:.0f}" for value in values))
         console.print(table)
     for reason, count in Counter(one.reason for one in contents.skipped).most_common():
@@ -234,18 +234,20 @@ def _augmented_sheet(options: Options) -> Image.Image:
     """A sheet of the network's inputs, of photos of the train split."""
     import jax  # takes a second, and nothing else here needs it
 
-    from svhn_jax import augment, config_files, training_data
+    from svhn_jax import config_files
+    from svhn_jax.model import augment, inputs
+    from svhn_jax.training import dataset
 
     config = config_files.load(str(options.augmented))
-    split = training_data.load_images(str(options.folder), "train", config)
+    split = dataset.load_images(str(options.folder), "train", config)
     rows = _sample(len(split.images), options)
     images = jax.numpy.asarray(split.images[rows])
     keys = jax.random.split(jax.random.key(options.seed), (AUGMENTED_COLUMNS - 1, len(rows)))
     window = jax.jit(lambda keys: augment.random_window(images, keys, config.image, config.augment))
-    inputs = [augment.center_window(images, config.image), *map(window, keys)]
-    pictures = np.stack([report.input_pictures(np.asarray(one)) for one in inputs], axis=1)
+    columns = [inputs.center_window(images, config.image), *map(window, keys)]
+    drawn = np.stack([pictures.input_pictures(np.asarray(one)) for one in columns], axis=1)
     truths = np.repeat(split.labels[rows], AUGMENTED_COLUMNS, axis=0)
-    return report.contact_sheet(pictures.reshape(-1, *pictures.shape[2:]), truths, columns=AUGMENTED_COLUMNS)
+    return pictures.contact_sheet(drawn.reshape(-1, *drawn.shape[2:]), truths, columns=AUGMENTED_COLUMNS)
 
 
 def _some(names: list[str]) -> str:

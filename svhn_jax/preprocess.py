@@ -3,7 +3,7 @@
 Reads train, extra and test (those that are there), crops every number, holds out a stratified
 validation split, and writes arrays that open memory-mapped beside a manifest that accounts for
 every record. Killed anywhere, the same command goes on from there. See svhn_jax.data.arrays for
-the layout, and svhn_jax.data.labels_csv for photos of one's own.
+the layout, and svhn_jax.data.sources.labels_csv for photos of one's own.
 """
 
 from collections import Counter
@@ -20,11 +20,14 @@ from rich.table import Table
 
 import svhn_jax
 from svhn_jax import command_line
-from svhn_jax.data import arrays, build, cropping, sources, tfds_source
+from svhn_jax.data import arrays
 from svhn_jax.data.crop import CropRule
-from svhn_jax.data.photos import Skipped
-from svhn_jax.data.plan import plan
-from svhn_jax.data.sources import Source
+from svhn_jax.data.prepare import build, pool
+from svhn_jax.data.prepare.assign import plan
+from svhn_jax.data.records import Skipped
+from svhn_jax.data.sources import find as sources
+from svhn_jax.data.sources import tfds as tfds_source
+from svhn_jax.data.sources.find import Source
 from svhn_jax.errors import InputError, run_command
 from svhn_jax.options import OptionalInt, Splits
 
@@ -59,7 +62,7 @@ class Options:
     skip_bad: bool = False
     """of photos of your own: skip the rows of labels.csv that cannot be used, and name them in the manifest; by default
     they are listed and nothing is made. Bad records of the published archives are always skipped, and named there"""
-    jobs: int = field(default_factory=cropping.usable_cores)
+    jobs: int = field(default_factory=pool.usable_cores)
     """processes that decode and crop; the arrays do not depend on it"""
 
     def __post_init__(self) -> None:

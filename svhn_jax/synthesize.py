@@ -18,9 +18,11 @@ from rich.console import Console
 from rich.progress import Progress
 
 from svhn_jax import command_line
-from svhn_jax.data import arrays, synthetic_archive, synthetic_arrays
-from svhn_jax.data.cropping import usable_cores
-from svhn_jax.data.workers import Workers
+from svhn_jax.data import arrays
+from svhn_jax.data.prepare.pool import usable_cores
+from svhn_jax.data.synthetic import archive as synthetic_archive
+from svhn_jax.data.synthetic import arrays as synthetic_arrays
+from svhn_jax.data.synthetic.workers import Workers
 from svhn_jax.errors import InputError, run_command
 from svhn_jax.options import OptionalPath
 

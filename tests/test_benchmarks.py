@@ -17,7 +17,7 @@ from archives import REPOSITORY, run_python
 from PIL import Image
 
 from svhn_jax.data import photos
-from svhn_jax.data.sources import find_source
+from svhn_jax.data.sources.find import find_source
 
 BENCHMARKS = REPOSITORY / "benchmarks"
 LIMIT = 30

@@ -182,7 +182,7 @@ def test_what_a_user_gets_wrong_is_one_line_and_status_1(workplace, one_device_e
 
 
 def test_a_run_that_diverges_stops_with_one_line_and_its_good_checkpoints(workplace, one_device_env):
-    command = (*TRAIN, "--name", "diverged", "--optimizer.learning-rate", "1e30", "--optimizer.warmup-share", "0")
+    command = (*TRAIN, "--name", "diverged", "--optimizer.learning-rate", "1e30", "--optimizer.warmup-fraction", "0")
     printed = run(workplace, one_device_env, *command, status=1)
     assert re.search(r"error: the loss is nan up to step \d+: the run has diverged", printed)
     assert not any((workplace / "checkpoints" / "diverged" / "steps").iterdir())

@@ -39,7 +39,7 @@ def test_there_are_the_four_configs_the_readme_names():
         ("config = Config(name='a/b')", ["name is 'a/b'"]),
         ("config = 3", ["defines no `config = Config(...)`"]),
         ("config = Config(optimizer=OptimizerConfig(algorithm='adam'))", ["it must be 'adamw' or 'sgd'"]),
-        ("config = Config(model=ModelConfig(architecture='big'))", ["it must be 'house', 'seed' or 'potterhsu'"]),
+        ("config = Config(model=ModelConfig(architecture='big'))", ["it must be 'resnet', 'seed' or 'potterhsu'"]),
         ("config = Config(model=ModelConfig(blocks=3))", ["model.blocks is 3; it must be of type tuple[int, ...]"]),
         ("config = Config(num_steps=-1)", ["num_steps is -1; it must be at least 0"]),
         ("\nconfig = (", ["mine.py, line 3: SyntaxError: '(' was never closed"]),

@@ -25,8 +25,8 @@ import pytest
 from rich.console import Console
 
 from svhn_jax import download
-from svhn_jax.data import published
-from svhn_jax.data.published import Archive, read_checksums
+from svhn_jax.data.sources import published
+from svhn_jax.data.sources.published import Archive, read_checksums
 from svhn_jax.errors import InputError, run_command
 
 CONTENT = random.Random(0).randbytes(300_000)

@@ -8,9 +8,9 @@ import tiny
 from archives import MAT, assert_one_error_line, fields, mat_bytes, png, run_python, split_files, write_split
 from PIL import Image
 
-from svhn_jax import inspect, preprocess, report
-from svhn_jax.data import summary
-from svhn_jax.data.digit_struct import Record
+from svhn_jax import inspect, preprocess
+from svhn_jax.data import pictures, statistics
+from svhn_jax.data.records import Record
 from svhn_jax.errors import InputError
 
 
@@ -80,14 +80,14 @@ def test_the_sheet_marks_what_was_skipped_and_writes_six_digits_as_elsewhere(tmp
     records = [(name, fields(number, boxes[name])) for name, number in numbers.items()]
     files = {name: png() for name in numbers} | {"3.png": b"junk", MAT: mat_bytes(tmp_path, records)}
     write_split(tmp_path / "raw", "train", files)
-    drawn, tile = {}, inspect.report.tile
+    drawn, tile = {}, inspect.pictures.tile
 
     def noting(image, boxes, *, skipped=""):
         drawn[len(drawn) + 1] = skipped
         return tile(image, boxes, skipped=skipped)
 
-    monkeypatch.setattr(inspect.report, "tile", noting)
-    monkeypatch.setattr(inspect.report, "tile_sheet", lambda tiles: drawn.update(tiles=tiles) or tiles[0][0])
+    monkeypatch.setattr(inspect.pictures, "tile", noting)
+    monkeypatch.setattr(inspect.pictures, "tile_sheet", lambda tiles: drawn.update(tiles=tiles) or tiles[0][0])
     show(capsys, monkeypatch, tmp_path / "raw", "--sheet", tmp_path / "sheet.png")
     assert [(number, name) for _, number, name in drawn["tiles"]] == [
         ("12345+", "train/1.png"), ("7", "train/2.png"), ("8", "train/3.png"), ("9", "train/4.png")
@@ -104,18 +104,18 @@ def test_augmented_crops_are_drawn_as_the_network_sees_them(tmp_path, capsys, mo
     _, shown = show(capsys, monkeypatch, tmp_path / "set", *arguments)
     assert "sheet.png: photos of the train split as" in shown
     with Image.open(tmp_path / "sheet.png") as sheet:
-        tiles = np.asarray(sheet).reshape(2, 114, 8, 96, 3).swapaxes(1, 2)[:, :, :94, :94]
+        tiles = np.asarray(sheet).reshape(2, pictures.TILE + pictures.CAPTION, 8, pictures.TILE, 3).swapaxes(1, 2)
     for row in tiles:
-        assert len({tile.tobytes() for tile in row}) == 8  # the middle window, and seven draws
+        assert len({tile[: pictures.TILE - 2].tobytes() for tile in row}) == 8  # the middle window, and seven draws
     with pytest.raises(InputError, match="--augmented needs --sheet"):
         inspect.Options(tmp_path, augmented=tmp_path / "tiny.py")
 
 
 def test_inputs_are_drawn_from_their_darkest_to_their_brightest_value():
     inputs = np.array([-2.0, 0, 0, 2], np.float32).reshape(1, 2, 2, 1)
-    pictures = report.input_pictures(inputs)
-    assert (pictures.shape, pictures.dtype) == ((1, 2, 2, 3), np.uint8)
-    assert pictures[0, :, :, 2].tolist() == [[0, 127], [127, 255]]
+    drawn = pictures.input_pictures(inputs)
+    assert (drawn.shape, drawn.dtype) == ((1, 2, 2, 3), np.uint8)
+    assert drawn[0, :, :, 2].tolist() == [[0, 127], [127, 255]]
 
 
 def test_verify_finds_changed_bytes_and_repeated_crops(tmp_path, capsys, monkeypatch):
@@ -137,16 +137,16 @@ def test_verify_finds_changed_bytes_and_repeated_crops(tmp_path, capsys, monkeyp
 
 def test_digits_are_counted_by_position():
     targets = np.array([[2, 1, 7, 10, 10, 10], [1, 7, 10, 10, 10, 10]], np.int32)
-    counts = summary.positions(targets)
+    counts = statistics.positions(targets)
     assert counts.shape == (5, 11)
     assert (counts[0, 1], counts[0, 7], counts[1, 7], counts[1, 10], counts[4, 10]) == (1, 1, 1, 1, 2)
-    assert summary.lengths(targets).tolist() == [0, 1, 1, 0, 0, 0, 0]
+    assert statistics.lengths(targets).tolist() == [0, 1, 1, 0, 0, 0, 0]
 
 
 def test_sizes_are_told_by_their_quantiles():
     sizes = np.array([[100, 50]] * 99 + [[300, 50]])
     boxes = np.array([[1.0, 2, 20, 40]] * 100)
-    told = summary.quantiles(boxes, sizes)
+    told = statistics.quantiles(boxes, sizes)
     assert told["photo width, pixels"][2] == 100
     assert told["photo width, pixels"][4] == 300
     assert told["number width / height"] == [0.5] * 5
@@ -156,13 +156,13 @@ def test_sizes_are_told_by_their_quantiles():
 def test_shapes_that_few_published_numbers_have_are_worth_a_look():
     targets = np.array([[1, 1, 10, 10, 10, 10], [1, 1, 10, 10, 10, 10], [4, 1, 1, 1, 1, 10]], np.int32)
     boxes = np.array([[5.0, 5, 10, 20], [5, 5, 30, 20], [5, 5, 10, 20]])
-    found = summary.suspicious(targets, boxes, np.array([[60, 40]] * 3))
+    found = statistics.suspicious(targets, boxes, np.array([[60, 40]] * 3))
     assert {reason: rows.tolist() for reason, rows in found.items()} == {
         "very wide for so few digits": [1],
         "very narrow for so many digits": [2],
     }
     uneven = Record("1.png", (1, 2), np.array([[0.0, 0, 5, 10], [5, 0, 30, 20]]))
-    assert sorted(summary.suspicious_boxes([uneven])) == [
+    assert sorted(statistics.suspicious_boxes([uneven])) == [
         "one digit much higher than another",
         "one digit much wider than another",
     ]

@@ -26,8 +26,9 @@ from archives import (
 )
 
 from svhn_jax import labels, preprocess
-from svhn_jax.data import arrays, build, cropping, photos
-from svhn_jax.data.plan import choose_validation
+from svhn_jax.data import arrays, photos, records
+from svhn_jax.data.prepare import build, pool
+from svhn_jax.data.prepare.assign import choose_validation
 from svhn_jax.errors import InputError
 
 TRAIN = [str(n) for n in [*range(1, 10), *range(10, 40), *range(100, 119), 123456]]  # 9, 30, 19 and one of six
@@ -159,8 +160,8 @@ def test_a_split_without_one_usable_record_is_refused_naming_the_first(tmp_path,
 
 
 def test_archive_or_folder_and_any_number_of_jobs_give_the_same_bytes(tmp_path, monkeypatch):
-    monkeypatch.setattr(cropping, "PHOTOS_PER_TASK", 4)  # several groups
-    monkeypatch.setattr(cropping, "jobs_worth_starting", lambda jobs, _: jobs)
+    monkeypatch.setattr(pool, "PHOTOS_PER_TASK", 4)  # several groups
+    monkeypatch.setattr(pool, "jobs_worth_starting", lambda jobs, _: jobs)
     files = split_files(tmp_path, TRAIN)
     write_split(tmp_path / "packed", "train", files)
     write_split(tmp_path / "unpacked", "train", files, as_archive=False)
@@ -225,8 +226,9 @@ def test_a_run_that_fails_leaves_the_old_set_whole(small, tmp_path, monkeypatch)
 KILLED = """
 import os, signal, sys
 from svhn_jax import preprocess
-from svhn_jax.data import {module}, cropping
-cropping.PHOTOS_PER_TASK = 4
+from svhn_jax.data.prepare import pool
+from {package} import {module}
+pool.PHOTOS_PER_TASK = 4
 original, calls = {module}.{function}, 0
 def dies(*arguments, **named):
     global calls
@@ -245,7 +247,7 @@ MOMENTS = [
     ("arrays", "create_images", 2),
     ("arrays", "finish_split", 1),
     ("arrays", "finish_split", 3),
-    ("arrays", "sha256", 4),
+    ("files", "sha256", 4),
     ("build.os", "replace", 1),
     ("arrays.os", "rename", 1),
 ]
@@ -258,7 +260,9 @@ def test_killed_anywhere_the_same_command_ends_with_the_same_bytes(raw, tmp_path
     files["7.png"] = b"damaged: its row is closed up at the end"
     write_split(raw, "train", files)
     prepare(monkeypatch, raw, tmp_path / "whole")
-    code = KILLED.format(module=module, function=function, call=call).replace("import build.os", "import build")
+    package = {"build": "svhn_jax.data.prepare", "files": "svhn_jax"}.get(module.split(".")[0], "svhn_jax.data")
+    code = KILLED.format(package=package, module=module, function=function, call=call)
+    code = code.replace("import build.os", "import build")
     killed = run_python("-c", code.replace("import arrays.os", "import arrays"), "--raw", raw, "--to", tmp_path / "set")
     assert killed.returncode == -signal.SIGKILL, killed
     assert not (tmp_path / "set").exists()
@@ -269,7 +273,7 @@ def test_killed_anywhere_the_same_command_ends_with_the_same_bytes(raw, tmp_path
 
 
 def test_what_a_killed_run_has_cropped_is_not_cropped_again(raw, tmp_path, monkeypatch):
-    monkeypatch.setattr(cropping, "PHOTOS_PER_TASK", 4)
+    monkeypatch.setattr(pool, "PHOTOS_PER_TASK", 4)
     monkeypatch.setattr(build, "GROUPS_PER_COMMIT", 2)
     decode, decoded = photos.decode_photo, []
 
@@ -292,8 +296,8 @@ def test_what_a_killed_run_has_cropped_is_not_cropped_again(raw, tmp_path, monke
 ORPHANED = """
 import os, sys
 from svhn_jax import preprocess
-from svhn_jax.data import build, cropping
-cropping.jobs_worth_starting = lambda *_: 2
+from svhn_jax.data.prepare import build, pool
+pool.jobs_worth_starting = lambda *_: 2
 def tell_and_die(*_):
     children = open(f"/proc/self/task/{os.getpid()}/children").read().split()
     print(*[c for c in children if "spawn_main" in open(f"/proc/{c}/cmdline").read()], flush=True)
@@ -372,9 +376,9 @@ def test_a_source_that_changes_while_it_is_read_is_noticed(small, tmp_path, monk
 
 
 def test_few_large_photos_are_in_flight_at_once(monkeypatch):
-    monkeypatch.setattr(cropping, "BYTES_PER_TASK", 100)
+    monkeypatch.setattr(pool, "BYTES_PER_TASK", 100)
     sizes = [60, 60, 10, 10, 300, 5]
-    blocks = build._blocks(iter([photos.Photo(str(size), bytes(size)) for size in sizes]))
+    blocks = build._blocks(iter([records.Photo(str(size), bytes(size)) for size in sizes]))
     assert [[len(photo.content) for photo in block] for block in blocks] == [[60, 60], [10, 10, 300], [5]]
 
 

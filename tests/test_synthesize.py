@@ -13,10 +13,10 @@ import pytest
 from archives import MAT, REPOSITORY, assert_one_error_line, contents, run_python, tree, write_split
 
 from svhn_jax import synthesize
-from svhn_jax.data import synthetic_archive
 from svhn_jax.data.photos import decode_photo
-from svhn_jax.data.sources import find_source
-from svhn_jax.data.workers import Workers
+from svhn_jax.data.sources.find import find_source
+from svhn_jax.data.synthetic import archive as synthetic_archive
+from svhn_jax.data.synthetic.workers import Workers
 from svhn_jax.errors import InputError
 
 PHOTOS = {"train": 70, "extra": 5, "test": 3}  # more than a task's 64 of train

@@ -13,7 +13,7 @@ from svhn_jax import labels
 from svhn_jax.config import AugmentConfig, Config, DataConfig, ImageConfig, ModelConfig, OptimizerConfig
 from svhn_jax.data import arrays
 from svhn_jax.data.crop import CropRule
-from svhn_jax.model import AXIS
+from svhn_jax.model.layers import AXIS
 
 CONFIG = Config(
     name="tiny",
@@ -25,7 +25,7 @@ CONFIG = Config(
     image=ImageConfig(crop=20),
     augment=AugmentConfig(scale=0.1, rotate_degrees=5, shear=0.1, hue=0.05),
     model=ModelConfig(patch=4, width=8, blocks=(1, 1)),
-    optimizer=OptimizerConfig(learning_rate=0.01, warmup_share=0.1, ema_decay=0.9),
+    optimizer=OptimizerConfig(learning_rate=0.01, warmup_fraction=0.1, ema_decay=0.9),
 )
 
 

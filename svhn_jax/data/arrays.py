@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from svhn_jax import locks
+from svhn_jax import files
 from svhn_jax.data.crop import CropRule
 from svhn_jax.errors import InputError, UnfinishedError, printable
 
@@ -195,19 +195,13 @@ def damaged_arrays(folder: str | Path) -> Iterator[tuple[Path, bool]]:
     for split, entry in read_manifest(folder)["splits"].items():
         for name, checksum in entry["sha256"].items():
             path = Path(folder) / split / f"{name}.npy"
-            yield path, not path.is_file() or sha256(path) != checksum
+            yield path, not path.is_file() or files.sha256(path) != checksum
 
 
 def most_bytes(entry: dict[str, Any], size: int) -> int:
     """No split of this entry in the manifest, with images of this side, takes more bytes on disk."""
     per_row = size * size * 3 + 6 * 4 + 4 * 4 + 2 * 4 + MAX_NAME_BYTES
     return int(entry["examples"]) * per_row + len(entry["sha256"]) * 4096
-
-
-def sha256(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager
@@ -222,7 +216,7 @@ def building(folder: Path) -> Iterator[Path]:
     """
     folder = folder.resolve()
     partial, old, lock = (folder.with_name(f".{folder.name}.{word}") for word in ("partial", "old", "lock"))
-    with locks.hold(lock, folder, "is preparing that data set; wait for it, or give another --to"):
+    with files.hold_lock(lock, folder, "is preparing that data set; wait for it, or give another --to"):
         try:
             for path in (partial, old):
                 if path.is_symlink():  # not ours, and never to be followed
@@ -241,7 +235,7 @@ def building(folder: Path) -> Iterator[Path]:
             if folder.exists():
                 os.rename(folder, old)
             os.rename(partial, folder)
-            sync(folder.parent)
+            files.sync(folder.parent)
             shutil.rmtree(old, ignore_errors=True)
         finally:
             lock.unlink(missing_ok=True)
@@ -295,11 +289,11 @@ def finish_split(
     np.save(folder / "sizes.npy", sizes[kept].astype(np.int32))
     lengths, counts = np.unique(labels[kept][:, 0], return_counts=True)
     for name in (*TRAINED_ON, *ABOUT_PHOTOS):
-        sync(folder / f"{name}.npy")
+        files.sync(folder / f"{name}.npy")
     return {
         "examples": len(names_kept),
         "lengths": {str(length): int(count) for length, count in zip(lengths, counts, strict=True)},
-        "sha256": {name: sha256(folder / f"{name}.npy") for name in (*TRAINED_ON, *ABOUT_PHOTOS)},
+        "sha256": {name: files.sha256(folder / f"{name}.npy") for name in (*TRAINED_ON, *ABOUT_PHOTOS)},
     }
 
 
@@ -314,7 +308,7 @@ def _remove_rows(path: Path, kept: np.ndarray, size: int) -> None:
             block = kept[start : start + ROWS_AT_ONCE]
             rows = np.fromfile(source, np.uint8, len(block) * size * size * 3).reshape(len(block), -1)
             rows[block].tofile(target)
-    sync(shorter)
+    files.sync(shorter)
     os.replace(shorter, path)
 
 
@@ -329,17 +323,5 @@ def check_space(folder: Path, needed: int) -> None:
 
 
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
-    """Writes manifest.json, and waits until it is on the disk."""
-    with open(folder / MANIFEST, "w") as file:
-        file.write(json.dumps(manifest, indent=1) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def sync(path: Path) -> None:
-    """Waits until the file or folder is on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    """Writes manifest.json as a whole."""
+    files.write_text(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")

@@ -9,11 +9,11 @@ import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from svhn_jax.data.records import Photo
 from svhn_jax.errors import printable
 
 PHOTO_NAME = re.compile(r"[A-Za-z0-9_-]+\.(png|jpg|jpeg)", re.IGNORECASE)
@@ -34,25 +34,6 @@ FORMATS = {
 SUFFIXES = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
 PNG_ORIENTATION = (b"eXIf", b"exif", b"xmp")  # one of these is in every PNG that states an orientation
 OTHER_FILES = (MAT_NAME, "see_bboxes.m")  # what a published archive holds besides photos
-
-
-class Photo(NamedTuple):
-    """A file of the split: its name without the folder, its bytes, or why they cannot be had."""
-
-    name: str
-    content: bytes
-    problem: str = ""
-
-
-class Skipped(NamedTuple):
-    """A record or photo that is left out: its name, why, and its line in labels.csv; 0 where there is no such line."""
-
-    name: str
-    reason: str
-    line: int = 0
-
-    def __str__(self) -> str:
-        return f"{self.name} (line {self.line})" if self.line else self.name
 
 
 def read_photo(folder: Path, name: str) -> Photo:

@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from svhn_jax import command_line
-from svhn_jax.data.tfds_source import import_tfds
+from svhn_jax.data.sources.tfds import import_tfds
 from svhn_jax.errors import InputError, run_command
 
 

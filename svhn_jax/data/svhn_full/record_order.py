@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
-from svhn_jax.data.photos import Photo
+from svhn_jax.data.records import Photo
 
 
 def in_order_of(names: Collection[str], photos: Iterable[Photo], folder: Path) -> Iterator[Photo]:

@@ -16,10 +16,10 @@ import numpy as np
 import tensorflow_datasets as tfds
 from rich.progress import track
 
-from svhn_jax.data.digit_struct import BadRecord, Record
-from svhn_jax.data.photos import Photo, decode_photo
-from svhn_jax.data.published import ARCHIVES, BASE_URL, LICENCE
-from svhn_jax.data.sources import Source, find_source
+from svhn_jax.data.photos import decode_photo
+from svhn_jax.data.records import BadRecord, Photo, Record
+from svhn_jax.data.sources.find import Source, find_source
+from svhn_jax.data.sources.published import ARCHIVES, BASE_URL, LICENCE
 from svhn_jax.data.svhn_full.record_order import in_order_of
 from svhn_jax.errors import InputError
 

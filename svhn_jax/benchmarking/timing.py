@@ -1,0 +1,100 @@
+"""How fast something is: runs taken in turn, their median and spread, and what the devices could do at most."""
+
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+
+from svhn_jax.runs.versions import versions
+from svhn_jax.training import devices
+
+PRODUCTS = 8  # matrix products in a row, so that what is measured is not their start
+
+
+class Spread(NamedTuple):
+    """The median of n runs, and the least and the greatest of them."""
+
+    median: float
+    low: float
+    high: float
+    n: int
+
+    def __str__(self) -> str:
+        digits = 0 if self.median >= 100 else 2 if self.median >= 1 else 3
+        return f"{self.median:,.{digits}f} ({self.low:,.{digits}f} to {self.high:,.{digits}f})"
+
+
+def spread(values: list[float]) -> Spread:
+    """Of one or more runs."""
+    return Spread(statistics.median(values), min(values), max(values), len(values))
+
+
+def in_turn(runs: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+    """The results of each of `runs`, all of them called once a round: what slows the machine for a while slows all.
+
+    One round before them, in which things are compiled and caches filled, does not count.
+    """
+    results: dict[str, list[float]] = {name: [] for name in runs}
+    for number in range(rounds + 1):
+        for name, run in runs.items():
+            result = run()
+            if number:
+                results[name].append(result)
+    return results
+
+
+def ratios(results: Mapping[str, list[float]], of: str, to: str) -> Spread:
+    """Of two things measured in turn, round by round."""
+    return spread([one / other for one, other in zip(results[of], results[to], strict=True)])
+
+
+def seconds(work: Callable[..., Any], *arguments: Any) -> float:
+    """How long `work` takes, until the arrays it returns are there."""
+    start = time.perf_counter()
+    jax.block_until_ready(work(*arguments))
+    return time.perf_counter() - start
+
+
+def matmul_run(dtype: Any, mesh: Mesh) -> Callable[[], float]:
+    """A run that gives the TFLOP/s of large square matrix products on all devices at once: the most their arithmetic does."""
+    side = 2048 if mesh.devices.flat[0].platform == "cpu" else 8192
+    sharding = devices.sharded(mesh)
+    draw = jax.jit(
+        lambda: jax.random.normal(jax.random.key(0), (mesh.size, side, side)).astype(dtype), out_shardings=sharding
+    )
+    factors = draw()
+
+    def products(x: jax.Array) -> jax.Array:
+        y = x[0]
+        for _ in range(PRODUCTS):
+            y = jnp.matmul(x[0], y) / side**0.5  # as large as they were
+        return y[None]
+
+    run = jax.jit(jax.shard_map(products, mesh=mesh, in_specs=sharding.spec, out_specs=sharding.spec))
+    return lambda: 2 * side**3 * PRODUCTS * mesh.size / seconds(run, factors) / 1e12
+
+
+def hardware(mesh: Mesh) -> dict[str, Any]:
+    """What a figure was measured on."""
+    device = mesh.devices.flat[0]
+    return {
+        "device": f"{mesh.size} x {device.device_kind}",
+        "processor": _processor(),
+        "machine": platform.platform(),
+        "date": time.strftime("%Y-%m-%d"),
+        "versions": versions(),
+    }
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo") as lines:
+            names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+        return f"{len(names)} x {names[0]}"
+    except (OSError, IndexError):
+        return platform.processor()

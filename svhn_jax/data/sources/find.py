@@ -1,0 +1,153 @@
+"""Where the photos and records of a split come from: an archive, a folder, or photos of one's own."""
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from svhn_jax.data.photos import MAT_NAME, MAX_PHOTO_BYTES, OTHER_FILES, PHOTO_NAME, SUFFIXES, read_photo, stamp
+from svhn_jax.data.records import BadRecord, Photo, Record
+from svhn_jax.data.sources import digit_struct, labels_csv, record_cache
+from svhn_jax.data.sources.archive import MAX_MAT_BYTES, Archive
+from svhn_jax.errors import InputError, printable
+
+SOURCE_SPLITS = ("train", "extra", "test")
+
+
+class Source(Protocol):
+    """Where the photos and records of one split come from."""
+
+    split: str
+    path: Path
+
+    def stamp(self) -> str:
+        """Changes whenever the files do, and is quick to make: of their names, sizes and times."""
+
+    def fingerprint(self) -> str:
+        """SHA-256 that stands for the content."""
+
+    def records(self) -> list[Record | BadRecord]:
+        """Every record, in the order of the source."""
+
+    def photos(self) -> Iterator[Photo]:
+        """Every photo, in the order it is stored."""
+
+
+def find_source(raw: Path, split: str) -> Source:
+    """One split as published: SPLIT.tar.gz where there is one, else the folder SPLIT/.
+
+    A folder has a digitStruct.mat, or a labels.csv of one's own.
+
+    Raises:
+      InputError: neither is there.
+    """
+    if (raw / f"{split}.tar.gz").is_file():
+        return Archive(raw / f"{split}.tar.gz", split)
+    if (raw / split / labels_csv.NAME).is_file():
+        return LabelledFolder(raw / split, split)
+    if (raw / split).is_dir():
+        return Folder(raw / split, split)
+    raise InputError(f"{raw}: holds neither {split}.tar.gz nor {split}/; give the folder with the archives")
+
+
+def find_all(raw: Path, splits: Sequence[str] = ()) -> list[Source]:
+    """The sources of the given splits, or of those that are there, in the order of SOURCE_SPLITS.
+
+    Raises:
+      InputError: there is nothing to read.
+    """
+    if (raw / labels_csv.NAME).is_file() and set(splits) <= {"train"}:
+        return [LabelledFolder(raw, "train")]
+    there = [name for name in SOURCE_SPLITS if (raw / f"{name}.tar.gz").is_file() or (raw / name).is_dir()]
+    if not there and not splits:
+        raise InputError(
+            f"{raw}: none of train, test, extra in it, as NAME.tar.gz or NAME/, and no labels.csv; "
+            "python -m svhn_jax.download fetches the published ones, python -m svhn_jax.synthesize makes some"
+        )
+    return [find_source(raw, name) for name in SOURCE_SPLITS if name in (splits or there)]
+
+
+class Folder:
+    """An extracted SPLIT/ with N.png and digitStruct.mat."""
+
+    def __init__(self, path: Path, split: str):
+        self.path, self.split = path, split
+
+    def stamp(self) -> str:
+        return stamp(path for path in self._files() if path.is_file())
+
+    def fingerprint(self) -> str:
+        """SHA-256 of every file's name and content."""
+        return _sha256_of(self.path, [path.name for path in self._files() if path.is_file()])
+
+    def _mat_sha256(self) -> str:
+        path = self.path / MAT_NAME
+        if not path.is_file():
+            return ""
+        if path.stat().st_size > MAX_MAT_BYTES:
+            raise InputError(f"{path}: larger than {MAX_MAT_BYTES} bytes; fetch it again")
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def records(self) -> list[Record | BadRecord]:
+        """Every record of digitStruct.mat, from the cache where it was read before."""
+        return record_cache.get(self._mat_sha256(), lambda: digit_struct.read(self.path / MAT_NAME))
+
+    def photos(self) -> Iterator[Photo]:
+        for path in self._files():
+            if path.name not in OTHER_FILES and not path.is_dir():
+                if not PHOTO_NAME.fullmatch(path.name):
+                    yield Photo(printable(path.name), b"", "not the name of a photo")
+                else:
+                    yield read_photo(self.path, path.name)
+
+    def _files(self) -> list[Path]:
+        with os.scandir(self.path) as entries:
+            return sorted(Path(entry.path) for entry in entries)
+
+
+class LabelledFolder:
+    """Photos of one's own, with their labels, and perhaps boxes, in labels.csv."""
+
+    def __init__(self, path: Path, split: str):
+        self.path, self.split = path, split
+        self._table = path / labels_csv.NAME
+
+    def stamp(self) -> str:
+        files = (self.path / record.name for record in self._usable())
+        return stamp([self._table, *(path for path in files if path.is_file())])
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the name and content of labels.csv and every photo it names."""
+        return _sha256_of(self.path, [labels_csv.NAME, *(record.name for record in self._usable())])
+
+    def records(self) -> list[Record | BadRecord]:
+        """Every row, those that cannot be used among them, with their lines."""
+        return labels_csv.read(self._table)
+
+    def _usable(self) -> list[Record]:
+        return [record for record in self.records() if isinstance(record, Record)]
+
+    def photos(self) -> Iterator[Photo]:
+        """The photos that labels.csv names, in its order; then those that it does not name."""
+        names = [record.name for record in self._usable()]
+        for name in names:
+            yield read_photo(self.path, name)
+        there = (path for path in self.path.rglob("*") if path.suffix.lower() in SUFFIXES)
+        for name in sorted({str(path.relative_to(self.path)) for path in there} - set(names)):
+            yield Photo(printable(name), b"", "no row in labels.csv")
+
+
+def _sha256_of(folder: Path, names: Iterable[str]) -> str:
+    """Of names and contents; of a file too large to be read for anything else, its name and size."""
+    digest = hashlib.sha256()
+    for name in names:
+        size = (folder / name).stat().st_size
+        if size > (MAX_MAT_BYTES if name == MAT_NAME else MAX_PHOTO_BYTES) and name != labels_csv.NAME:
+            content = f"{size} bytes"
+        else:
+            with open(folder / name, "rb") as file:
+                content = hashlib.file_digest(file, "sha256").hexdigest()
+        digest.update(f"{name} {content}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()

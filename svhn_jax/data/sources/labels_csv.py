@@ -1,0 +1,110 @@
+"""labels.csv: the labels, and perhaps the boxes, of photos of one's own.
+
+    file,label,left,top,width,height
+    door 1.jpg,1024,120,80,260,90
+    gate.png,7,,,,
+
+The last four columns may be left out, all or none, in the header and in every row. They are the box
+around the whole number, in pixels of the upright photo, that is as viewers show it, after the EXIF
+orientation is applied. Without a box the number fills the photo.
+"""
+
+import csv
+import io
+import math
+import os
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from svhn_jax.data.photos import SUFFIXES
+from svhn_jax.data.records import BadRecord, Record
+from svhn_jax.data.sources.digit_struct import MAX_PIXELS_OFF, MIN_SIDE
+from svhn_jax.errors import InputError, printable
+
+NAME = "labels.csv"
+COLUMNS = ("file", "label", "left", "top", "width", "height")
+MAX_BYTES = 2**26  # a million rows
+MAX_DIGITS = 30
+
+
+def read(path: Path) -> list[Record | BadRecord]:
+    """The rows of a labels.csv, in their order, each with its line number; those that cannot be used with the reason.
+
+    Raises:
+      InputError: the file as a whole is no such table.
+    """
+    if path.stat().st_size > MAX_BYTES:
+        raise InputError(f"{path}: larger than {MAX_BYTES} bytes")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: byte {error.start + 1} is not UTF-8; save it as UTF-8") from None
+    first = text.partition("\n")[0]
+    delimiter = next((one for one in ";\t" if one in first and "," not in first), ",")  # Excel's in much of Europe
+    rows = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
+    records: list[Record | BadRecord] = []
+    lines: dict[str, int] = {}
+    try:
+        header = [cell.strip().lower() for cell in next(rows, [])]
+        if header not in (list(COLUMNS), list(COLUMNS[:2])):
+            raise InputError(
+                f"{path}: line 1 is {','.join(header)[:100]!r}; it must be {','.join(COLUMNS)} or file,label"
+            )
+        for row in rows:
+            if not any(cell.strip() for cell in row):
+                continue
+            record = _record([cell.strip() for cell in row], len(header), path.parent, rows.line_num)
+            line = lines.setdefault(record.name, record.line) if isinstance(record, Record) else record.line
+            is_second = line != record.line
+            records.append(
+                BadRecord(record.name, f"line {line} names it already", record.line) if is_second else record
+            )
+    except csv.Error as error:
+        raise InputError(f"{path}: the row that ends in line {rows.line_num} is not CSV ({error}); mend it") from None
+    if not records:
+        raise InputError(f"{path}: no rows below its first line; name a photo and its number in each")
+    return records
+
+
+def _record(row: list[str], columns: int, folder: Path, line: int) -> Record | BadRecord:
+    file = row[0]
+    name = str(PurePosixPath(file)) if file else ""
+    try:
+        if len(row) != columns:
+            raise ValueError(f"{len(row)} values; the first line has {columns}")
+        _check_file(file, folder)
+        label, *box = row[1:]
+        if not (label.isascii() and label.isdigit()) or len(label) > MAX_DIGITS:
+            raise ValueError(f"label {label[:100]!r} is not a number; write its digits")
+        return Record(name, tuple(map(int, label)), _boxes(box), line)
+    except ValueError as error:
+        return BadRecord(printable(name), str(error), line)
+
+
+def _check_file(file: str, folder: Path) -> None:
+    name = PurePosixPath(file)
+    if not file or name.is_absolute() or ".." in name.parts or not file.isprintable() or len(file) > 255:
+        raise ValueError("not the name of a file in the folder")
+    if name.suffix.lower() not in SUFFIXES:
+        raise ValueError(f"not an image that can be read, by its suffix {name.suffix!r}; convert it to PNG or JPEG")
+    if not (folder / file).is_file():
+        raise ValueError("no such file in the folder")
+    if not os.access(folder / file, os.R_OK):
+        raise ValueError("no permission to read it")
+
+
+def _boxes(box: list[str]) -> np.ndarray:
+    if not any(box):
+        return np.zeros((0, 4))
+    values = []
+    for column, text in zip(COLUMNS[2:], box, strict=True):
+        try:
+            values.append(float(text))
+        except ValueError:
+            raise ValueError(f"{column} is {text[:100]!r}; give all four of the box in pixels, or none") from None
+        if not math.isfinite(values[-1]) or abs(values[-1]) > MAX_PIXELS_OFF:
+            raise ValueError(f"{column} is {text[:100]!r}, outside any photo")
+    if values[2] < MIN_SIDE or values[3] < MIN_SIDE:
+        raise ValueError("the box has no width or height")
+    return np.array([values])

@@ -1,0 +1,84 @@
+"""What is in a data set, in numbers: for people to see before they train on it."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from svhn_jax import labels
+from svhn_jax.data.records import Record
+
+QUANTILES = (0.0, 0.01, 0.5, 0.99, 1.0)
+# Of the 46,470 published train and test numbers:
+SMALL_PIXELS = 10  # one is lower
+NARROW, WIDE = 0.14, 1.12  # width per digit as a share of the height: one in a thousand lies beyond each
+UNEVEN_WIDTH, UNEVEN_HEIGHT = 4.0, 1.3  # largest digit over smallest: 0.06 % and 0.02 % lie beyond
+
+
+def lengths(targets: np.ndarray) -> np.ndarray:
+    """int[7]: how many of the labels int32[N, 6] have each length, 0 to 5 and more."""
+    return (targets[:, :1] == np.arange(labels.LENGTH_CLASSES)).sum(axis=0)
+
+
+def positions(targets: np.ndarray) -> np.ndarray:
+    """int[5, 11]: how often each digit, and the blank, stands at each position."""
+    return np.stack([(column[:, None] == np.arange(labels.DIGIT_CLASSES)).sum(axis=0) for column in targets[:, 1:].T])
+
+
+def quantiles(boxes: np.ndarray, sizes: np.ndarray) -> dict[str, list[float]]:
+    """Least, 1 %, median, 99 % and greatest of photo and number sizes.
+
+    Args:
+      boxes: float[N, 4], the number in each photo: left, top, width, height in pixels.
+      sizes: int[N, 2], width and height of each photo in pixels.
+    """
+    if not len(sizes):
+        return {}
+    columns = {
+        "photo width, pixels": sizes[:, 0],
+        "photo height, pixels": sizes[:, 1],
+        "number width, pixels": boxes[:, 2],
+        "number height, pixels": boxes[:, 3],
+        "number width / height": boxes[:, 2] / boxes[:, 3],
+        "number height / photo height": boxes[:, 3] / sizes[:, 1],
+    }
+    return {name: np.quantile(values, QUANTILES).tolist() for name, values in columns.items()}
+
+
+def suspicious(targets: np.ndarray, boxes: np.ndarray, sizes: np.ndarray) -> dict[str, np.ndarray]:
+    """Rows worth a look, int[...] for each reason; most of them are right all the same.
+
+    Args:
+      targets: int32[N, 6]; boxes and sizes as in `quantiles`.
+    """
+    right, bottom = boxes[:, 0] + boxes[:, 2], boxes[:, 1] + boxes[:, 3]
+    shape = boxes[:, 2] / boxes[:, 3] / np.maximum(1, targets[:, 0])
+    # Numbers may run downwards, and have more digits than the label keeps; neither shape says anything then.
+    is_row = (targets[:, 0] <= labels.MAX_DIGITS) & (boxes[:, 2] >= 0.3 * boxes[:, 3])
+    reasons = {
+        "its box reaches past the photo's edge": (boxes[:, 0] < 0)
+        | (boxes[:, 1] < 0)
+        | (right > sizes[:, 0])
+        | (bottom > sizes[:, 1]),
+        "more than five digits": targets[:, 0] > labels.MAX_DIGITS,
+        f"lower than {SMALL_PIXELS} pixels": boxes[:, 3] < SMALL_PIXELS,
+        "very narrow for so many digits": is_row & (shape < NARROW),
+        "very wide for so few digits": is_row & (shape > WIDE),
+    }
+    return {reason: np.flatnonzero(rows) for reason, rows in reasons.items() if rows.any()}
+
+
+def suspicious_boxes(records: Sequence[Record]) -> dict[str, np.ndarray]:
+    """Records whose digits' boxes are worth a look, as `suspicious` gives them."""
+    found: dict[str, list[int]] = {}
+    for row, record in enumerate(records):
+        left, width, height = record.boxes[:, 0], record.boxes[:, 2], record.boxes[:, 3]
+        if len(left) < 2:
+            continue
+        for reason, is_so in (
+            ("digits not from left to right", bool((np.diff(left) < 0).any())),
+            ("one digit much wider than another", bool(width.max() > UNEVEN_WIDTH * width.min())),
+            ("one digit much higher than another", bool(height.max() > UNEVEN_HEIGHT * height.min())),
+        ):
+            if is_so:
+                found.setdefault(reason, []).append(row)
+    return {reason: np.array(rows) for reason, rows in found.items()}

@@ -1,0 +1,80 @@
+"""SPLIT.tar.gz of synthetic photos, in the published layout: SPLIT/N.png and SPLIT/digitStruct.mat."""
+
+import gzip
+import io
+import os
+import tarfile
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+import svhn_jax
+from svhn_jax.data.records import Record
+from svhn_jax.data.synthetic import digit_struct_writer, render
+from svhn_jax.data.synthetic.workers import Workers
+
+RECEIPT = "synthetic-"
+STORED = 0  # PNG files do not get smaller, and to try takes as long as to make them
+
+
+def receipt(count: int, seed: int) -> str:
+    """What an archive is made with; its gzip header holds it as the name of the file inside."""
+    return f"{RECEIPT}{svhn_jax.__version__}-{render.VERSION}-{count}-{seed}.tar"
+
+
+def made_with(archive: Path) -> str | None:
+    """The receipt of an archive that is there; None if it is another's or there is none."""
+    try:
+        with open(archive, "rb") as file:
+            header = file.read(256)
+    except FileNotFoundError:
+        return None
+    is_named = header[:2] == b"\x1f\x8b" and header[3:4] == b"\x08"
+    return header[10:].split(b"\0")[0].decode("latin-1") if is_named else None
+
+
+def write(
+    target: Path, split: str, count: int, *, seed: int, workers: Workers, advance: Callable[[int], object]
+) -> None:
+    """Writes one split's archive; under its own name only when complete. Tells `advance` of so many photos more."""
+    unfinished = target.with_name(f".{target.name}.partial")
+    records: list[Record] = []
+    try:
+        with (
+            open(unfinished, "wb") as file,
+            gzip.GzipFile(receipt(count, seed), "wb", STORED, file, mtime=0) as stream,
+            tarfile.open(fileobj=stream, mode="w") as archive,
+        ):
+            for photos in workers.in_order(partial(photo_files, seed, split), render.blocks(count)):
+                for record, content in photos:
+                    records.append(record)
+                    _add(archive, f"{split}/{record.name}", len(content), io.BytesIO(content))
+                advance(len(photos))
+            with tempfile.NamedTemporaryFile(suffix=".mat", dir=target.parent) as mat:
+                digit_struct_writer.write(mat.name, records)
+                _add(archive, f"{split}/digitStruct.mat", os.path.getsize(mat.name), mat)
+        os.replace(unfinished, target)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def photo_files(seed: int, split: str, numbers: range) -> list[tuple[Record, bytes]]:
+    """Records and PNG files of a split's photos of these numbers."""
+    files = []
+    for number in numbers:
+        rendering = render.render(render.photo_rng(seed, split, number), split)
+        record = Record(f"{number}.png", rendering.digits, rendering.boxes.astype(np.float64))
+        stream = io.BytesIO()
+        rendering.photo.save(stream, "PNG", compress_level=1)
+        files.append((record, stream.getvalue()))
+    return files
+
+
+def _add(archive: tarfile.TarFile, name: str, size: int, content: IO[bytes]) -> None:
+    entry = tarfile.TarInfo(name)
+    entry.size = size
+    archive.addfile(entry, content)

@@ -1,0 +1,147 @@
+"""From stored uint8 images to the model's input, on the device, inside the compiled step."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from svhn_jax.config import AugmentConfig, ImageConfig
+from svhn_jax.model.inputs import prepare, to_gray
+
+HIGHEST = jax.lax.Precision.HIGHEST  # true float32: by default GPUs multiply matrices in TF32 and TPUs in bfloat16
+# Salts of the keys of the changes that are off by default: none of them disturbs the draws of another. The ten draws
+# that every image has use the counters 0 to 9 of its key.
+CAST, SOFTEN, NOISE, GAMMA, CUTOUT = range(10, 15)
+# RGB to YIQ: a turn of the I-Q plane is a turn of the hue that keeps the luma.
+YIQ = ((0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
+
+
+def random_window(images: jax.Array, keys: jax.Array, image: ImageConfig, augment: AugmentConfig) -> jax.Array:
+    """As `center_window`, with random geometry and colour.
+
+    Args:
+      images: uint8[B, S, S, 3].
+      keys: B keys; what happens to an image depends on its own key alone.
+    """
+    draws = jax.vmap(lambda key: jax.random.uniform(key, (10,), minval=-1.0))(keys)
+    is_warped = bool(augment.scale or augment.rotate_degrees or augment.shear)
+    cut = _warp if is_warped else _slice
+    windows = jax.vmap(lambda x, u: cut(x, u, image.crop, augment))(images, draws[:, :6])
+    windows = windows.astype(jnp.float32) / 255
+    windows = jax.vmap(lambda x, u, key: _change(x, u, key, augment))(windows, draws[:, 6:], keys)
+    return prepare(windows, image)
+
+
+def _slice(image: jax.Array, u: jax.Array, crop: int, augment: AugmentConfig) -> jax.Array:
+    """A window of [S, S, 3], at a whole-pixel place."""
+    slack = image.shape[0] - crop
+    if augment.random_crop:
+        top, left = (jnp.minimum((u[n] + 1) / 2 * (slack + 1), slack).astype(jnp.int32) for n in (0, 1))
+    else:
+        top = left = jnp.int32(slack // 2)
+    return jax.lax.dynamic_slice(image, (top, left, 0), (crop, crop, image.shape[2]))
+
+
+def _warp(image: jax.Array, u: jax.Array, crop: int, augment: AugmentConfig) -> jax.Array:
+    """A window of [S, S, 3] under a random affine map, bilinear, the edge repeated beyond it."""
+    size = image.shape[0]
+    slack = (size - crop) / 2 if augment.random_crop else 0.0
+    angle = u[2] * jnp.deg2rad(augment.rotate_degrees)
+    scale_y, scale_x = jnp.exp(u[3] * augment.scale), jnp.exp(u[4] * augment.scale)
+    y, x = jnp.meshgrid(*[jnp.arange(crop) - (crop - 1) / 2] * 2, indexing="ij")
+    x = x + u[5] * augment.shear * y
+    from_y = scale_y * (jnp.cos(angle) * y - jnp.sin(angle) * x) + (size - 1) / 2 + u[0] * slack
+    from_x = scale_x * (jnp.sin(angle) * y + jnp.cos(angle) * x) + (size - 1) / 2 + u[1] * slack
+    from_y, from_x = jnp.clip(from_y, 0, size - 1), jnp.clip(from_x, 0, size - 1)
+    y0, x0 = jnp.floor(from_y).astype(jnp.int32), jnp.floor(from_x).astype(jnp.int32)
+    y1, x1 = jnp.minimum(y0 + 1, size - 1), jnp.minimum(x0 + 1, size - 1)
+    share_y, share_x = (from_y - y0)[..., None], (from_x - x0)[..., None]
+    pixels = image.reshape(size * size, -1)
+
+    def at(y: jax.Array, x: jax.Array) -> jax.Array:
+        return pixels[y * size + x].astype(jnp.float32)
+
+    upper = at(y0, x0) * (1 - share_x) + at(y0, x1) * share_x
+    lower = at(y1, x0) * (1 - share_x) + at(y1, x1) * share_x
+    return upper * (1 - share_y) + lower * share_y
+
+
+def _change(image: jax.Array, u: jax.Array, key: jax.Array, augment: AugmentConfig) -> jax.Array:
+    """All random changes but the geometry, of one float32[s, s, 3] in 0 ... 1, in the order of a camera.
+
+    The lens blurs the light, the sensor amplifies it, adds noise and saturates, and a tone curve follows. A value can
+    only leave the range before the sensor saturates; a gamma needs values in the range. The patch comes last, so that
+    nothing changes its colour.
+    """
+    if augment.blur or augment.downscale:
+        image = _soften(image, jax.random.fold_in(key, SOFTEN), augment)
+    image = _recolor(image, u, augment)
+    if augment.channel_gain or augment.channel_offset:
+        gain, offset = jax.random.uniform(jax.random.fold_in(key, CAST), (2, 3), minval=-1.0)
+        image = image * (1 + gain * augment.channel_gain) + offset * augment.channel_offset
+    if augment.noise:
+        for_strength, for_noise = jax.random.split(jax.random.fold_in(key, NOISE))
+        strength = augment.noise * jax.random.uniform(for_strength)
+        image = image + strength * jax.random.normal(for_noise, image.shape)
+    image = jnp.clip(image, 0, 1)  # a bright photo saturates, as it would in a camera
+    if augment.gamma:
+        image = image ** jnp.exp(augment.gamma * jax.random.uniform(jax.random.fold_in(key, GAMMA), minval=-1.0))
+    if augment.cutout:
+        image = _cut_out(image, jax.random.uniform(jax.random.fold_in(key, CUTOUT), (3,)), augment.cutout)
+    return image
+
+
+def _soften(image: jax.Array, key: jax.Array, augment: AugmentConfig) -> jax.Array:
+    """Blur, then a lower resolution, of one [s, s, 3]: the same matrix [s, s] along the columns and along the rows."""
+    sigma, reduction = jax.random.uniform(key, (2,))
+    matrix = jnp.eye(len(image))
+    if augment.blur:
+        matrix = _gaussian(len(image), sigma * augment.blur)
+    if augment.downscale:
+        matrix = jnp.matmul(_low_resolution(len(image), augment.downscale**reduction), matrix, precision=HIGHEST)
+    image = jnp.einsum("ij,jxc->ixc", matrix, image, precision=HIGHEST)
+    return jnp.einsum("ij,yjc->yic", matrix, image, precision=HIGHEST)
+
+
+def _gaussian(size: int, sigma: jax.Array) -> jax.Array:
+    """The matrix [size, size] of a Gaussian blur, sigma in pixels; at the edge over the pixels that are there."""
+    distance = jnp.arange(size)[:, None] - jnp.arange(size)
+    weights = jnp.exp(-(distance**2) / (2 * sigma**2 + 1e-6))  # the identity where sigma is 0
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+def _low_resolution(size: int, factor: jax.Array) -> jax.Array:
+    """The matrix [size, size] that averages cells of `factor` pixels, at least 1, and interpolates between them linearly.
+
+    So does a small crop that was enlarged. The factor may be any number: cells share a pixel that lies in both.
+    """
+    pixel, cell = jnp.arange(size), jnp.arange(size)[:, None]
+    overlap = jnp.minimum((cell + 1) * factor, pixel + 1) - jnp.maximum(cell * factor, pixel)
+    distance = (pixel[:, None] + 0.5) / factor - (jnp.arange(size) + 0.5)  # from a pixel's centre to a cell's, in cells
+    shares = jnp.maximum(1 - jnp.abs(distance), 0)
+    weights = jnp.matmul(shares, jnp.maximum(overlap, 0), precision=HIGHEST)
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+def _cut_out(image: jax.Array, u: jax.Array, greatest: int) -> jax.Array:
+    """A square of up to `greatest` pixels of one [s, s, 3], anywhere, takes the image's mean colour (arXiv:1708.04552)."""
+    pixel = jnp.arange(len(image)) + 0.5
+    in_row, in_column = (jnp.abs(pixel - center * len(image)) < u[2] * greatest / 2 for center in u[:2])
+    return jnp.where((in_row[:, None] & in_column)[..., None], image.mean(axis=(0, 1)), image)
+
+
+def _recolor(image: jax.Array, u: jax.Array, augment: AugmentConfig) -> jax.Array:
+    """Random brightness, contrast, saturation and hue of one float32[s, s, 3]; values may leave 0 ... 1."""
+    if augment.hue:
+        turn = u[3] * augment.hue * 2 * jnp.pi
+        rotation = jnp.array([[1, 0, 0], [0, jnp.cos(turn), -jnp.sin(turn)], [0, jnp.sin(turn), jnp.cos(turn)]])
+        matrix = jnp.linalg.multi_dot([np.linalg.inv(YIQ), rotation, np.array(YIQ)], precision=HIGHEST)
+        image = jnp.matmul(image, matrix.T, precision=HIGHEST)
+    if augment.saturation:
+        gray = to_gray(image)
+        image = gray + (image - gray) * (1 + u[2] * augment.saturation)
+    if augment.contrast:
+        mean = image.mean()
+        image = mean + (image - mean) * (1 + u[1] * augment.contrast)
+    if augment.brightness:
+        image = image + u[0] * augment.brightness
+    return image

@@ -1,0 +1,40 @@
+"""The network's input from a window of a stored crop: grey, size, normalisation; and the middle window."""
+
+import jax
+import jax.numpy as jnp
+
+from svhn_jax.config import ImageConfig
+
+GRAY = (0.299, 0.587, 0.114)  # ITU-R BT.601 luma, as Pillow and TensorFlow use
+
+
+def center_window(images: jax.Array, image: ImageConfig) -> jax.Array:
+    """uint8[B, S, S, 3] to the model's input float32[B, s, s, C]: the middle window, no randomness."""
+    start = (images.shape[1] - image.crop) // 2
+    window = images[:, start : start + image.crop, start : start + image.crop]
+    return prepare(window.astype(jnp.float32) / 255, image)
+
+
+def input_shape(image: ImageConfig) -> tuple[int, int, int]:
+    """Shape of one image as the model sees it."""
+    side = image.resize or image.crop
+    return side, side, 1 if image.grayscale else 3
+
+
+def prepare(windows: jax.Array, image: ImageConfig) -> jax.Array:
+    """What training and evaluation share: grey, size, mean and contrast."""
+    if image.grayscale:
+        windows = to_gray(windows)
+    if image.resize:
+        shape = (windows.shape[0], image.resize, image.resize, windows.shape[3])
+        windows = jax.image.resize(windows, shape, "bilinear", antialias=True)
+    windows = windows - windows.mean(axis=(1, 2, 3), keepdims=True)
+    if image.normalize == "mean and contrast":
+        windows = windows / (
+            windows.std(axis=(1, 2, 3), keepdims=True) + 0.02
+        )  # no photo has less contrast than its noise
+    return windows
+
+
+def to_gray(images: jax.Array) -> jax.Array:
+    return (images * jnp.array(GRAY)).sum(axis=-1, keepdims=True)

@@ -1,0 +1,86 @@
+"""Layers that several networks use: convolution, batch norm, pooling, dropout."""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.extend.random import threefry_2x32
+
+from svhn_jax.config import ModelConfig
+from svhn_jax.model import winograd
+
+AXIS = "data"  # the mesh axis over which batch statistics are those of the global batch
+
+
+def conv(
+    config: ModelConfig, channels: int, kernel: int, name: str, strides: int = 1, use_bias: bool = False
+) -> nn.Conv:
+    """A convolution, zeros around it, computed as the configuration says; "auto" asks JAX for the platform."""
+    is_winograd = config.convolution == "winograd" or (config.convolution == "auto" and jax.default_backend() == "cpu")
+    return nn.Conv(
+        channels,
+        (kernel, kernel),
+        strides,
+        use_bias=use_bias,
+        dtype=jnp.dtype(config.compute_dtype),
+        conv_general_dilated=winograd.conv_general_dilated if is_winograd else None,
+        name=name,
+    )
+
+
+def max_pool(x: jax.Array, stride: int, padding: tuple[int, int]) -> jax.Array:
+    """Max-pooling of 2 x 2 of what a ReLU gave: never negative, so that zeros stand around it.
+
+    The maximum of four slices: on a CPU faster than XLA's reduce-window and select-and-scatter. Ties split the
+    gradient; ties at zero carry none, because a ReLU precedes.
+    """
+    x = jnp.pad(x, ((0, 0), padding, padding, (0, 0)))
+    batch, height, width, channels = x.shape
+    if stride == 1:
+        x = jnp.maximum(x[:, 1:], x[:, :-1])
+        return jnp.maximum(x[:, :, 1:], x[:, :, :-1])
+    squares = x[:, : height // 2 * 2, : width // 2 * 2].reshape(batch, height // 2, 2, width // 2, 2, channels)
+    rows = jnp.maximum(squares[:, :, 0], squares[:, :, 1])
+    return jnp.maximum(rows[:, :, :, 0], rows[:, :, :, 1])
+
+
+def batch_norm(is_training: bool, dtype: Any, name: str, momentum: float = 0.95) -> nn.BatchNorm:
+    return nn.BatchNorm(
+        use_running_average=not is_training,
+        momentum=momentum,
+        axis_name=AXIS if is_training else None,
+        dtype=dtype,
+        name=name,
+    )
+
+
+def dropout(x: jax.Array, rate: float, keys: jax.Array | None, salt: int = 0) -> jax.Array:
+    """Dropout whose mask is drawn per image, so that it does not depend on how a batch is split.
+
+    A block of threefry gives 64 random bits, which is four values of 16: the rate is met to 1e-5. (jax.random.bits
+    spends a block on each value, whatever its width.)
+    """
+    if rate == 0 or keys is None:
+        return x
+    shape, size = x.shape[1:], math.prod(x.shape[1:])
+    limit = min(round(rate * 2**16), 2**16 - 1)
+    counters = jnp.arange(2 * -(-size // 4), dtype=jnp.uint32)
+
+    def is_kept(key: jax.Array) -> jax.Array:
+        words = threefry_2x32(jax.random.key_data(jax.random.fold_in(key, salt)), counters)
+        return jax.lax.bitcast_convert_type(words, jnp.uint16).reshape(-1)[:size].reshape(shape) >= limit
+
+    return jnp.where(jax.vmap(is_kept)(keys), x / (1 - rate), 0)
+
+
+def space_to_depth(images: jax.Array, patch: int) -> jax.Array:
+    """[B, S, S, C] to [B, S/p, S/p, p*p*C]: each square of p x p pixels becomes one position."""
+    batch, height, width, channels = images.shape
+    rows, columns = -(-height // patch), -(-width // patch)
+    low = (rows * patch - height) // 2, (columns * patch - width) // 2
+    high = rows * patch - height - low[0], columns * patch - width - low[1]
+    images = jnp.pad(images, ((0, 0), (low[0], high[0]), (low[1], high[1]), (0, 0)))
+    squares = images.reshape(batch, rows, patch, columns, patch, channels)
+    return squares.transpose(0, 1, 3, 2, 4, 5).reshape(batch, rows, columns, patch * patch * channels)

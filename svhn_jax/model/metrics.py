@@ -1,0 +1,66 @@
+"""Reading a number off the six heads, and counting how much of it is right.
+
+Counts are sums over images, divided once, on the host, so that a split's result does not depend on
+how it was cut into batches.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from svhn_jax.labels import BLANK, MAX_DIGITS
+
+Sums = dict[str, jax.Array]
+
+
+def count(readings: jax.Array, labels: jax.Array, loss: jax.Array, mask: jax.Array) -> Sums:
+    """Sums over the images where mask is 1.
+
+    Args:
+      readings: int32[B, 6], from `read_numbers`.
+      labels: int32[B, 6].
+      loss: float32[B].
+      mask: [B], 1 for an image that counts and 0 for padding.
+    """
+    is_right = readings == labels
+    is_present = labels[:, 1:] != BLANK
+    sums = {
+        "examples": jnp.ones_like(mask),
+        "digits_present": is_present.sum(axis=1),
+        "digits_right": (is_right[:, 1:] & is_present).sum(axis=1),
+        "positions_right": is_right[:, 1:].sum(axis=1),
+        "lengths_right": is_right[:, 0],
+        "sequences_right": is_right.all(axis=1),
+    }
+    mask = mask.astype(jnp.int32)
+    counts = {name: (value.astype(jnp.int32) * mask).sum() for name, value in sums.items()}
+    return counts | {"loss": jnp.where(mask == 1, loss, 0.0).sum()}
+
+
+def add_up(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """The sums of several batches added up; empty for none."""
+    return {name: sum(float(row[name]) for row in rows) for name in (rows[0] if rows else ())}
+
+
+def summarize(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """The metrics of one or more batches of sums; without an image among them the loss is nan.
+
+    digit_accuracy counts the digits present (Goodfellow et al. 2014); positional_digit_accuracy
+    counts all five positions, blanks too (the seed project), and is nearly always the higher.
+    """
+    total = add_up(rows)
+    if not total["examples"]:
+        total["loss"] = math.nan
+    examples = max(1.0, total["examples"])
+    skipped = {name: total[name] for name in ("updates_skipped",) if name in total}  # where the run counts them
+    return {
+        "examples": total["examples"],
+        "loss": total["loss"] / examples,
+        "digit_accuracy": total["digits_right"] / max(1.0, total["digits_present"]),
+        "positional_digit_accuracy": total["positions_right"] / (MAX_DIGITS * examples),
+        "length_accuracy": total["lengths_right"] / examples,
+        "sequence_accuracy": total["sequences_right"] / examples,
+    } | skipped

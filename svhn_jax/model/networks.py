@@ -1,0 +1,145 @@
+"""The networks. Each maps float[B, S, S, C] to six heads of float32 logits."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from svhn_jax.config import ModelConfig
+from svhn_jax.labels import DIGIT_CLASSES, LENGTH_CLASSES, MAX_DIGITS
+from svhn_jax.model.layers import batch_norm, conv, dropout, max_pool, space_to_depth
+
+HIGHEST = jax.lax.Precision.HIGHEST  # true float32: by default GPUs multiply matrices in TF32 and TPUs in bfloat16
+
+
+class Logits(NamedTuple):
+    """length: float32[B, 7]; digits: float32[B, 5, 11]."""
+
+    length: jax.Array
+    digits: jax.Array
+
+
+def build(config: ModelConfig) -> nn.Module:
+    """The network of a configuration. Call: apply(variables, images, is_training, dropout_keys)."""
+    networks: dict[str, Callable[[ModelConfig], nn.Module]] = {
+        "resnet": AttentionResNet,
+        "seed": SeedNet,
+        "potterhsu": PotterhsuNet,
+    }
+    return networks[config.architecture](config)
+
+
+class AttentionResNet(nn.Module):
+    """A stem that shrinks the map at once, residual stages, and six heads that each look where they need.
+
+    A head pools the last map by attention: its weights are a softmax over positions of what the
+    features say plus what the position says. That keeps where a digit stands, for a few hundred
+    parameters, where a dense layer over the flattened map needs millions.
+    """
+
+    config: ModelConfig
+
+    @nn.compact
+    def __call__(self, images: jax.Array, is_training: bool, dropout_keys: jax.Array | None = None) -> Logits:
+        config, dtype = self.config, jnp.dtype(self.config.compute_dtype)
+        x = space_to_depth(images.astype(dtype), config.patch)
+        x = conv(config, config.width, 3, "stem")(x)
+        x = nn.relu(batch_norm(is_training, dtype, "stem_norm")(x))
+        for stage, blocks in enumerate(config.blocks):
+            if stage:
+                x = max_pool(x, 2, (0, x.shape[1] % 2))
+            for block in range(blocks):
+                name = f"stage{stage + 1}_block{block + 1}"
+                x = ResidualBlock(config, config.width * 2**stage, name=name)(x, is_training)
+        x = dropout(x.astype(jnp.float32), config.dropout, dropout_keys)
+        pooled = AttentionPool(1 + MAX_DIGITS, name="pool")(x)
+        return _heads([pooled[:, n] for n in range(1 + MAX_DIGITS)])
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions around a shortcut (He et al. 2016, arXiv:1512.03385)."""
+
+    config: ModelConfig
+    channels: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array, is_training: bool) -> jax.Array:
+        dtype = jnp.dtype(self.config.compute_dtype)
+        y = nn.relu(batch_norm(is_training, dtype, "norm1")(conv(self.config, self.channels, 3, "conv1")(x)))
+        y = batch_norm(is_training, dtype, "norm2")(conv(self.config, self.channels, 3, "conv2")(y))
+        if x.shape[-1] != self.channels:
+            x = batch_norm(is_training, dtype, "shortcut_norm")(conv(self.config, self.channels, 1, "shortcut")(x))
+        return nn.relu(x + y)
+
+
+class AttentionPool(nn.Module):
+    """float32[B, H, W, C] to float32[B, heads, C]: for each head a weighted mean over positions."""
+
+    heads: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        batch, height, width, channels = x.shape
+        positions = x.reshape(batch, height * width, channels)
+        table = self.param("position", nn.initializers.zeros, (height * width, self.heads))
+        scores = (
+            nn.Dense(self.heads, use_bias=False, precision=HIGHEST, name="query")(positions) / channels**0.5 + table
+        )
+        return jnp.einsum("bph,bpc->bhc", jax.nn.softmax(scores, axis=1), positions, precision=HIGHEST)
+
+
+class SeedNet(nn.Module):
+    """The seed project's network (kvn219/multi-number-recognition, 2017), plus a length head, which it lacked.
+
+    Four convolutions with batch norm, dropout 0.15, a linear layer of 512, linear heads. Batch norm
+    stands before the convolution's bias, as there; it works in training and evaluation alike.
+    """
+
+    config: ModelConfig
+
+    @nn.compact
+    def __call__(self, images: jax.Array, is_training: bool, dropout_keys: jax.Array | None = None) -> Logits:
+        dtype = jnp.dtype(self.config.compute_dtype)
+        x = images.astype(dtype)
+        for index, (channels, kernel, stride) in enumerate(((16, 3, 1), (32, 3, 1), (64, 5, 3), (256, 5, 3)), start=1):
+            x = conv(self.config, channels, kernel, f"conv{index}", strides=stride)(x)
+            x = nn.relu(batch_norm(is_training, dtype, f"norm{index}")(x))
+        x = dropout(x.astype(jnp.float32), self.config.dropout, dropout_keys)
+        x = nn.Dense(512, precision=HIGHEST, name="dense")(x.reshape(x.shape[0], -1))
+        return _heads([x] * (1 + MAX_DIGITS))
+
+
+class PotterhsuNet(nn.Module):
+    """The network of potterhsu/SVHNClassifier-PyTorch (2019), for comparisons of equal work.
+
+    Eight times a 5x5 convolution, batch norm, ReLU, max-pooling and dropout, and two dense layers of
+    3,072: 42,868,734 parameters for a window of 54 pixels. Its length head has 7 classes, as ours.
+    """
+
+    config: ModelConfig
+
+    @nn.compact
+    def __call__(self, images: jax.Array, is_training: bool, dropout_keys: jax.Array | None = None) -> Logits:
+        config, dtype = self.config, jnp.dtype(self.config.compute_dtype)
+        x = images.astype(dtype)
+        for index, channels in enumerate((48, 64, 128, 160, 192, 192, 192, 192), start=1):
+            x = conv(config, channels, 5, f"conv{index}", use_bias=True)(x)
+            x = nn.relu(batch_norm(is_training, dtype, f"norm{index}", momentum=0.9)(x))
+            x = max_pool(x, 2 if index % 2 else 1, (1, 1))
+            x = dropout(x, config.dropout, dropout_keys, salt=index)
+        x = x.reshape(len(x), -1)
+        for index in (1, 2):
+            x = nn.relu(nn.Dense(3072, dtype=dtype, name=f"dense{index}")(x))
+        x = x.astype(jnp.float32)
+        return _heads([x] * (1 + MAX_DIGITS))
+
+
+def _heads(features: list[jax.Array]) -> Logits:
+    """The six linear heads, each on its own features float32[B, F]: those of the length, then of each digit."""
+    length = nn.Dense(LENGTH_CLASSES, precision=HIGHEST, name="length")(features[0])
+    digits = [
+        nn.Dense(DIGIT_CLASSES, precision=HIGHEST, name=f"digit{n}")(features[n]) for n in range(1, 1 + MAX_DIGITS)
+    ]
+    return Logits(length, jnp.stack(digits, axis=1))

@@ -1,0 +1,236 @@
+"""Convolutions that are fast on a CPU: Winograd's minimal filtering where it pays, XLA's own elsewhere.
+
+`conv_general_dilated` stands in for `jax.lax.conv_general_dilated`: the same results but for float32
+rounding (some 1e-5 of the largest value), forwards and backwards.
+
+Winograd's algorithm (Lavin & Gray 2016, arXiv:1509.09308) takes the image apart into overlapping
+tiles of n x n pixels, n = m + r - 1, each of which gives m x m outputs of an r x r kernel. Tiles and
+kernels are transformed, then multiplied as n * n matrix products: n^2 / m^2 multiply-accumulates an
+output in place of r^2, 4 in place of 25 for m = 4, r = 5. Both gradients are the transposed steps, and
+cost the same. XLA's matrix product is faster on CPUs than its convolution besides; the transforms are
+matrix products too. A few images are done at a time, so that their tiles stay in the cache.
+docs/performance.md has what this gains, and what else was tried.
+"""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+# Points at which polynomials of the Toom-Cook scheme are evaluated, besides infinity: small ones round the least.
+POINTS = (0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5)
+OUTPUT_TILES = {3: (2,), 5: (3, 4)}  # m worth trying, by r; larger ones round more
+LEAST_CHANNELS = {3: 128, 5: 48}  # with fewer, the transforms cost more than they save
+LEAST_SIDE = {3: 7, 5: 6}
+CACHED_BYTES = 16_000_000  # tiles held at once
+
+
+def conv_general_dilated(
+    lhs: jax.Array,
+    rhs: jax.Array,
+    window_strides: Any,
+    padding: Any,
+    lhs_dilation: Any = None,
+    rhs_dilation: Any = None,
+    dimension_numbers: Any = None,
+    feature_group_count: int = 1,
+    precision: Any = None,
+) -> jax.Array:
+    """As `jax.lax.conv_general_dilated`, by Winograd's algorithm where that is the faster on a CPU.
+
+    That is: stride 1, no dilation, output as large as the input, float32, and a kernel of one of the
+    sizes above with many channels. What device runs it is not asked here: see svhn_jax.model.networks.
+    """
+    is_plain = {*window_strides, *(lhs_dilation or (1,)), *(rhs_dilation or (1,)), feature_group_count} == {1}
+    if is_plain and lhs.dtype == rhs.dtype == jnp.float32 and (m := output_tile(lhs.shape, rhs.shape)):
+        numbers = lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers)
+        is_nhwc = numbers == lax.conv_dimension_numbers(lhs.shape, rhs.shape, ("NHWC", "HWIO", "NHWC"))
+        margin = rhs.shape[0] // 2
+        if is_nhwc and padding in ("SAME", [(margin, margin)] * 2, ((margin, margin),) * 2):
+            return winograd(lhs, rhs, m)
+    return lax.conv_general_dilated(
+        lhs, rhs, window_strides, padding, lhs_dilation, rhs_dilation, dimension_numbers,
+        feature_group_count=feature_group_count, precision=precision,
+    )  # fmt: skip
+
+
+def output_tile(images_shape: tuple[int, ...], kernel_shape: tuple[int, ...]) -> int | None:
+    """The m of least multiply-accumulates for [B, H, W, C] and [r, r, C, K]; None where XLA's own form is better."""
+    (_, height, width, _), (r, columns, inputs, outputs) = images_shape, kernel_shape
+    if r != columns or r not in OUTPUT_TILES or min(inputs, outputs) < LEAST_CHANNELS[r]:
+        return None
+    if min(height, width) < LEAST_SIDE[r]:
+        return None
+
+    def macs(m: int) -> int:
+        tiles, n2 = -(-height // m) * -(-width // m), (m + r - 1) ** 2
+        return tiles * n2 * (inputs * outputs + n2 * inputs + m * m * outputs)
+
+    return min(OUTPUT_TILES[r], key=macs)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _winograd(images: jax.Array, kernel: jax.Array, m: int) -> jax.Array:
+    return _forward(images, kernel, m)[0]
+
+
+def winograd(images: jax.Array, kernel: jax.Array, m: int) -> jax.Array:
+    """float32[B, H, W, C] with a kernel [r, r, C, K], r odd, zeros around, stride 1, to float32[B, H, W, K]."""
+    return _winograd(images, _varying_like(kernel, images), m)
+
+
+class Transforms(NamedTuple):
+    """F(m x m, r x r) as matrices: of images [n^2, n^2], of outputs [m^2, n^2] and of kernels [n^2, r^2]."""
+
+    images: np.ndarray
+    outputs: np.ndarray
+    kernel: np.ndarray
+
+
+@functools.cache
+def transforms(m: int, r: int) -> Transforms:
+    """Of the Toom-Cook scheme: a product of polynomials from its values at n - 1 points and at infinity, transposed."""
+    n = m + r - 1
+    points = POINTS[: n - 1]
+    others = [[other for other in points if other != point] for point in points]
+    images = np.zeros((n, n))
+    for row, roots in enumerate([*others, points]):
+        images[row, : len(roots) + 1] = np.poly(roots)[::-1]
+    scales = [np.prod(np.subtract(point, rest)) for point, rest in zip(points, others, strict=True)]
+    kernel = np.vstack([np.vander(points, r, increasing=True) / np.array(scales)[:, None], np.eye(r)[-1]])
+    outputs = np.vstack([np.vander(points, m, increasing=True), np.eye(m)[-1]]).T
+    return Transforms(*(np.kron(x, x).astype(np.float32) for x in (images, outputs, kernel)))
+
+
+class _Tiling(NamedTuple):
+    """How images [b, height, width, .] are laid out in tiles."""
+
+    m: int
+    r: int
+    height: int
+    width: int
+
+    @property
+    def n(self) -> int:
+        return self.m + self.r - 1
+
+    @property
+    def rows(self) -> int:
+        return -(-self.height // self.m)
+
+    @property
+    def columns(self) -> int:
+        return -(-self.width // self.m)
+
+    def overlapping(self, x: jax.Array) -> jax.Array:
+        """[b, H, W, C] to [n^2, b * tiles * C]: for each place in a tile, its pixel of every tile."""
+        m, n, low = self.m, self.n, self.r // 2
+        high = [
+            (count - 1) * m + n - side - low for count, side in ((self.rows, x.shape[1]), (self.columns, x.shape[2]))
+        ]
+        x = jnp.pad(x, ((0, 0), (low, high[0]), (low, high[1]), (0, 0)))
+        down, across = (self.rows - 1) * m + 1, (self.columns - 1) * m + 1
+        places = [x[:, i : i + down : m, j : j + across : m] for i in range(n) for j in range(n)]
+        return jnp.stack(places).reshape(n * n, -1)
+
+    def overlapping_transposed(self, tiles: jax.Array, channels: int) -> jax.Array:
+        """The transpose of `overlapping`: what tiles share is added up."""
+        m, low, reach = self.m, self.r // 2, -(-self.n // self.m)
+        x = tiles.reshape(self.n, self.n, -1, self.rows, self.columns, channels)
+        extra = reach * m - self.n
+        x = jnp.pad(x, ((0, extra), (0, extra), *((0, 0),) * 4)).reshape(reach, m, reach, m, *x.shape[2:])
+        total: Any = 0
+        for i in range(reach):
+            for j in range(reach):
+                part = x[i, :, j].transpose(2, 3, 0, 4, 1, 5)
+                shift = [(i, reach - 1 - i), (0, 0), (j, reach - 1 - j)]
+                total = total + jnp.pad(part, ((0, 0), *shift, (0, 0), (0, 0)))
+        whole = total.reshape(total.shape[0], (self.rows + reach - 1) * m, (self.columns + reach - 1) * m, channels)
+        return whole[:, low : low + self.height, low : low + self.width]
+
+    def disjoint(self, y: jax.Array) -> jax.Array:
+        """[b, H, W, K] to [m^2, b * tiles * K]: likewise, for outputs."""
+        m, (batch, _, _, channels) = self.m, y.shape
+        y = jnp.pad(y, ((0, 0), (0, self.rows * m - self.height), (0, self.columns * m - self.width), (0, 0)))
+        y = y.reshape(batch, self.rows, m, self.columns, m, channels)
+        return y.transpose(2, 4, 0, 1, 3, 5).reshape(m * m, -1)
+
+    def disjoint_transposed(self, tiles: jax.Array, channels: int) -> jax.Array:
+        """The transpose of `disjoint`."""
+        m = self.m
+        y = tiles.reshape(m, m, -1, self.rows, self.columns, channels).transpose(2, 3, 0, 4, 1, 5)
+        return y.reshape(-1, self.rows * m, self.columns * m, channels)[:, : self.height, : self.width]
+
+
+def _forward(images: jax.Array, kernel: jax.Array, m: int) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    tiling = _Tiling(m, kernel.shape[0], *images.shape[1:3])
+    of, kernels = transforms(m, tiling.r), _transformed_kernel(kernel, m)
+
+    def some(images: jax.Array) -> jax.Array:
+        tiles = _matmul(of.images, tiling.overlapping(images)).reshape(len(kernels), -1, kernel.shape[2])
+        products = _matmul(tiles, kernels)
+        return tiling.disjoint_transposed(_matmul(of.outputs, products.reshape(len(kernels), -1)), kernel.shape[3])
+
+    return _whole(lax.map(some, _in_chunks(images, kernel, tiling)), len(images)), (images, kernel)
+
+
+def _backward(m: int, saved: tuple[jax.Array, jax.Array], grads: jax.Array) -> tuple[jax.Array, jax.Array]:
+    images, kernel = saved
+    tiling = _Tiling(m, kernel.shape[0], *images.shape[1:3])
+    of, kernels = transforms(m, tiling.r), _transformed_kernel(kernel, m)
+    _, _, inputs, outputs = kernel.shape
+
+    def some(kernel_grads: jax.Array, chunk: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        tiles = _matmul(of.images, tiling.overlapping(chunk[0])).reshape(len(kernels), -1, inputs)
+        grads = _matmul(of.outputs.T, tiling.disjoint(chunk[1])).reshape(len(kernels), -1, outputs)
+        # XLA's product of matrices that it must transpose itself takes half as long again: transposed beforehand.
+        turned = lax.optimization_barrier(tiles.transpose(0, 2, 1))
+        kernel_grads += _matmul(turned, grads)
+        tile_grads = _matmul(grads, kernels.transpose(0, 2, 1)).reshape(len(kernels), -1)
+        return kernel_grads, tiling.overlapping_transposed(_matmul(of.images.T, tile_grads), inputs)
+
+    chunks = (_in_chunks(images, kernel, tiling), _in_chunks(grads, kernel, tiling))
+    nothing = _varying_like(jnp.zeros_like(kernels), images)
+    kernel_grads, image_grads = lax.scan(some, nothing, chunks)
+    kernel_grads = _matmul(of.kernel.T, kernel_grads.reshape(len(kernels), -1))
+    return _whole(image_grads, len(images)), kernel_grads.reshape(kernel.shape)
+
+
+_winograd.defvjp(_forward, _backward)
+
+
+def _transformed_kernel(kernel: jax.Array, m: int) -> jax.Array:
+    """[r, r, C, K] to [n^2, C, K]."""
+    r = kernel.shape[0]
+    return _matmul(transforms(m, r).kernel, kernel.reshape(r * r, -1)).reshape(-1, *kernel.shape[2:])
+
+
+def _in_chunks(images: jax.Array, kernel: jax.Array, tiling: _Tiling) -> jax.Array:
+    """[B, ...] to [chunks, b, ...]: as many images at a time as have their tiles in the cache; zeros fill the last."""
+    values = tiling.rows * tiling.columns * tiling.n**2 * (kernel.shape[2] + kernel.shape[3])
+    most = min(len(images), max(1, CACHED_BYTES // (4 * values)))
+    size = 2 ** (most.bit_length() - 1)  # a power of two: others are slower, and seldom divide a batch
+    chunks = -(-len(images) // size)
+    images = jnp.pad(images, ((0, chunks * size - len(images)), (0, 0), (0, 0), (0, 0)))
+    return images.reshape(chunks, size, *images.shape[1:])
+
+
+def _whole(chunks: jax.Array, batch_size: int) -> jax.Array:
+    """What `_in_chunks` took apart."""
+    return chunks.reshape(-1, *chunks.shape[2:])[:batch_size]
+
+
+def _matmul(a: Any, b: jax.Array) -> jax.Array:
+    """In float32 wherever it runs: the transforms would make much of the rounding of a lower precision."""
+    return jnp.matmul(a, b, precision=lax.Precision.HIGHEST)
+
+
+def _varying_like(x: jax.Array, like: jax.Array) -> jax.Array:
+    """x, but under jax.shard_map of a type that may differ between devices where `like`'s does, so that grads are summed.
+
+    What combines the two is of that type; there is no public way to ask for it, and to say so, in JAX 0.10 to 0.12.
+    """
+    return jnp.where(True, x, lax.stop_gradient(like[0, 0, 0, 0]))

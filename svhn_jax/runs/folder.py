@@ -1,0 +1,265 @@
+"""A run is one folder: RUNS/NAME/.
+
+config.json     the configuration as used
+data.json       what it trains and validates on (DataRecord), and the versions it began with
+lock            held while a process trains here
+metrics.jsonl   a row for every printed line and every validation
+events/         TensorBoard: train/ and validation/, whose curves share charts
+steps/N/        Orbax checkpoints
+profile/        a trace of a few steps, where --profile asked for one
+results/        SPLIT.csv, written by svhn_jax.evaluate, and SPLIT.json: which data it is of
+"""
+
+import csv
+import dataclasses
+import io
+import json
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from etils import epath
+
+from svhn_jax import config_files, files
+from svhn_jax.config import Config
+from svhn_jax.data.crop import CropRule, require_same_rule
+from svhn_jax.errors import InputError
+from svhn_jax.runs.checksums import sealed, unsealed
+from svhn_jax.runs.versions import versions
+
+RESULT_COLUMNS = (
+    "step",
+    "examples",
+    "loss",
+    "digit_accuracy",
+    "positional_digit_accuracy",
+    "length_accuracy",
+    "sequence_accuracy",
+)
+
+
+@dataclass(frozen=True)
+class DataRecord:
+    """The data that a run trains and validates on.
+
+    Attributes:
+      fingerprints: of the splits train (of all data sets) and validation (of the first one).
+      crop: how all the photos were cropped.
+      folder: of `data.dir`; an absolute path, so that it is found from elsewhere, or an address in a bucket.
+      mix_in: of `data.mix_in`, likewise.
+    """
+
+    fingerprints: dict[str, str]
+    crop: CropRule
+    folder: str
+    mix_in: tuple[str, ...]
+
+    @classmethod
+    def of(cls, config: Config, fingerprints: dict[str, str], crop: CropRule) -> "DataRecord":
+        """The record of the data that `config` names."""
+        return cls(fingerprints, crop, _absolute(config.data.dir), tuple(map(_absolute, config.data.mix_in)))
+
+    @classmethod
+    def from_values(cls, values: dict[str, Any]) -> "DataRecord":
+        """From what `dataclasses.asdict` made of it, and JSON of that."""
+        crop, mix_in = CropRule(**values["crop"]), tuple(values["mix_in"])
+        return cls(dict(values["fingerprints"]), crop, str(values["folder"]), mix_in)
+
+
+class RunFolder:
+    """The files of a run, all but the checkpoints' contents and the TensorBoard events."""
+
+    def __init__(self, path: str):
+        self.path = epath.Path(path)
+        if not str(path).startswith(files.REMOTE):
+            self.path = self.path.resolve()  # Orbax needs absolute paths
+        self._lock: IO[str] | None = None
+        self.steps_path = str(self.path / "steps")
+        self.events_path = str(self.path / "events")
+
+    def config(self) -> Config:
+        """The configuration the run was trained with; InputError if there is no run here."""
+        path = self.path / "config.json"
+        if not path.exists():
+            raise InputError(f"{self.path}: no run there (no config.json); train one with python -m svhn_jax.train")
+        return config_files.from_json(path.read_bytes().decode("utf-8", "replace"), str(path))
+
+    def data(self) -> DataRecord:
+        """The data the run trains and validates on; InputError if that is not known."""
+        path = self.path / "data.json"
+        try:
+            return DataRecord.from_values(self._data_values())
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            raise InputError(
+                f"{path}: missing, damaged or of an older version ({error}); train under another --name"
+            ) from None
+
+    def _data_values(self) -> dict[str, Any]:
+        return unsealed(json.loads((self.path / "data.json").read_bytes()), "data.json")
+
+    def lock(self) -> None:
+        """Keeps other processes of this machine's file system from training here until this one ends, or `close`.
+
+        Raises:
+          InputError: another process does; with its host and number.
+        """
+        if str(self.path).startswith(files.REMOTE):
+            return
+        doing = "is training here; wait for it, or give another --name"
+        self._lock = files.hold_lock(Path(self.path) / "lock", str(self.path), doing)
+
+    def close(self) -> None:
+        """Gives up the lock, if it was taken."""
+        if self._lock:
+            self._lock.close()
+
+    def start_or_continue(self, config: Config, data: DataRecord, *, has_steps: bool) -> None:
+        """Writes config.json and data.json; where steps were saved, checks first that the run may go on with these.
+
+        A run without a saved step has nothing to go on with: it begins anew, with any configuration and data.
+
+        Raises:
+          InputError: naming the field that differs, or that the data did.
+        """
+        began_with = versions()
+        if has_steps:
+            if difference := config_files.first_difference(config, self.config()):
+                raise InputError(
+                    f"{self.path}: {difference}; give the saved value to go on, or another --name for a new run"
+                )
+            saved = self.data()
+            require_same_rule(data.folder, data.crop, saved.crop, f"the run {self.path}")
+            for split, fingerprint in data.fingerprints.items():
+                if saved.fingerprints.get(split) != fingerprint:
+                    raise InputError(
+                        f"{self.path}: the {split} data differ from those the saved run was trained with; "
+                        "restore those data, or give another --name for a new run"
+                    )
+            began_with = self._data_values()["versions"]
+        self._replace("data.json", _data_json(dataclasses.asdict(data), began_with))  # they may have been moved
+        self._replace("config.json", config_files.to_json(config))  # another log_every_steps, say
+
+    def repair(self, metadata: dict[str, Any]) -> list[str]:
+        """Writes config.json and data.json anew where they are missing or damaged; returns which.
+
+        Args:
+          metadata: what a checkpoint of the run says of it (config, data, versions); empty if there is none.
+        """
+        if not {"config", "data", "versions"} <= metadata.keys():
+            return []
+        mended = []
+        for name, read in (("config.json", self.config), ("data.json", self.data)):
+            try:
+                read()
+            except InputError:
+                config = config_files.from_json(json.dumps(metadata["config"]), "a checkpoint's configuration")
+                data = _data_json(metadata["data"], metadata["versions"])
+                self._replace(name, {"config.json": config_files.to_json(config), "data.json": data}[name])
+                mended.append(name)
+        return mended
+
+    def truncate_metrics(self, step: int) -> None:
+        """Drops the metrics rows after `step`, so that a resumed run writes each of them once."""
+        path = self.path / "metrics.jsonl"
+        if path.exists():
+            lines = path.read_bytes().decode("utf-8", "replace").splitlines(keepends=True)
+            kept = [line for line in lines if line.endswith("\n") and _step_of(line) <= step]
+            if len(kept) != len(lines):
+                self._write("metrics.jsonl", "".join(kept))
+
+    def add_metrics(self, row: dict[str, Any]) -> None:
+        """Appends a row to metrics.jsonl; a value that is not finite, which JSON does not have, becomes null."""
+        finite = {name: None if isinstance(x, float) and not math.isfinite(x) else x for name, x in row.items()}
+        line = json.dumps(finite) + "\n"
+        path = self.path / "metrics.jsonl"
+        if str(self.path).startswith(files.REMOTE):  # object stores cannot append
+            path.write_text((path.read_text() if path.exists() else "") + line)
+        else:
+            with path.open("a") as file:
+                file.write(line)
+
+    @property
+    def profile_path(self) -> str:
+        """profile/."""
+        return str(self.path / "profile")
+
+    def results_path(self, name: str) -> epath.Path:
+        """results/NAME.csv."""
+        return self.path / "results" / f"{name}.csv"
+
+    def merge_results(self, name: str, rows: dict[int, dict[str, float]], fingerprint: str) -> None:
+        """Writes results/NAME.csv: these steps and those already in it, ascending.
+
+        results/NAME.json holds the fingerprint of the data the rows were scored on.
+
+        Raises:
+          InputError: the rows already there are of other data, or the file is none of ours.
+        """
+        path = self.results_path(name)
+        scored_on = json.dumps({"data_fingerprint": fingerprint}) + "\n"
+        table: dict[int, list[str]] = {}
+        if path.exists():
+            table = _read_table(path)
+            seal = path.with_suffix(".json")
+            if not seal.exists() or seal.read_text() != scored_on:
+                raise InputError(f"{path}: holds results on other data of that name; move it away, or give --data DIR")
+        table |= {
+            step: [str(step), *(_cell(column, row[column]) for column in RESULT_COLUMNS[1:])]
+            for step, row in rows.items()
+        }
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(RESULT_COLUMNS)
+        writer.writerows(table[step] for step in sorted(table))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._write(f"results/{name}.json", scored_on)
+        self._write(f"results/{name}.csv", text.getvalue())
+
+    def _replace(self, name: str, text: str) -> None:
+        """Writes a text file unless it has that content already."""
+        path = self.path / name
+        if not path.exists() or path.read_bytes() != text.encode():
+            self._write(name, text)
+
+    def _write(self, name: str, text: str) -> None:
+        """Replaces a text file as a whole."""
+        if str(self.path).startswith(files.REMOTE):  # object stores replace an object as a whole
+            (self.path / name).write_text(text)
+            return
+        self.path.mkdir(parents=True, exist_ok=True)
+        files.write_text(Path(self.path / name), text)
+
+
+def _absolute(folder: str) -> str:
+    return folder if folder.startswith(files.REMOTE) else os.path.abspath(folder)
+
+
+def _data_json(data: dict[str, Any], began_with: dict[str, str]) -> str:
+    return json.dumps(sealed(data | {"versions": began_with}, "data.json"), indent=1) + "\n"
+
+
+def _read_table(path: epath.Path) -> dict[int, list[str]]:
+    """Rows of a results file by step; InputError if it is none of ours."""
+    try:
+        header, *rows = csv.reader(io.StringIO(path.read_text()))
+        if tuple(header) != RESULT_COLUMNS or any(len(row) != len(RESULT_COLUMNS) for row in rows):
+            raise ValueError("other columns")
+        return {int(row[0]): row for row in rows}
+    except (ValueError, csv.Error) as error:
+        raise InputError(f"{path}: not a table of ours ({error}); move it away") from None
+
+
+def _step_of(line: str) -> int:
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError, OverflowError):
+        return 2**62  # a torn line goes
+
+
+def _cell(column: str, value: float) -> str:
+    if column == "examples":
+        return str(int(value))
+    # The loss is a float32 sum: beyond the fourth decimal it depends on the batch size.
+    return f"{value:.4f}" if column == "loss" else f"{value:.6f}"

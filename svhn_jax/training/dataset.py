@@ -1,0 +1,134 @@
+"""The arrays a run trains on, gathered from one or more prepared data sets."""
+
+import functools
+import hashlib
+from typing import NamedTuple
+
+import numpy as np
+
+from svhn_jax.config import Config
+from svhn_jax.data import arrays, remote
+from svhn_jax.data.crop import require_same_rule
+from svhn_jax.data.overlap import shared_photos
+from svhn_jax.errors import InputError
+
+NAMES_SHOWN = 5
+
+
+class DataOrder:
+    """Which rows each step trains on.
+
+    The steps read one endless list, a new permutation of `epoch` after another, so that every epoch
+    shows everything once whatever the batch size. It is a pure function of (seed, step): nothing
+    about it is saved, and a resumed run sees what an uninterrupted one does.
+    """
+
+    def __init__(self, epoch: np.ndarray, batch_size: int, seed: int):
+        """epoch: int[M], the rows of one epoch; a row may stand in it several times."""
+        self._epoch, self._batch_size, self._seed = epoch, batch_size, seed
+        self._permutation = functools.lru_cache(maxsize=3)(self._permute)
+
+    def rows(self, step: int) -> np.ndarray:
+        """int32[batch_size], the rows of step number `step`, from 0."""
+        positions = np.arange(step * self._batch_size, (step + 1) * self._batch_size)
+        epochs, places = np.divmod(positions, len(self._epoch))
+        rows = [self._permutation(int(epoch))[places[epochs == epoch]] for epoch in np.unique(epochs)]
+        return np.concatenate(rows)
+
+    def _permute(self, epoch: int) -> np.ndarray:
+        return np.random.default_rng([self._seed, epoch]).permutation(self._epoch).astype(np.int32)
+
+
+class TrainingSet(NamedTuple):
+    """Images in parts, one for each data set, each uint8[n, S * S * 3], on disk as long as nobody reads them.
+
+    labels int32[N, 6] are those of all parts; epoch int[M]: the rows of an epoch, repeats included. fingerprint is that
+    of the contents and the epoch.
+    """
+
+    parts: tuple[np.ndarray, ...]
+    labels: np.ndarray
+    epoch: np.ndarray
+    fingerprint: str
+
+    @property
+    def side(self) -> int:
+        """Side of the stored images, pixels."""
+        return round((self.parts[0].shape[1] // 3) ** 0.5)
+
+    @property
+    def nbytes(self) -> int:
+        """Of all images and labels."""
+        return sum(part.nbytes for part in self.parts) + self.labels.nbytes
+
+    def images(self) -> np.ndarray:
+        """uint8[N, S * S * 3]: all images."""
+        return self.parts[0] if len(self.parts) == 1 else np.concatenate(self.parts)
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """uint8[..., S * S * 3]: the images of rows int[...]."""
+        if len(self.parts) == 1:
+            return np.take(self.parts[0], rows, axis=0)
+        taken = np.empty((*rows.shape, self.parts[0].shape[1]), np.uint8)
+        first_row = 0
+        for part in self.parts:
+            is_here = (rows >= first_row) & (rows < first_row + len(part))
+            taken[is_here] = part[rows[is_here] - first_row]
+            first_row += len(part)
+        return taken
+
+
+def load_training_set(config: Config) -> TrainingSet:
+    """The train splits of `data.dir` (`data.repeat` times an epoch) and of each of `data.mix_in` (once).
+
+    Raises:
+      InputError: a data set is missing, empty, or cropped by another rule than the first.
+    """
+    parts: list[arrays.Split] = []
+    epoch, fingerprint = [], hashlib.sha256()
+    first_row = 0
+    for folder in (config.data.dir, *config.data.mix_in):
+        split = load_images(folder, "train", config)
+        if parts:
+            require_same_rule(folder, split.crop, parts[0].crop, config.data.dir)
+        repeat = config.data.repeat if not parts else 1
+        epoch.append(np.tile(np.arange(first_row, first_row + len(split.images)), repeat))
+        first_row += len(split.images)
+        fingerprint.update(f"{split.fingerprint} x {repeat}\n".encode())
+        parts.append(split)
+    return TrainingSet(
+        tuple(np.asarray(part.images).reshape(len(part.images), -1) for part in parts),
+        np.concatenate([part.labels for part in parts]),
+        np.concatenate(epoch),
+        fingerprint.hexdigest(),
+    )
+
+
+def refuse_validation_photos(config: Config) -> None:
+    """Raises InputError where a train split of `data.mix_in` holds photos of the validation split of `data.dir`."""
+    for folder in config.data.mix_in:
+        names = shared_photos(remote.local(config.data.dir), "validation", remote.local(folder), "train")
+        if names:
+            some = ", ".join(names[:NAMES_SHOWN]) + (", ..." if len(names) > NAMES_SHOWN else "")
+            raise InputError(
+                f"{folder}: its train split holds {len(names):,} of the validation photos of {config.data.dir} ({some}): "
+                "training would see what validation measures; prepare both from the same photos with the same --seed "
+                f"and --validation-fraction, or leave {folder} out of data.mix_in"
+            )
+
+
+def load_images(folder: str, split: str, config: Config) -> arrays.Split:
+    """A split that holds at least one image, no smaller than the configured window.
+
+    Raises:
+      InputError: it is not there, empty, or too small for `image.crop`.
+    """
+    loaded = arrays.load_split(remote.local(folder), split)
+    if not len(loaded.images):
+        raise InputError(
+            f"{folder}: its {split} split is empty; preprocess more photos or with another --validation-fraction"
+        )
+    if loaded.images.shape[1] < config.image.crop:
+        side = loaded.images.shape[1]
+        raise InputError(f"image.crop is {config.image.crop}, more than the {side} pixels of the images in {folder}")
+    return loaded

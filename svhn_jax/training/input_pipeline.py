@@ -1,0 +1,176 @@
+"""Brings each step's batch to the devices, from a set that is resident there or streamed from disk.
+
+Resident, the whole set is on every device; the host sends only row numbers, for many steps at a time, and a small
+program of its own gathers each batch. Streamed, threads read the batches of coming steps from the memory-mapped
+arrays. Both give the train step the same arrays, so that one compiled step serves both.
+"""
+
+import math
+from collections import deque
+from collections.abc import Generator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from svhn_jax.config import Config
+from svhn_jax.errors import InputError, is_out_of_memory
+from svhn_jax.training import devices, processes
+from svhn_jax.training.dataset import DataOrder, TrainingSet
+from svhn_jax.training.steps import REPLICATED, SHARDED
+
+ROWS_SENT_STEPS = 256  # steps whose row numbers are sent at once
+READERS = 2
+READ_AHEAD_STEPS, READ_AHEAD_BYTES = 4, 2**28  # the smaller of the two; always at least one step
+RESIDENT_FRACTION = 0.5  # of a device's free memory; the rest is for the state and the step
+CGROUPS, OWN_CGROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+
+
+class StepInputs(NamedTuple):
+    """One global batch on the devices: images uint8[B, S * S * 3] and labels int32[B, 6], split over the mesh."""
+
+    images: jax.Array
+    labels: jax.Array
+
+
+class Placement(NamedTuple):
+    """Whether the set is resident on the devices, and why."""
+
+    is_resident: bool
+    reason: str
+
+
+def choose_placement(data: TrainingSet, wanted: str, mesh: Mesh) -> Placement:
+    """Where the set is kept; the same answer on every process, all of which must ask.
+
+    Args:
+      wanted: config.data.placement.
+    """
+    size = f"{data.nbytes / 1e9:,.2f} GB"
+    if wanted != "auto":
+        return Placement(wanted == "resident", f"{wanted}, as asked for: {size}")
+    free = min(_free_bytes(device) for device in mesh.local_devices)
+    if processes.is_true_on_all(data.nbytes <= RESIDENT_FRACTION * free):
+        return Placement(True, f"resident: {size} on each device, which has {free / 1e9:,.1f} GB free")
+    reason = f"streamed from disk: {size} is more than half of a device's free memory ({free / 1e9:,.1f} GB here)"
+    return Placement(False, reason)
+
+
+class InputPipeline:
+    """The batches of a run, in order, on the devices."""
+
+    def __init__(self, config: Config, data: TrainingSet, mesh: Mesh, *, is_resident: bool):
+        """Sends the whole set to the devices if it is resident.
+
+        Raises:
+          InputError: it does not fit there.
+        """
+        self._data, self._mesh, self._batch_size = data, mesh, config.batch_size
+        self._order = DataOrder(data.epoch, config.batch_size, config.seed)
+        self._set: tuple[jax.Array, jax.Array] | None = None
+        if is_resident:
+            try:
+                self._set = jax.block_until_ready(devices.put((data.images(), data.labels), devices.replicated(mesh)))
+            except (jax.errors.JaxRuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                size = f"{data.nbytes / 1e9:,.2f} GB"
+                raise InputError(f"the {size} of training images do not fit; --data.placement streamed") from None
+
+    def batches(self, first_step: int, last_step: int) -> Generator[StepInputs]:
+        """The batch of each step from `first_step` completed updates to `last_step`. Close it to end its threads."""
+        return self._gathered(first_step, last_step) if self._set else self._streamed(first_step, last_step)
+
+    def _gathered(self, first_step: int, last_step: int) -> Generator[StepInputs]:
+        assert self._set
+        gather = _compile_gather(self._mesh)
+        everywhere, by_batch = devices.replicated(self._mesh), devices.sharded_batches(self._mesh)
+        places = [devices.put(np.int32(n), everywhere) for n in range(min(ROWS_SENT_STEPS, last_step - first_step))]
+        for start in range(first_step, last_step, ROWS_SENT_STEPS):
+            end = min(start + ROWS_SENT_STEPS, last_step)
+            rows = np.zeros((ROWS_SENT_STEPS, self._batch_size), np.int32)  # of one shape, so that one program does all
+            rows[: end - start] = [self._order.rows(step) for step in range(start, end)]
+            on_devices = devices.put(rows, by_batch)
+            for n in range(end - start):
+                yield StepInputs(*gather(*self._set, on_devices, places[n]))
+
+    def _streamed(self, first_step: int, last_step: int) -> Generator[StepInputs]:
+        batch_bytes = self._batch_size * self._data.parts[0].shape[1]
+        ahead = max(1, min(READ_AHEAD_STEPS, READ_AHEAD_BYTES // batch_bytes))
+        with ThreadPoolExecutor(min(READERS, ahead), "reading images") as pool:
+            coming: deque[Future[StepInputs]] = deque()
+            try:
+                for step in range(first_step, last_step):
+                    coming.append(pool.submit(self._read, step))
+                    if len(coming) > ahead:
+                        yield coming.popleft().result()
+                while coming:
+                    yield coming.popleft().result()
+            finally:
+                for one in coming:
+                    one.cancel()
+
+    def _read(self, step: int) -> StepInputs:
+        data, rows, by_image = self._data, self._order.rows(step), devices.sharded(self._mesh)
+        images = devices.put_parts((len(rows), data.parts[0].shape[1]), by_image, lambda part: data.take(rows[part[0]]))
+        labels = devices.put_parts((len(rows), 6), by_image, lambda part: data.labels[rows[part[0]]])
+        return StepInputs(images, labels)
+
+
+def _compile_gather(mesh: Mesh) -> Any:
+    """(images, labels, rows int32[N, B], n) -> the batch of rows[n]; each device gathers its own part."""
+
+    def gather(images: jax.Array, labels: jax.Array, rows: jax.Array, n: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return images[rows[n]], labels[rows[n]]
+
+    rows_spec = devices.sharded_batches(mesh).spec
+    return jax.jit(
+        jax.shard_map(
+            gather, mesh=mesh, in_specs=(REPLICATED, REPLICATED, rows_spec, REPLICATED), out_specs=(SHARDED, SHARDED)
+        )
+    )
+
+
+def _free_bytes(device: jax.Device) -> int:
+    """Free memory of a device: its own, or its share of what this machine, or this container, has available."""
+    stats = device.memory_stats()
+    if stats and "bytes_limit" in stats:
+        return int(stats["bytes_limit"] - stats.get("bytes_in_use", 0))
+    import psutil  # needed on CPUs only
+
+    available = min(psutil.virtual_memory().available, _container_free_bytes())
+    return int(available // jax.local_device_count())
+
+
+def _container_free_bytes() -> float:
+    """What the memory limits of this process's control groups leave (cgroup v2, else v1); infinite without one.
+
+    Of the page cache the inactive part counts as free, as in `docker stats`.
+    """
+    try:
+        lines = OWN_CGROUPS.read_text().splitlines()
+    except OSError:  # no Linux
+        return math.inf
+    free = math.inf
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            root, limit, usage, inactive = CGROUPS, "memory.max", "memory.current", "inactive_file"
+        elif "memory" in controllers.split(","):
+            root, limit, usage = CGROUPS / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"
+            inactive = "total_inactive_file"
+        else:
+            continue
+        group = root / path.lstrip("/")
+        for folder in (group, *group.parents):  # a limit of any group above holds too
+            with suppress(OSError, ValueError, KeyError):  # no limit there, or "max"
+                stat = dict(row.split() for row in (folder / "memory.stat").read_text().splitlines())
+                used = int((folder / usage).read_text()) - int(stat[inactive])
+                free = min(free, int((folder / limit).read_text()) - used)
+            if folder == root:
+                break
+    return max(0, free)

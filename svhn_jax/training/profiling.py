@@ -1,0 +1,51 @@
+"""A trace of a few steps, taken by jax.profiler."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import jax
+
+from svhn_jax.training import processes
+
+FIRST, COUNT = 10, 10  # steps left out, for the first few compile; and recorded, or one dispatch where that is more
+
+
+class Profiler:
+    """Records COUNT steps, FIRST after `first_step`, in `folder`; nothing where that is None."""
+
+    def __init__(self, folder: str | None, first_step: int):
+        self._folder, self._start, self._end = folder, first_step + FIRST, 0
+        self.is_running = self.has_begun = False
+
+    def at(self, step: int, state: Any) -> None:
+        """To be called after each dispatch, with the step it led to and what it gave."""
+        if self.is_running and step >= self._end:
+            jax.block_until_ready(state)
+            self.stop()
+        elif self._folder and step >= self._start and not self.has_begun:
+            jax.block_until_ready(state)
+            options = jax.profiler.ProfileOptions()
+            options.python_tracer_level = 0  # every call of Python would be 100 MB, and 20 s to write
+            jax.profiler.start_trace(self._folder, create_perfetto_trace=True, profiler_options=options)
+            self._end, self.is_running, self.has_begun = step + COUNT, True, True
+
+    def drop(self) -> None:
+        """Ends the recording unwritten: whoever has to stop now has no time for it."""
+        self.is_running = self.has_begun = False
+
+    def stop(self) -> None:
+        """Ends the recording, and writes it."""
+        self.is_running = False
+        jax.profiler.stop_trace()
+
+
+@contextmanager
+def few_steps(folder: str | None, first_step: int) -> Iterator[Profiler]:
+    """A Profiler of this block, on the main process; a run that ends before its last step is recorded as far as it went."""
+    profiler = Profiler(folder if processes.is_process_zero() else None, first_step)
+    try:
+        yield profiler
+    finally:
+        if profiler.is_running:
+            profiler.stop()

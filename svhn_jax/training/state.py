@@ -1,0 +1,50 @@
+"""What a run carries from step to step, and what a checkpoint holds."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from flax import struct
+
+from svhn_jax.config import Config
+from svhn_jax.model.inputs import input_shape
+from svhn_jax.training import optimizer
+
+
+@struct.dataclass
+class TrainState:
+    """step counts completed updates. ema: the running average of params and batch_stats; empty if there is none."""
+
+    step: jax.Array
+    params: Any
+    batch_stats: Any
+    opt_state: Any
+    ema: Any
+
+    def tree(self) -> dict[str, Any]:
+        """The state as nested dicts, which is what a checkpoint holds; `TrainState(**tree)` is its inverse."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+    def eval_tree(self) -> dict[str, Any]:
+        """The part of `tree` that evaluation needs; `eval_variables` makes variables of it."""
+        return {"ema": self.ema} if self.ema else {"params": self.params, "batch_stats": self.batch_stats}
+
+    def eval_variables(self) -> Any:
+        """The variables that evaluation uses: the running average if there is one."""
+        return eval_variables(self.eval_tree())
+
+
+def eval_variables(eval_tree: dict[str, Any]) -> Any:
+    """The network's variables from `TrainState.eval_tree`."""
+    return eval_tree.get("ema", eval_tree)
+
+
+def create(config: Config, network: nn.Module) -> TrainState:
+    """The state before the first step, a function of the config's seed; to be jitted."""
+    images = jnp.zeros((1, *input_shape(config.image)))
+    variables = network.init(jax.random.key(config.seed), images, False)
+    params, batch_stats = variables["params"], variables["batch_stats"]
+    ema = {"params": params, "batch_stats": batch_stats} if config.optimizer.ema_decay else {}
+    return TrainState(jnp.int32(0), params, batch_stats, optimizer.optimizer(config.optimizer).init(params), ema)

@@ -1,0 +1,270 @@
+"""Photos of one's own: labels.csv is read, its bad rows are listed all at once, and the arrays come out."""
+
+import io
+import json
+import sys
+
+import numpy as np
+import pytest
+from archives import assert_one_error_line, color_of, png, run_python, upright
+from PIL import Image
+
+from svhn_jax import inspect, labels, preprocess
+from svhn_jax.data import arrays
+from svhn_jax.data.prepare import build
+from svhn_jax.data.records import BadRecord, Record
+from svhn_jax.data.sources import labels_csv
+from svhn_jax.errors import InputError
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "mine" / "street").mkdir(parents=True)
+    for name, number in (
+        ("door 1.jpg", "1024"),
+        ("gate.png", "7"),
+        ("street/Haus 12a.PNG", "12"),
+        ("long.png", "123456"),
+    ):
+        stream = io.BytesIO()
+        Image.new("RGB", (60, 40), color_of(number)).save(stream, "PNG" if name.lower().endswith("png") else "JPEG")
+        (tmp_path / "mine" / name).write_bytes(stream.getvalue())
+    return tmp_path / "mine"
+
+
+def write(folder, *lines):
+    (folder / "labels.csv").write_text("\n".join(lines) + "\n")
+    return folder / "labels.csv"
+
+
+def prepare(monkeypatch, raw, to, *options):
+    """The command, run in this process; returns the manifest."""
+    monkeypatch.setattr(sys, "argv", ["preprocess", "--raw", str(raw), "--to", str(to), *map(str, options)])
+    preprocess.main()
+    return json.loads((to / "manifest.json").read_text())
+
+
+HEADER = "file,label,left,top,width,height"
+
+
+def test_rows_become_records_with_a_box_or_none(folder):
+    path = write(
+        folder, HEADER, "door 1.jpg,1024,10,5.5,30,20", "", "street/Haus 12a.PNG,12,,,,", '"gate.png", 07 ,,,,'
+    )
+    first, second, third = labels_csv.read(path)
+    assert (first.name, first.digits, first.boxes.tolist()) == ("door 1.jpg", (1, 0, 2, 4), [[10, 5.5, 30, 20]])
+    assert (second.name, second.digits, second.boxes.shape) == ("street/Haus 12a.PNG", (1, 2), (0, 4))
+    assert (third.name, third.digits) == ("gate.png", (0, 7))
+
+
+def test_a_byte_order_mark_and_two_columns_are_fine(folder):
+    (folder / "labels.csv").write_bytes("File,Label\r\ngate.png,7\r\n".encode("utf-8-sig"))
+    assert [(record.name, record.digits) for record in labels_csv.read(folder / "labels.csv")] == [("gate.png", (7,))]
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_semicolons_and_tabs_separate_too(folder, delimiter):
+    path = write(folder, HEADER.replace(",", delimiter), "door 1.jpg,1024,10,5.5,30,20".replace(",", delimiter))
+    assert labels_csv.read(path)[0].boxes.tolist() == [[10, 5.5, 30, 20]]
+
+
+def test_photos_without_a_row_are_named(folder, tmp_path, monkeypatch):
+    write(folder, "file,label", "gate.png,7")
+    monkeypatch.setattr(sys, "argv", ["preprocess", "--raw", str(folder), "--to", str(tmp_path / "set")])
+    preprocess.main()
+    skipped = json.loads((tmp_path / "set" / "manifest.json").read_text())["sources"]["train"]["skipped"]
+    assert [entry["name"] for entry in skipped] == ["door 1.jpg", "long.png", "street/Haus 12a.PNG"]
+    assert {entry["reason"] for entry in skipped} == {"no row in labels.csv"}
+
+
+def test_every_bad_row_is_listed_with_its_line_number(folder):
+    path = write(
+        folder,
+        HEADER,
+        "gate.png,7,,,,",
+        "gone.png,7,,,,",
+        "../labels.csv,7,,,,",
+        "/etc/hostname.png,7,,,,",
+        "labels.csv,7,,,,",
+        "door 1.jpg,12a,,,,",
+        "door 1.jpg,,,,,",
+        "door 1.jpg,5,1,2,3",
+        "door 1.jpg,5,1,2,3,",
+        "door 1.jpg,5,1,2,0,9",
+        "door 1.jpg,5,1,nan,5,9",
+        "gate.png,7,,,,",
+        "long.png,5,1,2,30,9",
+        "long.png,5,1,2,30,1e-9",
+        ",5,1,2,30,9",
+    )
+    records = labels_csv.read(path)
+    assert [(one.name, one.line) for one in records if isinstance(one, Record)] == [("gate.png", 2), ("long.png", 14)]
+    assert [one for one in records if isinstance(one, BadRecord)] == [
+        ("gone.png", "no such file in the folder", 3),
+        ("../labels.csv", "not the name of a file in the folder", 4),
+        ("/etc/hostname.png", "not the name of a file in the folder", 5),
+        ("labels.csv", "not an image that can be read, by its suffix '.csv'; convert it to PNG or JPEG", 6),
+        ("door 1.jpg", "label '12a' is not a number; write its digits", 7),
+        ("door 1.jpg", "label '' is not a number; write its digits", 8),
+        ("door 1.jpg", "5 values; the first line has 6", 9),
+        ("door 1.jpg", "height is ''; give all four of the box in pixels, or none", 10),
+        ("door 1.jpg", "the box has no width or height", 11),
+        ("door 1.jpg", "top is 'nan', outside any photo", 12),
+        ("gate.png", "line 2 names it already", 13),
+        ("long.png", "the box has no width or height", 15),
+        ("", "not the name of a file in the folder", 16),
+    ]
+
+
+def bad_photos(folder):
+    """Rows of all kinds that cannot be used, whether the table shows it or only the photo; three can."""
+    (folder / "empty.jpg").write_bytes(b"")
+    (folder / "cut.webp").write_bytes(upright("WEBP", lossless=True)[:-30])
+    (folder / "elsewhere.png").symlink_to("/etc/hostname")
+    (folder / "number.tiff").write_bytes(b"seven")
+    return write(
+        folder,
+        HEADER,
+        "gate.png,7,,,,",
+        "empty.jpg,1,,,,",
+        "gone.gif,1,,,,",
+        "door 1.jpg,1024,500,10,20,20",
+        "cut.webp,2,,,,",
+        "gate.png,8,,,,",
+        "elsewhere.png,3,,,,",
+        "number.tiff,7,,,,",
+        "long.png,123456,,,,",
+        "street/Haus 12a.PNG,1x2,,,,",
+    )
+
+
+BAD_PHOTOS = [
+    (3, "empty.jpg", "an empty file"),
+    (4, "gone.gif", "no such file in the folder"),
+    (5, "door 1.jpg", "its boxes lie outside the photo of 60 x 40 pixels"),
+    (6, "cut.webp", "damaged image"),
+    (7, "gate.png", "line 2 names it already"),
+    (8, "elsewhere.png", "a link that leads out of the folder"),
+    (9, "number.tiff", "no readable image; convert it to PNG or JPEG"),
+    (11, "street/Haus 12a.PNG", "label '1x2' is not a number; write its digits"),
+]
+
+
+def test_every_row_that_cannot_be_used_is_listed_with_its_line_and_nothing_is_made(folder, tmp_path, monkeypatch):
+    table = bad_photos(folder)
+    with pytest.raises(
+        InputError, match=f"^{table}: 8 of its rows cannot be used; mend them, or give --skip-bad$"
+    ) as caught:
+        prepare(monkeypatch, folder, tmp_path / "set")
+    found = [line.removesuffix(" ()").split(" (image")[0] for line in caught.value.details]
+    assert [line.split(" (")[0] for line in found] == [f"line {line}: {name}: {why}" for line, name, why in BAD_PHOTOS]
+    assert not (tmp_path / "set").exists()
+    monkeypatch.setattr(build, "MAX_BAD_SHOWN", 2)
+    with pytest.raises(InputError, match=r"8 of its rows cannot be used \(the first 2 follow\)") as caught:
+        prepare(monkeypatch, folder, tmp_path / "set")
+    assert len(caught.value.details) == 2
+
+
+def test_skip_bad_goes_on_without_those_rows_and_the_manifest_has_their_lines(folder, tmp_path, monkeypatch, capsys):
+    bad_photos(folder)
+    source = prepare(monkeypatch, folder, tmp_path / "set", "--skip-bad")["sources"]["train"]
+    assert source["kept"] == 2
+    assert source["noted"]["a number of more than five digits"] == 1
+    skipped = sorted(source["skipped"], key=lambda one: one["line"])
+    assert [(one["line"], one["name"], one["reason"].split(" (")[0]) for one in skipped] == BAD_PHOTOS
+    assert "skipped: 1 x an empty file: empty.jpg (line 3)" in capsys.readouterr().out
+    prepare(monkeypatch, folder, tmp_path / "set", "--skip-bad")
+    assert "is up to date" in " ".join(capsys.readouterr().out.split())
+    with pytest.raises(InputError, match="8 of its rows"):  # nor is that set what the default makes
+        prepare(monkeypatch, folder, tmp_path / "set")
+    monkeypatch.setattr(sys, "argv", ["inspect", str(folder)])
+    inspect.main()
+    assert "skipped: 1 x no such file in the folder: gone.gif (line 4)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("count", "fraction", "held_out"), [(14, 0.05, 1), (2, 0.01, 1), (1, 0.5, 0), (14, 0, 0), (14, 0.2, 2)]
+)
+def test_few_photos_leave_at_least_one_for_validation(tmp_path, monkeypatch, count, fraction, held_out):
+    (tmp_path / "mine").mkdir()
+    for number in range(count):
+        (tmp_path / "mine" / f"{number}.png").write_bytes(png())
+    write(tmp_path / "mine", "file,label", *(f"{number}.png,{number}" for number in range(count)))
+    manifest = prepare(monkeypatch, tmp_path / "mine", tmp_path / "set", "--validation-fraction", fraction)
+    assert manifest["splits"]["validation"]["examples"] == held_out
+    assert manifest["splits"]["train"]["examples"] == count - held_out
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "line 1 is ''; it must be file,label,left,top,width,height or file,label"),
+        (b"name,number\n", "line 1 is 'name,number'"),
+        (b"file,label\n", "no rows below its first line"),
+        (b"file,label\ngate\xff.png,7\n", "byte 16 is not UTF-8"),
+        (b'file,label\n"gate.png,7\n', "the row that ends in line 2 is not CSV"),
+        (b"file,label\n" + b"x" * 200_000 + b",7\n", "the row that ends in line 2 is not CSV"),
+    ],
+)
+def test_a_table_of_another_kind_is_one_line(folder, content, words):
+    (folder / "labels.csv").write_bytes(content)
+    with pytest.raises(InputError, match=words):
+        labels_csv.read(folder / "labels.csv")
+
+
+def test_own_photos_become_the_same_arrays_and_manifest(folder, tmp_path, monkeypatch):
+    write(folder, HEADER, "door 1.jpg,1024,10,10,20,20", "gate.png,7,,,,", "long.png,123456,,,,")
+    arguments = ["--raw", folder, "--to", tmp_path / "set", "--validation-fraction", 0, "--size", 16]
+    monkeypatch.setattr(sys, "argv", ["preprocess", *map(str, arguments)])
+    preprocess.main()
+    images, targets, names, *_ = arrays.load_split(tmp_path / "set", "train")
+    assert [labels.decode(label) for label in targets] == ["1024", "7", "12345+"]
+    assert names.tolist() == [b"train/door 1.jpg", b"train/gate.png", b"train/long.png"]
+    np.testing.assert_allclose(images[:, 8, 8], [color_of(number) for number in ("1024", "7", "123456")], atol=3)
+    boxes, sizes = arrays.load_geometry(tmp_path / "set", "train")
+    assert boxes.tolist() == [[10, 10, 20, 20], [0, 0, 60, 40], [0, 0, 60, 40]]
+    assert sizes.tolist() == [[60, 40]] * 3
+    assert json.loads((tmp_path / "set" / "manifest.json").read_text())["sources"]["train"]["kept"] == 3
+
+
+def test_train_and_test_may_each_have_a_table(folder, tmp_path, monkeypatch):
+    for split in ("train", "test"):
+        (tmp_path / "raw" / split).mkdir(parents=True)
+        (tmp_path / "raw" / split / "1.png").write_bytes(png())
+        write(tmp_path / "raw" / split, "file,label", "1.png,5" if split == "train" else "1.png,6")
+    monkeypatch.setattr(sys, "argv", ["preprocess", "--raw", str(tmp_path / "raw"), "--to", str(tmp_path / "set")])
+    preprocess.main()
+    assert arrays.load_split(tmp_path / "set", "train").labels[0, 1] == 5
+    assert arrays.load_split(tmp_path / "set", "test").labels[0, 1] == 6
+
+
+def test_a_photo_lying_on_its_side_is_stood_up(tmp_path, monkeypatch):
+    photo = Image.new("RGB", (32, 16), (200, 0, 0))
+    photo.paste((0, 0, 200), (16, 0, 32, 16))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was held on end: turn clockwise to see it upright
+    (tmp_path / "mine").mkdir()
+    photo.save(tmp_path / "mine" / "a.jpg", exif=exif, quality=95)
+    write(tmp_path / "mine", "file,label", "a.jpg,5")
+    arguments = ["--raw", tmp_path / "mine", "--to", tmp_path / "set", "--validation-fraction", 0]
+    monkeypatch.setattr(sys, "argv", ["preprocess", *map(str, arguments)])
+    preprocess.main()
+    image = arrays.load_split(tmp_path / "set", "train").images[0]
+    assert image[8, 32, 0] > 150 > 50 > image[8, 32, 2]  # red above
+    assert image[56, 32, 2] > 150 > 50 > image[56, 32, 0]  # blue below
+    assert arrays.load_geometry(tmp_path / "set", "train")[1].tolist() == [[16, 32]]
+
+
+def test_the_list_of_bad_rows_reaches_the_user(folder, tmp_path):
+    write(folder, "file,label", "gone.png,5", "gate.png,x")
+    finished = run_python("-m", "svhn_jax.preprocess", "--raw", folder, "--to", tmp_path / "set")
+    assert finished.returncode == 1
+    assert finished.stderr.splitlines() == [
+        f"error: {folder / 'labels.csv'}: 2 of its rows cannot be used; mend them, or give --skip-bad",
+        "line 2: gone.png: no such file in the folder",
+        "line 3: gate.png: label 'x' is not a number; write its digits",
+    ]
+    assert "building" in finished.stdout
+    assert "(if interrupted, run the same command again to resume)" in " ".join(finished.stdout.split())
+    (folder / "labels.csv").write_text("file,label\n")
+    assert_one_error_line(run_python("-m", "svhn_jax.preprocess", "--raw", folder, "--to", tmp_path / "set"))

@@ -1,0 +1,95 @@
+"""Which data and which steps of a run are scored."""
+
+import dataclasses
+import io
+import shutil
+
+import jax.numpy as jnp
+import pytest
+from rich.console import Console
+from tiny import CONFIG, prepare
+
+from svhn_jax.config import DataConfig
+from svhn_jax.data import arrays
+from svhn_jax.errors import InputError
+from svhn_jax.inference.evaluation import _load_split, _steps_to_score
+from svhn_jax.options import Evaluate
+from svhn_jax.runs import versions
+from svhn_jax.runs.checkpoint import Checkpoints
+from svhn_jax.runs.folder import DataRecord, RunFolder
+from svhn_jax.training.state import TrainState
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """A run in tmp_path/run, trained in that folder on data/a there."""
+    prepare(tmp_path / "data" / "a", 3, validation=4)
+    monkeypatch.chdir(tmp_path)
+    config = dataclasses.replace(CONFIG, data=DataConfig(dir="data/a"))
+    validation = arrays.load_split("data/a", "validation")
+    run = RunFolder("run")
+    record = DataRecord.of(config, {"train": "t", "validation": validation.fingerprint}, validation.crop)
+    run.start_or_continue(config, record, has_steps=False)
+    return run
+
+
+def load(run, **options):
+    return _load_split(Evaluate(split="validation", **options), run, run.config())[1]
+
+
+def test_a_runs_own_data_are_found_from_anywhere(run, tmp_path, monkeypatch):
+    assert load(run) == "data/a"
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert load(run) == str(tmp_path / "data/a")
+    prepare(tmp_path / "elsewhere/data/a", 3, validation=4, seed=1)  # others, at the same relative path
+    assert load(run) == str(tmp_path / "data/a")
+
+
+def test_moved_runs_and_moved_data_are_scored_with_data(run, tmp_path, monkeypatch):
+    shutil.move(tmp_path / "run", tmp_path / "moved_run")
+    shutil.move(tmp_path / "data", tmp_path / "moved_data")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    moved = RunFolder("../moved_run")
+    with pytest.raises(InputError, match=r"are not in data/a or /.*/data/a any more; give --data DIR, the folder"):
+        load(moved)
+    assert load(moved, data="../moved_data/a") == "../moved_data/a"
+
+
+def test_changed_data_are_not_taken_for_the_runs_own(run, tmp_path):
+    shutil.rmtree("data/a")
+    prepare(tmp_path / "data" / "a", 3, validation=4, seed=1)
+    with pytest.raises(InputError, match=r"the data in data/a have changed since it was trained; give --data DIR"):
+        load(run)
+    assert load(run, data="data/a") == "data/a"
+
+
+def test_crops_of_another_rule_are_refused(run, tmp_path):
+    prepare(tmp_path / "large", 3, validation=4, side=32)
+    with pytest.raises(InputError, match=r"large: its crops have size 32, but the run .*run has size 24; .*--size 24"):
+        load(run, data="large")
+
+
+def test_what_there_is_to_know_of_the_steps_is_printed_once(run):
+    steps = {1: 0.4, 3: 0.8, 5: 0.6}
+    about = {"versions": versions.versions() | {"code": "of before"}}
+    with Checkpoints(run.steps_path, keep_newest=9, metadata=about, is_writer=True) as checkpoints:
+        for step, accuracy in steps.items():
+            state = TrainState(jnp.int32(step), {"w": jnp.ones(2)}, {}, {}, {})
+            checkpoints.save(step, state.tree(), {"sequence_accuracy": accuracy, "loss": 1.0})
+    path = run.path / "steps" / "3" / "metrics" / "metrics"
+    path.write_text(path.read_text().replace("0.8", "0.9"))
+    printed = {}
+    for wanted in ("best", "all", "latest"):
+        console = Console(file=io.StringIO(), width=1000)
+        with Checkpoints(run.steps_path) as checkpoints:
+            chosen = _steps_to_score(console, Evaluate(step=wanted), checkpoints, run)
+        printed[wanted] = chosen, console.file.getvalue().splitlines()
+    assert {wanted: chosen for wanted, (chosen, _) in printed.items()} == {"best": [5], "all": [1, 3, 5], "latest": [5]}
+    warning, note = printed["all"][1]
+    assert warning.startswith("warning: ")
+    assert "the validation figures of step 3 are damaged" in warning
+    assert note.startswith("note: the code that computes a step has changed")
+    assert printed["best"][1] == [warning, note]
+    assert printed["latest"][1] == [note]

@@ -1,0 +1,146 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+from tiny import float32_products
+
+from svhn_jax.config import ModelConfig
+from svhn_jax.model import counting, layers, networks
+
+IMAGES = jnp.linspace(-1, 1, 2 * 20 * 20 * 3).reshape(2, 20, 20, 3)
+
+
+@pytest.mark.parametrize("architecture", ["resnet", "seed", "potterhsu"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_heads_and_params_are_float32_whatever_the_compute_dtype(architecture, dtype):
+    network = networks.build(ModelConfig(architecture=architecture, width=8, compute_dtype=dtype))
+    variables = jax.eval_shape(lambda: network.init(jax.random.key(0), IMAGES, False))
+    logits = jax.eval_shape(lambda variables: network.apply(variables, IMAGES, False), variables)
+    assert (logits.length.shape, logits.digits.shape) == ((2, 7), (2, 5, 11))
+    assert {leaf.dtype for leaf in jax.tree.leaves((variables, logits))} == {jnp.dtype("float32")}
+
+
+@pytest.mark.parametrize("architecture", ["resnet", "seed", "potterhsu"])
+def test_what_is_float32_at_any_compute_dtype_has_the_precision_of_float32_on_accelerators(architecture):
+    network = networks.build(
+        ModelConfig(architecture=architecture, width=8, compute_dtype="bfloat16", convolution="xla")
+    )
+    variables = jax.eval_shape(lambda: network.init(jax.random.key(0), IMAGES, False))
+
+    def loss(params, batch_stats):
+        logits = network.apply({"params": params, "batch_stats": batch_stats}, IMAGES, False)
+        return logits.length.sum() + logits.digits.sum()
+
+    products = float32_products(jax.grad(loss), variables["params"], variables["batch_stats"])
+    assert len(products) >= 6 * 2  # the gradients of each head's kernel and features
+    assert [line for line in products if "HIGHEST, HIGHEST" not in line] == []
+
+
+def test_space_to_depth_puts_each_square_of_pixels_in_one_position():
+    images = jnp.arange(16).reshape(1, 4, 4, 1)
+    squares = layers.space_to_depth(images, 2)
+    assert squares.shape == (1, 2, 2, 4)
+    assert squares[0, 0, 1].tolist() == [2, 3, 6, 7]
+    assert squares[0, 1, 0].tolist() == [8, 9, 12, 13]
+
+
+def test_space_to_depth_pads_evenly_to_whole_squares():
+    squares = layers.space_to_depth(jnp.ones((1, 6, 6, 1)), 4)
+    assert squares.shape == (1, 2, 2, 16)
+    assert squares.sum() == 36
+    assert squares[0, 0, 0].tolist() == squares[0, 1, 1, ::-1].tolist()
+
+
+def test_attention_pool_with_fresh_params_is_between_the_least_and_the_greatest_feature():
+    x = jax.random.normal(jax.random.key(1), (2, 3, 4, 5))
+    pool = networks.AttentionPool(6)
+    pooled = pool.apply(pool.init(jax.random.key(0), x), x)
+    assert pooled.shape == (2, 6, 5)
+    assert (pooled >= x.min(axis=(1, 2))[:, None]).all()
+    assert (pooled <= x.max(axis=(1, 2))[:, None]).all()
+
+
+def test_attention_pool_takes_the_position_its_table_points_at():
+    x = jax.random.normal(jax.random.key(1), (1, 2, 2, 3))
+    table = jnp.full((4, 2), -1e9).at[3, 0].set(0.0).at[1, 1].set(0.0)
+    params = {"position": table, "query": {"kernel": jnp.zeros((3, 2))}}
+    pooled = networks.AttentionPool(2).apply({"params": params}, x)
+    np.testing.assert_allclose(pooled[0], [x[0, 1, 1], x[0, 0, 1]], rtol=1e-6)
+
+
+class _Counted(nn.Module):
+    @nn.compact
+    def __call__(self, images, is_training):
+        x = nn.Conv(4, (3, 3), 2)(images)  # 10x10 positions x 9 x 3 inputs x 4 channels = 10,800
+        x = nn.Conv(8, (1, 1), feature_group_count=2)(x)  # 10x10 x 2 inputs a group x 8 = 1,600
+        return nn.Dense(7)(x.reshape(len(x), -1))  # 800 x 7 = 5,600
+
+
+def test_macs_and_params_are_those_counted_by_hand():
+    assert counting.count_macs(_Counted(), (20, 20, 3)) == 10_800 + 1_600 + 5_600
+    assert counting.count_params({"a": jnp.zeros((3, 4)), "b": {"c": jnp.zeros(5)}}) == 17
+
+
+def shapes_of(config, side):
+    network = networks.build(config)
+    return network, jax.eval_shape(lambda: network.init(jax.random.key(0), jnp.zeros((1, side, side, 3)), False))
+
+
+def test_potterhsus_network_has_its_published_size_and_work():
+    network, variables = shapes_of(ModelConfig(architecture="potterhsu"), 54)
+    assert counting.count_params(variables["params"]) == 42_868_734
+    assert round(counting.count_macs(network, (54, 54, 3)) / 1e6) == 793
+
+
+def test_macs_are_those_of_the_plain_convolution_whatever_computes_it():
+    counts = [
+        counting.count_macs(
+            shapes_of(ModelConfig(architecture="potterhsu", convolution=convolution), 54)[0], (54, 54, 3)
+        )
+        for convolution in ("auto", "xla", "winograd")
+    ]
+    assert counts[0] == counts[1] == counts[2]
+
+
+def test_winograd_and_xla_make_the_same_network():
+    images = jax.random.normal(jax.random.key(0), (2, 20, 20, 3))
+    ours, plain = (
+        networks.build(ModelConfig(architecture="potterhsu", convolution=convolution))
+        for convolution in ("winograd", "xla")
+    )
+    variables = jax.jit(lambda: ours.init(jax.random.key(0), images, False))()
+    expected_shapes = jax.eval_shape(lambda: plain.init(jax.random.key(0), images, False))
+    assert jax.eval_shape(lambda: variables) == expected_shapes
+    logits, expected = (jax.jit(lambda v, net=net: net.apply(v, images, False))(variables) for net in (ours, plain))
+    np.testing.assert_allclose(logits.digits, expected.digits, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("side", "stride", "padding"), [(8, 2, (0, 0)), (7, 2, (0, 1)), (8, 2, (1, 1)), (7, 1, (1, 1))]
+)
+def test_max_pool_is_flax_max_pool_with_its_gradient(side, stride, padding):
+    x = jax.random.normal(jax.random.key(1), (2, side, side, 3))
+    ours = lambda x: layers.max_pool(nn.relu(x), stride, padding)  # noqa: E731
+    flax = lambda x: nn.max_pool(nn.relu(x), (2, 2), (stride, stride), (padding, padding))  # noqa: E731
+    np.testing.assert_array_equal(ours(x), flax(x))
+    weights = jax.random.normal(jax.random.key(2), ours(x).shape)
+    grads = [jax.grad(lambda x, f=f: (f(x) * weights).sum())(x) for f in (ours, flax)]
+    np.testing.assert_allclose(*grads, rtol=1e-6)
+
+
+def test_seed_network_has_the_seed_projects_shapes():
+    network = networks.build(ModelConfig(architecture="seed"))
+    params = jax.eval_shape(lambda: network.init(jax.random.key(0), jnp.zeros((1, 32, 32, 3)), False))["params"]
+    assert params["conv3"]["kernel"].shape == (5, 5, 32, 64)
+    assert params["conv4"]["kernel"].shape == (5, 5, 64, 256)
+    assert params["dense"]["kernel"].shape == (4 * 4 * 256, 512)
+
+
+def test_dropout_of_an_image_depends_on_its_own_key_alone():
+    keys = jax.random.split(jax.random.key(3), 4)
+    x = jnp.ones((4, 5, 5, 2))
+    whole = layers.dropout(x, 0.5, keys)
+    np.testing.assert_array_equal(whole[2:], layers.dropout(x[2:], 0.5, keys[2:]))
+    assert set(np.unique(whole)) == {0.0, 2.0}
+    np.testing.assert_array_equal(layers.dropout(x, 0.5, None), x)

@@ -1,0 +1,143 @@
+import dataclasses
+import json
+import os
+
+import pytest
+from tiny import CONFIG
+
+from svhn_jax.config import DataConfig
+from svhn_jax.data.crop import CropRule
+from svhn_jax.errors import InputError
+from svhn_jax.runs.folder import RESULT_COLUMNS, DataRecord, RunFolder
+
+ROW = dict.fromkeys(RESULT_COLUMNS[1:], 0.5) | {"examples": 3.0}
+
+
+def data(train="a", *, folder="/data/tiny", **crop):
+    rule = CropRule(**{"size": 24, "margin": 0.3} | crop)
+    return DataRecord({"train": train, "validation": "v"}, rule, folder, ("/data/more",))
+
+
+def test_a_run_goes_on_with_its_own_config_and_data(tmp_path):
+    run = RunFolder(str(tmp_path / "run"))
+    run.start_or_continue(CONFIG, data(), has_steps=False)
+    assert run.data() == data()
+    moved = data(folder="/moved/tiny")
+    run.start_or_continue(dataclasses.replace(CONFIG, log_every_steps=9), moved, has_steps=True)
+    assert run.config().log_every_steps == 9
+    assert run.data() == moved
+
+
+def test_a_run_refuses_another_config_and_other_data_and_stays_as_it_was(tmp_path):
+    run = RunFolder(str(tmp_path / "run"))
+    run.start_or_continue(CONFIG, data(), has_steps=False)
+    with pytest.raises(InputError, match="batch_size is 8, but 16 in the saved run"):
+        run.start_or_continue(dataclasses.replace(CONFIG, batch_size=8), data(), has_steps=True)
+    with pytest.raises(InputError, match="the train data differ"):
+        run.start_or_continue(CONFIG, data("b"), has_steps=True)
+    with pytest.raises(InputError, match=r"have size 48, but the run .* has size 24; .* --size 24 --margin 0\.3"):
+        run.start_or_continue(CONFIG, data("b", size=48), has_steps=True)
+    assert run.config() == CONFIG
+    assert run.data() == data()
+
+
+def test_a_run_without_a_saved_step_begins_anew_with_any_config_and_data(tmp_path):
+    run = RunFolder(str(tmp_path / "run"))
+    run.start_or_continue(CONFIG, data(), has_steps=False)
+    (tmp_path / "run" / "data.json").write_text("{")
+    other = dataclasses.replace(CONFIG, batch_size=8)
+    run.start_or_continue(other, data("b", size=48), has_steps=False)
+    assert run.config() == other
+    assert run.data() == data("b", size=48)
+
+
+def test_what_a_run_was_trained_with_is_recorded_by_absolute_paths(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    config = dataclasses.replace(CONFIG, data=DataConfig(dir="data/tiny", mix_in=("/else", "gs://bucket/data")))
+    record = DataRecord.of(config, {}, CropRule(24, 0.3))
+    assert (record.folder, record.mix_in) == (f"{tmp_path}/data/tiny", ("/else", "gs://bucket/data"))
+
+
+def test_a_record_of_the_data_that_was_changed_is_not_believed(tmp_path):
+    run = RunFolder(str(tmp_path))
+    run.start_or_continue(CONFIG, data(), has_steps=False)
+    text = (tmp_path / "data.json").read_text()
+    (tmp_path / "data.json").write_text(text.replace("0.3", "0.7"))
+    with pytest.raises(InputError, match=r"data\.json: missing, damaged or of an older version"):
+        run.data()
+
+
+def test_a_folder_without_a_run_says_so(tmp_path):
+    with pytest.raises(InputError, match="no run there"):
+        RunFolder(str(tmp_path)).config()
+
+
+def test_metrics_after_the_restored_step_and_torn_lines_are_forgotten(tmp_path):
+    run = RunFolder(str(tmp_path))
+    for step in (1, 2, 3):
+        run.add_metrics({"step": step, "loss": step / 2})
+    with open(tmp_path / "metrics.jsonl", "a") as file:
+        file.write('{"step": 1, "lo')
+    run.truncate_metrics(2)
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert rows == [{"step": 1, "loss": 0.5}, {"step": 2, "loss": 1.0}]
+
+
+def test_results_are_merged_and_sorted_by_step(tmp_path):
+    run = RunFolder(str(tmp_path))
+    run.merge_results("test", {1000: ROW, 200: ROW}, "print")
+    run.merge_results("test", {30: ROW, 200: ROW | {"loss": 0.25}}, "print")
+    path = run.results_path("test")
+    lines = path.read_text().splitlines()
+    assert lines[0] == "step,examples,loss,digit_accuracy,positional_digit_accuracy,length_accuracy,sequence_accuracy"
+    assert [line.split(",")[:3] for line in lines[1:]] == [
+        ["30", "3", "0.5000"],
+        ["200", "3", "0.2500"],
+        ["1000", "3", "0.5000"],
+    ]
+
+
+def test_a_results_file_of_something_else_is_left_alone(tmp_path):
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "test.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(InputError, match="not a table of ours"):
+        RunFolder(str(tmp_path)).merge_results("test", {1: ROW}, "print")
+    assert (tmp_path / "results" / "test.csv").read_text() == "a,b\n1,2\n"
+
+
+def test_results_on_other_data_are_not_mixed_in(tmp_path):
+    run = RunFolder(str(tmp_path))
+    run.merge_results("test", {1: ROW}, "print")
+    path = run.results_path("test")
+    before = path.read_text()
+    with pytest.raises(InputError, match="holds results on other data"):
+        run.merge_results("test", {2: ROW}, "another print")
+    assert path.read_text() == before
+
+
+def test_a_second_trainer_is_refused_with_the_owners_process(tmp_path):
+    first = RunFolder(str(tmp_path))
+    first.lock()
+    with pytest.raises(InputError, match=rf"process {os.getpid()} on \S+ is training here"):
+        RunFolder(str(tmp_path)).lock()
+    first._lock.close()
+    again = RunFolder(str(tmp_path))
+    again.lock()
+    again._lock.close()
+
+
+def test_config_and_data_are_mended_from_what_a_checkpoint_says(tmp_path):
+    run, config = RunFolder(str(tmp_path)), dataclasses.replace(CONFIG, seed=5)
+    run.start_or_continue(config, data(), has_steps=False)
+    whole = {name: (tmp_path / name).read_text() for name in ("config.json", "data.json")}
+    about = {
+        "config": dataclasses.asdict(config),
+        "data": dataclasses.asdict(data()),
+        "versions": json.loads(whole["data.json"])["versions"],
+    }
+    assert run.repair(about) == []
+    (tmp_path / "config.json").write_text("{")
+    (tmp_path / "data.json").unlink()
+    assert run.repair({}) == []
+    assert run.repair(json.loads(json.dumps(about))) == ["config.json", "data.json"]
+    assert {name: (tmp_path / name).read_text() for name in whole} == whole

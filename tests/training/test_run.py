@@ -1,0 +1,84 @@
+"""What training checks, records and tells before its first step."""
+
+import dataclasses
+import io
+
+import jax
+import jax.numpy as jnp
+import pytest
+from rich.console import Console
+from tiny import CONFIG, prepare
+
+from svhn_jax.config import DataConfig
+from svhn_jax.errors import InputError
+from svhn_jax.runs import versions
+from svhn_jax.runs.checkpoint import Checkpoints
+from svhn_jax.training.run import _open, _prepare, _restore
+from svhn_jax.training.state import TrainState
+
+
+@pytest.fixture
+def config(tmp_path):
+    """Of a run on 20 random photos in tmp_path/a."""
+    prepare(tmp_path / "a", 20, validation=6)
+    return dataclasses.replace(CONFIG, runs_dir=str(tmp_path / "runs"), data=DataConfig(dir=str(tmp_path / "a")))
+
+
+def state_at(step):
+    return TrainState(jnp.int32(step), {"w": jnp.ones(2)}, {}, {}, {})
+
+
+def opened(config):
+    """What was recorded of the run; its folder is closed again."""
+    job = _prepare(config)
+    try:
+        with _open(Console(file=io.StringIO()), job) as checkpoints:
+            if not checkpoints.steps():
+                checkpoints.save(3, state_at(3).tree(), None)
+    finally:
+        job.run._lock.close()
+    return job.run.data()
+
+
+def test_validation_photos_are_never_trained_on(config, tmp_path):
+    prepare(tmp_path / "leak", 6, seed=100)  # the validation photos of tmp_path/a
+    mixed = dataclasses.replace(config.data, mix_in=(str(tmp_path / "leak"),))
+    with pytest.raises(InputError, match="leak: its train split holds 6 of the validation photos"):
+        _prepare(dataclasses.replace(config, data=mixed))
+
+
+def test_a_run_records_its_data_and_goes_on_with_no_others(config, tmp_path):
+    record = opened(config)
+    assert (record.folder, record.mix_in) == (str(tmp_path / "a"), ())
+    assert (record.crop.size, record.crop.margin) == (24, 0.3)
+    with Checkpoints(f"{tmp_path}/runs/tiny/steps") as checkpoints:
+        assert checkpoints.newest_metadata()["data"]["crop"] == dataclasses.asdict(record.crop)
+    manifest = tmp_path / "a" / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"margin": 0.3', '"margin": 0.6'))
+    with pytest.raises(InputError, match=r"a: its crops have margin 0\.6, but the run .*tiny has margin 0\.3"):
+        opened(config)
+
+
+def test_only_a_saved_step_keeps_other_settings_from_starting(config):
+    job = _prepare(dataclasses.replace(config, batch_size=8))
+    _open(Console(file=io.StringIO()), job).__exit__(None)  # a start that failed before its first save
+    job.run._lock.close()
+    opened(config)
+    with pytest.raises(InputError, match="batch_size is 8, but 16 in the saved run"):
+        opened(dataclasses.replace(config, batch_size=8))
+
+
+def test_damaged_figures_and_changed_code_are_told_when_a_run_goes_on(tmp_path):
+    about = {"versions": versions.versions() | {"code": "of before"}}
+    console = Console(file=io.StringIO(), width=1000)
+    with Checkpoints(str(tmp_path), keep_newest=9, metadata=about, is_writer=True) as checkpoints:
+        for step in (1, 3):
+            checkpoints.save(step, state_at(step).tree(), {"sequence_accuracy": 0.5, "loss": 1.0})
+        checkpoints.wait()
+        path = tmp_path / "1" / "metrics" / "metrics"
+        path.write_text(path.read_text().replace("0.5", "0.7"))
+        checkpoints._scores.clear()  # as in another process
+        assert _restore(console, checkpoints, jax.eval_shape(lambda: state_at(0)).tree())
+    warning, note = console.file.getvalue().splitlines()
+    assert warning.endswith("the validation figures of step 1 are damaged; not considered for the best step")
+    assert note.startswith("note: the code that computes a step has changed")

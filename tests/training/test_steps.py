@@ -1,0 +1,192 @@
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tiny import CONFIG, mesh_of, random_split
+
+from svhn_jax.config import ModelConfig
+from svhn_jax.model import augment, losses, metrics, networks
+from svhn_jax.training import devices, steps
+from svhn_jax.training import state as states
+from svhn_jax.training.dataset import DataOrder, TrainingSet
+from svhn_jax.training.input_pipeline import InputPipeline
+
+SGD = dataclasses.replace(
+    CONFIG,
+    optimizer=dataclasses.replace(
+        CONFIG.optimizer,
+        algorithm="sgd",
+        learning_rate=0.05,
+        schedule="constant",
+        warmup_fraction=0.0,
+        weight_decay=0.0,
+    ),
+)
+
+
+def fresh_state(config):
+    return jax.device_get(jax.jit(lambda: states.create(config, networks.build(config.model)))())
+
+
+def run_steps(count, device_count, config=SGD, start=None, *, is_streamed=False, total_steps=100):
+    """State and losses after `count` steps on random data."""
+    split, mesh = random_split(40), mesh_of(device_count)
+    current = devices.put(start or fresh_state(config), devices.replicated(mesh))
+    done = int(current.step)
+    halves = split.images.reshape(40, -1)[:15], split.images.reshape(40, -1)[15:]
+    data = TrainingSet(halves, split.labels, np.arange(40), "")
+    train_step = steps.compile_train_step(config, networks.build(config.model), total_steps, mesh)
+    sums = steps.DeferredMetrics()
+    for batch in InputPipeline(config, data, mesh, is_resident=not is_streamed).batches(done, done + count):
+        current, step_sums = train_step(current, *batch)
+        sums.add(step_sums)
+    assert train_step._cache_size() == 1
+    return jax.device_get(current), [metrics.summarize([row])["loss"] for row in sums.take()]
+
+
+@pytest.fixture(scope="module")
+def one_device():
+    return run_steps(6, 1)
+
+
+def test_eight_devices_give_the_losses_and_batch_statistics_of_one(one_device):
+    (state_1, losses_1), (state_8, losses_8) = one_device, run_steps(6, 8)
+    np.testing.assert_allclose(losses_8, losses_1, rtol=1e-5)
+    for one, eight in zip(jax.tree.leaves(state_1.batch_stats), jax.tree.leaves(state_8.batch_stats), strict=True):
+        np.testing.assert_allclose(eight, one, rtol=1e-4, atol=1e-5)
+    for one, eight in zip(jax.tree.leaves(state_1.params), jax.tree.leaves(state_8.params), strict=True):
+        np.testing.assert_allclose(eight, one, rtol=1e-2, atol=1e-3)  # a ReLU that flips
+
+
+def test_the_update_is_the_gradient_of_the_mean_loss_of_the_whole_batch():
+    """Against jax.grad of the plain loss over the 16 images on no mesh at all, with SGD and one step."""
+    config = dataclasses.replace(
+        SGD, optimizer=dataclasses.replace(SGD.optimizer, ema_decay=0.0, learning_rate=1.0, beta1=0.0)
+    )
+    network, first = networks.build(config.model), fresh_state(config)
+    after, _ = run_steps(1, 4, config, first)
+    split = random_split(40)
+    rows = DataOrder(np.arange(40), config.batch_size, config.seed).rows(0)
+    step_key = jax.random.fold_in(jax.random.key(config.seed), 0)
+    keys = jnp.stack([jax.random.split(jax.random.fold_in(step_key, position))[0] for position in range(len(rows))])
+    images = augment.random_window(split.images[rows], keys, config.image, config.augment)
+
+    def loss(params):
+        with_axis = jax.vmap(  # one "device" that holds the whole batch, for the axis name of the batch norms
+            lambda x: network.apply(
+                {"params": params, "batch_stats": first.batch_stats}, x, True, mutable=["batch_stats"]
+            )[0],
+            axis_name="data",
+        )
+        logits = jax.tree.map(lambda x: x[0], with_axis(images[None]))
+        return losses.cross_entropy(logits, split.labels[rows], config.loss).mean()
+
+    grads = jax.grad(loss)(first.params)
+    moved = jax.tree.map(lambda old, new: old - new, first.params, after.params)
+    for expected, got in zip(jax.tree.leaves(grads), jax.tree.leaves(moved), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-5)
+
+
+def test_two_halves_make_the_same_run_to_the_bit(one_device):
+    middle, first = run_steps(3, 1)
+    end, second = run_steps(3, 1, start=middle)
+    assert first + second == one_device[1]
+    for whole, halves in zip(jax.tree.leaves(one_device[0]), jax.tree.leaves(end), strict=True):
+        np.testing.assert_array_equal(whole, halves)
+
+
+@pytest.mark.parametrize("device_count", [1, 4])
+def test_streamed_and_resident_runs_are_the_same(device_count, one_device):
+    """To the bit, because one compiled step serves both ways, from equal batches; so for any processor."""
+    resident = one_device if device_count == 1 else run_steps(6, device_count)
+    streamed = run_steps(6, device_count, is_streamed=True)
+    assert streamed[1] == resident[1]
+    jax.tree.map(np.testing.assert_array_equal, streamed[0], resident[0])
+
+
+def test_both_ways_of_input_give_the_step_arrays_of_one_kind():
+    """What makes the test above true on every processor: equal shapes, types and shardings compile to one program."""
+    split, mesh = random_split(40), mesh_of(4)
+    data = TrainingSet((split.images.reshape(40, -1),), split.labels, np.arange(40), "")
+    resident, streamed = (
+        next(InputPipeline(SGD, data, mesh, is_resident=is_resident).batches(0, 1)) for is_resident in (True, False)
+    )
+    for one, other in zip(resident, streamed, strict=True):
+        assert (one.shape, one.dtype, one.sharding) == (other.shape, other.dtype, other.sharding)
+        assert one.format == other.format
+
+
+def test_golden_step(one_device):
+    """The figures of this model, data and seed. Update them when a change of the mathematics is meant."""
+    assert one_device[1][0] == pytest.approx(GOLDEN_FIRST_LOSS, rel=1e-4)
+    assert one_device[1][5] == pytest.approx(GOLDEN_SIXTH_LOSS, rel=1e-3)
+
+
+GOLDEN_FIRST_LOSS, GOLDEN_SIXTH_LOSS = 9.0933, 8.9125
+
+
+def test_running_average_starts_fast_and_ends_at_its_decay():
+    ema = {"w": jnp.zeros(())}
+    assert float(steps._average(ema, {"w": jnp.ones(())}, 1, 0.9)["w"]) == pytest.approx(1 - 2 / 11)
+    assert float(steps._average(ema, {"w": jnp.ones(())}, 10_000, 0.9)["w"]) == pytest.approx(0.1)
+    assert steps._average({}, {"w": jnp.ones(())}, 1, 0.9) == {}
+
+
+def test_training_learns_what_a_handful_of_images_say():
+    adam = dataclasses.replace(SGD.optimizer, algorithm="adamw", learning_rate=0.01)
+    config = dataclasses.replace(SGD, batch_size=40, model=ModelConfig(patch=4, width=16, blocks=(1,)), optimizer=adam)
+    _, losses = run_steps(40, 1, config)
+    assert losses[-1] < 0.7 * losses[0]
+
+
+@pytest.fixture(scope="module")
+def skipping():
+    """A config that skips updates that are not finite, a batch, the compiled step, and the state before it."""
+    optimizer = dataclasses.replace(CONFIG.optimizer, skip_nonfinite=True, warmup_fraction=0.0)
+    config, mesh, split = dataclasses.replace(CONFIG, optimizer=optimizer), mesh_of(2), random_split(16)
+    data = TrainingSet((split.images.reshape(16, -1),), split.labels, np.arange(16), "")
+    batch = next(InputPipeline(config, data, mesh, is_resident=True).batches(0, 1))
+    train_step = steps.compile_train_step(config, networks.build(config.model), 10, mesh)
+
+    def run(start):
+        return jax.device_get(train_step(devices.put(start, devices.replicated(mesh)), *batch))
+
+    return run, fresh_state(config)
+
+
+def broken(healthy):
+    """A copy of the state whose every loss is nan."""
+    copy = jax.tree.map(np.array, healthy)
+    copy.params["length"]["bias"][0] = np.nan
+    return copy
+
+
+@pytest.mark.parametrize("is_finite", [True, False])
+def test_an_update_that_is_not_finite_is_skipped_and_not_counted(skipping, is_finite):
+    run, healthy = skipping
+    start = healthy if is_finite else broken(healthy)
+    after, sums = run(start)
+    assert int(after.step) == 1
+    assert (int(sums["examples"]), int(sums["updates_skipped"])) == ((16, 0) if is_finite else (0, 1))
+    before = jax.tree.leaves((start.params, start.opt_state, start.batch_stats))
+    now = jax.tree.leaves((after.params, after.opt_state, after.batch_stats))
+    is_same = [np.array_equal(one, other, equal_nan=True) for one, other in zip(before, now, strict=True)]
+    assert all(is_same) == (not is_finite)
+
+
+def test_a_skipped_update_does_not_delay_the_schedule(skipping):
+    """The cosine is at zero after the last step, whatever was skipped: an update at step 10 of 10 moves nothing."""
+    run, healthy = skipping
+    skipped, _ = run(broken(healthy))
+    at_the_end = healthy.replace(step=np.int32(10), opt_state=skipped.opt_state)
+    after, sums = run(at_the_end)
+    assert int(sums["updates_skipped"]) == 0
+    jax.tree.map(np.testing.assert_array_equal, after.params, healthy.params)
+
+
+def test_steps_without_an_example_have_no_loss():
+    row = {name: np.zeros(()) for name in ("examples", "loss", "digits_right", "digits_present")}
+    row |= {name: np.zeros(()) for name in ("positions_right", "lengths_right", "sequences_right")}
+    assert np.isnan(metrics.summarize([row])["loss"])
