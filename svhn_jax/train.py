@@ -3,7 +3,7 @@
 A run is the folder RUNS/NAME (see svhn_jax.runs.folder). The same command again continues from its
 newest checkpoint. Ctrl-C or SIGTERM saves first, once it trains; then the exit status is 130 or 143.
 
-Started many times at once (TPU pod, SLURM, Open MPI, indexed Kubernetes RunSetup, or with --coordinator, --processes, --process),
+Started many times at once (TPU pod, SLURM, Open MPI, indexed Kubernetes Job, or with --coordinator, --processes, --process),
 the processes train one run together on all their devices; process 0 alone reports, and touches the
 run's folder. If one is lost, the others stop, with exit status 75 or, ended by JAX, 134.
 """

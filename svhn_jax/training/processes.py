@@ -31,12 +31,12 @@ def join_processes(coordinator: str | None = None, count: int | None = None, ind
       coordinator: HOST:PORT that process 0 listens on.
       count: how many processes there are; 1 leaves this one alone whatever the environment says.
       index: of this process, 0 to count - 1.
-      All of them None: as SLURM, Open MPI, a TPU pod or an indexed RunSetup of Kubernetes started it (see
+      All of them None: as SLURM, Open MPI, a TPU pod or an indexed Job of Kubernetes started it (see
       jax.distributed.initialize).
 
     Raises:
       InputError: only some of the arguments are given, or they make no sense; or JAX cannot ask Kubernetes for the
-        other pods of an indexed RunSetup.
+        other pods of an indexed Job.
       TryAgainError: the processes did not find one another.
     """
     if count == 1 or is_joined():
@@ -71,7 +71,7 @@ def join_processes(coordinator: str | None = None, count: int | None = None, ind
         if pod is not None and coordinator is None:
             reason = "the package kubernetes is missing" if finds_no_cluster else one_line(error)
             raise InputError(
-                f"pod {pod} of an indexed Kubernetes RunSetup cannot find the others ({reason}): pip install "
+                f"pod {pod} of an indexed Kubernetes Job cannot find the others ({reason}): pip install "
                 "'svhn_jax[k8s]', or give --coordinator HOST:PORT --processes COUNT --process INDEX; "
                 "--processes 1 trains in this pod alone"
             ) from None

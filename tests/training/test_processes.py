@@ -287,13 +287,13 @@ def test_a_pod_that_is_no_indexed_job_is_alone(tmp_path, one_device_env, has_cli
 def test_a_pod_of_an_indexed_job_that_cannot_find_the_others_is_refused(tmp_path, one_device_env):
     said = join_in_a_pod(tmp_path, one_device_env, JOB_COMPLETION_INDEX="3", status=1)
     assert said.startswith(
-        "error: pod 3 of an indexed Kubernetes RunSetup cannot find the others (the package kubernetes is "
+        "error: pod 3 of an indexed Kubernetes Job cannot find the others (the package kubernetes is "
     )
     assert "pip install 'svhn_jax[k8s]'" in said
     assert said.count("\n") == 1
     (tmp_path / "kubernetes.py").write_text(f"{CLIENT}config = N(load_incluster_config=lambda: 1 / 0)")
     said = join_in_a_pod(tmp_path, one_device_env, JOB_COMPLETION_INDEX="3", status=1)
-    assert said.startswith("error: pod 3 of an indexed Kubernetes RunSetup cannot find the others (ZeroDivisionError")
+    assert said.startswith("error: pod 3 of an indexed Kubernetes Job cannot find the others (ZeroDivisionError")
 
 
 def test_with_the_client_of_kubernetes_jax_joins_the_pods_of_an_indexed_job(tmp_path, one_device_env):
