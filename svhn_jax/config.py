@@ -42,9 +42,9 @@ class DataConfig(_Checked):
     dir: str = "data/synthetic"
     """prepared data set (svhn_jax.preprocess) with the splits train and validation"""
     repeat: int = 1
-    """times each of its training images is shown in an epoch"""
+    """how many times an epoch shows each training image of `dir`"""
     mix_in: tuple[str, ...] = ()
-    """further prepared data sets whose train split is trained on as well, once an epoch"""
+    """further prepared data sets; their train splits are trained on too, each image once an epoch"""
     placement: Literal["auto", "resident", "streamed"] = "auto"
     """training images on every device, or streamed from disk; the same batches (auto: resident where they fit in half of its memory)"""
 
@@ -61,9 +61,9 @@ class ImageConfig(_Checked):
     resize: int = 0
     """side the window is resized to; 0 leaves it as it is"""
     grayscale: bool = False
-    """whether colour is taken out"""
+    """convert photos to grey"""
     normalize: Literal["mean", "mean and contrast"] = "mean and contrast"
-    """subtract each image's mean (Goodfellow et al. 2014); and divide by its standard deviation"""
+    """mean: subtract each image's mean (Goodfellow et al. 2014); mean and contrast: also divide by its standard deviation"""
 
     def _rules(self) -> Sequence[tuple[str, bool, str]]:
         return (
@@ -74,38 +74,38 @@ class ImageConfig(_Checked):
 
 @dataclass(frozen=True)
 class AugmentConfig(_Checked):
-    """Random changes to training images, each drawn per image."""
+    """Random changes to training images, drawn for each image in each step. The strengths are upper bounds; 0 turns a change off."""
 
     random_crop: bool = True
-    """cut the window at a random place, not in the middle"""
+    """cut the window at a random position; if false, in the middle"""
     brightness: float = 0.2
-    """greatest change of brightness, as a share of the full range; nearly undone by image.normalize (docs/experiments.md)"""
+    """change of brightness, as a fraction of the full range; nearly undone by image.normalize (docs/experiments.md)"""
     contrast: float = 0.4
-    """greatest relative change of contrast; nearly undone by image.normalize "mean and contrast" (docs/experiments.md)"""
+    """relative change of contrast; nearly undone by image.normalize "mean and contrast" (docs/experiments.md)"""
     saturation: float = 0.5
-    """greatest relative change of saturation"""
+    """relative change of saturation"""
     hue: float = 0.0
-    """greatest turn of the hue, as a share of the colour circle"""
+    """rotation of the hue, as a fraction of the colour circle"""
     scale: float = 0.0
-    """greatest relative change of width and of height"""
+    """relative change of width and of height, drawn separately"""
     rotate_degrees: float = 0.0
-    """greatest turn"""
+    """rotation, in degrees, either way"""
     shear: float = 0.0
-    """greatest slant, as a share of the height"""
+    """horizontal slant, as a fraction of the height"""
     channel_gain: float = 0.0
-    """greatest relative change of each colour channel, drawn for each: a colour cast (Eigen et al. 2014, arXiv:1406.2283)"""
+    """relative change of each colour channel, drawn separately: a colour cast (Eigen et al. 2014, arXiv:1406.2283)"""
     channel_offset: float = 0.0
-    """greatest change of each colour channel, drawn for each, as a share of the full range"""
+    """change of each colour channel, drawn separately, as a fraction of the full range"""
     gamma: float = 0.0
-    """greatest change of the exponent of a tone curve: values in 0 ... 1 are raised to exp(-gamma) ... exp(gamma)"""
+    """tone curve: values in 0 ... 1 are raised to exp(-gamma) ... exp(gamma)"""
     blur: float = 0.0
-    """greatest standard deviation of a Gaussian blur, in pixels of the window"""
+    """standard deviation of a Gaussian blur, in pixels of the window"""
     downscale: float = 0.0
-    """greatest factor by which the resolution is lowered, 1 to 8: averages of squares, enlarged again; 0 turns it off"""
+    """factor by which the resolution is lowered and raised again, 1 to 8; 0 turns it off"""
     noise: float = 0.0
-    """greatest standard deviation of Gaussian noise, drawn for each value, as a share of the full range"""
+    """standard deviation of Gaussian noise, as a fraction of the full range"""
     cutout: int = 0
-    """greatest side of a square patch of the image's mean colour, in pixels of the window (arXiv:1708.04552)"""
+    """side of a square patch filled with the image's mean colour, in pixels of the window (arXiv:1708.04552)"""
 
     def _rules(self) -> Sequence[tuple[str, bool, str]]:
         shares = ("brightness", "contrast", "saturation", "hue", "scale", "shear", "channel_gain", "channel_offset",
@@ -124,19 +124,19 @@ class ModelConfig(_Checked):
     """The network."""
 
     architecture: Literal["resnet", "seed", "potterhsu"] = "resnet"
-    """resnet: residual stages with attention-pooled heads; seed, potterhsu: the networks of other projects, to compare with"""
+    """resnet: residual stages with attention-pooled heads; seed, potterhsu: networks of other projects, as baselines"""
     patch: int = 2
-    """side of the squares of pixels that the stem takes as one position (resnet)"""
+    """the stem turns each square of patch x patch pixels into one position (resnet)"""
     width: int = 48
     """channels of the first stage; later stages have 2 and 4 times as many (resnet)"""
     blocks: tuple[int, ...] = (1, 1, 1)
     """residual blocks in each stage (resnet)"""
     dropout: float = 0.0
-    """share of features dropped in training: before the heads (resnet), the dense layer (seed), after each pooling (potterhsu)"""
+    """fraction of features dropped in training: before the heads (resnet), the dense layer (seed), after each pooling (potterhsu)"""
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
-    """type of the features; params, statistics, heads and loss are float32 whatever it is. At float32, convolutions use the platform's default precision (TF32 on recent NVIDIA GPUs, bfloat16 passes on TPUs); JAX_DEFAULT_MATMUL_PRECISION=highest makes it true float32"""
+    """type of the features; params, statistics, heads and loss are always float32. At float32, convolutions use the platform's default precision (TF32 on recent NVIDIA GPUs, bfloat16 passes on TPUs); JAX_DEFAULT_MATMUL_PRECISION=highest gives true float32"""
     convolution: Literal["auto", "xla", "winograd"] = "auto"
-    """how they are computed: Winograd's algorithm where it is the faster (auto: on CPUs), or XLA's own; same results but for rounding"""
+    """algorithm: winograd where it is faster than XLA's own, or xla; auto: winograd on CPUs. The results differ by rounding only"""
 
     def _rules(self) -> Sequence[tuple[str, bool, str]]:
         return (
@@ -152,9 +152,9 @@ class LossConfig(_Checked):
     """The sum of the heads' cross-entropies."""
 
     label_smoothing: float = 0.0
-    """share of the target spread evenly over the classes"""
+    """fraction of the target probability that is spread evenly over the classes"""
     blank_weight: float = 0.0
-    """weight of a digit head where the number has no such digit: 0 as Goodfellow, 1 as the seed project"""
+    """weight of a digit head's loss where the number has no such digit: 0 as Goodfellow, 1 as the seed project"""
 
     def _rules(self) -> Sequence[tuple[str, bool, str]]:
         return (
@@ -168,23 +168,23 @@ class OptimizerConfig(_Checked):
     """How gradients become updates."""
 
     algorithm: Literal["adamw", "sgd"] = "adamw"
-    """adamw: Adam where weight_decay is 0; sgd: with momentum beta1, weight decay added to the gradient"""
+    """adamw: decoupled weight decay, plain Adam if weight_decay is 0; sgd: momentum beta1, weight decay added to the gradient"""
     learning_rate: float = 2e-3
-    """the schedule's peak"""
+    """peak of the schedule"""
     schedule: Literal["cosine", "constant"] = "cosine"
-    """after the warm-up: a cosine to zero over the run, or constant"""
+    """after the warm-up: cosine to zero at the end of the run, or constant"""
     warmup_fraction: float = 0.05
-    """share of the run over which the learning rate rises from zero"""
+    """fraction of the run over which the learning rate rises linearly from zero"""
     weight_decay: float = 0.05
-    """of kernels alone, not of biases, scales and position tables; decoupled from the gradient (adamw)"""
+    """of kernels only, not of biases, batch-norm scales and position tables"""
     beta1: float = 0.9
     beta2: float = 0.99
     clip_norm: float = 0.0
-    """greatest norm of the gradient; 0 clips nothing"""
+    """clip the gradient to this global norm; 0: no clipping"""
     ema_decay: float = 0.998
-    """decay of the running average of params that evaluation uses; 0 evaluates the params themselves"""
+    """decay of the exponential moving average of params and batch statistics that evaluation uses; 0: no average"""
     skip_nonfinite: bool = False
-    """leave out, and count, updates whose loss or gradient is not finite (a run stops after 100 in a row); else the run stops at the first"""
+    """skip and count updates whose loss or gradient is not finite; the run stops after 100 in a row. If false, it stops at the first"""
 
     def _rules(self) -> Sequence[tuple[str, bool, str]]:
         return (
@@ -204,27 +204,27 @@ class Config(_Checked):
     runs_dir: str = "checkpoints"
     """RUNS: a path, or gs://BUCKET/PATH"""
     seed: int = 0
-    """of the initial params, the data order and the augmentation"""
+    """seed of the initial params, the data order, the augmentation and dropout"""
     num_epochs: float = 10.0
     """passes over the training images"""
     num_steps: int = 0
-    """length of the run in steps, whatever num_epochs says; 0: num_epochs gives it"""
+    """length of the run in steps; 0: num_epochs sets it"""
     batch_size: int = 64
-    """images a step, over all devices together"""
+    """images per step, over all devices"""
     eval_batch_size: int = 256
-    """images at once in evaluation; the result does not depend on it"""
+    """images per evaluation step; the result does not depend on it"""
     deterministic: bool = False
-    """on GPUs, let XLA use only operations whose results are the same in every run; slower. CPUs need no such setting"""
+    """on GPUs, use only operations whose results are the same in every run (slower); CPUs need no such setting"""
     profile: bool = False
     """record a trace of a few steps in RUNS/NAME/profile, for TensorBoard or Perfetto"""
     log_every_steps: int = 100
-    """steps from one printed line, metrics.jsonl row and scalar summary to the next"""
+    """steps between log lines, rows of metrics.jsonl and TensorBoard scalars"""
     eval_every_steps: int = 500
-    """steps from one validation, checkpoint and image and histogram summary to the next"""
+    """steps between validations; each also saves a checkpoint and TensorBoard images and histograms"""
     keep_newest: int = 500
-    """checkpoints kept besides the best on validation"""
+    """number of newest checkpoints to keep; the best on validation is always kept"""
     keep_every_steps: int = 0
-    """besides those, a checkpoint at a multiple of this many steps is kept for ever; 0 keeps none"""
+    """also keep every checkpoint at a multiple of this many steps; 0: none"""
     data: DataConfig = field(default_factory=DataConfig)
     image: ImageConfig = field(default_factory=ImageConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)

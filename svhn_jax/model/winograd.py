@@ -169,12 +169,12 @@ def _forward(images: jax.Array, kernel: jax.Array, m: int) -> tuple[jax.Array, t
     tiling = _Tiling(m, kernel.shape[0], *images.shape[1:3])
     of, kernels = transforms(m, tiling.r), _transformed_kernel(kernel, m)
 
-    def some(images: jax.Array) -> jax.Array:
+    def forward_chunk(images: jax.Array) -> jax.Array:
         tiles = _matmul(of.images, tiling.overlapping(images)).reshape(len(kernels), -1, kernel.shape[2])
         products = _matmul(tiles, kernels)
         return tiling.disjoint_transposed(_matmul(of.outputs, products.reshape(len(kernels), -1)), kernel.shape[3])
 
-    return _whole(lax.map(some, _in_chunks(images, kernel, tiling)), len(images)), (images, kernel)
+    return _whole(lax.map(forward_chunk, _in_chunks(images, kernel, tiling)), len(images)), (images, kernel)
 
 
 def _backward(m: int, saved: tuple[jax.Array, jax.Array], grads: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -183,10 +183,10 @@ def _backward(m: int, saved: tuple[jax.Array, jax.Array], grads: jax.Array) -> t
     of, kernels = transforms(m, tiling.r), _transformed_kernel(kernel, m)
     _, _, inputs, outputs = kernel.shape
 
-    def some(kernel_grads: jax.Array, chunk: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+    def backward_chunk(kernel_grads: jax.Array, chunk: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         tiles = _matmul(of.images, tiling.overlapping(chunk[0])).reshape(len(kernels), -1, inputs)
         grads = _matmul(of.outputs.T, tiling.disjoint(chunk[1])).reshape(len(kernels), -1, outputs)
-        # XLA's product of matrices that it must transpose itself takes half as long again: transposed beforehand.
+        # Transposed beforehand: XLA's product takes 1.5 times as long where it must transpose an operand itself.
         turned = lax.optimization_barrier(tiles.transpose(0, 2, 1))
         kernel_grads += _matmul(turned, grads)
         tile_grads = _matmul(grads, kernels.transpose(0, 2, 1)).reshape(len(kernels), -1)
@@ -194,7 +194,7 @@ def _backward(m: int, saved: tuple[jax.Array, jax.Array], grads: jax.Array) -> t
 
     chunks = (_in_chunks(images, kernel, tiling), _in_chunks(grads, kernel, tiling))
     nothing = _varying_like(jnp.zeros_like(kernels), images)
-    kernel_grads, image_grads = lax.scan(some, nothing, chunks)
+    kernel_grads, image_grads = lax.scan(backward_chunk, nothing, chunks)
     kernel_grads = _matmul(of.kernel.T, kernel_grads.reshape(len(kernels), -1))
     return _whole(image_grads, len(images)), kernel_grads.reshape(kernel.shape)
 
@@ -224,13 +224,13 @@ def _whole(chunks: jax.Array, batch_size: int) -> jax.Array:
 
 
 def _matmul(a: Any, b: jax.Array) -> jax.Array:
-    """In float32 wherever it runs: the transforms would make much of the rounding of a lower precision."""
+    """A product in true float32 on every device: the transforms would magnify the rounding of a lower precision."""
     return jnp.matmul(a, b, precision=lax.Precision.HIGHEST)
 
 
 def _varying_like(x: jax.Array, like: jax.Array) -> jax.Array:
-    """x, but under jax.shard_map of a type that may differ between devices where `like`'s does, so that grads are summed.
+    """x, marked under jax.shard_map as varying over devices if `like` is, so that its gradient is summed over them.
 
-    What combines the two is of that type; there is no public way to ask for it, and to say so, in JAX 0.10 to 0.12.
+    Any value computed from both is so marked; JAX 0.10 to 0.12 have no public function that marks a value directly.
     """
     return jnp.where(True, x, lax.stop_gradient(like[0, 0, 0, 0]))
