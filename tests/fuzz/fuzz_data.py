@@ -1,4 +1,4 @@
-"""python benchmarks/fuzz_data.py --inputs N --seed S: svhn_jax.preprocess on damaged and hostile input.
+"""python tests/fuzz/fuzz_data.py --inputs N --seed S: svhn_jax.preprocess on damaged and hostile input.
 
 Makes N inputs, each a sound split with a few things changed: tar headers, gzip streams, digitStruct.mat
 byte by byte and through the HDF5 library, PNG and JPEG, labels.csv, folders, prepared sets, unfinished
@@ -88,7 +88,7 @@ class Outcome:
 
 def main() -> int:
     console = Console(highlight=False, markup=False)
-    options = tyro.cli(Options, prog="python benchmarks/fuzz_data.py", description=__doc__)
+    options = tyro.cli(Options, prog="python tests/fuzz/fuzz_data.py", description=__doc__)
     with tempfile.TemporaryDirectory(prefix="fuzz-") as work:
         material = fuzz_material.make(Path(work) / "material", options.real)
         outcomes = _try_all(options, material, Path(work))

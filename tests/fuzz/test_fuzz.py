@@ -1,4 +1,4 @@
-"""The fuzzer of benchmarks/: a few inputs of every kind, and that its verdicts are what they should be."""
+"""The fuzzer of tests/fuzz/: a few inputs of every kind, and that its verdicts are what they should be."""
 
 import gzip
 import importlib
@@ -11,18 +11,18 @@ from archives import MAT, REPOSITORY, png, run_python, split_files, tar_gz, writ
 
 from svhn_jax import preprocess
 
-BENCHMARKS = REPOSITORY / "benchmarks"
+FUZZ = REPOSITORY / "tests/fuzz"
 
 
 @pytest.fixture
 def fuzz(monkeypatch):
     """Imports a module of the fuzzer by its name."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    monkeypatch.syspath_prepend(str(FUZZ))
     return importlib.import_module
 
 
 def test_sixty_damaged_and_hostile_inputs_do_no_harm():
-    finished = run_python(BENCHMARKS / "fuzz_data.py", "--inputs", "60", "--seed", "0")
+    finished = run_python(FUZZ / "fuzz_data.py", "--inputs", "60", "--seed", "0")
     figures = json.loads(finished.stdout.splitlines()[-1])
     assert (finished.returncode, figures["inputs"], figures["failures"]) == (0, 60, 0), finished.stdout
     assert figures["ok"] + figures["refused"] == 60

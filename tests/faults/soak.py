@@ -1,4 +1,4 @@
-"""python benchmarks/soak.py --kills N: a small run, killed -9 at N random moments, and gone on with each time.
+"""python tests/faults/soak.py --kills N: a small run, killed -9 at N random moments, and gone on with each time.
 
 The moments are drawn from the whole of what one start of the run would last, so that saves, evaluations
 and the start itself are hit too; runs follow one another until N kills are spent. Each run must end, in

@@ -1,4 +1,4 @@
-"""Trials for benchmarks/kill_data.py: a command killed at random moments, run to its end, and what it leaves compared."""
+"""Trials for tests/faults/kill_data.py: a command killed at random moments, run to its end, and what it leaves compared."""
 
 import os
 import random

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-REPOSITORY = Path(__file__).parent.parent
+REPOSITORY = Path(__file__).parents[2]
 CONFIG = """
 from svhn_jax.config import AugmentConfig, Config, DataConfig, ImageConfig, ModelConfig, OptimizerConfig
 config = Config(

@@ -1,8 +1,9 @@
-"""Archives for benchmarks/kill_data.py, and a server slow enough to be interrupted at."""
+"""Archives for tests/faults/kill_data.py, and a server slow enough to be interrupted at."""
 
 import hashlib
 import io
 import re
+import sys
 import tarfile
 import time
 from http import HTTPStatus
@@ -11,11 +12,13 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-from fuzz_material import columns, write_records
 from PIL import Image
 
 from svhn_jax.data.records import Record
 from svhn_jax.data.synthetic import digit_struct_writer
+
+sys.path.append(str(Path(__file__).parents[1] / "fuzz"))
+from fuzz_material import columns, write_records
 
 PHOTOS = {"train": 4000, "test": 400}
 LIBRARY_SPLIT = "test"  # its digitStruct.mat is in a layout that takes the HDF5 library, and time

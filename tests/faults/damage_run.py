@@ -1,4 +1,4 @@
-"""python benchmarks/damage_run.py --damages N: a finished run's folder, damaged in N random ways, and gone on with.
+"""python tests/faults/damage_run.py --damages N: a finished run's folder, damaged in N random ways, and gone on with.
 
 Each damage is done to a copy: one to three files cut short, bits flipped, deleted, emptied or exchanged.
 Then the run is asked to go on to its end, from what is left. It must either end in the bits of an
