@@ -2,10 +2,13 @@
 
 import errno
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+
+from svhn_jax import interrupts
 
 
 class InputError(Exception):
@@ -34,7 +37,6 @@ class TryAgainError(InputError):
 REMOTE_EXTRAS = {"gcsfs": "gcs", "google-cloud-storage": "gcs", "s3fs": "s3"}
 EXIT_BAD_INPUT = 1
 EXIT_TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h
-EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 _is_one_of_many = False
 
 
@@ -71,8 +73,9 @@ def run_command(main: Callable[[], int | None]) -> None:
         if not extras:
             raise
         _exit(f"a bucket needs more packages ({error}): pip install 'svhn_jax[{extras[0]}]'", EXIT_BAD_INPUT)
-    except KeyboardInterrupt:
-        _exit("interrupted", EXIT_INTERRUPTED)
+    except KeyboardInterrupt as error:
+        number = signal.SIGTERM if isinstance(error, interrupts.Terminated) else signal.SIGINT
+        _exit(interrupts.MESSAGES[number], 128 + number)
     except Exception:
         if not _is_one_of_many:
             raise
