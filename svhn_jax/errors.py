@@ -86,8 +86,13 @@ def run_command(main: Callable[[], int | None]) -> None:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether memory, of this machine or of a device, did not suffice."""
-    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+    """Whether memory, of this machine or of a device, did not suffice.
+
+    The class is compared by name, to import no JAX here. RESOURCE_EXHAUSTED in another error means something else:
+    TensorStore's errors say so of a full disk.
+    """
+    is_of_jax = type(error).__name__ == "JaxRuntimeError"
+    return isinstance(error, MemoryError) or (is_of_jax and "RESOURCE_EXHAUSTED" in str(error))
 
 
 @contextmanager
