@@ -30,12 +30,9 @@ measure() {
 }
 
 measure pytorch "$python" benchmarks/against_pytorch.py --rounds 7
-measure pytorch-8-steps "$python" benchmarks/against_pytorch.py --rounds 7 --steps-per-dispatch 8 --no-compile
 # The full training set's size: 235,755 images; an epoch takes 235,755 / (images a second).
 measure full "$python" -m svhn_jax.benchmark --json --config configs/full.py --images 235755
-measure full-8-steps "$python" -m svhn_jax.benchmark --json --config configs/full.py --images 235755 --steps-per-dispatch 8 --no-starts
 measure full-float32 "$python" -m svhn_jax.benchmark --json --config configs/full.py --model.compute-dtype float32 --no-starts
 measure full-batch-4096 "$python" -m svhn_jax.benchmark --json --config configs/full.py --batch-size 4096 --no-starts
 measure demo "$python" -m svhn_jax.benchmark --json --config configs/demo.py
-measure demo-8-steps "$python" -m svhn_jax.benchmark --json --config configs/demo.py --steps-per-dispatch 8 --no-starts
 exit "$failed"

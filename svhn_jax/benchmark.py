@@ -8,6 +8,11 @@ all of it, the time from the start of a process to its first step, with nothing 
 Prints a table, or with --json one line of JSON. Spreads are the least and the greatest of the rounds.
 """
 
+from svhn_jax import interrupts
+
+if __name__ == "__main__":
+    interrupts.end_at_once()  # the imports below take time
+
 import sys
 
 from svhn_jax import command_line

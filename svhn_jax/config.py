@@ -214,7 +214,8 @@ class Config(_Checked):
     eval_batch_size: int = 256
     """images per evaluation step; the result does not depend on it"""
     deterministic: bool = False
-    """on GPUs, use only operations whose results are the same in every run (slower); CPUs need no such setting"""
+    """in training on GPUs, use only operations whose results are the same in every run (slower); CPUs need no such setting. For
+    svhn_jax.evaluate set XLA_FLAGS=--xla_gpu_deterministic_ops=true"""
     profile: bool = False
     """record a trace of a few steps in RUNS/NAME/profile, for TensorBoard or Perfetto"""
     log_every_steps: int = 100

@@ -46,6 +46,8 @@ def load(path: str | Path) -> Config:
         config = runpy.run_path(str(path)).get("config")
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+    except SystemExit as error:
+        raise InputError(f"{_place(path, error)}: ends the program; leave that out and define `config`") from None
     except Exception as error:  # the file is the user's code: whatever it raises is theirs to mend
         said = error.msg if isinstance(error, SyntaxError) else error
         raise InputError(f"{_place(path, error)}: {type(error).__name__}: {said}{_nearest(str(error))}") from None
@@ -104,7 +106,7 @@ def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _place(path: str | Path, error: Exception) -> str:
+def _place(path: str | Path, error: BaseException) -> str:
     """The file and the line of it at which an error arose."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
     if isinstance(error, SyntaxError) and error.filename == str(path):

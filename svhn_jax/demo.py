@@ -4,6 +4,11 @@ Renders synthetic house-number archives, crops them, trains configs/demo.py and 
 it has not seen. Run it again: what is done is not done twice.
 """
 
+from svhn_jax import interrupts
+
+if __name__ == "__main__":
+    interrupts.end_at_once()  # the imports below take time
+
 import signal
 import subprocess
 import sys
@@ -49,9 +54,13 @@ def _run(command: list[str]) -> int:
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
             return abs(process.wait())
+        except interrupts.Terminated:
+            process.terminate()
+            raise
         finally:
             signal.signal(signal.SIGINT, before)
 
 
 if __name__ == "__main__":
+    interrupts.raise_interrupts()
     run_command(main)

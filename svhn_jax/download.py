@@ -5,6 +5,11 @@ cut or killed, the same command goes on where it was; what is complete is verifi
 Proxies are taken from http_proxy, https_proxy and no_proxy.
 """
 
+from svhn_jax import interrupts
+
+if __name__ == "__main__":
+    interrupts.end_at_once()  # the imports below take time
+
 import fcntl
 import http.client
 import io
@@ -251,4 +256,5 @@ def _append(part: io.FileIO, block: bytes) -> None:
 
 
 if __name__ == "__main__":
+    interrupts.raise_interrupts()
     run_command(main)

@@ -2,10 +2,13 @@
 
 import errno
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+
+from svhn_jax import interrupts
 
 
 class InputError(Exception):
@@ -34,7 +37,6 @@ class TryAgainError(InputError):
 REMOTE_EXTRAS = {"gcsfs": "gcs", "google-cloud-storage": "gcs", "s3fs": "s3"}
 EXIT_BAD_INPUT = 1
 EXIT_TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h
-EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 _is_one_of_many = False
 
 
@@ -71,8 +73,9 @@ def run_command(main: Callable[[], int | None]) -> None:
         if not extras:
             raise
         _exit(f"a bucket needs more packages ({error}): pip install 'svhn_jax[{extras[0]}]'", EXIT_BAD_INPUT)
-    except KeyboardInterrupt:
-        _exit("interrupted", EXIT_INTERRUPTED)
+    except KeyboardInterrupt as error:
+        number = signal.SIGTERM if isinstance(error, interrupts.Terminated) else signal.SIGINT
+        _exit(interrupts.MESSAGES[number], 128 + number)
     except Exception:
         if not _is_one_of_many:
             raise
@@ -83,8 +86,13 @@ def run_command(main: Callable[[], int | None]) -> None:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether memory, of this machine or of a device, did not suffice."""
-    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+    """Whether memory, of this machine or of a device, did not suffice.
+
+    The class is compared by name, to import no JAX here. RESOURCE_EXHAUSTED in another error means something else:
+    TensorStore's errors say so of a full disk.
+    """
+    is_of_jax = type(error).__name__ == "JaxRuntimeError"
+    return isinstance(error, MemoryError) or (is_of_jax and "RESOURCE_EXHAUSTED" in str(error))
 
 
 @contextmanager

@@ -4,6 +4,11 @@ Every metric is over the whole split. Prints a table and merges it into FOLDER/r
 (with --data: SPLIT-NAME-FINGERPRINT.csv).
 """
 
+from svhn_jax import interrupts
+
+if __name__ == "__main__":
+    interrupts.end_at_once()  # the imports below take time
+
 from svhn_jax import command_line
 from svhn_jax.errors import run_command
 from svhn_jax.options import Evaluate

@@ -5,6 +5,11 @@ picture of some of the photos with their boxes. Of raw photos only the headers a
 against its SHA-256 and looks for crops that occur twice.
 """
 
+from svhn_jax import interrupts
+
+if __name__ == "__main__":
+    interrupts.end_at_once()  # the imports below take time
+
 import hashlib
 import sys
 from collections import Counter

@@ -6,6 +6,11 @@ every record. Killed anywhere, the same command goes on from there. See svhn_jax
 the layout, and svhn_jax.data.sources.labels_csv for photos of one's own.
 """
 
+from svhn_jax import interrupts
+
+if __name__ == "__main__":
+    interrupts.end_at_once()  # the imports below take time
+
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -208,4 +213,5 @@ def _print_summary(console: Console, manifest: dict[str, Any], folder: Path) -> 
 
 
 if __name__ == "__main__":
+    interrupts.raise_interrupts()
     run_command(main)

@@ -6,6 +6,11 @@ svhn_jax.preprocess would make of these archives, in less time and space. Number
 published split. A photo depends on (seed, split, N) alone.
 """
 
+from svhn_jax import interrupts
+
+if __name__ == "__main__":
+    interrupts.end_at_once()  # the imports below take time
+
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -144,4 +149,5 @@ def _progress(console: Console, title: str, count: int) -> Iterator[Callable[[in
 
 
 if __name__ == "__main__":
+    interrupts.raise_interrupts()
     run_command(main)

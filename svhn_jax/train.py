@@ -8,6 +8,11 @@ the processes train one run together on all their devices; process 0 alone repor
 run's folder. If one is lost, the others stop, with exit status 75 or, ended by JAX, 134.
 """
 
+from svhn_jax import interrupts
+
+if __name__ == "__main__":
+    interrupts.end_at_once()  # the imports below take time
+
 from svhn_jax import command_line
 from svhn_jax.errors import run_command
 from svhn_jax.options import Train

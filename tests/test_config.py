@@ -46,6 +46,7 @@ def test_there_are_the_four_configs_the_readme_names():
         ("\nconfig = Config(batch_size=32 seed=3)", ["mine.py, line 3: SyntaxError: invalid syntax"]),
         ("\nconfig = 1 / 0", ["mine.py, line 3: ZeroDivisionError: division by zero"]),
         ("\nconfig = Config(\n    lerning_rate=1.0\n)", ["mine.py, line 3: TypeError", "did you mean learning_rate?"]),
+        ("import sys\nsys.exit(3)", ["mine.py, line 3: ends the program", "define `config`"]),
         ("import nosuchmodule", ["mine.py, line 2: ModuleNotFoundError", "nosuchmodule"]),
     ],
 )

@@ -689,7 +689,12 @@ def stopped_midway(server, sums, stop):
 
 
 @pytest.mark.parametrize(
-    ("stop", "status", "words"), [(signal.SIGINT, 130, "error: interrupted\n"), (signal.SIGKILL, -9, "")]
+    ("stop", "status", "words"),
+    [
+        (signal.SIGINT, 130, "error: interrupted\n"),
+        (signal.SIGTERM, 143, "error: ended by SIGTERM\n"),
+        (signal.SIGKILL, -9, ""),
+    ],
 )
 def test_a_stopped_download_goes_on_and_ends_with_the_same_bytes(
     server, sums, monkeypatch, capsys, stop, status, words

@@ -139,6 +139,15 @@ def running(folder, *options):
 
 
 @pytest.mark.parametrize("option", ["--to", "--arrays"])
+def test_sigterm_is_one_line_and_leaves_nothing(tmp_path, option):
+    process = running(tmp_path, option, str(tmp_path / "made"))
+    process.terminate()
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, err) == (143, "", "error: ended by SIGTERM\n")
+    assert contents(tmp_path) == {}
+
+
+@pytest.mark.parametrize("option", ["--to", "--arrays"])
 def test_ctrl_c_is_one_line_and_leaves_nothing(tmp_path, option):
     process = running(tmp_path, option, str(tmp_path / "made"))
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the command and to its processes

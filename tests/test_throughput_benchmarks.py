@@ -2,15 +2,20 @@
 
 import dataclasses
 import importlib
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tyro
 from archives import REPOSITORY, assert_one_error_line, run_python
 
+from svhn_jax import command_line
 from svhn_jax.config import AugmentConfig, Config
+from svhn_jax.options import Benchmark
 
 BENCHMARKS = REPOSITORY / "benchmarks"
 
@@ -90,3 +95,22 @@ def test_the_two_sides_do_the_same_work(module, crops, monkeypatch):
             assert worker.do("run", 1) > 0
             assert worker.do("fed", 1) > 0
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-2)
+
+
+def test_the_commands_of_the_gpu_script_parse(module, tmp_path, monkeypatch):
+    """A stand-in for Python writes down the arguments that it is given."""
+    python, commands = tmp_path / "python", tmp_path / "commands"
+    python.write_text(f'#!/bin/sh\n[ "$1" = -c ] || echo "$*" >> {commands}\n')
+    python.chmod(0o755)
+    subprocess.run([BENCHMARKS / "on_gpu.sh", tmp_path / "out"], env=os.environ | {"PYTHON": str(python)}, check=True)
+    monkeypatch.chdir(REPOSITORY)
+    lines = commands.read_text().splitlines()
+    assert len(lines) == 5
+    for line in lines:
+        _, _, options = line.partition("-m svhn_jax.benchmark ")
+        if options:
+            monkeypatch.setattr(sys, "argv", ["benchmark", *options.split()])
+            command_line.parse_with_config(Benchmark, "benchmark", "")
+        else:
+            script, *arguments = line.split()
+            tyro.cli(module(Path(script).stem).Options, args=arguments)

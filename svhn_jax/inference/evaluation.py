@@ -24,7 +24,7 @@ from svhn_jax.options import Evaluate
 from svhn_jax.runs import versions
 from svhn_jax.runs.checkpoint import Checkpoints
 from svhn_jax.runs.folder import RESULT_COLUMNS, RunFolder
-from svhn_jax.training import compilation, devices, processes, signals, steps
+from svhn_jax.training import compilation, devices, processes, steps
 from svhn_jax.training import state as states
 from svhn_jax.training.dataset import load_images
 from svhn_jax.training.evaluator import score_split
@@ -37,7 +37,6 @@ def run(options: Evaluate) -> int:
       InputError: there is no such run, step or data.
       TryAgainError: another process was lost.
     """
-    signals.end_at_sigterm()
     processes.join_processes(options.processes.coordinator, options.processes.processes, options.processes.process)
     compilation.enable_compilation_cache()
     with processes.naming_lost_processes(), naming_out_of_memory("the batch is set by --batch-size"):

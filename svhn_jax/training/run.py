@@ -32,7 +32,6 @@ def run(config: Config, place: Processes) -> int:
     """
     if config.deterministic:
         compilation.make_deterministic()
-    signals.end_at_sigterm()
     processes.join_processes(place.coordinator, place.processes, place.process)
     compilation.enable_compilation_cache()
     with processes.naming_lost_processes():

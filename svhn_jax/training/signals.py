@@ -1,8 +1,7 @@
-"""Ctrl-C and SIGTERM: a train loop notes them and ends in its own time; elsewhere SIGTERM ends the command at once."""
+"""Ctrl-C and SIGTERM in a train loop, which saves before it ends."""
 
 import os
 import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,35 +9,9 @@ from typing import Any
 from svhn_jax.training import processes
 
 
-def end_at_sigterm() -> None:
-    """From here on SIGTERM ends the process at once, with one line and status 143, except within `noted`.
-
-    The default action is not enough: the kernel ignores it in the first process of a container. Nor is a handler
-    alone: Python calls it only when the main thread leaves XLA, where it may wait for another process. So a thread
-    listens too, at the pipe to which Python writes the number of every signal.
-    """
-    reading, writing = os.pipe()
-    os.set_blocking(writing, False)
-    first = threading.Lock()  # never released: one line, whoever hears of the signal first
-
-    def end(*_: Any) -> None:
-        if first.acquire(blocking=False):
-            os.write(2, b"error: ended by SIGTERM\n")
-            os._exit(128 + signal.SIGTERM)
-
-    def listen() -> None:
-        while os.read(reading, 1)[0] != signal.SIGTERM:
-            pass
-        end()
-
-    signal.set_wakeup_fd(writing)
-    signal.signal(signal.SIGTERM, end)
-    threading.Thread(target=listen, daemon=True).start()
-
-
 @contextmanager
 def noted() -> Iterator[list[int]]:
-    """Within the block SIGINT and SIGTERM are put in the list yielded; SIGINT after either interrupts at once.
+    """Within the block SIGINT and SIGTERM are put in the list yielded; SIGINT after either acts as it did before the block.
 
     A second SIGTERM does not interrupt: a machine that shuts down sends it to every process, and
     launch/keep_going.sh hands its own on. One of many processes must not stop alone: there JAX takes SIGTERM
@@ -51,7 +24,8 @@ def noted() -> Iterator[list[int]]:
     def note(number: int, frame: Any) -> None:
         seen.append(number)
         if len(seen) > 1 and number == signal.SIGINT:
-            raise KeyboardInterrupt
+            signal.signal(signal.SIGINT, before[signal.SIGINT])
+            signal.raise_signal(signal.SIGINT)
         if is_joined:
             os.kill(os.getpid(), signal.SIGTERM)
         else:

@@ -9,7 +9,7 @@ import pytest
 from tiny import CONFIG, prepare
 
 from svhn_jax.config import DataConfig
-from svhn_jax.errors import InputError
+from svhn_jax.errors import CheckpointError, InputError
 from svhn_jax.training import compilation, loop, processes
 from svhn_jax.training import run as training_run
 
@@ -77,6 +77,18 @@ def test_memory_that_does_not_suffice_is_one_line_that_names_the_batch(config, m
         InputError, match=r"out of memory .*; give smaller batches: --batch-size is 16, --eval-batch-size 256$"
     ):
         training_run._run(dataclasses.replace(config, name="full"))
+
+
+def test_a_full_disk_is_not_called_a_lack_of_memory(config, monkeypatch):
+    said = "steps: cannot be written (RESOURCE_EXHAUSTED: No space left on device)"
+
+    def full(*_):
+        raise CheckpointError(said)
+
+    monkeypatch.setattr(loop.steps, "compile_train_step", lambda *_: full)
+    with pytest.raises(CheckpointError) as error:
+        training_run._run(dataclasses.replace(config, name="disk"))
+    assert str(error.value) == said
 
 
 def test_deterministic_adds_to_the_flags_of_xla(monkeypatch):

@@ -4,6 +4,11 @@ Reads train, test and extra (those that are there) and writes array_record files
 TensorFlow Datasets reads with and without TensorFlow. What cannot be used is named.
 """
 
+from svhn_jax import interrupts
+
+if __name__ == "__main__":
+    interrupts.end_at_once()  # the imports below take time
+
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,4 +56,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    interrupts.raise_interrupts()
     run_command(main)
