@@ -26,6 +26,7 @@ from svhn_jax.errors import CheckpointError, TryAgainError, one_line
 from svhn_jax.runs.checksums import array_sums, by_path, checksums, sealed, unsealed
 
 _METRICS, _METADATA = "metrics of step {}", "metadata of step {}"  # what is sealed
+_DELETING = "deleting"  # in the folder of the steps: a step is renamed into it before its files are deleted
 
 
 class Checkpoints:
@@ -40,7 +41,7 @@ class Checkpoints:
         metadata: dict[str, Any] | None = None,
         is_writer: bool = False,
     ):
-        """Opens the folder; as a writer makes it, removes unfinished saves, and deletes old steps on saving.
+        """Opens the folder; as a writer makes it, removes unfinished saves and deletions, and deletes old steps on saving.
 
         Kept are the newest steps, the one with the best validation, those whose validation figures are damaged (any
         of them may have been the best), and every so many steps (0: none) one for ever.
@@ -61,6 +62,7 @@ class Checkpoints:
         self._saving: Future[None] | None = None
         if is_writer:
             epath.Path(folder).mkdir(parents=True, exist_ok=True)
+            self._finish_deletions()
         alone = jax.process_index()  # whatever other processes there are, they do not take part
         self._manager = _Manager(
             folder,
@@ -69,6 +71,7 @@ class Checkpoints:
                 create=False,
                 read_only=not is_writer,
                 cleanup_tmp_directories=is_writer,
+                todelete_subdir=_DELETING if is_writer else None,  # in a bucket Orbax ignores it
                 lightweight_initialize=True,  # reads no step's metadata, which may be damaged
                 enable_async_checkpointing=False,  # our own thread also takes the copy to the host out of the loop
                 multiprocessing_options=MultiprocessingOptions(
@@ -169,6 +172,12 @@ class Checkpoints:
             ),
         }
         self._manager.save(step, args=ocp.args.Composite(**items))
+        self._finish_deletions()
+
+    def _finish_deletions(self) -> None:
+        """Deletes the files of steps that were renamed for it. A kill meanwhile leaves no part of a step among the steps."""
+        if (deleting := epath.Path(self._folder) / _DELETING).exists():
+            deleting.rmtree()
 
     def wait(self) -> None:
         """Returns when every save is on disk; CheckpointError if one is not."""

@@ -1,12 +1,14 @@
 import errno
 import shutil
 import warnings
+from pathlib import Path
 
 import jax
 import numpy as np
 import optax
 import orbax.checkpoint as ocp
 import pytest
+from etils import epath
 from tiny import CONFIG
 
 from svhn_jax.errors import CheckpointError, InputError
@@ -318,6 +320,31 @@ def test_no_device_takes_part_in_the_verification(tmp_path, fresh):
     write(tmp_path, fresh, {3: figures(0.5)})
     with Checkpoints(str(tmp_path)) as checkpoints, jax.transfer_guard("disallow"):
         assert int(checkpoints.restore(3, jax.eval_shape(lambda: fresh))["step"]) == 3
+
+
+def test_a_kill_while_an_old_step_is_deleted_leaves_no_part_of_it(tmp_path, fresh, monkeypatch):
+    """The kill comes when the files are gone and the empty folders are not."""
+    write(tmp_path, fresh, {1: figures(0.5), 3: figures(0.6)})
+
+    def die(folder, *_):
+        for path in Path(folder).rglob("*"):
+            if path.is_file():
+                path.unlink()
+        raise KeyboardInterrupt
+
+    with Checkpoints(str(tmp_path), is_writer=True) as checkpoints:
+        monkeypatch.setattr(type(epath.Path(tmp_path)), "rmtree", die)
+        checkpoints.save(5, at_step(fresh, 5), figures(0.7))
+        with pytest.raises(KeyboardInterrupt):
+            checkpoints.wait()
+    with Checkpoints(str(tmp_path)) as checkpoints:  # a reader removes nothing
+        assert checkpoints.damaged_metrics(checkpoints.steps()) == []
+    monkeypatch.undo()
+    with Checkpoints(str(tmp_path), is_writer=True) as checkpoints:
+        checkpoints.save(7, at_step(fresh, 7), figures(0.8))
+        checkpoints.wait()
+        assert checkpoints.steps() == [7]
+    assert [path.name for path in tmp_path.iterdir()] == ["7"]
 
 
 def test_every_so_many_steps_one_is_kept_for_ever(tmp_path, fresh):
