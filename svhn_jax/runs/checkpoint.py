@@ -188,6 +188,8 @@ class Checkpoints:
     def _require(self, saving: "Future[None]") -> None:
         try:
             saving.result()
+        except TryAgainError:  # the metrics of an older step could not be read
+            raise
         except Exception as error:  # a full disk arrives as ValueError, OSError or others
             raise CheckpointError(
                 f"{self._folder}: could not save a checkpoint; see that there is space and leave to write, and run "
@@ -252,11 +254,7 @@ class Checkpoints:
                 if saved[path] != sums:
                     raise ValueError(f"the checksum of {path} is not the one it was saved with")
         except Exception as error:  # a damaged step raises anything at all
-            if not _is_damage(error):
-                raise TryAgainError(
-                    f"{self._folder}/{step}: could not be read just now; see that it can be, and run the same command "
-                    f"again ({one_line(error)})"
-                ) from None
+            _raise_unless_damage(error, f"{self._folder}/{step}")
             raise CheckpointError(
                 f"{self._folder}/{step}: this checkpoint cannot be used: it is damaged or of another model "
                 f"({one_line(error)})"
@@ -268,10 +266,18 @@ class Checkpoints:
         return next((metadata for step in reversed(self.steps()) if (metadata := self.metadata(step))), {})
 
     def metadata(self, step: int) -> dict[str, Any]:
-        """What was written beside a step; empty where that is damaged."""
+        """What was written beside a step: JSON objects by name; empty where that is damaged.
+
+        Raises:
+          TryAgainError: as in `restore`.
+        """
         try:
-            return unsealed(self._read(step, "metadata", ocp.args.JsonRestore()), _METADATA.format(step))
-        except Exception:  # as in `_restore`; it is not needed to go on
+            metadata = unsealed(self._read(step, "metadata", ocp.args.JsonRestore()), _METADATA.format(step))
+            if not all(isinstance(value, dict) for value in metadata.values()):
+                raise ValueError("a value is no JSON object")
+            return metadata
+        except Exception as error:  # as in `restore`; it is not needed to go on
+            _raise_unless_damage(error, f"{self._folder}/{step}")
             return {}
 
     def _read(self, step: int, name: str, args: Any) -> Any:
@@ -284,7 +290,8 @@ class _Manager(ocp.CheckpointManager):
     def metrics(self, step: int) -> dict[str, Any] | None:
         try:
             return unsealed(super().metrics(step), _METRICS.format(step))
-        except Exception:  # damaged files raise anything at all
+        except Exception as error:  # damaged files raise anything at all
+            _raise_unless_damage(error, f"{self.directory}/{step}")
             return None
 
 
@@ -324,6 +331,14 @@ def _without_late_answers(unraisable: Any) -> None:
     """For sys.unraisablehook, where TensorStore's threads end that come to tell Orbax of a save that has failed already."""
     if str(unraisable.exc_value) != "Event loop is closed":
         sys.__unraisablehook__(unraisable)
+
+
+def _raise_unless_damage(error: Exception, place: str) -> None:
+    """Raises TryAgainError where reading `place` failed for another reason than damage."""
+    if not _is_damage(error):
+        raise TryAgainError(
+            f"{place}: could not be read just now; see that it can be, and run the same command again ({one_line(error)})"
+        ) from None
 
 
 def _is_damage(error: BaseException) -> bool:

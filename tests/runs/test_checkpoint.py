@@ -11,7 +11,7 @@ import pytest
 from etils import epath
 from tiny import CONFIG
 
-from svhn_jax.errors import CheckpointError, InputError
+from svhn_jax.errors import CheckpointError, InputError, TryAgainError
 from svhn_jax.model import networks
 from svhn_jax.runs.checkpoint import Checkpoints
 from svhn_jax.training import state as states
@@ -314,6 +314,30 @@ def test_a_step_that_cannot_be_reached_is_not_taken_for_damaged(tmp_path, fresh,
             checkpoints.restore_newest(jax.eval_shape(lambda: fresh), print)
         assert not isinstance(caught.value, CheckpointError)
     assert sorted(path.name for path in tmp_path.rglob("[0-9]")) == ["3", "5"]
+
+
+@pytest.mark.parametrize("error", NO_DAMAGE, ids=["access", "device", "memory", "memory, wrapped"])
+def test_metrics_and_metadata_that_cannot_be_reached_are_not_taken_for_damaged(tmp_path, fresh, monkeypatch, error):
+    write(tmp_path, fresh, {3: figures(0.5), 5: figures(0.6)})
+
+    def fail(*_, **__):
+        raise error
+
+    with Checkpoints(str(tmp_path)) as checkpoints:
+        monkeypatch.setattr(ocp.CheckpointManager, "metrics", fail)
+        monkeypatch.setattr(ocp.CheckpointManager, "restore", fail)
+        for read in (checkpoints.best_step, checkpoints.newest_metadata):
+            with pytest.raises(TryAgainError, match=r"/[35]: could not be read just now"):
+                read()
+        monkeypatch.undo()
+        assert checkpoints.best_step() == 5
+
+
+def test_sealed_metadata_of_another_kind_are_damaged(tmp_path, fresh):
+    with Checkpoints(str(tmp_path), metadata={"versions": ["jax"]}, is_writer=True) as checkpoints:
+        checkpoints.save(1, at_step(fresh, 1), None)
+        checkpoints.wait()
+        assert checkpoints.metadata(1) == {}
 
 
 def test_no_device_takes_part_in_the_verification(tmp_path, fresh):
