@@ -88,6 +88,7 @@ def test_a_damaged_saved_config_names_its_file(text):
 
 def test_a_run_may_go_on_with_other_habits_but_not_with_other_mathematics():
     config = Config()
-    assert config_files.first_difference(dataclasses.replace(config, log_every_steps=7, runs_dir="x"), config) is None
-    other = dataclasses.replace(config, optimizer=OptimizerConfig(beta1=0.8))
-    assert config_files.first_difference(other, config) == "optimizer.beta1 is 0.8, but 0.9 in the saved run"
+    assert config_files.differences(dataclasses.replace(config, log_every_steps=7, runs_dir="x"), config) == ""
+    other = dataclasses.replace(config, batch_size=8, optimizer=OptimizerConfig(beta1=0.8))
+    text = "batch_size is 8, but 64, optimizer.beta1 is 0.8, but 0.9 in the saved run"
+    assert config_files.differences(other, config) == text
