@@ -37,6 +37,7 @@ def test_there_are_the_four_configs_the_readme_names():
         ("config = Config(augment=AugmentConfig(downscale=0.5))", ["augment.downscale is 0.5", "0, or 1 to 8"]),
         ("config = Config(augment=AugmentConfig(cutout=33))", ["augment.cutout is 33", "0 to 32"]),
         ("config = Config(name='a/b')", ["name is 'a/b'"]),
+        ("config = Config(name='\\x1b[2J')", ["printable characters"]),
         ("config = 3", ["defines no `config = Config(...)`"]),
         ("config = Config(optimizer=OptimizerConfig(algorithm='adam'))", ["it must be 'adamw' or 'sgd'"]),
         ("config = Config(model=ModelConfig(architecture='big'))", ["it must be 'resnet', 'seed' or 'potterhsu'"]),

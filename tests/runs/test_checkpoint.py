@@ -340,6 +340,17 @@ def test_sealed_metadata_of_another_kind_are_damaged(tmp_path, fresh):
         assert checkpoints.metadata(1) == {}
 
 
+def test_an_error_of_orbax_is_cut_between_words_and_printable(tmp_path, fresh, monkeypatch):
+    def fail(*_, **__):
+        raise FileNotFoundError("\x1b[2J none at " + " ".join(f"/a/long/path/{number}" for number in range(1000, 1050)))
+
+    write(tmp_path, fresh, {3: None})
+    with Checkpoints(str(tmp_path)) as checkpoints:
+        monkeypatch.setattr(checkpoints._manager, "restore", fail)
+        with pytest.raises(CheckpointError, match=r"Error: \?\[2J none at /a/long/path/1000 .*/\d{4} \.\.\.\)$"):
+            checkpoints.restore(3, jax.eval_shape(lambda: fresh))
+
+
 def test_no_device_takes_part_in_the_verification(tmp_path, fresh):
     write(tmp_path, fresh, {3: figures(0.5)})
     with Checkpoints(str(tmp_path)) as checkpoints, jax.transfer_guard("disallow"):
