@@ -240,9 +240,9 @@ class Config(_Checked):
     def _rules(self) -> Sequence[tuple[str, bool, str]]:
         at_least_1 = ("batch_size", "eval_batch_size", "log_every_steps", "eval_every_steps",
                       "keep_newest")  # fmt: skip
-        is_plain_name = bool(self.name) and "/" not in self.name and self.name not in (".", "..")
+        is_plain_name = self.name.isprintable() and "/" not in self.name and self.name not in ("", ".", "..")
         return (
-            ("name", is_plain_name, "a folder's name, without a slash"),
+            ("name", is_plain_name, "a folder's name of printable characters, without a slash"),
             ("runs_dir", bool(self.runs_dir), "a path"),
             ("runs_dir", not self.runs_dir.startswith("s3://"), "a path or gs://...: Orbax cannot write to s3://"),
             ("seed", 0 <= self.seed < 2**31, "0 to 2147483647"),

@@ -67,12 +67,13 @@ def to_json(config: Config) -> str:
     return json.dumps(dataclasses.asdict(config), indent=1) + "\n"
 
 
-def from_json(text: str, source: str) -> Config:
+def from_json(text: str, source: str, remedy: str = "put it right, or train under another --name") -> Config:
     """The config of a saved run.
 
     Args:
       text: what `to_json` returned.
       source: the file it came from, for messages.
+      remedy: for messages.
 
     Raises:
       InputError: no JSON, unknown fields, bad values.
@@ -80,18 +81,17 @@ def from_json(text: str, source: str) -> Config:
     try:
         return _build(Config, json.loads(text))
     except (ValueError, TypeError, AttributeError) as error:
-        raise InputError(f"{source}: damaged ({error}); put it right, or train under another --name") from None
+        raise InputError(f"{source}: damaged ({error}); {remedy}") from None
     except InputError as error:
-        raise InputError(f"{source}: {error}; put it right, or train under another --name") from None
+        raise InputError(f"{source}: {error}; {remedy}") from None
 
 
-def first_difference(config: Config, other: Config) -> str | None:
-    """The first field, with both its values, that keeps one run from going on as the other; None if none does."""
+def differences(config: Config, other: Config) -> str:
+    """The fields, with both values, that keep one run from going on as the other; empty if none does."""
     ours, theirs = flatten(config), flatten(other)
-    for name, value in ours.items():
-        if value != theirs[name] and name not in FREE_FIELDS:
-            return f"{name} is {value!r}, but {theirs[name]!r} in the saved run"
-    return None
+    differing = [name for name in ours if ours[name] != theirs[name] and name not in FREE_FIELDS]
+    fields = ", ".join(f"{name} is {ours[name]!r}, but {theirs[name]!r}" for name in differing)
+    return f"{fields} in the saved run" if fields else ""
 
 
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:

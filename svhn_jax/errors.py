@@ -4,6 +4,7 @@ import errno
 import os
 import signal
 import sys
+import textwrap
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -107,8 +108,8 @@ def naming_out_of_memory(batches: str) -> Iterator[None]:
 
 
 def one_line(error: Exception) -> str:
-    """The first words of another library's error, for a line of ours."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
+    """The first whole words of another library's error, printable, for a line of ours."""
+    return f"{type(error).__name__}: {printable(textwrap.shorten(str(error), 200, placeholder=' ...'))}"
 
 
 def printable(text: str) -> str:

@@ -37,6 +37,7 @@ def test_there_are_the_four_configs_the_readme_names():
         ("config = Config(augment=AugmentConfig(downscale=0.5))", ["augment.downscale is 0.5", "0, or 1 to 8"]),
         ("config = Config(augment=AugmentConfig(cutout=33))", ["augment.cutout is 33", "0 to 32"]),
         ("config = Config(name='a/b')", ["name is 'a/b'"]),
+        ("config = Config(name='\\x1b[2J')", ["printable characters"]),
         ("config = 3", ["defines no `config = Config(...)`"]),
         ("config = Config(optimizer=OptimizerConfig(algorithm='adam'))", ["it must be 'adamw' or 'sgd'"]),
         ("config = Config(model=ModelConfig(architecture='big'))", ["it must be 'resnet', 'seed' or 'potterhsu'"]),
@@ -89,6 +90,7 @@ def test_a_damaged_saved_config_names_its_file(text):
 
 def test_a_run_may_go_on_with_other_habits_but_not_with_other_mathematics():
     config = Config()
-    assert config_files.first_difference(dataclasses.replace(config, log_every_steps=7, runs_dir="x"), config) is None
-    other = dataclasses.replace(config, optimizer=OptimizerConfig(beta1=0.8))
-    assert config_files.first_difference(other, config) == "optimizer.beta1 is 0.8, but 0.9 in the saved run"
+    assert config_files.differences(dataclasses.replace(config, log_every_steps=7, runs_dir="x"), config) == ""
+    other = dataclasses.replace(config, batch_size=8, optimizer=OptimizerConfig(beta1=0.8))
+    text = "batch_size is 8, but 64, optimizer.beta1 is 0.8, but 0.9 in the saved run"
+    assert config_files.differences(other, config) == text

@@ -18,7 +18,7 @@ from svhn_jax.config import Config
 from svhn_jax.data import arrays
 from svhn_jax.data.arrays import Split
 from svhn_jax.data.crop import require_same_rule
-from svhn_jax.errors import CheckpointError, InputError, naming_out_of_memory
+from svhn_jax.errors import CheckpointError, InputError, naming_out_of_memory, printable
 from svhn_jax.model import networks
 from svhn_jax.options import Evaluate
 from svhn_jax.runs import versions
@@ -71,7 +71,7 @@ def _evaluate(options: Evaluate) -> int:
                 processes.on_process_zero(partial(run.merge_results, name, {step: rows[step]}, split.fingerprint))
     if not rows:
         raise InputError(f"{run.path}: none of its {count} checkpoints is whole", damaged)
-    _print_table(console, f"{config.name}: {options.split} of {folder}", rows)
+    _print_table(console, printable(f"{config.name}: {options.split} of {folder}"), rows)
     console.print(f"written to {run.results_path(name)}", soft_wrap=True)
     for text in damaged:
         console.print(f"left out: {text}", soft_wrap=True)
@@ -96,7 +96,8 @@ def _restore(checkpoints: Checkpoints | None, step: int, abstract: Any, damaged:
         return checkpoints.restore(step, abstract, is_partial=True)
     except CheckpointError as error:
         if count == 1:
-            raise
+            remedy = "give another --step, or run the same train command: it passes over a damaged step"
+            raise CheckpointError(f"{error}; {remedy}") from None
         damaged.append(str(error))
         return None
 
@@ -127,10 +128,17 @@ def _load_split(options: Evaluate, run: RunFolder, config: Config) -> tuple[Spli
         return split, options.data
     folders = dict.fromkeys((config.data.dir, record.folder))
     there = [folder for folder in folders if (epath.Path(folder) / arrays.MANIFEST).exists()]
+    damaged: list[InputError] = []
     for folder in there:
-        validation = load_images(folder, "validation", config)
+        try:
+            validation = load_images(folder, "validation", config)
+        except InputError as error:  # the next folder may hold the run's own data
+            damaged.append(error)
+            continue
         if (validation.fingerprint, validation.crop) == (record.fingerprints["validation"], record.crop):
             return load_images(folder, options.split, config), folder
+    if damaged:
+        raise damaged[0]
     if there:
         raise InputError(
             f"{run.path}: the data in {there[0]} have changed since it was trained; "
@@ -150,7 +158,12 @@ def _result_name(options: Evaluate, split: Split) -> str:
 
 
 def _steps_to_score(console: Console, options: Evaluate, checkpoints: Checkpoints, run: RunFolder) -> list[int]:
-    """The chosen steps; prints what there is to know of them before they are scored."""
+    """The chosen steps; prints what there is to know of them before they are scored.
+
+    Raises:
+      InputError: there is no such step, or config.json is not the configuration of the checkpoints.
+    """
+    run.refuse_changed_config(checkpoints.newest_metadata())
     if options.step in ("best", "all"):
         checkpoints.tell_damaged_metrics(lambda text: console.print(f"warning: {text}", soft_wrap=True))
     chosen = _choose_steps(options.step, checkpoints, run)

@@ -26,6 +26,7 @@ from svhn_jax.errors import CheckpointError, TryAgainError, one_line
 from svhn_jax.runs.checksums import array_sums, by_path, checksums, sealed, unsealed
 
 _METRICS, _METADATA = "metrics of step {}", "metadata of step {}"  # what is sealed
+_DELETING = "deleting"  # in the folder of the steps: a step is renamed into it before its files are deleted
 
 
 class Checkpoints:
@@ -40,7 +41,7 @@ class Checkpoints:
         metadata: dict[str, Any] | None = None,
         is_writer: bool = False,
     ):
-        """Opens the folder; as a writer makes it, removes unfinished saves, and deletes old steps on saving.
+        """Opens the folder; as a writer makes it, removes unfinished saves and deletions, and deletes old steps on saving.
 
         Kept are the newest steps, the one with the best validation, those whose validation figures are damaged (any
         of them may have been the best), and every so many steps (0: none) one for ever.
@@ -61,6 +62,7 @@ class Checkpoints:
         self._saving: Future[None] | None = None
         if is_writer:
             epath.Path(folder).mkdir(parents=True, exist_ok=True)
+            self._finish_deletions()
         alone = jax.process_index()  # whatever other processes there are, they do not take part
         self._manager = _Manager(
             folder,
@@ -69,6 +71,7 @@ class Checkpoints:
                 create=False,
                 read_only=not is_writer,
                 cleanup_tmp_directories=is_writer,
+                todelete_subdir=_DELETING if is_writer else None,  # in a bucket Orbax ignores it
                 lightweight_initialize=True,  # reads no step's metadata, which may be damaged
                 enable_async_checkpointing=False,  # our own thread also takes the copy to the host out of the loop
                 multiprocessing_options=MultiprocessingOptions(
@@ -169,6 +172,12 @@ class Checkpoints:
             ),
         }
         self._manager.save(step, args=ocp.args.Composite(**items))
+        self._finish_deletions()
+
+    def _finish_deletions(self) -> None:
+        """Deletes the files of steps that were renamed for it. A kill meanwhile leaves no part of a step among the steps."""
+        if (deleting := epath.Path(self._folder) / _DELETING).exists():
+            deleting.rmtree()
 
     def wait(self) -> None:
         """Returns when every save is on disk; CheckpointError if one is not."""
@@ -179,6 +188,8 @@ class Checkpoints:
     def _require(self, saving: "Future[None]") -> None:
         try:
             saving.result()
+        except TryAgainError:  # the metrics of an older step could not be read
+            raise
         except Exception as error:  # a full disk arrives as ValueError, OSError or others
             raise CheckpointError(
                 f"{self._folder}: could not save a checkpoint; see that there is space and leave to write, and run "
@@ -243,11 +254,7 @@ class Checkpoints:
                 if saved[path] != sums:
                     raise ValueError(f"the checksum of {path} is not the one it was saved with")
         except Exception as error:  # a damaged step raises anything at all
-            if not _is_damage(error):
-                raise TryAgainError(
-                    f"{self._folder}/{step}: could not be read just now; see that it can be, and run the same command "
-                    f"again ({one_line(error)})"
-                ) from None
+            _raise_unless_damage(error, f"{self._folder}/{step}")
             raise CheckpointError(
                 f"{self._folder}/{step}: this checkpoint cannot be used: it is damaged or of another model "
                 f"({one_line(error)})"
@@ -259,10 +266,18 @@ class Checkpoints:
         return next((metadata for step in reversed(self.steps()) if (metadata := self.metadata(step))), {})
 
     def metadata(self, step: int) -> dict[str, Any]:
-        """What was written beside a step; empty where that is damaged."""
+        """What was written beside a step: JSON objects by name; empty where that is damaged.
+
+        Raises:
+          TryAgainError: as in `restore`.
+        """
         try:
-            return unsealed(self._read(step, "metadata", ocp.args.JsonRestore()), _METADATA.format(step))
-        except Exception:  # as in `_restore`; it is not needed to go on
+            metadata = unsealed(self._read(step, "metadata", ocp.args.JsonRestore()), _METADATA.format(step))
+            if not all(isinstance(value, dict) for value in metadata.values()):
+                raise ValueError("a value is no JSON object")
+            return metadata
+        except Exception as error:  # as in `restore`; it is not needed to go on
+            _raise_unless_damage(error, f"{self._folder}/{step}")
             return {}
 
     def _read(self, step: int, name: str, args: Any) -> Any:
@@ -275,7 +290,8 @@ class _Manager(ocp.CheckpointManager):
     def metrics(self, step: int) -> dict[str, Any] | None:
         try:
             return unsealed(super().metrics(step), _METRICS.format(step))
-        except Exception:  # damaged files raise anything at all
+        except Exception as error:  # damaged files raise anything at all
+            _raise_unless_damage(error, f"{self.directory}/{step}")
             return None
 
 
@@ -315,6 +331,14 @@ def _without_late_answers(unraisable: Any) -> None:
     """For sys.unraisablehook, where TensorStore's threads end that come to tell Orbax of a save that has failed already."""
     if str(unraisable.exc_value) != "Event loop is closed":
         sys.__unraisablehook__(unraisable)
+
+
+def _raise_unless_damage(error: Exception, place: str) -> None:
+    """Raises TryAgainError where reading `place` failed for another reason than damage."""
+    if not _is_damage(error):
+        raise TryAgainError(
+            f"{place}: could not be read just now; see that it can be, and run the same command again ({one_line(error)})"
+        ) from None
 
 
 def _is_damage(error: BaseException) -> bool:

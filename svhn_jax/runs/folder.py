@@ -16,10 +16,12 @@ import io
 import json
 import math
 import os
+import typing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+import typeguard
 from etils import epath
 
 from svhn_jax import config_files, files
@@ -63,9 +65,18 @@ class DataRecord:
 
     @classmethod
     def from_values(cls, values: dict[str, Any]) -> "DataRecord":
-        """From what `dataclasses.asdict` made of it, and JSON of that."""
-        crop, mix_in = CropRule(**values["crop"]), tuple(values["mix_in"])
-        return cls(dict(values["fingerprints"]), crop, str(values["folder"]), mix_in)
+        """From what `dataclasses.asdict` made of it, and JSON of that.
+
+        Raises:
+          KeyError, TypeError, ValueError, typeguard.TypeCheckError: a field is missing, or of another type.
+        """
+        record = cls(values["fingerprints"], CropRule(**values["crop"]), values["folder"], tuple(values["mix_in"]))
+        for part in (record, record.crop):
+            for name, hint in typing.get_type_hints(type(part)).items():
+                typeguard.check_type(getattr(part, name), hint)
+        if not {"train", "validation"} <= record.fingerprints.keys():
+            raise ValueError("fingerprints lacks train or validation")
+        return record
 
 
 class RunFolder:
@@ -83,21 +94,46 @@ class RunFolder:
         """The configuration the run was trained with; InputError if there is no run here."""
         path = self.path / "config.json"
         if not path.exists():
-            raise InputError(f"{self.path}: no run there (no config.json); train one with python -m svhn_jax.train")
-        return config_files.from_json(path.read_bytes().decode("utf-8", "replace"), str(path))
+            remedy = self._remedy("train one with python -m svhn_jax.train")
+            raise InputError(f"{self.path}: no run there (no config.json); {remedy}")
+        text = path.read_bytes().decode("utf-8", "replace")
+        return config_files.from_json(text, str(path), self._remedy("put it right, or train under another --name"))
 
     def data(self) -> DataRecord:
         """The data the run trains and validates on; InputError if that is not known."""
         path = self.path / "data.json"
         try:
-            return DataRecord.from_values(self._data_values())
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-            raise InputError(
-                f"{path}: missing, damaged or of an older version ({error}); train under another --name"
-            ) from None
+            values = self._data_values()
+            if not isinstance(values["versions"], dict):
+                raise TypeError("versions is no JSON object")
+            return DataRecord.from_values(values)
+        except (OSError, ValueError, KeyError, TypeError, RecursionError, typeguard.TypeCheckError) as error:
+            remedy = self._remedy("train under another --name")
+            raise InputError(f"{path}: missing, damaged or of an older version ({error!r}); {remedy}") from None
 
     def _data_values(self) -> dict[str, Any]:
         return unsealed(json.loads((self.path / "data.json").read_bytes()), "data.json")
+
+    def _remedy(self, without_steps: str) -> str:
+        """What mends a missing or damaged config.json or data.json."""
+        steps = epath.Path(self.steps_path)
+        if steps.exists() and any(path.name.isdigit() for path in steps.iterdir()):
+            return "run the same train command: it writes it anew from a checkpoint"
+        return without_steps
+
+    def refuse_changed_config(self, metadata: dict[str, Any]) -> None:
+        """Compares config.json with the configuration sealed in a checkpoint.
+
+        Args:
+          metadata: as in `repair`.
+
+        Raises:
+          InputError: naming the fields that differ; those that a run may change do not count.
+        """
+        if "config" in metadata and (difference := config_files.differences(self.config(), _saved_config(metadata))):
+            raise InputError(
+                f"{self.path / 'config.json'}: {difference}; {self._remedy('put it right, or train under another --name')}"
+            )
 
     def lock(self) -> None:
         """Keeps other processes of this machine's file system from training here until this one ends, or `close`.
@@ -125,9 +161,9 @@ class RunFolder:
         """
         began_with = versions()
         if has_steps:
-            if difference := config_files.first_difference(config, self.config()):
+            if difference := config_files.differences(config, self.config()):
                 raise InputError(
-                    f"{self.path}: {difference}; give the saved value to go on, or another --name for a new run"
+                    f"{self.path}: {difference}; give the saved values to go on, or another --name for a new run"
                 )
             saved = self.data()
             require_same_rule(data.folder, data.crop, saved.crop, f"the run {self.path}")
@@ -144,18 +180,19 @@ class RunFolder:
     def repair(self, metadata: dict[str, Any]) -> list[str]:
         """Writes config.json and data.json anew where they are missing or damaged; returns which.
 
+        A config.json that contradicts the checkpoint counts as damaged.
+
         Args:
           metadata: what a checkpoint of the run says of it (config, data, versions); empty if there is none.
         """
         if not {"config", "data", "versions"} <= metadata.keys():
             return []
         mended = []
-        for name, read in (("config.json", self.config), ("data.json", self.data)):
+        for name, read in (("config.json", lambda: self.refuse_changed_config(metadata)), ("data.json", self.data)):
             try:
                 read()
             except InputError:
-                config = config_files.from_json(json.dumps(metadata["config"]), "a checkpoint's configuration")
-                data = _data_json(metadata["data"], metadata["versions"])
+                config, data = _saved_config(metadata), _data_json(metadata["data"], metadata["versions"])
                 self._replace(name, {"config.json": config_files.to_json(config), "data.json": data}[name])
                 mended.append(name)
         return mended
@@ -234,6 +271,10 @@ class RunFolder:
 
 def _absolute(folder: str) -> str:
     return folder if folder.startswith(files.REMOTE) else os.path.abspath(folder)
+
+
+def _saved_config(metadata: dict[str, Any]) -> Config:
+    return config_files.from_json(json.dumps(metadata["config"]), "a checkpoint's configuration")
 
 
 def _data_json(data: dict[str, Any], began_with: dict[str, str]) -> str:

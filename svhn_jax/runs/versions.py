@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import svhn_jax
+from svhn_jax.errors import printable
 
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 CODE = "code"
 # Whatever decides what a step computes, and on which images.
 COMPUTING = (
+    "config",
     "labels",
     "model/augment",
     "model/decode",
@@ -25,6 +27,7 @@ COMPUTING = (
     "model/winograd",
     "training/dataset",
     "training/evaluator",
+    "training/input_pipeline",
     "training/optimizer",
     "training/state",
     "training/steps",
@@ -57,7 +60,8 @@ def notes(saved: Iterable[Mapping[str, str]]) -> list[str]:
             )
         names = [name for name in now if name != CODE and known.get(name) != now[name]]
         if names:
-            changed = ", ".join(f"{name} {known.get(name)} -> {now[name]}" for name in names)
+            # A checkpoint may come from a stranger.
+            changed = ", ".join(f"{name} {printable(str(known.get(name)))} -> {now[name]}" for name in names)
             lines.append(f"note: other versions than the checkpoint's, so its last bits may differ: {changed}")
     return list(dict.fromkeys(lines))
 

@@ -138,29 +138,39 @@ def _start_or_restore(
     everywhere = devices.replicated(setup.mesh)
     abstract = jax.eval_shape(setup.fresh_state).tree()
     restored = processes.on_process_zero(lambda: _restore(console, checkpoints, abstract) if checkpoints else None)
-    if not processes.broadcast_from_zero(np.array(restored is not None)):
+    tree, window = restored or (None, {})
+    if not processes.broadcast_from_zero(np.array(tree is not None)):
         console.print(
             f"No checkpoint in {setup.run.steps_path}: begins at step 0; compiling the initial state", soft_wrap=True
         )
         return jax.jit(setup.fresh_state, out_shardings=everywhere)(), {}
-    tree = restored or jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), abstract)
+    tree = tree or jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), abstract)
     state = TrainState(**processes.broadcast_from_zero(tree))
-    metadata = checkpoints.metadata(int(state.step)) if checkpoints else {}
-    window = json.loads(processes.broadcast_text(json.dumps(metadata.get("window", {}))))
+    window = json.loads(processes.broadcast_text(json.dumps(window)))
     console.print(f"Restored step {int(state.step)} from {setup.run.steps_path}", soft_wrap=True)
     return devices.put(state, everywhere), window
 
 
-def _restore(console: Console, checkpoints: Checkpoints, abstract: Any) -> Any:
+def _restore(console: Console, checkpoints: Checkpoints, abstract: Any) -> tuple[Any, dict[str, float]]:
+    """The newest whole step's tree, None if there is none, and its sums since the last log line."""
+
     def tell(text: str) -> None:
         console.print(f"warning: {text}", soft_wrap=True)
 
     tree = checkpoints.restore_newest(abstract, tell)
     checkpoints.tell_damaged_metrics(tell)
-    if tree:
-        for note in versions.notes([checkpoints.metadata(int(tree["step"])).get("versions", {})]):
-            console.print(note, soft_wrap=True)
-    return tree
+    if not tree:
+        return None, {}
+    step = int(tree["step"])
+    metadata = checkpoints.metadata(step)
+    if not metadata:
+        tell(
+            f"the metadata of step {step} are damaged: the versions it was saved with are unknown, and the first row "
+            "of metrics may cover fewer steps"
+        )
+    for note in versions.notes([metadata.get("versions", {})]):
+        console.print(note, soft_wrap=True)
+    return tree, metadata.get("window", {})
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import dataclasses
 import io
 import shutil
 
+import jax
 import jax.numpy as jnp
 import pytest
 from rich.console import Console
@@ -11,8 +12,8 @@ from tiny import CONFIG, prepare
 
 from svhn_jax.config import DataConfig
 from svhn_jax.data import arrays
-from svhn_jax.errors import InputError
-from svhn_jax.inference.evaluation import _load_split, _steps_to_score
+from svhn_jax.errors import CheckpointError, InputError
+from svhn_jax.inference.evaluation import _load_split, _restore, _steps_to_score
 from svhn_jax.options import Evaluate
 from svhn_jax.runs import versions
 from svhn_jax.runs.checkpoint import Checkpoints
@@ -44,6 +45,42 @@ def test_a_runs_own_data_are_found_from_anywhere(run, tmp_path, monkeypatch):
     assert load(run) == str(tmp_path / "data/a")
     prepare(tmp_path / "elsewhere/data/a", 3, validation=4, seed=1)  # others, at the same relative path
     assert load(run) == str(tmp_path / "data/a")
+
+
+def test_a_damaged_data_set_at_the_same_relative_path_is_passed_over(run, tmp_path, monkeypatch):
+    prepare(tmp_path / "elsewhere/data/a", 3, validation=4)
+    (tmp_path / "elsewhere/data/a/manifest.json").write_text("{")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert load(run) == str(tmp_path / "data/a")
+    shutil.rmtree(tmp_path / "data")
+    with pytest.raises(InputError, match=r"data/a/manifest\.json: damaged"):
+        load(run)
+
+
+def saved(run, **metadata):
+    with Checkpoints(run.steps_path, metadata=metadata, is_writer=True) as checkpoints:
+        state = TrainState(jnp.int32(3), {"w": jnp.ones(2)}, {}, {}, {})
+        checkpoints.save(3, state.tree(), {"sequence_accuracy": 0.5, "loss": 1.0})
+    return Checkpoints(run.steps_path)
+
+
+def test_a_config_that_contradicts_the_checkpoint_is_refused(run):
+    path = run.path / "config.json"
+    path.write_text(path.read_text().replace('"crop": 20', '"crop": 21'))
+    with (
+        saved(run, config=dataclasses.asdict(CONFIG)) as checkpoints,
+        pytest.raises(
+            InputError, match=r"config\.json: image\.crop is 21, but 20 in the saved run; run the same train command"
+        ),
+    ):
+        _steps_to_score(Console(), Evaluate(), checkpoints, run)
+
+
+def test_a_damaged_step_comes_with_a_remedy(run):
+    with saved(run) as checkpoints:
+        shutil.rmtree(run.path / "steps" / "3" / "state")
+        with pytest.raises(CheckpointError, match="; give another --step, or run the same train command"):
+            _restore(checkpoints, 3, {"w": jax.ShapeDtypeStruct((2,), jnp.float32)}, [], 1)
 
 
 def test_moved_runs_and_moved_data_are_scored_with_data(run, tmp_path, monkeypatch):

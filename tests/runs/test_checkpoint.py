@@ -1,15 +1,17 @@
 import errno
 import shutil
 import warnings
+from pathlib import Path
 
 import jax
 import numpy as np
 import optax
 import orbax.checkpoint as ocp
 import pytest
+from etils import epath
 from tiny import CONFIG
 
-from svhn_jax.errors import CheckpointError, InputError
+from svhn_jax.errors import CheckpointError, InputError, TryAgainError
 from svhn_jax.model import networks
 from svhn_jax.runs.checkpoint import Checkpoints
 from svhn_jax.training import state as states
@@ -314,10 +316,70 @@ def test_a_step_that_cannot_be_reached_is_not_taken_for_damaged(tmp_path, fresh,
     assert sorted(path.name for path in tmp_path.rglob("[0-9]")) == ["3", "5"]
 
 
+@pytest.mark.parametrize("error", NO_DAMAGE, ids=["access", "device", "memory", "memory, wrapped"])
+def test_metrics_and_metadata_that_cannot_be_reached_are_not_taken_for_damaged(tmp_path, fresh, monkeypatch, error):
+    write(tmp_path, fresh, {3: figures(0.5), 5: figures(0.6)})
+
+    def fail(*_, **__):
+        raise error
+
+    with Checkpoints(str(tmp_path)) as checkpoints:
+        monkeypatch.setattr(ocp.CheckpointManager, "metrics", fail)
+        monkeypatch.setattr(ocp.CheckpointManager, "restore", fail)
+        for read in (checkpoints.best_step, checkpoints.newest_metadata):
+            with pytest.raises(TryAgainError, match=r"/[35]: could not be read just now"):
+                read()
+        monkeypatch.undo()
+        assert checkpoints.best_step() == 5
+
+
+def test_sealed_metadata_of_another_kind_are_damaged(tmp_path, fresh):
+    with Checkpoints(str(tmp_path), metadata={"versions": ["jax"]}, is_writer=True) as checkpoints:
+        checkpoints.save(1, at_step(fresh, 1), None)
+        checkpoints.wait()
+        assert checkpoints.metadata(1) == {}
+
+
+def test_an_error_of_orbax_is_cut_between_words_and_printable(tmp_path, fresh, monkeypatch):
+    def fail(*_, **__):
+        raise FileNotFoundError("\x1b[2J none at " + " ".join(f"/a/long/path/{number}" for number in range(1000, 1050)))
+
+    write(tmp_path, fresh, {3: None})
+    with Checkpoints(str(tmp_path)) as checkpoints:
+        monkeypatch.setattr(checkpoints._manager, "restore", fail)
+        with pytest.raises(CheckpointError, match=r"Error: \?\[2J none at /a/long/path/1000 .*/\d{4} \.\.\.\)$"):
+            checkpoints.restore(3, jax.eval_shape(lambda: fresh))
+
+
 def test_no_device_takes_part_in_the_verification(tmp_path, fresh):
     write(tmp_path, fresh, {3: figures(0.5)})
     with Checkpoints(str(tmp_path)) as checkpoints, jax.transfer_guard("disallow"):
         assert int(checkpoints.restore(3, jax.eval_shape(lambda: fresh))["step"]) == 3
+
+
+def test_a_kill_while_an_old_step_is_deleted_leaves_no_part_of_it(tmp_path, fresh, monkeypatch):
+    """The kill comes when the files are gone and the empty folders are not."""
+    write(tmp_path, fresh, {1: figures(0.5), 3: figures(0.6)})
+
+    def die(folder, *_):
+        for path in Path(folder).rglob("*"):
+            if path.is_file():
+                path.unlink()
+        raise KeyboardInterrupt
+
+    with Checkpoints(str(tmp_path), is_writer=True) as checkpoints:
+        monkeypatch.setattr(type(epath.Path(tmp_path)), "rmtree", die)
+        checkpoints.save(5, at_step(fresh, 5), figures(0.7))
+        with pytest.raises(KeyboardInterrupt):
+            checkpoints.wait()
+    with Checkpoints(str(tmp_path)) as checkpoints:  # a reader removes nothing
+        assert checkpoints.damaged_metrics(checkpoints.steps()) == []
+    monkeypatch.undo()
+    with Checkpoints(str(tmp_path), is_writer=True) as checkpoints:
+        checkpoints.save(7, at_step(fresh, 7), figures(0.8))
+        checkpoints.wait()
+        assert checkpoints.steps() == [7]
+    assert [path.name for path in tmp_path.iterdir()] == ["7"]
 
 
 def test_every_so_many_steps_one_is_kept_for_ever(tmp_path, fresh):

@@ -8,6 +8,7 @@ from tiny import CONFIG
 from svhn_jax.config import DataConfig
 from svhn_jax.data.crop import CropRule
 from svhn_jax.errors import InputError
+from svhn_jax.runs.checksums import sealed
 from svhn_jax.runs.folder import RESULT_COLUMNS, DataRecord, RunFolder
 
 ROW = dict.fromkeys(RESULT_COLUMNS[1:], 0.5) | {"examples": 3.0}
@@ -141,3 +142,41 @@ def test_config_and_data_are_mended_from_what_a_checkpoint_says(tmp_path):
     assert run.repair({}) == []
     assert run.repair(json.loads(json.dumps(about))) == ["config.json", "data.json"]
     assert {name: (tmp_path / name).read_text() for name in whole} == whole
+    (tmp_path / "config.json").write_text(whole["config.json"].replace('"crop": 20', '"crop": 21'))
+    with pytest.raises(InputError, match=r"config\.json: image\.crop is 21, but 20 in the saved run; "):
+        run.refuse_changed_config(about)
+    assert run.repair(about) == ["config.json"]
+    assert run.config() == config
+    run.refuse_changed_config(about)
+    run.refuse_changed_config({})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"fingerprints": {}},
+        {"fingerprints": ["train", "validation"]},
+        {"crop": {"size": 24, "margin": "0.3"}},
+        {"crop": {"size": "24", "margin": 0.3}},
+        {"folder": 3},
+        {"mix_in": [3]},
+        {"versions": ["jax"]},
+    ],
+    ids=str,
+)
+def test_a_sealed_record_of_other_types_is_refused(tmp_path, change):
+    values = dataclasses.asdict(data()) | {"versions": {}} | change
+    (tmp_path / "data.json").write_text(json.dumps(sealed(values, "data.json")))
+    with pytest.raises(InputError, match=r"data\.json: missing, damaged or of an older version"):
+        RunFolder(str(tmp_path)).data()
+
+
+def test_where_steps_are_saved_the_train_command_mends_config_and_data(tmp_path):
+    run = RunFolder(str(tmp_path))
+    run.start_or_continue(CONFIG, data(), has_steps=False)
+    (tmp_path / "steps" / "3").mkdir(parents=True)
+    for name, read in (("config.json", run.config), ("data.json", run.data)):
+        for spoil in ((tmp_path / name).write_text, lambda _, name=name: (tmp_path / name).unlink()):
+            spoil("{")
+            with pytest.raises(InputError, match=r"; run the same train command: it writes it anew from a checkpoint$"):
+                read()

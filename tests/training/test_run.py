@@ -78,7 +78,21 @@ def test_damaged_figures_and_changed_code_are_told_when_a_run_goes_on(tmp_path):
         path = tmp_path / "1" / "metrics" / "metrics"
         path.write_text(path.read_text().replace("0.5", "0.7"))
         checkpoints._scores.clear()  # as in another process
-        assert _restore(console, checkpoints, jax.eval_shape(lambda: state_at(0)).tree())
+        tree, window = _restore(console, checkpoints, jax.eval_shape(lambda: state_at(0)).tree())
+    assert (int(tree["step"]), window) == (3, {})
     warning, note = console.file.getvalue().splitlines()
     assert warning.endswith("the validation figures of step 1 are damaged; not considered for the best step")
     assert note.startswith("note: the code that computes a step has changed")
+
+
+def test_damaged_metadata_are_told_when_a_run_goes_on(tmp_path):
+    console = Console(file=io.StringIO(), width=1000)
+    with Checkpoints(str(tmp_path), metadata={"versions": versions.versions()}, is_writer=True) as checkpoints:
+        checkpoints.save(3, state_at(3).tree(), None, {"loss": 1.0})
+        checkpoints.wait()
+        path = tmp_path / "3" / "metadata" / "metadata"
+        path.write_text(path.read_text().replace("jax", "jux"))
+        tree, window = _restore(console, checkpoints, jax.eval_shape(lambda: state_at(0)).tree())
+    assert (int(tree["step"]), window) == (3, {})
+    (warning,) = console.file.getvalue().splitlines()
+    assert warning.startswith("warning: the metadata of step 3 are damaged: ")
