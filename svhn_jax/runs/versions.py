@@ -22,6 +22,7 @@ COMPUTING = (
     "model/losses",
     "model/metrics",
     "model/networks",
+    "model/randomness",
     "model/winograd",
     "training/dataset",
     "training/evaluator",
