@@ -43,11 +43,15 @@ def parse_with_config(kind: type[Options], prog: str, description: str) -> Optio
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--config", default=getattr(kind, "config", None))
-    path = parser.parse_known_args()[0].config
+    known, others = parser.parse_known_args()
+    path = known.config
     if _asks_for_help() and not (path and Path(path).is_file()):
         return parse(kind, prog, description)
     if path is None:
-        raise InputError(f"no --config given{config_files.those_there('configs')}")
+        files = [argument for argument in others if argument.endswith(".py")]
+        raise InputError(
+            f"no --config given{f'; give --config {files[0]}' if files else config_files.shipped_configs()}"
+        )
     return parse(kind, prog, description, kind(config=Path(path), settings=config_files.load(path)))  # type: ignore[call-arg]
 
 

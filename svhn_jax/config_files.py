@@ -41,7 +41,7 @@ def load(path: str | Path) -> Config:
       InputError: no such file, no Config in it, a misspelt field (with the nearest name), a bad value.
     """
     if not Path(path).is_file():
-        raise InputError(f"{path}: no such config file{those_there(Path(path).parent)}")
+        raise InputError(f"{path}: no such config file{shipped_configs()}")
     try:
         config = runpy.run_path(str(path)).get("config")
     except InputError as error:
@@ -50,15 +50,16 @@ def load(path: str | Path) -> Config:
         raise InputError(f"{_place(path, error)}: ends the program; leave that out and define `config`") from None
     except Exception as error:  # the file is the user's code: whatever it raises is theirs to mend
         said = error.msg if isinstance(error, SyntaxError) else error
-        raise InputError(f"{_place(path, error)}: {type(error).__name__}: {said}{_nearest(str(error))}") from None
+        hint = _nearest(str(error)) if "unexpected keyword argument" in str(error) else ""
+        raise InputError(f"{_place(path, error)}: {type(error).__name__}: {said}{hint}") from None
     if not isinstance(config, Config):
         raise InputError(f"{path}: defines no `config = Config(...)` (svhn_jax.config.Config)")
     return config
 
 
-def those_there(folder: str | Path) -> str:
-    """Names the configuration files of a folder, or else of configs/, as the end of a message."""
-    found = sorted(map(str, Path(folder).glob("*.py"))) or sorted(map(str, Path("configs").glob("*.py")))
+def shipped_configs() -> str:
+    """Names the files of configs/, as the end of a message."""
+    found = sorted(map(str, Path("configs").glob("*.py")))
     return f"; there are: {', '.join(found)}" if found else "; run this in the repository's top folder"
 
 

@@ -241,13 +241,14 @@ def _augmented_sheet(options: Options) -> Image.Image:
 
     from svhn_jax import config_files
     from svhn_jax.model import augment, inputs
+    from svhn_jax.model.randomness import random_key
     from svhn_jax.training import dataset
 
     config = config_files.load(str(options.augmented))
     split = dataset.load_images(str(options.folder), "train", config)
     rows = _sample(len(split.images), options)
     images = jax.numpy.asarray(split.images[rows])
-    keys = jax.random.split(jax.random.key(options.seed), (AUGMENTED_COLUMNS - 1, len(rows)))
+    keys = jax.random.split(random_key(options.seed), (AUGMENTED_COLUMNS - 1, len(rows)))
     window = jax.jit(lambda keys: augment.random_window(images, keys, config.image, config.augment))
     columns = [inputs.center_window(images, config.image), *map(window, keys)]
     drawn = np.stack([pictures.input_pictures(np.asarray(one)) for one in columns], axis=1)

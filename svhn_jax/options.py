@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 import tyro
 
 from svhn_jax.config import Config
-from svhn_jax.errors import InputError
 
 # The hint stands for "(default: None)", the metavar for "{None}|PATH".
 OptionalPath = Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="(optional)")]
@@ -80,13 +79,3 @@ class Benchmark:
     only_first_step: bool = False
     """take the first step, and end; the time to it is measured on further processes with this option"""
     settings: Annotated[Config, _Unprefixed] = field(default_factory=Config)
-
-    def __post_init__(self) -> None:
-        least = self.settings.batch_size
-        for name, is_right, rule in (
-            ("images", self.images >= least, f"at least batch_size, {least}"),
-            ("rounds", self.rounds >= 1, "at least 1"),
-            ("seconds", 0 < self.seconds <= 3600, "more than 0, and at most 3600"),
-        ):
-            if not is_right:
-                raise InputError(f"--{name} is {getattr(self, name)}; it must be {rule}")

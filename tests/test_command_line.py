@@ -10,6 +10,7 @@ from conftest import REPOSITORY
 
 from svhn_jax import command_line, options
 from svhn_jax.config import Config
+from svhn_jax.errors import InputError
 
 COMMANDS = [
     path.stem
@@ -35,6 +36,12 @@ def test_an_unknown_option_exits_with_the_nearest_name(monkeypatch, capsys):
         parse_train(monkeypatch, "--optimizer.learning-rat", "0.5")
     assert exit_status.value.code == 2
     assert "--optimizer.learning-rate" in capsys.readouterr().err
+
+
+def test_a_config_file_without_its_option_is_told_the_option(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["train", "configs/demo.py", "--seed", "3"])
+    with pytest.raises(InputError, match=r"^no --config given; give --config configs/demo\.py$"):
+        command_line.parse_with_config(options.Train, "", "")
 
 
 def test_one_of_many_processes_is_told_which(monkeypatch):

@@ -59,10 +59,20 @@ def test_a_bad_config_file_gets_one_line_that_names_it_and_the_field(tmp_path, t
         assert word in str(error.value)
 
 
-def test_a_missing_config_file_lists_those_that_are_there(tmp_path):
+@pytest.mark.parametrize(
+    "text", ["import batchsize", "from svhn_jax.config import Confg", "{}['batchsize']", "[].batchsize"]
+)
+def test_only_an_unknown_field_gets_the_nearest_field(tmp_path, text):
+    with pytest.raises(InputError, match=r"mine\.py, line 2: \w+Error") as error:
+        config_files.load(write(tmp_path, text))
+    assert "; did you mean" not in str(error.value)
+
+
+def test_outside_the_repository_no_unrelated_file_is_taken_for_a_config(tmp_path, monkeypatch):
     write(tmp_path, "")
-    with pytest.raises(InputError, match=r"dmo\.py: no such config file; there are: .*mine\.py"):
-        config_files.load(tmp_path / "dmo.py")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"^demo: no such config file; run this in the repository's top folder$"):
+        config_files.load("demo")
 
 
 def test_a_bare_name_lists_the_files_in_configs(monkeypatch):

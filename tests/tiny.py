@@ -79,9 +79,9 @@ def float32_products(function: Callable[..., Any], *arguments: Any) -> list[str]
     return [line for line in lines if "xf32>, tensor" in line]
 
 
-def write_config(folder: Path, config: Config) -> None:
-    """tiny.py in `folder`."""
+def write_config(folder: Path, config: Config, name: str = "tiny.py") -> None:
+    """A configuration file in `folder`."""
     sections = "\n".join(f"from svhn_jax.config import {name}" for name in (
         "AugmentConfig", "Config", "DataConfig", "ImageConfig", "LossConfig", "ModelConfig", "OptimizerConfig"
     ))  # fmt: skip
-    (folder / "tiny.py").write_text(f"{sections}\nconfig = {config!r}\n")
+    (folder / name).write_text(f"{sections}\nconfig = {config!r}\n")

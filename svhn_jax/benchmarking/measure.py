@@ -48,8 +48,7 @@ def run(options: Benchmark, arguments: list[str]) -> int:
       InputError: the configuration does not suit the images or the devices.
     """
     config = options.settings
-    if config.image.crop > SIDE:
-        raise InputError(f"image.crop is {config.image.crop}, more than the {SIDE} pixels of the images here")
+    _check(options)
     if options.only_first_step:
         return _first_step(config, options.images)
     # Before this process takes the devices: another could not have a TPU, or a GPU's memory, beside it.
@@ -67,6 +66,22 @@ def run(options: Benchmark, arguments: list[str]) -> int:
     else:
         _print_table(Console(highlight=False, markup=False), figures)
     return 0
+
+
+def _check(options: Benchmark) -> None:
+    least = options.settings.batch_size
+    for name, is_right, rule in (
+        ("images", options.images >= least, f"at least batch_size, {least}"),
+        ("rounds", options.rounds >= 1, "at least 1"),
+        ("seconds", 0 < options.seconds <= 3600, "more than 0, and at most 3600"),
+    ):
+        if not is_right:
+            raise InputError(f"--{name} is {getattr(options, name)}; it must be {rule}")
+    if options.settings.image.crop > SIDE:
+        raise InputError(
+            f"image.crop is {options.settings.image.crop}, more than the {SIDE} pixels of the images here; "
+            f"give --image.crop {SIDE} or less"
+        )
 
 
 def _figures(config: Config, data: TrainingSet, mesh: Mesh, options: Benchmark) -> dict[str, Any]:

@@ -145,6 +145,15 @@ def load_split(folder: str | Path, split: str) -> Split:
     return Split(images, targets, names, hashlib.sha256(checksums.encode()).hexdigest(), rule)
 
 
+def nonempty_splits(folder: str | Path) -> list[str]:
+    """The splits that hold images.
+
+    Raises:
+      InputError: as `read_manifest`.
+    """
+    return [name for name, entry in read_manifest(folder)["splits"].items() if entry["examples"]]
+
+
 def load_geometry(folder: str | Path, split: str) -> tuple[np.ndarray, np.ndarray]:
     """Of each row's photo: the number's box float32[N, 4] (left, top, width, height), and (width, height) int32[N, 2].
 

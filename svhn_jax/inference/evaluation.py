@@ -15,9 +15,8 @@ from rich.table import Table
 
 from svhn_jax import config_files
 from svhn_jax.config import Config
-from svhn_jax.data import arrays
+from svhn_jax.data import arrays, remote
 from svhn_jax.data.arrays import Split
-from svhn_jax.data.crop import require_same_rule
 from svhn_jax.errors import CheckpointError, InputError, naming_out_of_memory, printable
 from svhn_jax.model import networks
 from svhn_jax.options import Evaluate
@@ -123,9 +122,8 @@ def _load_split(options: Evaluate, run: RunFolder, config: Config) -> tuple[Spli
     """
     record = run.data()
     if options.data is not None:
-        split = load_images(options.data, options.split, config)
-        require_same_rule(options.data, split.crop, record.crop, f"the run {run.path}")
-        return split, options.data
+        _require_split(options.data, options.split)
+        return load_images(options.data, options.split, config, (record.crop, f"the run {run.path}")), options.data
     folders = dict.fromkeys((config.data.dir, record.folder))
     there = [folder for folder in folders if (epath.Path(folder) / arrays.MANIFEST).exists()]
     damaged: list[InputError] = []
@@ -136,6 +134,7 @@ def _load_split(options: Evaluate, run: RunFolder, config: Config) -> tuple[Spli
             damaged.append(error)
             continue
         if (validation.fingerprint, validation.crop) == (record.fingerprints["validation"], record.crop):
+            _require_split(folder, options.split)
             return load_images(folder, options.split, config), folder
     if damaged:
         raise damaged[0]
@@ -148,6 +147,13 @@ def _load_split(options: Evaluate, run: RunFolder, config: Config) -> tuple[Spli
         f"{run.path}: the data it was trained with are not in {' or '.join(folders)} any more; "
         "give --data DIR, the folder where they are"
     )
+
+
+def _require_split(folder: str, split: str) -> None:
+    """Raises InputError, naming the splits that can be scored, where the data set has no such images."""
+    there = arrays.nonempty_splits(remote.local(folder))
+    if split not in there:
+        raise InputError(f"{folder}: has no {split} images; give --split {' or '.join(there)}")
 
 
 def _result_name(options: Evaluate, split: Split) -> str:

@@ -112,13 +112,15 @@ def _gaussian(size: int, sigma: jax.Array) -> jax.Array:
 def _low_resolution(size: int, factor: jax.Array) -> jax.Array:
     """The matrix [size, size] that averages cells of `factor` pixels, at least 1, and interpolates between them linearly.
 
-    So does a small crop that was enlarged. The factor may be any number: cells share a pixel that lies in both.
+    So does a small crop that was enlarged. The factor may be any number: cells share a pixel that lies in both, and
+    the last cell averages the pixels that are there.
     """
     pixel, cell = jnp.arange(size), jnp.arange(size)[:, None]
-    overlap = jnp.minimum((cell + 1) * factor, pixel + 1) - jnp.maximum(cell * factor, pixel)
+    overlap = jnp.maximum(jnp.minimum((cell + 1) * factor, pixel + 1) - jnp.maximum(cell * factor, pixel), 0)
+    average = overlap / jnp.maximum(overlap.sum(axis=1, keepdims=True), 1e-6)  # of a cell; 0 for cells beyond the edge
     distance = (pixel[:, None] + 0.5) / factor - (jnp.arange(size) + 0.5)  # from a pixel's centre to a cell's, in cells
     shares = jnp.maximum(1 - jnp.abs(distance), 0)
-    weights = jnp.matmul(shares, jnp.maximum(overlap, 0), precision=HIGHEST)
+    weights = jnp.matmul(shares, average, precision=HIGHEST)
     return weights / weights.sum(axis=1, keepdims=True)
 
 

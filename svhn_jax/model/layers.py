@@ -59,8 +59,9 @@ def batch_norm(is_training: bool, dtype: Any, name: str, momentum: float = 0.95)
 def dropout(x: jax.Array, rate: float, keys: jax.Array | None, salt: int = 0) -> jax.Array:
     """Dropout whose mask is drawn per image, so that it does not depend on how a batch is split.
 
-    A block of threefry gives 64 random bits, which is four values of 16: the rate is met to 1e-5. (jax.random.bits
-    spends a block on each value, whatever its width.)
+    A block of threefry gives 64 random bits, which is four values of 16: the rate is met to 1e-5. The
+    survivors are scaled by the rate that is met, so that the mean is kept. (jax.random.bits spends a block on each
+    value, whatever its width.)
     """
     if rate == 0 or keys is None:
         return x
@@ -72,7 +73,7 @@ def dropout(x: jax.Array, rate: float, keys: jax.Array | None, salt: int = 0) ->
         words = threefry_2x32(jax.random.key_data(jax.random.fold_in(key, salt)), counters)
         return jax.lax.bitcast_convert_type(words, jnp.uint16).reshape(-1)[:size].reshape(shape) >= limit
 
-    return jnp.where(jax.vmap(is_kept)(keys), x / (1 - rate), 0)
+    return jnp.where(jax.vmap(is_kept)(keys), x * (2**16 / (2**16 - limit)), 0)
 
 
 def space_to_depth(images: jax.Array, patch: int) -> jax.Array:

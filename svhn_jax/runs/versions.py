@@ -24,6 +24,7 @@ COMPUTING = (
     "model/losses",
     "model/metrics",
     "model/networks",
+    "model/randomness",
     "model/winograd",
     "training/dataset",
     "training/evaluator",

@@ -8,7 +8,7 @@ import numpy as np
 
 from svhn_jax.config import Config
 from svhn_jax.data import arrays, remote
-from svhn_jax.data.crop import require_same_rule
+from svhn_jax.data.crop import CropRule, require_same_rule
 from svhn_jax.data.overlap import shared_photos
 from svhn_jax.errors import InputError
 
@@ -88,9 +88,7 @@ def load_training_set(config: Config) -> TrainingSet:
     epoch, fingerprint = [], hashlib.sha256()
     first_row = 0
     for folder in (config.data.dir, *config.data.mix_in):
-        split = load_images(folder, "train", config)
-        if parts:
-            require_same_rule(folder, split.crop, parts[0].crop, config.data.dir)
+        split = load_images(folder, "train", config, (parts[0].crop, config.data.dir) if parts else None)
         repeat = config.data.repeat if not parts else 1
         epoch.append(np.tile(np.arange(first_row, first_row + len(split.images)), repeat))
         first_row += len(split.images)
@@ -117,18 +115,26 @@ def refuse_validation_photos(config: Config) -> None:
             )
 
 
-def load_images(folder: str, split: str, config: Config) -> arrays.Split:
+def load_images(folder: str, split: str, config: Config, rule: tuple[CropRule, str] | None = None) -> arrays.Split:
     """A split that holds at least one image, no smaller than the configured window.
 
+    Args:
+      rule: the crop rule that the data set must have, and what has it already, for messages.
+
     Raises:
-      InputError: it is not there, empty, or too small for `image.crop`.
+      InputError: it is not there, cropped by another rule, empty, or too small for `image.crop`.
     """
     loaded = arrays.load_split(remote.local(folder), split)
+    if rule:
+        require_same_rule(folder, loaded.crop, *rule)
     if not len(loaded.images):
         raise InputError(
             f"{folder}: its {split} split is empty; preprocess more photos or with another --validation-fraction"
         )
     if loaded.images.shape[1] < config.image.crop:
         side = loaded.images.shape[1]
-        raise InputError(f"image.crop is {config.image.crop}, more than the {side} pixels of the images in {folder}")
+        raise InputError(
+            f"image.crop is {config.image.crop}, more than the {side} pixels of the images in {folder}; "
+            f"give --image.crop {side} or less, or prepare larger crops with --size"
+        )
     return loaded

@@ -36,6 +36,7 @@ class RunSetup:
     mesh: Mesh
     data: TrainingSet
     validation: Split
+    has_test: bool
     run: RunFolder
     network: nn.Module
     total_steps: int

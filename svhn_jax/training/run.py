@@ -11,6 +11,7 @@ import numpy as np
 from rich.console import Console
 
 from svhn_jax.config import Config
+from svhn_jax.data import arrays, remote
 from svhn_jax.errors import InputError
 from svhn_jax.model import counting, inputs, networks
 from svhn_jax.options import Processes
@@ -60,9 +61,10 @@ def _run(config: Config) -> int:
             f"Saved step {step} to {setup.run.steps_path}; the same command goes on from there", soft_wrap=True
         )
         return 128 + received[0]
+    split = "test" if setup.has_test else "validation"
     console.print(
         f"Done: {setup.total_steps} steps in {setup.run.path}; best on validation: step {best}. Next:\n"
-        f"  python -m svhn_jax.evaluate --run {setup.run.path} --split test --step best",
+        f"  python -m svhn_jax.evaluate --run {setup.run.path} --split {split} --step best",
         soft_wrap=True,
     )
     return 0
@@ -74,13 +76,16 @@ def _prepare(config: Config) -> RunSetup:
     devices.check_batch_size("batch_size", config.batch_size, mesh)
     data, validation = load_training_set(config), load_images(config.data.dir, "validation", config)
     if config.batch_size > len(data.epoch):
+        most = len(data.epoch) // mesh.size * mesh.size
+        remedy = f"give --batch-size {most} or less" if most else f"train on fewer than {mesh.size} devices"
         raise InputError(
-            f"batch_size is {config.batch_size}, more than the {len(data.epoch)} images of an epoch; give less"
+            f"batch_size is {config.batch_size}, more than the {len(data.epoch)} images of an epoch; {remedy}"
         )
     refuse_validation_photos(config)
     run = RunFolder(f"{config.runs_dir}/{config.name}")
     total_steps = config.total_steps(len(data.epoch))
-    return RunSetup(config, mesh, data, validation, run, networks.build(config.model), total_steps)
+    has_test = "test" in arrays.nonempty_splits(remote.local(config.data.dir))
+    return RunSetup(config, mesh, data, validation, has_test, run, networks.build(config.model), total_steps)
 
 
 def _open(console: Console, setup: RunSetup) -> Checkpoints:

@@ -10,6 +10,7 @@ from flax import struct
 
 from svhn_jax.config import Config
 from svhn_jax.model.inputs import input_shape
+from svhn_jax.model.randomness import random_key
 from svhn_jax.training import optimizer
 
 
@@ -44,7 +45,7 @@ def eval_variables(eval_tree: dict[str, Any]) -> Any:
 def create(config: Config, network: nn.Module) -> TrainState:
     """The state before the first step, a function of the config's seed; to be jitted."""
     images = jnp.zeros((1, *input_shape(config.image)))
-    variables = network.init(jax.random.key(config.seed), images, False)
+    variables = network.init(random_key(config.seed), images, False)
     params, batch_stats = variables["params"], variables["batch_stats"]
     ema = {"params": params, "batch_stats": batch_stats} if config.optimizer.ema_decay else {}
     return TrainState(jnp.int32(0), params, batch_stats, optimizer.optimizer(config.optimizer).init(params), ema)

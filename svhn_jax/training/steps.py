@@ -17,11 +17,11 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from svhn_jax.config import Config, LossConfig
 from svhn_jax.model import augment, decode, inputs, losses, metrics
 from svhn_jax.model.layers import AXIS
+from svhn_jax.model.randomness import random_key
 from svhn_jax.training import optimizer
 from svhn_jax.training.state import TrainState
 
 REPLICATED, SHARDED = PartitionSpec(), PartitionSpec(AXIS)
-PRNG = "threefry2x32"  # named, so that no setting of JAX changes what a seed gives
 
 
 def train_step(
@@ -43,7 +43,7 @@ def train_step(
     """
     side = round((images.shape[1] // 3) ** 0.5)
     positions = jax.lax.axis_index(AXIS) * len(images) + jnp.arange(len(images))
-    step_key = jax.random.fold_in(jax.random.key(config.seed, impl=PRNG), state.step)
+    step_key = jax.random.fold_in(random_key(config.seed), state.step)
     keys = jax.vmap(lambda position: jax.random.split(jax.random.fold_in(step_key, position)))(positions)
     inputs = augment.random_window(images.reshape(-1, side, side, 3), keys[:, 0], config.image, config.augment)
 

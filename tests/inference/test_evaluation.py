@@ -106,6 +106,15 @@ def test_crops_of_another_rule_are_refused(run, tmp_path):
     prepare(tmp_path / "large", 3, validation=4, side=32)
     with pytest.raises(InputError, match=r"large: its crops have size 32, but the run .*run has size 24; .*--size 24"):
         load(run, data="large")
+    prepare(tmp_path / "small", 3, validation=4, side=16)  # smaller than the window, too: the rule is the reason
+    with pytest.raises(InputError, match=r"small: its crops have size 16, but the run .*run has size 24; .*--size 24"):
+        load(run, data="small")
+
+
+@pytest.mark.parametrize("options", [{}, {"data": "data/a"}])
+def test_a_split_that_the_data_lack_is_told_with_those_they_have(run, options):
+    with pytest.raises(InputError, match=r"^data/a: has no test images; give --split train or validation$"):
+        _load_split(Evaluate(split="test", **options), run, run.config())
 
 
 def test_what_there_is_to_know_of_the_steps_is_printed_once(run):

@@ -157,6 +157,16 @@ def test_a_lower_resolution_averages_cells_and_interpolates_between_them():
     np.testing.assert_allclose(augment._low_resolution(9, jnp.float32(2.3)).sum(axis=1), 1, rtol=1e-5)
 
 
+@pytest.mark.parametrize(("size", "factor"), [(9, 2.3), (20, 3.0), (20, 7.9), (54, 1.7)])
+def test_a_cell_cut_by_the_edge_counts_as_much_as_any_other(size, factor):
+    fine, row = 100, np.random.default_rng(0).random(size)
+    cell_of = ((np.arange(size * fine) + 0.5) / fine // factor).astype(int)  # a hundred samples a pixel
+    averages = [np.repeat(row, fine)[cell_of == cell].mean() for cell in range(cell_of.max() + 1)]
+    centers = (np.arange(len(averages)) + 0.5) * factor
+    expected = np.interp(np.arange(size) + 0.5, centers, averages)
+    np.testing.assert_allclose(augment._low_resolution(size, jnp.float32(factor)) @ row, expected, atol=1e-4)
+
+
 def test_noise_has_a_random_strength_up_to_the_greatest():
     config, gray = dataclasses.replace(STILL, noise=0.1), jnp.full((20, 20, 3), 0.5)
     keys = jax.random.split(jax.random.key(2), 100)

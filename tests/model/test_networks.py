@@ -144,3 +144,12 @@ def test_dropout_of_an_image_depends_on_its_own_key_alone():
     np.testing.assert_array_equal(whole[2:], layers.dropout(x[2:], 0.5, keys[2:]))
     assert set(np.unique(whole)) == {0.0, 2.0}
     np.testing.assert_array_equal(layers.dropout(x, 0.5, None), x)
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.9999, 0.999999])
+def test_dropout_keeps_the_mean_at_any_rate(rate):
+    """The share that is kept is a whole number of 2**-16; the scale is its inverse."""
+    dropped = layers.dropout(jnp.ones((1, 1000, 1000)), rate, jax.random.split(jax.random.key(0), 1))
+    kept = max(1, 2**16 - round(rate * 2**16)) / 2**16
+    assert float(dropped.max()) == pytest.approx(1 / kept, rel=1e-6)
+    assert float(dropped.mean()) == pytest.approx(1, abs=5 * ((1 - kept) / kept / 1e6) ** 0.5)

@@ -63,12 +63,14 @@ def test_what_cannot_be_trained_on_is_named(tmp_path):
     prepare(tmp_path / "empty", 0)
     with pytest.raises(InputError, match="has no split 'validation'; its splits: train"):
         load_images(str(tmp_path / "a"), "validation", CONFIG)
-    with pytest.raises(InputError, match=r"image\.crop is 20, more than the 16 pixels of the images in .*small"):
+    with pytest.raises(
+        InputError,
+        match=r"image\.crop is 20, more than the 16 pixels of the images in .*small; give --image\.crop 16 or",
+    ):
         load_images(str(tmp_path / "small"), "train", CONFIG)
     with pytest.raises(InputError, match="its train split is empty"):
         load_images(str(tmp_path / "empty"), "train", CONFIG)
-    crop_12 = dataclasses.replace(CONFIG.image, crop=12)
-    mixed = dataclasses.replace(config_of(tmp_path / "a", tmp_path / "small"), image=crop_12)
+    mixed = config_of(tmp_path / "a", tmp_path / "small")
     with pytest.raises(InputError, match=r"small: its crops have size 16, but .*a has size 24; .* --size 24 --margin"):
         load_training_set(mixed)
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import jax
@@ -61,9 +62,25 @@ def test_skipped_updates_stop_a_run_only_when_nothing_else_comes(config, monkeyp
         training_run._run(dataclasses.replace(skipping, name="stopped"))
 
 
+@pytest.mark.parametrize("split", ["test", "validation"])
+def test_the_command_that_comes_next_scores_a_split_that_is_there(config, monkeypatch, capsys, tmp_path, split):
+    setup = dataclasses.replace(config, name=f"next {split}", num_steps=1)
+    if split == "test":
+        shutil.copytree(config.data.dir, tmp_path / "data")
+        manifest = json.loads((tmp_path / "data" / "manifest.json").read_text())
+        manifest["splits"]["test"] = manifest["splits"]["validation"]
+        (tmp_path / "data" / "manifest.json").write_text(json.dumps(manifest))
+        setup = dataclasses.replace(setup, data=DataConfig(dir=str(tmp_path / "data")))
+    monkeypatch.setattr(loop, "train", lambda *_: 1)
+    assert training_run._run(setup) == 0
+    assert f"--split {split} --step best" in capsys.readouterr().out
+
+
 def test_a_batch_larger_than_an_epoch_is_refused_before_a_run_is_begun(config, tmp_path):
     large = dataclasses.replace(config, batch_size=96, runs_dir=str(tmp_path))
-    with pytest.raises(InputError, match="batch_size is 96, more than the 48 images of an epoch"):
+    with pytest.raises(
+        InputError, match="batch_size is 96, more than the 48 images of an epoch; give --batch-size 48 or"
+    ):
         training_run._run(large)
     assert not list(tmp_path.iterdir())
 

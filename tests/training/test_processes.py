@@ -1,6 +1,7 @@
 """Runs of many processes, each with two virtual devices, over loopback: real processes, JAX's own collectives."""
 
 import contextlib
+import dataclasses
 import json
 import os
 import signal
@@ -11,8 +12,10 @@ import time
 
 import numpy as np
 import pytest
-from test_commands import TRAIN, assert_same_results, rows_of, run, start, wait_for_line, write_config
-from tiny import CONFIG
+from test_commands import TRAIN, assert_same_results, rows_of, run, start, wait_for_line
+from tiny import CONFIG, write_config
+
+from svhn_jax.training import run as training_run
 
 EVALUATE = ("svhn_jax.evaluate", "--run", "checkpoints/many", "--split", "test", "--step", "latest")
 
@@ -142,6 +145,24 @@ def test_a_mistake_that_one_process_finds_stops_all(workplace, one_device_env):
     assert statuses == [1, 1], said
     assert "seed is 5, but 0 in the saved run" in said[0]
     assert "error: process 0 of this run could not go on" in said[1]
+
+
+@pytest.mark.filterwarnings("ignore:Sharding info not provided")
+def test_a_run_stopped_among_skipped_updates_gives_up_at_the_same_step_on_all_processes(
+    workplace, one_device_env, monkeypatch
+):
+    """Step 3 is skipped before the stop; only with it, which process 0 reads from disk, step 102 is the 100th in a row."""
+    optimizer = dataclasses.replace(CONFIG.optimizer, learning_rate=1e30, warmup_fraction=0.0, skip_nonfinite=True)
+    config = dataclasses.replace(CONFIG, name="skipped", num_steps=120, eval_every_steps=1000, optimizer=optimizer)
+    write_config(workplace, config, "skipped.py")
+    monkeypatch.chdir(workplace)
+    monkeypatch.setattr("svhn_jax.training.processes.is_stop_agreed", lambda step: step == 3)
+    assert training_run._run(config) == 143
+    with Processes(workplace, one_device_env, 2, TRAIN[0], "--config", "skipped.py") as processes:
+        statuses, said = processes.end(within_s=60)
+    assert statuses == [1, 1], said
+    for text in said:
+        assert "error: the last 100 updates, up to step 102, were all skipped: the run has diverged" in text
 
 
 @pytest.fixture

@@ -127,6 +127,19 @@ def test_golden_step(one_device):
 GOLDEN_FIRST_LOSS, GOLDEN_SIXTH_LOSS = 9.0933, 8.9125
 
 
+def test_no_default_generator_of_jax_changes_what_a_seed_gives():
+    network = networks.build(SGD.model)
+    train_step = steps.compile_train_step(SGD, network, 10, mesh_of(1))
+    state = jax.eval_shape(lambda: states.create(SGD, network))
+    images, labels = jax.ShapeDtypeStruct((16, 24 * 24 * 3), "uint8"), jax.ShapeDtypeStruct((16, 6), "int32")
+    programs = []
+    for generator in ("threefry2x32", "rbg"):
+        with jax.default_prng_impl(generator):
+            programs.append(str(jax.make_jaxpr(lambda: states.create(SGD, network))()))
+            programs.append(str(jax.make_jaxpr(train_step)(state, images, labels)))
+    assert programs[:2] == programs[2:]
+
+
 def test_running_average_starts_fast_and_ends_at_its_decay():
     ema = {"w": jnp.zeros(())}
     assert float(steps._average(ema, {"w": jnp.ones(())}, 1, 0.9)["w"]) == pytest.approx(1 - 2 / 11)

@@ -172,6 +172,15 @@ def test_the_start_that_is_timed_is_that_of_the_same_command(monkeypatch, workpl
     assert (started.only_first_step, started.images, started.settings.seed) == (True, 64, 3)
 
 
+def test_a_batch_larger_than_the_default_number_of_images_can_be_measured_with_more(monkeypatch, tmp_path):
+    write_config(tmp_path, dataclasses.replace(CONFIG, batch_size=30_000))
+    monkeypatch.setattr(sys, "argv", ["benchmark", "--config", str(tmp_path / "tiny.py"), "--images", "30000"])
+    options_given = command_line.parse_with_config(options.Benchmark, "", "")
+    measure._check(options_given)
+    with pytest.raises(InputError, match="--images is 20000; it must be at least batch_size, 30000"):
+        measure._check(dataclasses.replace(options_given, images=20_000))
+
+
 def test_the_time_to_the_first_step_leaves_out_the_making_of_the_data(monkeypatch):
     monkeypatch.setattr(measure.time, "perf_counter", iter([100.0, 107.5, 0.0, 0.0]).__next__)
     command = [sys.executable, "-c", "print('a library speaks'); print(2.5)"]
