@@ -84,11 +84,11 @@ def _record(row: list[str], columns: int, folder: Path, line: int) -> Record | B
 
 def _check_file(file: str, folder: Path) -> None:
     name = PurePosixPath(file)
-    if not file or name.is_absolute() or ".." in name.parts or not file.isprintable() or len(file) > 255:
+    if not file or name.is_absolute() or ".." in name.parts or not file.isprintable() or len(os.fsencode(file)) > 255:
         raise ValueError("not the name of a file in the folder")
     if name.suffix.lower() not in SUFFIXES:
         raise ValueError(f"not an image that can be read, by its suffix {name.suffix!r}; convert it to PNG or JPEG")
-    if not (folder / file).is_file():
+    if not os.path.isfile(folder / file):  # Path.is_file raises an error where a folder on the way may not be read
         raise ValueError("no such file in the folder")
     if not os.access(folder / file, os.R_OK):
         raise ValueError("no permission to read it")
