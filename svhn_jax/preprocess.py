@@ -94,9 +94,36 @@ def main() -> None:
             console.print(
                 f"building {options.to} (if interrupted, run the same command again to resume)", soft_wrap=True
             )
-            parts = plan(found, validation_fraction=options.validation_fraction, seed=options.seed, limit=options.limit)
-            build.build(partial, parts, settings, stamps, jobs=options.jobs, skip_bad=options.skip_bad)
+            manifest = _build(options, partial, found, settings, stamps)
+            if _has_lost_validation(options, manifest):
+                console.print("none of the photos held out for validation can be used; holding out others")
+                unusable = {
+                    split: sorted({one["name"] for one in source["skipped"]})
+                    for split, source in manifest["sources"].items()
+                }
+                _build(options, partial, found, settings | {"not_held_out": unusable}, stamps)
     _print_summary(console, arrays.read_manifest(options.to), options.to)
+
+
+def _build(
+    options: Options, folder: Path, found: Sequence[Source], settings: dict[str, Any], stamps: dict[str, str]
+) -> dict[str, Any]:
+    parts = plan(
+        found,
+        validation_fraction=options.validation_fraction,
+        seed=options.seed,
+        limit=options.limit,
+        not_held_out=settings.get("not_held_out", {}),
+    )
+    return build.build(folder, parts, settings, stamps, jobs=options.jobs, skip_bad=options.skip_bad)
+
+
+def _has_lost_validation(options: Options, manifest: dict[str, Any]) -> bool:
+    """Whether validation is empty only because the photos chosen for it cannot be used."""
+    splits = manifest["splits"]
+    if not options.validation_fraction or "validation" not in splits or splits["validation"]["examples"]:
+        return False
+    return splits["train"]["examples"] >= 2 and any(length in splits["train"]["lengths"] for length in "12345")
 
 
 def _find_sources(options: Options) -> list[Source]:

@@ -96,10 +96,11 @@ def test_every_bad_row_is_listed_with_its_line_number(folder):
         "long.png,5,1,2,30,9",
         "long.png,5,1,2,30,1e-9",
         ",5,1,2,30,9",
+        "é" * 200 + ".png,5,,,,",
     )
     records = labels_csv.read(path)
     assert [(one.name, one.line) for one in records if isinstance(one, Record)] == [("gate.png", 2), ("long.png", 14)]
-    assert [one for one in records if isinstance(one, BadRecord)] == [
+    assert [one._replace(name=one.name[:30]) for one in records if isinstance(one, BadRecord)] == [
         ("gone.png", "no such file in the folder", 3),
         ("../labels.csv", "not the name of a file in the folder", 4),
         ("/etc/hostname.png", "not the name of a file in the folder", 5),
@@ -113,6 +114,7 @@ def test_every_bad_row_is_listed_with_its_line_number(folder):
         ("gate.png", "line 2 names it already", 13),
         ("long.png", "the box has no width or height", 15),
         ("", "not the name of a file in the folder", 16),
+        ("é" * 30, "not the name of a file in the folder", 17),
     ]
 
 
@@ -153,7 +155,7 @@ BAD_PHOTOS = [
 def test_every_row_that_cannot_be_used_is_listed_with_its_line_and_nothing_is_made(folder, tmp_path, monkeypatch):
     table = bad_photos(folder)
     with pytest.raises(
-        InputError, match=f"^{table}: 8 of its rows cannot be used; mend them, or give --skip-bad$"
+        InputError, match=f"^{table}: 8 of its rows cannot be used; correct them, or give --skip-bad$"
     ) as caught:
         prepare(monkeypatch, folder, tmp_path / "set")
     found = [line.removesuffix(" ()").split(" (image")[0] for line in caught.value.details]
@@ -193,6 +195,28 @@ def test_few_photos_leave_at_least_one_for_validation(tmp_path, monkeypatch, cou
     manifest = prepare(monkeypatch, tmp_path / "mine", tmp_path / "set", "--validation-fraction", fraction)
     assert manifest["splits"]["validation"]["examples"] == held_out
     assert manifest["splits"]["train"]["examples"] == count - held_out
+
+
+@pytest.mark.parametrize("options", [["--skip-bad"], ["--skip-bad", "--validation-fraction", 0.4]])
+def test_damaged_validation_photos_do_not_leave_validation_empty(tmp_path, monkeypatch, capsys, options):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    for number in range(5):
+        (folder / f"{number}.png").write_bytes(png())
+    write(folder, "file,label", *(f"{number}.png,{number}" for number in range(5)))
+    prepare(monkeypatch, folder, tmp_path / "set", *options)
+    chosen = arrays.load_split(tmp_path / "set", "validation").names.tolist()
+    for name in chosen:
+        (folder / name.decode().removeprefix("train/")).write_bytes(b"damaged")
+    manifest = prepare(monkeypatch, folder, tmp_path / "set", *options)
+    assert "holding out others" in capsys.readouterr().out
+    assert (manifest["splits"]["validation"]["examples"], manifest["splits"]["train"]["examples"]) == (
+        1,
+        4 - len(chosen),
+    )
+    assert len(manifest["sources"]["train"]["skipped"]) == len(chosen)
+    prepare(monkeypatch, folder, tmp_path / "set", *options)
+    assert "is up to date" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize(
@@ -260,7 +284,7 @@ def test_the_list_of_bad_rows_reaches_the_user(folder, tmp_path):
     finished = run_python("-m", "svhn_jax.preprocess", "--raw", folder, "--to", tmp_path / "set")
     assert finished.returncode == 1
     assert finished.stderr.splitlines() == [
-        f"error: {folder / 'labels.csv'}: 2 of its rows cannot be used; mend them, or give --skip-bad",
+        f"error: {folder / 'labels.csv'}: 2 of its rows cannot be used; correct them, or give --skip-bad",
         "line 2: gone.png: no such file in the folder",
         "line 3: gate.png: label 'x' is not a number; write its digits",
     ]
