@@ -32,6 +32,7 @@ from svhn_jax.errors import InputError, run_command
 from svhn_jax.options import OptionalInt, Splits
 
 NAMES_SHOWN = 5
+REASONS_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -179,9 +180,9 @@ def _refuse_other_folders(options: Options, splits: Sequence[str]) -> None:
     """The target is replaced as a whole, so it must be a data set of ours, of the same splits, or empty, or not there."""
     folder, raw = options.to.resolve(), options.raw.resolve()
     if folder == raw or folder in raw.parents or raw in folder.parents:
-        raise InputError(f"{options.to}: is, holds or lies in the folder of the photos; give another --to")
+        raise InputError(f"{options.to}: overlaps the folder of the photos; give another --to")
     if folder.exists() and not folder.is_dir():
-        raise InputError(f"{options.to}: a file stands there; give a folder")
+        raise InputError(f"{options.to}: is a file; give a folder")
     if not folder.exists() or not any(folder.iterdir()):
         return
     names = (*arrays.TRAINED_ON, *arrays.ABOUT_PHOTOS)
@@ -225,10 +226,13 @@ def _print_summary(console: Console, manifest: dict[str, Any], folder: Path) -> 
         )
     for split, source in manifest["sources"].items():
         console.print(f"{split}: {source['kept']:,} kept, {len(source['skipped']):,} skipped")
-        for reason, count in Counter(entry["reason"] for entry in source["skipped"]).most_common(10):
+        reasons = Counter(entry["reason"] for entry in source["skipped"])
+        for reason, count in reasons.most_common(REASONS_SHOWN):
             names = [str(Skipped(**entry)) for entry in source["skipped"] if entry["reason"] == reason]
             some = ", ".join(names[:NAMES_SHOWN]) + (", ..." if count > NAMES_SHOWN else "")
             console.print(f"  skipped: {count:,} x {reason}: {some}", soft_wrap=True)
+        if len(reasons) > REASONS_SHOWN:
+            console.print(f"  and {len(reasons) - REASONS_SHOWN:,} more reasons, in {arrays.MANIFEST}")
         for note, count in source["noted"].items():
             if count:
                 console.print(f"  kept, with a note: {count:,} x {note}")

@@ -13,7 +13,7 @@ from svhn_jax import inspect, labels, preprocess
 from svhn_jax.data import arrays
 from svhn_jax.data.prepare import build
 from svhn_jax.data.records import BadRecord, Record
-from svhn_jax.data.sources import labels_csv
+from svhn_jax.data.sources import find, labels_csv
 from svhn_jax.errors import InputError
 
 
@@ -66,6 +66,29 @@ def test_a_byte_order_mark_and_two_columns_are_fine(folder):
 def test_semicolons_and_tabs_separate_too(folder, delimiter):
     path = write(folder, HEADER.replace(",", delimiter), "door 1.jpg,1024,10,5.5,30,20".replace(",", delimiter))
     assert labels_csv.read(path)[0].boxes.tolist() == [[10, 5.5, 30, 20]]
+
+
+def test_a_decimal_comma_is_named(folder):
+    path = write(folder, HEADER.replace(",", ";"), "door 1.jpg;5;1,5;2;3;4")
+    assert labels_csv.read(path) == [BadRecord("door 1.jpg", "left is '1,5', not a number; write 1.5", 2)]
+
+
+@pytest.mark.parametrize("name", ["train/labels.csv", "test.tar.gz", "extra/digitStruct.mat"])
+def test_a_table_beside_splits_is_refused(folder, name):
+    write(folder, "file,label", "gate.png,7")
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_bytes(b"")
+    with pytest.raises(InputError, match=f"mine: holds labels.csv and also {name}; move one"):
+        find.find_all(folder)
+
+
+def test_photos_without_a_table_are_told_of_it(folder):
+    (folder / "gate.png").rename(folder / "street/gate.png")
+    (folder / "street").rename(folder / "train")
+    with pytest.raises(InputError, match=r"train/digitStruct\.mat: not found.*write labels\.csv"):
+        find.find_all(folder)[0].records()
+    with pytest.raises(InputError, match=r"none of train, test, extra in it.*write labels\.csv"):
+        find.find_all(folder / "train")
 
 
 def test_photos_without_a_row_are_named(folder, tmp_path, monkeypatch):
