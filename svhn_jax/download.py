@@ -89,7 +89,7 @@ def fetch_archives(
       InputError: what went wrong, with the remedy. What has come by then stays, unless its checksum is wrong.
     """
     if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder}: a file stands there; give a folder")
+        raise InputError(f"{folder}: is a file; give a folder")
     missing = []
     for split, archive in archives.items():
         target = folder / f"{split}.tar.gz"

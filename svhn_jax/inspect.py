@@ -82,7 +82,7 @@ def main() -> int:
     console = Console(highlight=False, markup=False)
     options = command_line.parse(Options, "python -m svhn_jax.inspect", __doc__ or "")
     if not options.folder.is_dir():
-        raise InputError(f"{options.folder}: no such folder")
+        raise InputError(f"{options.folder}: {'not a' if options.folder.exists() else 'no such'} folder")
     is_prepared = (options.folder / arrays.MANIFEST).is_file()
     if options.augmented and not is_prepared:
         raise InputError(f"{options.folder}: no prepared data set; only those can be shown --augmented")
@@ -223,7 +223,7 @@ def _print(console: Console, contents: Contents) -> None:
         for index, row in enumerate(statistics.positions(contents.targets), 1):
             table.add_row(str(index), *(f"{count:,}" for count in row))
         console.print(table)
-        table = Table("", "least", "1 %", "median", "99 %", "most", title="sizes")
+        table = Table("", "min", "1 %", "median", "99 %", "max", title="sizes")
         for name, values in statistics.quantiles(contents.boxes, contents.sizes).items():
             table.add_row(name, *(f"{value:.2f}" if "/" in name else f"{value:.0f}" for value in values))
         console.print(table)
@@ -232,7 +232,7 @@ def _print(console: Console, contents: Contents) -> None:
         console.print(f"  skipped: {count:,} x {reason}: {_some(names)}", soft_wrap=True)
     for reason, rows in contents.suspicious.items():
         names = [contents.names[row] for row in rows[: NAMES_SHOWN + 1]]
-        console.print(f"  worth a look: {len(rows):,} x {reason}: {_some(names)}", soft_wrap=True)
+        console.print(f"  suspicious: {len(rows):,} x {reason}: {_some(names)}", soft_wrap=True)
 
 
 def _augmented_sheet(options: Options) -> Image.Image:
@@ -281,7 +281,7 @@ def _verify(console: Console, folder: Path) -> bool:
             if there is not here:
                 twice += 1
                 console.print(f"the same crop twice: {there[0]} ({there[1]}), {here[0]} ({here[1]})", soft_wrap=True)
-    console.print(f"{len(arrays_there)} arrays as written; {twice:,} crops occur again", soft_wrap=True)
+    console.print(f"{len(arrays_there)} arrays match their checksums; {twice:,} duplicate crops", soft_wrap=True)
     return False
 
 

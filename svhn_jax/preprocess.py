@@ -37,6 +37,7 @@ from svhn_jax.errors import InputError, run_command
 from svhn_jax.options import OptionalInt, Splits
 
 NAMES_SHOWN = 5
+REASONS_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -99,9 +100,36 @@ def main() -> None:
             console.print(
                 f"building {options.to} (if interrupted, run the same command again to resume)", soft_wrap=True
             )
-            parts = plan(found, validation_fraction=options.validation_fraction, seed=options.seed, limit=options.limit)
-            build.build(partial, parts, settings, stamps, jobs=options.jobs, skip_bad=options.skip_bad)
+            manifest = _build(options, partial, found, settings, stamps)
+            if _has_lost_validation(options, manifest):
+                console.print("none of the photos held out for validation can be used; holding out others")
+                unusable = {
+                    split: sorted({one["name"] for one in source["skipped"]})
+                    for split, source in manifest["sources"].items()
+                }
+                _build(options, partial, found, settings | {"not_held_out": unusable}, stamps)
     _print_summary(console, arrays.read_manifest(options.to), options.to)
+
+
+def _build(
+    options: Options, folder: Path, found: Sequence[Source], settings: dict[str, Any], stamps: dict[str, str]
+) -> dict[str, Any]:
+    parts = plan(
+        found,
+        validation_fraction=options.validation_fraction,
+        seed=options.seed,
+        limit=options.limit,
+        not_held_out=settings.get("not_held_out", {}),
+    )
+    return build.build(folder, parts, settings, stamps, jobs=options.jobs, skip_bad=options.skip_bad)
+
+
+def _has_lost_validation(options: Options, manifest: dict[str, Any]) -> bool:
+    """Whether validation is empty only because the photos chosen for it cannot be used."""
+    splits = manifest["splits"]
+    if not options.validation_fraction or "validation" not in splits or splits["validation"]["examples"]:
+        return False
+    return splits["train"]["examples"] >= 2 and any(length in splits["train"]["lengths"] for length in "12345")
 
 
 def _find_sources(options: Options) -> list[Source]:
@@ -157,9 +185,9 @@ def _refuse_other_folders(options: Options, splits: Sequence[str]) -> None:
     """The target is replaced as a whole, so it must be a data set of ours, of the same splits, or empty, or not there."""
     folder, raw = options.to.resolve(), options.raw.resolve()
     if folder == raw or folder in raw.parents or raw in folder.parents:
-        raise InputError(f"{options.to}: is, holds or lies in the folder of the photos; give another --to")
+        raise InputError(f"{options.to}: overlaps the folder of the photos; give another --to")
     if folder.exists() and not folder.is_dir():
-        raise InputError(f"{options.to}: a file stands there; give a folder")
+        raise InputError(f"{options.to}: is a file; give a folder")
     if not folder.exists() or not any(folder.iterdir()):
         return
     names = (*arrays.TRAINED_ON, *arrays.ABOUT_PHOTOS)
@@ -203,10 +231,13 @@ def _print_summary(console: Console, manifest: dict[str, Any], folder: Path) -> 
         )
     for split, source in manifest["sources"].items():
         console.print(f"{split}: {source['kept']:,} kept, {len(source['skipped']):,} skipped")
-        for reason, count in Counter(entry["reason"] for entry in source["skipped"]).most_common(10):
+        reasons = Counter(entry["reason"] for entry in source["skipped"])
+        for reason, count in reasons.most_common(REASONS_SHOWN):
             names = [str(Skipped(**entry)) for entry in source["skipped"] if entry["reason"] == reason]
             some = ", ".join(names[:NAMES_SHOWN]) + (", ..." if count > NAMES_SHOWN else "")
             console.print(f"  skipped: {count:,} x {reason}: {some}", soft_wrap=True)
+        if len(reasons) > REASONS_SHOWN:
+            console.print(f"  and {len(reasons) - REASONS_SHOWN:,} more reasons, in {arrays.MANIFEST}")
         for note, count in source["noted"].items():
             if count:
                 console.print(f"  kept, with a note: {count:,} x {note}")

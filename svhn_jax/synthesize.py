@@ -92,7 +92,7 @@ def main() -> None:
 
 def _make_archives(options: Options, folder: Path, console: Console) -> None:
     if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder}: a file stands there; give a folder")
+        raise InputError(f"{folder}: is a file; give a folder")
     folder.mkdir(parents=True, exist_ok=True)
     missing = {}
     for split, count in options.counts.items():

@@ -167,7 +167,7 @@ BAD = [
     (("svhn_jax.evaluate",), "give either --config FILE or --run FOLDER"),
     (("svhn_jax.evaluate", "--run", "nosuch"), "no run there"),
     (("svhn_jax.evaluate", "--run", "checkpoints/tiny", "--step", "lates"), "--step is 'lates'"),
-    (("svhn_jax.preprocess", "--raw", "nosuch", "--to", "x"), "nosuch: none of train, test, extra in it"),
+    (("svhn_jax.preprocess", "--raw", "nosuch", "--to", "x"), "nosuch: no such folder"),
     (("svhn_jax.synthesize", "--to", "x", "--train", "-1"), "--train is -1"),
 ]  # fmt: skip
 

@@ -500,7 +500,7 @@ def test_a_block_that_is_written_in_pieces_is_written_whole(part):
 def test_a_file_in_place_of_the_folder_is_refused(server, tmp_path):
     path = tmp_path / "file"
     path.write_text("mine")
-    with pytest.raises(InputError, match="file: a file stands there; give a folder"):
+    with pytest.raises(InputError, match="file: is a file; give a folder"):
         download.fetch_archives(path, {"train": ARCHIVE}, server.url, Console())
 
 
@@ -651,7 +651,7 @@ def test_the_published_archives_are_expected_unless_told_otherwise(server, tmp_p
         (("--checksums", "nosuch"), "nosuch: No such file"),
         (("--to", "/sys/new"), "/sys/new: "),
         (("--to", "/sys"), "/sys/train.tar.gz.part: "),
-        (("--to", sys.executable), "a file stands there"),
+        (("--to", sys.executable), "is a file"),
         (("--to", f"{sys.executable}/folder"), "Not a directory"),
     ],
 )

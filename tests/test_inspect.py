@@ -47,9 +47,9 @@ def test_raw_photos_are_counted_and_every_one_left_out_is_named(raw, tmp_path, c
         "skipped: 1 x no record of that name: 8.png",
         "skipped: 1 x not the name of a photo: x y.txt",
         "skipped: 1 x no such photo: 5.png",
-        "worth a look: 1 x its box reaches past the photo's edge: 4.png",
-        "worth a look: 1 x more than five digits: 2.png",
-        "worth a look: 1 x digits not from left to right: 3.png",
+        "suspicious: 1 x its box reaches past the photo's edge: 4.png",
+        "suspicious: 1 x more than five digits: 2.png",
+        "suspicious: 1 x digits not from left to right: 3.png",
     ):
         assert line in shown
     with Image.open(tmp_path / "sheet.png") as sheet:
@@ -63,7 +63,7 @@ def test_a_prepared_set_shows_the_same_and_its_sheet_draws_the_number(raw, tmp_p
     capsys.readouterr()
     _, shown = show(capsys, monkeypatch, tmp_path / "set", "--sheet", tmp_path / "sheet.png", "--photos", 2)
     assert "4 numbers; by digits: 2 of 1, 1 of 2, 1 of more" in shown
-    assert "worth a look: 1 x more than five digits: train/2.png" in shown
+    assert "suspicious: 1 x more than five digits: train/2.png" in shown
     assert "train.tar.gz (train)\n  skipped: 1 x no box: its bbox has no field label: 6.png" in shown
     assert "2 photos with their boxes" in shown
     with Image.open(tmp_path / "sheet.png") as sheet:
@@ -126,7 +126,7 @@ def test_verify_finds_changed_bytes_and_repeated_crops(tmp_path, capsys, monkeyp
     status, shown = show(capsys, monkeypatch, tmp_path / "set", "--verify")
     assert status == 0
     assert "the same crop twice: test/1.png in test (5), test/3.png in test (5)" in shown
-    assert "5 arrays as written; 1 crops occur again" in shown
+    assert "5 arrays match their checksums; 1 duplicate crops" in shown
     labels = tmp_path / "set" / "test" / "labels.npy"
     labels.write_bytes(labels.read_bytes()[:-1] + b"\7")
     status, shown = show(capsys, monkeypatch, tmp_path / "set", "--verify")
@@ -153,7 +153,7 @@ def test_sizes_are_told_by_their_quantiles():
     assert told["number height / photo height"] == [0.8] * 5
 
 
-def test_shapes_that_few_published_numbers_have_are_worth_a_look():
+def test_shapes_that_few_published_numbers_have_are_suspicious():
     targets = np.array([[1, 1, 10, 10, 10, 10], [1, 1, 10, 10, 10, 10], [4, 1, 1, 1, 1, 10]], np.int32)
     boxes = np.array([[5.0, 5, 10, 20], [5, 5, 30, 20], [5, 5, 10, 20]])
     found = statistics.suspicious(targets, boxes, np.array([[60, 40]] * 3))
@@ -171,7 +171,8 @@ def test_shapes_that_few_published_numbers_have_are_worth_a_look():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["nowhere"], "no such folder"),
+        (["nowhere"], "nowhere: no such folder"),
+        ([__file__], "not a folder"),
         (["."], "none of train, test, extra in it"),
         ([".", "--verify"], "only those have checksums"),
         ([".", "--augmented", "a.py", "--sheet", "a.png"], "only those can be shown --augmented"),

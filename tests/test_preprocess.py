@@ -459,6 +459,20 @@ def test_splits_names_the_sources_to_read(raw, tmp_path, monkeypatch):
         prepare(monkeypatch, raw, tmp_path / "set", "--splits", "train", "extra")
 
 
+def test_reasons_that_are_not_shown_are_counted(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(preprocess, "REASONS_SHOWN", 1)
+    write_split(tmp_path / "bad", "test", split_files(tmp_path, TEST) | {"1.png": b"junk", "2.png": b"", "x.txt": b""})
+    prepare(monkeypatch, tmp_path / "bad", tmp_path / "set")
+    assert "  and 2 more reasons, in manifest.json\n" in capsys.readouterr().out
+
+
+def test_a_raw_path_that_is_no_folder_is_told(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    for name, words in (("file", "file: not a folder"), ("nowhere", "nowhere: no such folder")):
+        with pytest.raises(InputError, match=words):
+            prepare(monkeypatch, tmp_path / name, tmp_path / "set")
+
+
 def test_a_raw_folder_of_nothing_is_one_line_that_says_where_to_turn(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"none of train, test, extra in it.*synthesize"):
         prepare(monkeypatch, tmp_path, tmp_path / "set")

@@ -13,8 +13,9 @@ ROWS_AT_ONCE = 1024
 def shared_photos(folder: str | Path, split: str, other_folder: str | Path, other_split: str) -> list[str]:
     """Names, in the first split, of its photos that are in the other split too. Both have crops of the same rule.
 
-    The same photo has the same label, box and size in both, and the same crop, up to SAME_PHOTO: a
-    different photo rarely has even the first three. Only rows that agree in those are read from disk.
+    Two entries are the same photo if their label, box and photo size are equal and their crops differ by at most
+    SAME_PHOTO. So a photo that was resized, or got another label or box, is not found. Only the crops of rows with equal
+    label, box and size are read from disk.
 
     Raises:
       InputError: as `svhn_jax.data.arrays.load_split`.

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from svhn_jax.data.records import Photo
 from svhn_jax.errors import printable
@@ -75,10 +75,14 @@ def photo_size(content: bytes) -> tuple[int, int]:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """An image as RGB: transparent pixels over white, grey of 16 bits (mode I;16, or I of a PPM file) scaled to 8."""
+    """An image as RGB: transparent pixels over white, grey of 12 or 16 bits (mode I;16, or I of a PPM file) scaled to 8."""
     if image.mode.startswith("I"):
         values = np.asarray(image).astype(np.uint32)
-        grey = ((values * 255 + 32767) // 65535).astype(np.uint8)
+        tags = getattr(image, "tag_v2", None)  # of a TIFF; Pillow neither scales 12 bits nor inverts 16 bits
+        white = 2 ** tags[ExifTags.Base.BitsPerSample][0] - 1 if tags else 65535
+        grey = ((values * 255 + white // 2) // white).astype(np.uint8)
+        if tags and tags.get(ExifTags.Base.PhotometricInterpretation, 0) == 0:  # 0 means white
+            grey = 255 - grey
         grey[values == image.info.get("transparency", -1)] = 255
         return Image.fromarray(grey).convert("RGB")
     if image.has_transparency_data:
@@ -106,8 +110,23 @@ def _open(content: bytes) -> Image.Image:
     if max(image.size) > MAX_PHOTO_SIDE:
         raise ValueError(f"{image.width} x {image.height} pixels, a side of more than {MAX_PHOTO_SIDE}")
     if image.mode == "F" or (image.mode == "I" and image.format != "PPM"):  # a PPM file says its greatest value
-        raise ValueError("32-bit pixels, whose white is unknown; save the photo with 8 or 16 bits a channel")
+        bits = getattr(image, "tag_v2", {}).get(ExifTags.Base.BitsPerSample)
+        kind = "signed 16-bit" if bits == (16,) else "32-bit"
+        raise ValueError(f"{kind} pixels, whose white is unknown; save the photo with 8 or 16 unsigned bits a channel")
+    if image.format == "PNG" and "transparency" in image.info:
+        _scale_transparent_value(image)
     return image
+
+
+def _scale_transparent_value(image: ImageFile.ImageFile) -> None:
+    """Pillow scales the pixels of a PNG to 8 bits, but not the value that marks the transparent ones."""
+    bits_in_file = image.tile[0].args  # Pillow's raw mode
+    if bits_in_file == "L;2":
+        image.info["transparency"] = image.info["transparency"] % 4 * 85
+    elif bits_in_file == "L;4":
+        image.info["transparency"] = image.info["transparency"] % 16 * 17
+    elif bits_in_file == "RGB;16B":
+        raise ValueError("16-bit RGB with a transparent color; save the photo with an alpha channel or with 8 bits")
 
 
 @contextmanager

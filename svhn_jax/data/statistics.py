@@ -45,7 +45,7 @@ def quantiles(boxes: np.ndarray, sizes: np.ndarray) -> dict[str, list[float]]:
 
 
 def suspicious(targets: np.ndarray, boxes: np.ndarray, sizes: np.ndarray) -> dict[str, np.ndarray]:
-    """Rows worth a look, int[...] for each reason; most of them are right all the same.
+    """Suspicious rows, int[...] for each reason; most of them are right all the same.
 
     Args:
       targets: int32[N, 6]; boxes and sizes as in `quantiles`.
@@ -68,7 +68,7 @@ def suspicious(targets: np.ndarray, boxes: np.ndarray, sizes: np.ndarray) -> dic
 
 
 def suspicious_boxes(records: Sequence[Record]) -> dict[str, np.ndarray]:
-    """Records whose digits' boxes are worth a look, as `suspicious` gives them."""
+    """Records whose digits' boxes are suspicious, as `suspicious` gives them."""
     found: dict[str, list[int]] = {}
     for row, record in enumerate(records):
         left, width, height = record.boxes[:, 0], record.boxes[:, 2], record.boxes[:, 3]

@@ -102,17 +102,23 @@ def load_training_set(config: Config) -> TrainingSet:
     )
 
 
-def refuse_validation_photos(config: Config) -> None:
-    """Raises InputError where a train split of `data.mix_in` holds photos of the validation split of `data.dir`."""
-    for folder in config.data.mix_in:
-        names = shared_photos(remote.local(config.data.dir), "validation", remote.local(folder), "train")
-        if names:
-            some = ", ".join(names[:NAMES_SHOWN]) + (", ..." if len(names) > NAMES_SHOWN else "")
-            raise InputError(
-                f"{folder}: its train split holds {len(names):,} of the validation photos of {config.data.dir} ({some}): "
-                "training would see what validation measures; prepare both from the same photos with the same --seed "
-                f"and --validation-fraction, or leave {folder} out of data.mix_in"
-            )
+def refuse_held_out_photos(config: Config) -> None:
+    """Raises InputError if a train split of `data.mix_in` holds validation or test photos of `data.dir`."""
+    if not config.data.mix_in:
+        return
+    ours = remote.local(config.data.dir)
+    for split in ("validation", "test"):
+        if split not in arrays.read_manifest(ours)["splits"]:
+            continue
+        for folder in config.data.mix_in:
+            names = shared_photos(ours, split, remote.local(folder), "train")
+            if names:
+                some = ", ".join(names[:NAMES_SHOWN]) + (", ..." if len(names) > NAMES_SHOWN else "")
+                raise InputError(
+                    f"{folder}: its train split holds {len(names):,} of the {split} photos of {config.data.dir} ({some}): "
+                    f"training would see what {split} measures; prepare both from the same photos with the same --seed "
+                    f"and --validation-fraction, or leave {folder} out of data.mix_in"
+                )
 
 
 def load_images(folder: str, split: str, config: Config, rule: tuple[CropRule, str] | None = None) -> arrays.Split:

@@ -19,7 +19,7 @@ from svhn_jax.runs import versions
 from svhn_jax.runs.checkpoint import Checkpoints
 from svhn_jax.runs.folder import DataRecord, RunFolder
 from svhn_jax.training import compilation, devices, input_pipeline, loop, processes, signals
-from svhn_jax.training.dataset import load_images, load_training_set, refuse_validation_photos
+from svhn_jax.training.dataset import load_images, load_training_set, refuse_held_out_photos
 from svhn_jax.training.loop import RunSetup
 from svhn_jax.training.state import TrainState
 
@@ -81,7 +81,7 @@ def _prepare(config: Config) -> RunSetup:
         raise InputError(
             f"batch_size is {config.batch_size}, more than the {len(data.epoch)} images of an epoch; {remedy}"
         )
-    refuse_validation_photos(config)
+    refuse_held_out_photos(config)
     run = RunFolder(f"{config.runs_dir}/{config.name}")
     total_steps = config.total_steps(len(data.epoch))
     has_test = "test" in arrays.nonempty_splits(remote.local(config.data.dir))

@@ -269,10 +269,30 @@ def test_photos_decode_to_rgb_whatever_their_mode(tmp_path):
     np.testing.assert_array_equal(decode_photo(stream.getvalue()), np.full((2, 3, 3), 77, np.uint8))
 
 
-def png_claiming(width: int, height: int) -> bytes:
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
+
+def raw_png(bits: int, color_type: int, row: bytes, width: int, transparent: bytes) -> bytes:
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, 1, bits, color_type, 0, 0, 0))
+    rest = chunk(b"tRNS", transparent) + chunk(b"IDAT", zlib.compress(b"\0" + row)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + header + rest
+
+
+def raw_tiff(bits: int, photometric: int, row: bytes, width: int, sample_format: int = 1) -> bytes:
+    tags = {256: width, 257: 1, 258: bits, 259: 1, 262: photometric, 273: 8, 277: 1, 278: 1, 279: len(row)}
+    entries = [struct.pack("<HHIHH", tag, 3, 1, value, 0) for tag, value in (tags | {339: sample_format}).items()]
+    return (
+        b"II*\0"
+        + struct.pack("<I", 8 + len(row))
+        + row
+        + struct.pack("<H", len(entries))
+        + b"".join(entries)
+        + bytes(4)
+    )
+
+
+def png_claiming(width: int, height: int) -> bytes:
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
     return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"\0" * 99)) + chunk(b"IEND", b"")
 
@@ -409,6 +429,48 @@ def test_16_bits_a_pixel_are_scaled_not_clipped(content):
     np.testing.assert_allclose(np.asarray(decode_photo(content))[0, :, 0], [0, 51, 128, 255], atol=1)
 
 
+@pytest.mark.parametrize(
+    ("content", "greys"),
+    [
+        (raw_tiff(16, 0, RAMP.astype("<u2").tobytes(), 4), [255, 204, 127, 0]),
+        (raw_tiff(12, 1, bytes([0x00, 0x03, 0x33, 0x80, 0x0F, 0xFF]), 4), [0, 51, 128, 255]),
+    ],
+    ids=["16 bits, 0 is white", "12 bits"],
+)
+def test_a_tiffs_grey_is_scaled_and_inverted_as_its_tags_say(content, greys):
+    np.testing.assert_allclose(np.asarray(decode_photo(content))[0, :, 0], greys, atol=1)
+
+
+@pytest.mark.parametrize(
+    ("bits", "row", "value", "greys"),
+    [
+        (1, b"\x60", 0, [255, 255, 255, 255]),
+        (1, b"\x60", 1, [0, 255, 255, 0]),
+        (2, b"\x1b", 1, [0, 255, 170, 255]),
+        (2, b"\x1b", 3, [0, 85, 170, 255]),
+        (4, b"\x03\x5f", 3, [0, 255, 85, 255]),
+        (4, b"\x03\x5f", 0, [255, 51, 85, 255]),
+    ],
+)
+def test_the_transparent_grey_of_a_png_counts_in_the_bits_of_the_file(bits, row, value, greys):
+    content = raw_png(bits, 0, row, 4, struct.pack(">H", value))
+    assert np.asarray(decode_photo(content))[0].tolist() == [[grey] * 3 for grey in greys]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (raw_png(16, 2, bytes(12), 2, struct.pack(">HHH", 1, 2, 3)), "16-bit RGB with a transparent color"),
+        (raw_tiff(16, 1, bytes(8), 4, sample_format=2), "signed 16-bit pixels, whose white is unknown"),
+    ],
+    ids=["PNG", "TIFF"],
+)
+def test_pixels_that_would_be_read_wrong_are_refused(content, words):
+    for read in (decode_photo, photos.photo_size):
+        with pytest.raises(ValueError, match=words):
+            read(content)
+
+
 def test_transparent_pixels_are_white():
     half = Image.new("RGBA", (2, 1), (51, 51, 51, 255))
     half.putpixel((0, 0), (51, 51, 51, 0))
@@ -431,7 +493,9 @@ def test_transparent_pixels_are_white():
 def test_pixels_of_which_nobody_knows_the_white_are_refused(mode):
     content = saved(Image.new(mode, (4, 4), 1), "TIFF")
     for read in (decode_photo, photos.photo_size):
-        with pytest.raises(ValueError, match="32-bit pixels, whose white is unknown; save the photo with 8 or 16 bits"):
+        with pytest.raises(
+            ValueError, match="32-bit pixels, whose white is unknown; save the photo with 8 or 16 unsigned bits"
+        ):
             read(content)
 
 
@@ -448,8 +512,7 @@ def test_a_damaged_tiff_writes_nothing_to_stderr(capfd):
 
 def png_with(kind: bytes, data: bytes) -> bytes:
     whole = png()
-    chunk = struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-    return whole[:33] + chunk + whole[33:]
+    return whole[:33] + chunk(kind, data) + whole[33:]
 
 
 def transparent_palette() -> bytes:

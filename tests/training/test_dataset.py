@@ -1,4 +1,6 @@
 import dataclasses
+import json
+import shutil
 
 import numpy as np
 import pytest
@@ -6,7 +8,7 @@ from tiny import CONFIG, prepare
 
 from svhn_jax.config import DataConfig
 from svhn_jax.errors import InputError
-from svhn_jax.training.dataset import DataOrder, load_images, load_training_set, refuse_validation_photos
+from svhn_jax.training.dataset import DataOrder, load_images, load_training_set, refuse_held_out_photos
 
 
 def test_every_epoch_shows_every_row_once_in_an_order_of_its_own():
@@ -88,8 +90,19 @@ def test_validation_photos_are_not_mixed_in(tmp_path):
     prepare(tmp_path / "a", 3, validation=6)  # its validation photos are those of seed 100
     prepare(tmp_path / "other", 4, seed=1)
     prepare(tmp_path / "leak", 6, seed=100)
-    refuse_validation_photos(config_of(tmp_path / "a", tmp_path / "other"))
+    refuse_held_out_photos(config_of(tmp_path / "a", tmp_path / "other"))
     with pytest.raises(
         InputError, match=r"leak: its train split holds 6 of the validation photos of .*a \(train/0\.png"
     ):
-        refuse_validation_photos(config_of(tmp_path / "a", tmp_path / "other", tmp_path / "leak"))
+        refuse_held_out_photos(config_of(tmp_path / "a", tmp_path / "other", tmp_path / "leak"))
+
+
+def test_test_photos_are_not_mixed_in(tmp_path):
+    prepare(tmp_path / "a", 3, validation=2)
+    prepare(tmp_path / "leak", 6, seed=7)
+    shutil.copytree(tmp_path / "leak" / "train", tmp_path / "a" / "test")
+    ours, theirs = (json.loads((tmp_path / name / "manifest.json").read_text()) for name in ("a", "leak"))
+    ours["splits"]["test"] = theirs["splits"]["train"]
+    (tmp_path / "a" / "manifest.json").write_text(json.dumps(ours))
+    with pytest.raises(InputError, match=r"leak: its train split holds 6 of the test photos of .*a \(train/0\.png"):
+        refuse_held_out_photos(config_of(tmp_path / "a", tmp_path / "leak"))

@@ -1,7 +1,8 @@
 """Which record of which source goes where: decided from the records alone, before any photo is read."""
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
@@ -43,19 +44,31 @@ class Part:
         return "" if photo.name in self.rows_by_name else "no record of that name"
 
 
-def plan(sources: Iterable[Source], *, validation_fraction: float, seed: int, limit: int | None) -> list[Part]:
+def plan(
+    sources: Iterable[Source],
+    *,
+    validation_fraction: float,
+    seed: int,
+    limit: int | None,
+    not_held_out: Mapping[str, Container[str]] = MappingProxyType({}),
+) -> list[Part]:
     """Gives every record of the sources its split and row: train and extra to train and validation, test to test.
 
     Args:
       validation_fraction: share of train and of extra, for each length 1 to 5, that is held out.
       limit: at most so many records of each source; None for all.
+      not_held_out: names of photos, by the name of their source, that must not go to validation.
     """
     counts = np.zeros(len(arrays.SPLITS), int)
     parts: list[Part] = []
     for source in sources:
         part = _usable_records(source, limit)
         parts.append(part)
-    lengths = {part.source.split: np.array([len(one.digits) for one in part.records], int) for part in parts}
+    lengths = {}
+    for part in parts:
+        excluded = not_held_out.get(part.source.split, ())
+        digits = [0 if one.name in excluded else len(one.digits) for one in part.records]  # length 0 is never held out
+        lengths[part.source.split] = np.array(digits, int)
     held_out = choose_validation(lengths, validation_fraction, seed)
     for part in parts:
         if part.source.split == "test":

@@ -102,7 +102,7 @@ def _refuse_bad(part: Part, sizes: np.ndarray, skipped: list[Skipped], skip_bad:
     if bad and not skip_bad:
         shown = f" (the first {MAX_BAD_SHOWN:,} follow)" if len(bad) > MAX_BAD_SHOWN else ""
         raise InputError(
-            f"{path / labels_csv.NAME}: {len(bad):,} of its rows cannot be used{shown}; mend them, or give --skip-bad",
+            f"{path / labels_csv.NAME}: {len(bad):,} of its rows cannot be used{shown}; correct them, or give --skip-bad",
             [f"line {one.line}: {one.name}: {one.reason}" for one in bad[:MAX_BAD_SHOWN]],
         )
     if skipped and not sizes.any():

@@ -7,6 +7,7 @@ name, and sizes are bounded before anything is read.
 import gzip
 import hashlib
 import io
+import shutil
 import tarfile
 import zlib
 from collections.abc import Iterator
@@ -45,20 +46,26 @@ class Archive:
     def records(self) -> list[Record | BadRecord]:
         """Every record of the split's digitStruct.mat, from the cache where the archive was read before.
 
-        The file is unpacked beside the archive, or among the temporary files where that cannot be written.
+        The file is unpacked into the cache folder, or among the temporary files where that cannot be written.
         """
 
         def read() -> list[Record | BadRecord]:
-            with record_cache.temporary_file(self.path.parent) as (file, name):
-                self._copy_mat(file)
+            with record_cache.temporary_file() as (file, name):
+                self._copy_mat(file, Path(name).parent)
                 return digit_struct.read(name, called=f"{self.path}: {self.split}/{MAT_NAME}")
 
         return record_cache.get(f"{self.fingerprint()}-{self.split}", read)
 
-    def _copy_mat(self, target: IO[bytes]) -> None:
+    def _copy_mat(self, target: IO[bytes], folder: Path) -> None:
         with self._members() as members:
             for member, content in members:
                 if member.name.removeprefix("./") == f"{self.split}/{MAT_NAME}" and member.isfile():
+                    free = shutil.disk_usage(folder).free
+                    if member.size > free:
+                        raise InputError(
+                            f"{folder}: {MAT_NAME} needs {member.size / 1e9:.2f} GB while it is read and "
+                            f"{free / 1e9:.2f} GB are free; free some, or let XDG_CACHE_HOME name another folder"
+                        )
                     while block := content.read(2**20):
                         target.write(block)
                     target.flush()

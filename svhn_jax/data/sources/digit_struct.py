@@ -42,7 +42,9 @@ def read(path: str | Path, called: str = "") -> list[Record | BadRecord]:
     """
     called = called or str(path)
     if not Path(path).is_file():  # a pipe would be waited for
-        raise InputError(f"{called}: not found, or no regular file; it comes with the split's archive")
+        raise InputError(
+            f"{called}: not found, or no regular file; it comes with the split's archive; for photos of your own, write labels.csv"
+        )
     found = _walk(Path(path))
     if found is None:
         return [_check(name, columns) for name, columns in hdf5_records.read(path, called, None)]

@@ -57,15 +57,28 @@ def find_all(raw: Path, splits: Sequence[str] = ()) -> list[Source]:
     Raises:
       InputError: there is nothing to read.
     """
+    if not raw.is_dir():
+        raise InputError(f"{raw}: {'not a' if raw.exists() else 'no such'} folder; give the folder with the photos")
     if (raw / labels_csv.NAME).is_file() and set(splits) <= {"train"}:
+        _refuse_other_sources(raw)
         return [LabelledFolder(raw, "train")]
     there = [name for name in SOURCE_SPLITS if (raw / f"{name}.tar.gz").is_file() or (raw / name).is_dir()]
     if not there and not splits:
         raise InputError(
             f"{raw}: none of train, test, extra in it, as NAME.tar.gz or NAME/, and no labels.csv; "
-            "python -m svhn_jax.download fetches the published ones, python -m svhn_jax.synthesize makes some"
+            "python -m svhn_jax.download fetches the published ones, python -m svhn_jax.synthesize makes some; "
+            f"for photos of your own, write {labels_csv.NAME}"
         )
     return [find_source(raw, name) for name in SOURCE_SPLITS if name in (splits or there)]
+
+
+def _refuse_other_sources(raw: Path) -> None:
+    """A labels.csv beside splits would hide them."""
+    names = [f"{split}{end}" for split in SOURCE_SPLITS for end in (".tar.gz", f"/{MAT_NAME}", f"/{labels_csv.NAME}")]
+    if found := [name for name in names if (raw / name).is_file()]:
+        raise InputError(
+            f"{raw}: holds {labels_csv.NAME} and also {found[0]}; move one of them to another folder, or name --splits"
+        )
 
 
 class Folder:

@@ -61,7 +61,9 @@ def read(path: Path) -> list[Record | BadRecord]:
                 BadRecord(record.name, f"line {line} names it already", record.line) if is_second else record
             )
     except csv.Error as error:
-        raise InputError(f"{path}: the row that ends in line {rows.line_num} is not CSV ({error}); mend it") from None
+        raise InputError(
+            f"{path}: the row that ends in line {rows.line_num} is not CSV ({error}); correct it"
+        ) from None
     if not records:
         raise InputError(f"{path}: no rows below its first line; name a photo and its number in each")
     return records
@@ -84,11 +86,11 @@ def _record(row: list[str], columns: int, folder: Path, line: int) -> Record | B
 
 def _check_file(file: str, folder: Path) -> None:
     name = PurePosixPath(file)
-    if not file or name.is_absolute() or ".." in name.parts or not file.isprintable() or len(file) > 255:
+    if not file or name.is_absolute() or ".." in name.parts or not file.isprintable() or len(os.fsencode(file)) > 255:
         raise ValueError("not the name of a file in the folder")
     if name.suffix.lower() not in SUFFIXES:
         raise ValueError(f"not an image that can be read, by its suffix {name.suffix!r}; convert it to PNG or JPEG")
-    if not (folder / file).is_file():
+    if not os.path.isfile(folder / file):  # Path.is_file raises an error where a folder on the way may not be read
         raise ValueError("no such file in the folder")
     if not os.access(folder / file, os.R_OK):
         raise ValueError("no permission to read it")
@@ -102,6 +104,9 @@ def _boxes(box: list[str]) -> np.ndarray:
         try:
             values.append(float(text))
         except ValueError:
+            if "," in text:
+                point = text.replace(",", ".")[:100]
+                raise ValueError(f"{column} is {text[:100]!r}, not a number; write {point}") from None
             raise ValueError(f"{column} is {text[:100]!r}; give all four of the box in pixels, or none") from None
         if not math.isfinite(values[-1]) or abs(values[-1]) > MAX_PIXELS_OFF:
             raise ValueError(f"{column} is {text[:100]!r}, outside any photo")

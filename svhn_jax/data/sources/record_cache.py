@@ -53,9 +53,8 @@ def get(key: str, read: Callable[[], list[Record | BadRecord]]) -> list[Record |
 
 def _write(path: Path, records: list[Record | BadRecord]) -> None:
     """Caches records, and removes the files that were used the longest time ago."""
-    _refuse_read_only(path.parent.parent)
-    path.parent.mkdir(exist_ok=True)
-    with temporary_file(path.parent) as (file, name):
+    _folder()
+    with temporary_file() as (file, name):
         _save(file, records)
         file.flush()
         os.fsync(file.fileno())
@@ -66,12 +65,12 @@ def _write(path: Path, records: list[Record | BadRecord]) -> None:
 
 
 @contextmanager
-def temporary_file(folder: Path) -> Iterator[tuple[IO[bytes], str]]:
-    """A new file, and its name, in `folder`, or among the temporary files where `folder` cannot be written; removed at the end.
+def temporary_file() -> Iterator[tuple[IO[bytes], str]]:
+    """A new file, and its name, in the cache folder, or among the temporary files if that cannot be written; removed at the end.
 
     It is locked while in use, so that one that a killed process left is known, and removed, here.
     """
-    file, name = _locked_file(folder)
+    file, name = _locked_file()
     try:
         with file:
             yield file, name
@@ -79,10 +78,10 @@ def temporary_file(folder: Path) -> Iterator[tuple[IO[bytes], str]]:
         Path(name).unlink(missing_ok=True)
 
 
-def _locked_file(folder: Path) -> tuple[IO[bytes], str]:
+def _locked_file() -> tuple[IO[bytes], str]:
     while True:
         try:
-            _refuse_read_only(folder)
+            folder = _folder()
             for leftover in folder.glob(f"{TEMPORARY}*"):
                 with open(leftover, "rb") as file, suppress(BlockingIOError):
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -97,10 +96,14 @@ def _locked_file(folder: Path) -> tuple[IO[bytes], str]:
         made.close()  # before it was locked, another process took it for a leftover
 
 
-def _refuse_read_only(folder: Path) -> None:
-    """The system lets its administrator write anywhere; a folder marked read-only is meant to stay as it is."""
-    if not folder.stat().st_mode & 0o222:
-        raise PermissionError(errno.EACCES, "read-only", str(folder))
+def _folder() -> Path:
+    """The cache folder, made if it is missing; raises OSError if it cannot be, or is marked read-only."""
+    folder = files.user_cache() / FOLDER
+    for path in (folder.parent, folder):
+        path.mkdir(exist_ok=True)
+        if not path.stat().st_mode & 0o222:  # the system lets its administrator write there all the same
+            raise PermissionError(errno.EACCES, "read-only", str(path))
+    return folder
 
 
 def _save(file: IO[bytes], records: list[Record | BadRecord]) -> None:

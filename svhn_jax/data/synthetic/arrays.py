@@ -81,7 +81,7 @@ def is_up_to_date(folder: Path, wanted: dict[str, Any]) -> bool:
 def refuse_other_folders(folder: Path) -> None:
     """The folder is replaced as a whole, so it must be a synthetic data set, or empty, or not there."""
     if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder}: a file stands there; give a folder")
+        raise InputError(f"{folder}: is a file; give a folder")
     if not folder.exists() or not any(folder.iterdir()):
         return
     names = (*arrays.TRAINED_ON, *arrays.ABOUT_PHOTOS)

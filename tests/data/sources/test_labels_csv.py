@@ -13,7 +13,7 @@ from svhn_jax import inspect, labels, preprocess
 from svhn_jax.data import arrays
 from svhn_jax.data.prepare import build
 from svhn_jax.data.records import BadRecord, Record
-from svhn_jax.data.sources import labels_csv
+from svhn_jax.data.sources import find, labels_csv
 from svhn_jax.errors import InputError
 
 
@@ -68,6 +68,29 @@ def test_semicolons_and_tabs_separate_too(folder, delimiter):
     assert labels_csv.read(path)[0].boxes.tolist() == [[10, 5.5, 30, 20]]
 
 
+def test_a_decimal_comma_is_named(folder):
+    path = write(folder, HEADER.replace(",", ";"), "door 1.jpg;5;1,5;2;3;4")
+    assert labels_csv.read(path) == [BadRecord("door 1.jpg", "left is '1,5', not a number; write 1.5", 2)]
+
+
+@pytest.mark.parametrize("name", ["train/labels.csv", "test.tar.gz", "extra/digitStruct.mat"])
+def test_a_table_beside_splits_is_refused(folder, name):
+    write(folder, "file,label", "gate.png,7")
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_bytes(b"")
+    with pytest.raises(InputError, match=f"mine: holds labels.csv and also {name}; move one"):
+        find.find_all(folder)
+
+
+def test_photos_without_a_table_are_told_of_it(folder):
+    (folder / "gate.png").rename(folder / "street/gate.png")
+    (folder / "street").rename(folder / "train")
+    with pytest.raises(InputError, match=r"train/digitStruct\.mat: not found.*write labels\.csv"):
+        find.find_all(folder)[0].records()
+    with pytest.raises(InputError, match=r"none of train, test, extra in it.*write labels\.csv"):
+        find.find_all(folder / "train")
+
+
 def test_photos_without_a_row_are_named(folder, tmp_path, monkeypatch):
     write(folder, "file,label", "gate.png,7")
     monkeypatch.setattr(sys, "argv", ["preprocess", "--raw", str(folder), "--to", str(tmp_path / "set")])
@@ -96,10 +119,11 @@ def test_every_bad_row_is_listed_with_its_line_number(folder):
         "long.png,5,1,2,30,9",
         "long.png,5,1,2,30,1e-9",
         ",5,1,2,30,9",
+        "é" * 200 + ".png,5,,,,",
     )
     records = labels_csv.read(path)
     assert [(one.name, one.line) for one in records if isinstance(one, Record)] == [("gate.png", 2), ("long.png", 14)]
-    assert [one for one in records if isinstance(one, BadRecord)] == [
+    assert [one._replace(name=one.name[:30]) for one in records if isinstance(one, BadRecord)] == [
         ("gone.png", "no such file in the folder", 3),
         ("../labels.csv", "not the name of a file in the folder", 4),
         ("/etc/hostname.png", "not the name of a file in the folder", 5),
@@ -113,6 +137,7 @@ def test_every_bad_row_is_listed_with_its_line_number(folder):
         ("gate.png", "line 2 names it already", 13),
         ("long.png", "the box has no width or height", 15),
         ("", "not the name of a file in the folder", 16),
+        ("é" * 30, "not the name of a file in the folder", 17),
     ]
 
 
@@ -153,7 +178,7 @@ BAD_PHOTOS = [
 def test_every_row_that_cannot_be_used_is_listed_with_its_line_and_nothing_is_made(folder, tmp_path, monkeypatch):
     table = bad_photos(folder)
     with pytest.raises(
-        InputError, match=f"^{table}: 8 of its rows cannot be used; mend them, or give --skip-bad$"
+        InputError, match=f"^{table}: 8 of its rows cannot be used; correct them, or give --skip-bad$"
     ) as caught:
         prepare(monkeypatch, folder, tmp_path / "set")
     found = [line.removesuffix(" ()").split(" (image")[0] for line in caught.value.details]
@@ -193,6 +218,28 @@ def test_few_photos_leave_at_least_one_for_validation(tmp_path, monkeypatch, cou
     manifest = prepare(monkeypatch, tmp_path / "mine", tmp_path / "set", "--validation-fraction", fraction)
     assert manifest["splits"]["validation"]["examples"] == held_out
     assert manifest["splits"]["train"]["examples"] == count - held_out
+
+
+@pytest.mark.parametrize("options", [["--skip-bad"], ["--skip-bad", "--validation-fraction", 0.4]])
+def test_damaged_validation_photos_do_not_leave_validation_empty(tmp_path, monkeypatch, capsys, options):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    for number in range(5):
+        (folder / f"{number}.png").write_bytes(png())
+    write(folder, "file,label", *(f"{number}.png,{number}" for number in range(5)))
+    prepare(monkeypatch, folder, tmp_path / "set", *options)
+    chosen = arrays.load_split(tmp_path / "set", "validation").names.tolist()
+    for name in chosen:
+        (folder / name.decode().removeprefix("train/")).write_bytes(b"damaged")
+    manifest = prepare(monkeypatch, folder, tmp_path / "set", *options)
+    assert "holding out others" in capsys.readouterr().out
+    assert (manifest["splits"]["validation"]["examples"], manifest["splits"]["train"]["examples"]) == (
+        1,
+        4 - len(chosen),
+    )
+    assert len(manifest["sources"]["train"]["skipped"]) == len(chosen)
+    prepare(monkeypatch, folder, tmp_path / "set", *options)
+    assert "is up to date" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize(
@@ -260,7 +307,7 @@ def test_the_list_of_bad_rows_reaches_the_user(folder, tmp_path):
     finished = run_python("-m", "svhn_jax.preprocess", "--raw", folder, "--to", tmp_path / "set")
     assert finished.returncode == 1
     assert finished.stderr.splitlines() == [
-        f"error: {folder / 'labels.csv'}: 2 of its rows cannot be used; mend them, or give --skip-bad",
+        f"error: {folder / 'labels.csv'}: 2 of its rows cannot be used; correct them, or give --skip-bad",
         "line 2: gone.png: no such file in the folder",
         "line 3: gate.png: label 'x' is not a number; write its digits",
     ]

@@ -5,13 +5,15 @@ import os
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from archives import split_files, write_split
 
 from svhn_jax.data.records import BadRecord, Record
-from svhn_jax.data.sources import digit_struct, record_cache
+from svhn_jax.data.sources import archive, digit_struct, record_cache
 from svhn_jax.data.sources.find import find_source
 from svhn_jax.errors import InputError
 
@@ -121,6 +123,27 @@ def test_a_read_only_folder_stays_as_it_is(tmp_path):
         (tmp_path / "raw").chmod(0o755)
 
 
+def test_an_archive_is_unpacked_outside_its_folder(tmp_path, monkeypatch, user_cache):
+    write_split(tmp_path / "raw", "train", split_files(tmp_path, ["5", "12"]))
+    read, places = digit_struct.read, []
+
+    def note_place(path, called):
+        places.append(Path(path).parent)
+        return read(path, called)
+
+    monkeypatch.setattr(digit_struct, "read", note_place)
+    find_source(tmp_path / "raw", "train").records()
+    assert places == [user_cache]
+
+
+def test_too_little_space_to_unpack_is_told_before_it_is_used(tmp_path, monkeypatch, user_cache):
+    write_split(tmp_path / "raw", "train", split_files(tmp_path, ["5", "12"]))
+    monkeypatch.setattr(archive.shutil, "disk_usage", lambda _: SimpleNamespace(free=100))
+    with pytest.raises(InputError, match=f"{user_cache}: digitStruct.mat needs .* XDG_CACHE_HOME"):
+        find_source(tmp_path / "raw", "train").records()
+    assert list(user_cache.iterdir()) == []
+
+
 def test_an_archive_is_unpacked_once_and_leaves_only_the_cache(tmp_path, monkeypatch):
     write_split(tmp_path / "raw", "train", split_files(tmp_path, ["5", "12"]))
     first = find_source(tmp_path / "raw", "train").records()
@@ -157,31 +180,31 @@ def test_the_caches_used_last_are_kept(user_cache, monkeypatch):
     assert sorted(path.stem for path in user_cache.iterdir()) == ["a", "c", "d"]
 
 
-def test_what_a_killed_process_left_unpacked_is_removed_and_what_a_living_one_uses_is_not(tmp_path):
+def test_what_a_killed_process_left_unpacked_is_removed_and_what_a_living_one_uses_is_not(user_cache):
     code = (
-        "import os, sys; from pathlib import Path; from svhn_jax.data.sources import record_cache\n"
-        "with record_cache.temporary_file(Path(sys.argv[1])) as (file, name): os._exit(9)"
+        "import os; from svhn_jax.data.sources import record_cache\n"
+        "with record_cache.temporary_file() as (file, name): os._exit(9)"
     )
-    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False, env=os.environ)
-    assert len(list(tmp_path.iterdir())) == 1
+    subprocess.run([sys.executable, "-c", code], check=False, env=os.environ)
+    assert len(list(user_cache.iterdir())) == 1
     with (
-        record_cache.temporary_file(tmp_path) as (_, first),
-        record_cache.temporary_file(tmp_path) as (_, second),
+        record_cache.temporary_file() as (_, first),
+        record_cache.temporary_file() as (_, second),
     ):
-        assert {str(path) for path in tmp_path.iterdir()} == {first, second}
-    assert list(tmp_path.iterdir()) == []
+        assert {str(path) for path in user_cache.iterdir()} == {first, second}
+    assert list(user_cache.iterdir()) == []
 
 
-def test_a_file_that_another_process_takes_for_a_leftover_before_it_is_locked_is_replaced(tmp_path, monkeypatch):
+def test_a_file_that_another_process_takes_for_a_leftover_before_it_is_locked_is_replaced(user_cache, monkeypatch):
     lock, taken = record_cache.fcntl.flock, []
 
     def lock_too_late(file, how):
         if not taken:
-            taken.extend(tmp_path.iterdir())
+            taken.extend(user_cache.iterdir())
             taken[0].unlink()
         lock(file, how)
 
     monkeypatch.setattr(record_cache.fcntl, "flock", lock_too_late)
-    with record_cache.temporary_file(tmp_path) as (_, name):
-        assert [str(path) for path in tmp_path.iterdir()] == [name]
+    with record_cache.temporary_file() as (_, name):
+        assert [str(path) for path in user_cache.iterdir()] == [name]
         assert str(taken[0]) != name

@@ -107,7 +107,7 @@ def test_what_is_not_a_synthetic_data_set_is_refused_and_kept(tmp_path, monkeypa
 
 def test_a_file_in_the_way_is_refused(tmp_path, monkeypatch):
     (tmp_path / "set").write_text("mine")
-    with pytest.raises(InputError, match="a file stands there"):
+    with pytest.raises(InputError, match="is a file"):
         run(monkeypatch, synthesize, arrays=tmp_path / "set", train=0, test=3)
 
 
