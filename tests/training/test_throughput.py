@@ -122,7 +122,7 @@ def test_compiled_steps_are_kept_at_home_where_that_can_be_or_where_jax_is_told(
         if name not in ("JAX_COMPILATION_CACHE_DIR", "XDG_CACHE_HOME")
     }
     env |= {name: value.format(tmp=tmp_path) for name, value in set_to.items()}
-    code = "import jax; from svhn_jax import compiling; compiling.enable_compilation_cache(); print(jax.config.jax_compilation_cache_dir)"
+    code = "import jax; from svhn_jax.training import compilation; compilation.enable_compilation_cache(); print(jax.config.jax_compilation_cache_dir)"
     assert run(tmp_path, env, "-c", code).strip() == folder.format(tmp=tmp_path)
 
 
