@@ -2,6 +2,7 @@
 
 import math
 import signal
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -83,42 +84,30 @@ def train(
         naming_out_of_memory(f"--batch-size is {config.batch_size}, --eval-batch-size {config.eval_batch_size}"),
         RunLogger(
             setup.run, console, step, setup.total_steps, config.batch_size, is_writer=processes.is_process_zero()
-        ) as summaries,
+        ) as logger,
         closing(batches),
         profiling.few_steps(setup.run.profile_path if config.profile else None, step) as profiler,
-        jax.transfer_guard(
-            "disallow"
-        ),  # forbids implicit transfers between host and devices; intended ones use "allow"
+        jax.transfer_guard("disallow"),  # no implicit transfers between host and devices; intended ones use "allow"
     ):
         for batch in batches:
             state, step_sums = train_step(state, *batch)
             sums.add(step_sums)  # fetches the sums of the step before, while this one runs
-            summaries.advance(step)
+            logger.advance(step)
             step += 1
             profiler.at(step, state)
             is_last = step == setup.total_steps
             if is_last or step % config.log_every_steps == 0:
                 rows = sums.take()
-                summaries.advance(step)
-                figures = metrics.summarize(rows)
-                watch.check_train(rows, figures, step)
+                logger.advance(step)
+                train_metrics = metrics.summarize(rows)
+                watch.check_train(rows, train_metrics, step)
                 with jax.transfer_guard("allow"):
                     rate = float(learning_rate(step - 1))
-                summaries.write_train(step, figures, rate)
+                logger.write_train(step, train_metrics, rate)
                 if checkpoints:
                     checkpoints.raise_if_failed()
             if is_last or step % config.eval_every_steps == 0:
-                jax.block_until_ready(state)
-                summaries.pause()
-                variables = state.eval_variables()
-                figures, readings = score_split(
-                    eval_step, variables, setup.validation, config.eval_batch_size, setup.mesh
-                )
-                watch.check_validation(figures, step)
-                if checkpoints:
-                    checkpoints.save(step, state.tree(), figures, sums.total())
-                summaries.write_validation(step, figures, setup.validation, readings, variables["params"])
-                summaries.resume()
+                _validate(setup, state, eval_step, step, logger, watch, checkpoints, sums.total())
             if processes.is_stop_agreed(step):
                 received.append(signal.SIGTERM)
             if received:
@@ -128,13 +117,32 @@ def train(
                     checkpoints.save(step, state.tree(), None, sums.total())
                 break
     if config.profile and not received:
-        found = (
-            f"in {setup.run.profile_path}"
-            if profiler.has_begun
-            else f"none: it takes more than {profiling.FIRST} steps"
-        )
-        console.print(f"trace: {found}", soft_wrap=True)
+        console.print(f"trace: {profiler.outcome()}", soft_wrap=True)
     return step
+
+
+def _validate(
+    setup: RunSetup,
+    state: TrainState,
+    eval_step: Callable[..., Any],
+    step: int,
+    logger: RunLogger,
+    watch: "_DivergenceWatch",
+    checkpoints: Checkpoints | None,
+    window: dict[str, float],
+) -> None:
+    """Scores the validation split, saves the step with its metrics, and logs them. Its time is not training time."""
+    jax.block_until_ready(state)
+    logger.pause()
+    variables = state.eval_variables()
+    split_metrics, predictions = score_split(
+        eval_step, variables, setup.validation, setup.config.eval_batch_size, setup.mesh
+    )
+    watch.check_validation(split_metrics, step)
+    if checkpoints:
+        checkpoints.save(step, state.tree(), split_metrics, window)
+    logger.write_validation(step, split_metrics, setup.validation, predictions, variables["params"])
+    logger.resume()
 
 
 class _DivergenceWatch:

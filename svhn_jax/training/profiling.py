@@ -34,6 +34,10 @@ class Profiler:
         """Ends the recording unwritten: whoever has to stop now has no time for it."""
         self.is_running = self.has_begun = False
 
+    def outcome(self) -> str:
+        """Where the trace is, or why there is none."""
+        return f"in {self._folder}" if self.has_begun else f"none: it takes more than {FIRST} steps"
+
     def stop(self) -> None:
         """Ends the recording, and writes it."""
         self.is_running = False
