@@ -105,9 +105,9 @@ class InputPipeline:
             coming: deque[Future[StepInputs]] = deque()
             try:
                 for step in range(first_step, last_step):
-                    coming.append(pool.submit(self._read, step))
-                    if len(coming) > ahead:
+                    if len(coming) == ahead:
                         yield coming.popleft().result()
+                    coming.append(pool.submit(self._read, step))
                 while coming:
                     yield coming.popleft().result()
             finally:

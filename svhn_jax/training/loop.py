@@ -70,9 +70,6 @@ def train(
       InputError: the run has diverged, or memory does not suffice.
     """
     config, step = setup.config, int(state.step)
-    if step >= setup.total_steps:
-        console.print(f"Nothing left to train: the run has its {setup.total_steps} steps")
-        return step
     train_step = steps.compile_train_step(config, setup.network, setup.total_steps, setup.mesh)
     eval_step = steps.compile_eval_step(config, setup.network, setup.mesh)
     learning_rate = optimizer.schedule(config.optimizer, setup.total_steps)

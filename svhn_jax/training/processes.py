@@ -44,7 +44,7 @@ def join_processes(coordinator: str | None = None, count: int | None = None, ind
     _check_place(coordinator, count, index)
     if coordinator is not None:
         print(f"process {index} of {count}: waits up to {JOIN_S} s for the others, at {coordinator}", flush=True)
-    pod = os.environ.get("JOB_COMPLETION_INDEX") if "KUBERNETES_SERVICE_HOST" in os.environ else None
+    pod = os.environ.get("JOB_COMPLETION_INDEX") if is_pod() else None
     if pod is None or not importlib.util.find_spec("kubernetes"):
         # In a pod that is alone JAX would fail, and without the package print a warning of five lines.
         os.environ.pop("KUBERNETES_SERVICE_HOST", None)
@@ -92,6 +92,11 @@ def _check_place(coordinator: str | None, count: int | None, index: int | None) 
         not re.fullmatch(r".+:\d{1,5}", coordinator) or not 0 < int(coordinator.rpartition(":")[2]) < 2**16
     ):
         raise InputError(f"--coordinator is {coordinator}; it must be HOST:PORT, with a port of 1 to 65535")
+
+
+def is_pod() -> bool:
+    """Whether this process runs in a Kubernetes pod. Ask before `join_processes`, which may hide it."""
+    return "KUBERNETES_SERVICE_HOST" in os.environ
 
 
 def is_process_zero() -> bool:

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from rich.console import Console
 
+from svhn_jax import files
 from svhn_jax.config import Config
 from svhn_jax.data import arrays, remote
 from svhn_jax.errors import InputError
@@ -33,7 +34,13 @@ def run(config: Config, place: Processes) -> int:
     """
     if config.deterministic:
         compilation.make_deterministic()
+    is_pod = processes.is_pod()  # joining may hide it
     processes.join_processes(place.coordinator, place.processes, place.process)
+    if is_pod and not processes.is_joined() and place.processes != 1 and config.runs_dir.startswith(files.REMOTE):
+        raise InputError(
+            f"runs_dir is {config.runs_dir}, and this Kubernetes pod has no completion index: several such pods would "
+            "write one run; start an indexed Job (completionMode: Indexed), or give --processes 1 if it is the only pod"
+        )
     compilation.enable_compilation_cache()
     with processes.naming_lost_processes():
         return _run(config)
@@ -51,10 +58,14 @@ def _run(config: Config) -> int:
         processes.on_process_zero(lambda: _open(console, setup)) or nullcontext() as checkpoints,
     ):
         state, window = _start_or_restore(console, setup, checkpoints)
-        with signals.noted() as received:
-            step = loop.train(console, setup, placement.is_resident, state, window, checkpoints, received)
-            if checkpoints:
-                checkpoints.wait()
+        step, received = int(state.step), []
+        if step >= setup.total_steps:
+            console.print(f"Nothing left to train: the run has its {setup.total_steps} steps")
+        else:
+            with signals.noted() as received:
+                step = loop.train(console, setup, placement.is_resident, state, window, checkpoints, received)
+                if checkpoints:
+                    checkpoints.wait()
         best = checkpoints.best_step() if checkpoints else None
     if received and step < setup.total_steps:
         console.print(

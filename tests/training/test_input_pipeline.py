@@ -1,6 +1,8 @@
 import dataclasses
 import math
 import threading
+from concurrent.futures import Future
+from contextlib import nullcontext
 
 import jax
 import numpy as np
@@ -47,17 +49,27 @@ def test_a_loop_that_ends_early_leaves_no_thread(data):
     assert not readers()
 
 
+class _SynchronousPool:
+    """Does at once what is submitted, and counts it."""
+
+    submitted = 0
+
+    def submit(self, work, *arguments):
+        self.submitted += 1
+        done = Future()
+        done.set_result(work(*arguments))
+        return done
+
+
 @pytest.mark.parametrize(("limit_batches", "ahead"), [(100, 4), (2.5, 2), (0.5, 1)])
 def test_batches_read_ahead_are_bounded_in_number_and_bytes(data, monkeypatch, limit_batches, ahead):
     monkeypatch.setattr(input_pipeline, "READ_AHEAD_BYTES", int(limit_batches * 8 * data.parts[0].shape[1]))
-    asked = []
-    pipeline = pipeline_of(data, 1, is_resident=False)
-    monkeypatch.setattr(pipeline, "_read", asked.append)
-    batches = pipeline.batches(0, 100)
-    next(batches)
-    batches.close()
-    assert len(asked) <= ahead + 1
-    assert max(asked) <= ahead
+    pipeline, pool = pipeline_of(data, 1, is_resident=False), _SynchronousPool()
+    monkeypatch.setattr(input_pipeline, "ThreadPoolExecutor", lambda *_: nullcontext(pool))
+    monkeypatch.setattr(pipeline, "_read", lambda step: step)
+    for step, taken in enumerate(pipeline.batches(0, 20)):
+        assert taken == step
+        assert pool.submitted == min(step + ahead, 20)  # this one and those ahead of it
 
 
 def test_a_set_that_does_not_fit_is_told_with_the_remedy(data, monkeypatch):

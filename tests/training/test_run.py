@@ -2,6 +2,8 @@
 
 import dataclasses
 import io
+import os
+from contextlib import nullcontext
 
 import jax
 import jax.numpy as jnp
@@ -11,10 +13,28 @@ from tiny import CONFIG, prepare
 
 from svhn_jax.config import DataConfig
 from svhn_jax.errors import InputError
+from svhn_jax.options import Processes
 from svhn_jax.runs import versions
 from svhn_jax.runs.checkpoint import Checkpoints
+from svhn_jax.training import run as training_run
 from svhn_jax.training.run import _open, _prepare, _restore
 from svhn_jax.training.state import TrainState
+
+
+@pytest.mark.parametrize(
+    ("runs_dir", "count", "is_refused"), [("gs://b/runs", None, True), ("gs://b/runs", 1, False), ("runs", None, False)]
+)
+def test_pods_that_do_not_know_of_one_another_do_not_write_one_run(monkeypatch, runs_dir, count, is_refused):
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    monkeypatch.delenv("JOB_COMPLETION_INDEX", raising=False)
+    monkeypatch.setattr(training_run, "_run", lambda config: 0)
+    monkeypatch.setattr(training_run.compilation, "enable_compilation_cache", lambda: None)
+    monkeypatch.setattr(  # as it does where it finds no cluster
+        training_run.processes, "join_processes", lambda *_: os.environ.pop("KUBERNETES_SERVICE_HOST")
+    )
+    expected = pytest.raises(InputError, match=r"no completion index.*--processes 1") if is_refused else nullcontext()
+    with expected:
+        assert training_run.run(dataclasses.replace(CONFIG, runs_dir=runs_dir), Processes(processes=count)) == 0
 
 
 @pytest.fixture
@@ -30,14 +50,14 @@ def state_at(step):
 
 def opened(config):
     """What was recorded of the run; its folder is closed again."""
-    job = _prepare(config)
+    setup = _prepare(config)
     try:
-        with _open(Console(file=io.StringIO()), job) as checkpoints:
+        with _open(Console(file=io.StringIO()), setup) as checkpoints:
             if not checkpoints.steps():
                 checkpoints.save(3, state_at(3).tree(), None)
     finally:
-        job.run._lock.close()
-    return job.run.data()
+        setup.run._lock.close()
+    return setup.run.data()
 
 
 def test_validation_photos_are_never_trained_on(config, tmp_path):
@@ -60,9 +80,9 @@ def test_a_run_records_its_data_and_goes_on_with_no_others(config, tmp_path):
 
 
 def test_only_a_saved_step_keeps_other_settings_from_starting(config):
-    job = _prepare(dataclasses.replace(config, batch_size=8))
-    _open(Console(file=io.StringIO()), job).__exit__(None)  # a start that failed before its first save
-    job.run._lock.close()
+    setup = _prepare(dataclasses.replace(config, batch_size=8))
+    _open(Console(file=io.StringIO()), setup).__exit__(None)  # a start that failed before its first save
+    setup.run._lock.close()
     opened(config)
     with pytest.raises(InputError, match="batch_size is 8, but 16 in the saved run"):
         opened(dataclasses.replace(config, batch_size=8))
