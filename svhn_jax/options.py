@@ -56,7 +56,9 @@ class Evaluate:
     data: OptionalStr = None
     """another prepared data set than the run's own"""
     batch_size: OptionalInt = None
-    """images at once; the result does not depend on it"""
+    """images per evaluation step; the result does not depend on it"""
+    sheet: OptionalPath = None
+    """PNG to write: the first photos of the split, with what the last scored step reads"""
     processes: Annotated[Processes, _Unprefixed] = field(default_factory=Processes)
 
 

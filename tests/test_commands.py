@@ -12,7 +12,10 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
+from PIL import Image
 from tiny import CONFIG, write_config
+
+from svhn_jax.data import pictures
 
 pytestmark = pytest.mark.filterwarnings("ignore:Sharding info not provided")
 TRAIN = ("svhn_jax.train", "--config", "tiny.py")
@@ -102,7 +105,10 @@ def test_evaluate_takes_best_latest_a_number_and_other_data(workplace, one_devic
             recorded[int(row["step"])]["sequence_accuracy"], abs=1e-6
         )
         assert float(row["loss"]) == pytest.approx(recorded[int(row["step"])]["loss"], abs=1e-4)
-    run(workplace, one_device_env, *evaluate, "latest", "--data", "data/tiny")
+    sheet = workplace / "sheet.png"
+    run(workplace, one_device_env, *evaluate, "latest", "--data", "data/tiny", "--sheet", str(sheet))
+    with Image.open(sheet) as image:
+        assert image.width == 8 * pictures.TILE
     assert len(list(path.parent.glob("validation-tiny-*.csv"))) == 1
     assert "one of 3, 6" in run(workplace, one_device_env, *evaluate, "7", status=1)
 

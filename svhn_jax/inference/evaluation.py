@@ -17,6 +17,7 @@ from svhn_jax import config_files
 from svhn_jax.config import Config
 from svhn_jax.data import arrays, remote
 from svhn_jax.data.arrays import Split
+from svhn_jax.data.pictures import contact_sheet
 from svhn_jax.errors import CheckpointError, InputError, naming_out_of_memory, printable
 from svhn_jax.model import networks
 from svhn_jax.options import Evaluate
@@ -27,6 +28,8 @@ from svhn_jax.training import compilation, devices, processes, steps
 from svhn_jax.training import state as states
 from svhn_jax.training.dataset import load_images
 from svhn_jax.training.evaluator import score_split
+
+SHEET_IMAGES = 24
 
 
 def run(options: Evaluate) -> int:
@@ -66,12 +69,16 @@ def _evaluate(options: Evaluate) -> int:
                     continue
                 tree = processes.broadcast_from_zero(restored or _zeros(abstract))
                 variables = devices.put(states.eval_variables(tree), devices.replicated(mesh))
-                rows[step], _ = score_split(eval_step, variables, split, batch_size, mesh)
+                rows[step], predictions = score_split(eval_step, variables, split, batch_size, mesh)
                 processes.on_process_zero(partial(run.merge_results, name, {step: rows[step]}, split.fingerprint))
     if not rows:
         raise InputError(f"{run.path}: none of its {count} checkpoints is whole", damaged)
     _print_table(console, printable(f"{config.name}: {options.split} of {folder}"), rows)
     console.print(f"written to {run.results_path(name)}", soft_wrap=True)
+    if options.sheet and processes.is_process_zero():
+        shown = slice(SHEET_IMAGES)
+        contact_sheet(split.images[shown], split.labels[shown], predictions[shown]).save(options.sheet)
+        console.print(f"{options.sheet}: the first photos, as step {max(rows)} reads them", soft_wrap=True)
     for text in damaged:
         console.print(f"left out: {text}", soft_wrap=True)
     return int(bool(damaged))
