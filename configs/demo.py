@@ -1,4 +1,4 @@
-"""The embedded default: synthetic house numbers, three to seven minutes on 2 CPU cores.
+"""The embedded default: synthetic house numbers, two to seven minutes on 2 CPU cores.
 
     python -m svhn_jax.demo
 
