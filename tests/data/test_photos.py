@@ -6,13 +6,15 @@ import io
 import os
 import struct
 import tarfile
+import tempfile
 import tracemalloc
 import warnings
 import zlib
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from archives import MAT, png, split_files, tar_gz, upright, write_split
+from archives import MAT, fields, mat_bytes, png, split_files, tar_gz, upright, write_split
 from PIL import Image
 
 from svhn_jax.data import photos
@@ -536,3 +538,26 @@ def test_what_pillow_forgives_costs_neither_the_photo_nor_a_word():
             except ValueError as error:
                 assert "damaged image" in str(error)  # noqa: PT017
         assert told == []
+
+
+@pytest.mark.parametrize("libver", ["earliest", "latest"])
+def test_records_of_an_archive_in_a_read_only_folder_leave_nothing_behind(tmp_path, monkeypatch, libver):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    (tmp_path / "tmp").mkdir()
+    records = [("1.png", fields("5", [[4, 6, 6, 12]])), ("2.png", fields("12", [[4, 6, 6, 12], [10, 6, 6, 12]]))]
+    write_split(tmp_path / "raw", "train", {MAT: mat_bytes(tmp_path, records, libver)})
+    (tmp_path / "raw").chmod(0o555)
+    try:
+        found = find_source(tmp_path / "raw", "train").records()
+    finally:
+        (tmp_path / "raw").chmod(0o755)
+    assert [(record.name, record.digits) for record in found] == [("1.png", (5,)), ("2.png", (1, 2))]
+    assert not list((tmp_path / "tmp").iterdir())
+    assert [path.name for path in (tmp_path / "raw").iterdir()] == ["train.tar.gz"]
+
+
+def test_too_little_space_to_unpack_digit_struct_is_an_error(tmp_path, monkeypatch):
+    write_split(tmp_path / "raw", "train", split_files(tmp_path, ["5", "12"]))
+    monkeypatch.setattr(archive.shutil, "disk_usage", lambda _: SimpleNamespace(free=100))
+    with pytest.raises(InputError, match=r"digitStruct.mat needs .* TMPDIR"):
+        find_source(tmp_path / "raw", "train").records()

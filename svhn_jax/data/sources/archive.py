@@ -7,8 +7,10 @@ name, and sizes are bounded before anything is read.
 import gzip
 import hashlib
 import io
+import os
 import shutil
 import tarfile
+import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +19,7 @@ from typing import IO
 
 from svhn_jax.data.photos import MAT_NAME, MAX_PHOTO_BYTES, OTHER_FILES, PHOTO_NAME, stamp
 from svhn_jax.data.records import BadRecord, Photo, Record
-from svhn_jax.data.sources import digit_struct, record_cache
+from svhn_jax.data.sources import digit_struct
 from svhn_jax.errors import InputError, printable
 
 MAX_MAT_BYTES = 2**32  # 2,000 records take 14 MB; extra has a hundred times as many
@@ -44,19 +46,14 @@ class Archive:
         return self._sha256
 
     def records(self) -> list[Record | BadRecord]:
-        """Every record of the split's digitStruct.mat, from the cache where the archive was read before.
+        """Every record of the split's digitStruct.mat, which is unpacked into a temporary file for it."""
+        with tempfile.TemporaryFile() as file:  # without a name, so that a kill leaves nothing behind
+            self._copy_mat(file)
+            by_number = f"/proc/{os.getpid()}/fd/{file.fileno()}"
+            return digit_struct.read(by_number, called=f"{self.path}: {self.split}/{MAT_NAME}")
 
-        The file is unpacked into the cache folder, or among the temporary files where that cannot be written.
-        """
-
-        def read() -> list[Record | BadRecord]:
-            with record_cache.temporary_file() as (file, name):
-                self._copy_mat(file, Path(name).parent)
-                return digit_struct.read(name, called=f"{self.path}: {self.split}/{MAT_NAME}")
-
-        return record_cache.get(f"{self.fingerprint()}-{self.split}", read)
-
-    def _copy_mat(self, target: IO[bytes], folder: Path) -> None:
+    def _copy_mat(self, target: IO[bytes]) -> None:
+        folder = tempfile.gettempdir()
         with self._members() as members:
             for member, content in members:
                 if member.name.removeprefix("./") == f"{self.split}/{MAT_NAME}" and member.isfile():
@@ -64,7 +61,7 @@ class Archive:
                     if member.size > free:
                         raise InputError(
                             f"{folder}: {MAT_NAME} needs {member.size / 1e9:.2f} GB while it is read and "
-                            f"{free / 1e9:.2f} GB are free; free some, or let XDG_CACHE_HOME name another folder"
+                            f"{free / 1e9:.2f} GB are free; free some, or let TMPDIR name another folder"
                         )
                     while block := content.read(2**20):
                         target.write(block)

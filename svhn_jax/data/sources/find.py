@@ -8,7 +8,7 @@ from typing import Protocol
 
 from svhn_jax.data.photos import MAT_NAME, MAX_PHOTO_BYTES, OTHER_FILES, PHOTO_NAME, SUFFIXES, read_photo, stamp
 from svhn_jax.data.records import BadRecord, Photo, Record
-from svhn_jax.data.sources import digit_struct, labels_csv, record_cache
+from svhn_jax.data.sources import digit_struct, labels_csv
 from svhn_jax.data.sources.archive import MAX_MAT_BYTES, Archive
 from svhn_jax.errors import InputError, printable
 
@@ -94,18 +94,12 @@ class Folder:
         """SHA-256 of every file's name and content."""
         return _sha256_of(self.path, [path.name for path in self._files() if path.is_file()])
 
-    def _mat_sha256(self) -> str:
-        path = self.path / MAT_NAME
-        if not path.is_file():
-            return ""
-        if path.stat().st_size > MAX_MAT_BYTES:
-            raise InputError(f"{path}: larger than {MAX_MAT_BYTES} bytes; fetch it again")
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-
     def records(self) -> list[Record | BadRecord]:
-        """Every record of digitStruct.mat, from the cache where it was read before."""
-        return record_cache.get(self._mat_sha256(), lambda: digit_struct.read(self.path / MAT_NAME))
+        """Every record of digitStruct.mat."""
+        path = self.path / MAT_NAME
+        if path.is_file() and path.stat().st_size > MAX_MAT_BYTES:
+            raise InputError(f"{path}: larger than {MAX_MAT_BYTES} bytes; download it again")
+        return digit_struct.read(path)
 
     def photos(self) -> Iterator[Photo]:
         for path in self._files():

@@ -9,6 +9,7 @@ import multiprocessing
 import resource
 import signal
 from collections.abc import Sequence
+from contextlib import ExitStack
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -70,11 +71,12 @@ def _answer(there: Connection, path: str, rows: Sequence[int] | None) -> None:
 
 def _read_all(path: str, rows: Sequence[int] | None) -> list[Entry] | str:
     """The records, or what is wrong with the file as a whole."""
-    try:
-        file = h5py.File(path, "r", locking=False)
-    except OSError as error:
-        return f"not a readable MATLAB v7.3 (HDF5) file ({error})"
-    with file:
+    with ExitStack() as opened:
+        try:
+            # Not by its path: HDF5 asks for the real one, and an unpacked file has none.
+            file = opened.enter_context(h5py.File(opened.enter_context(open(path, "rb")), "r"))
+        except OSError as error:
+            return f"not a readable MATLAB v7.3 (HDF5) file ({error})"
         try:
             struct = file["digitStruct"] if isinstance(file.get("digitStruct", getlink=True), h5py.HardLink) else None
             if not isinstance(struct, h5py.Group):

@@ -227,7 +227,7 @@ def test_the_usual_layout_is_read_without_the_library_and_reads_the_same(tmp_pat
 def test_other_layouts_are_read_too(tmp_path, monkeypatch, libver, userblock):
     open_file = h5py.File
     monkeypatch.setattr(
-        h5py, "File", lambda path, mode, **kw: open_file(path, mode, libver=libver, userblock_size=userblock, **kw)
+        h5py, "File", lambda path, mode, **_: open_file(path, mode, libver=libver, userblock_size=userblock)
     )
     write_mat(tmp_path / "a.mat", GOOD)
     monkeypatch.setattr(h5py, "File", open_file)
