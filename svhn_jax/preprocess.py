@@ -11,7 +11,6 @@ from svhn_jax import interrupts
 if __name__ == "__main__":
     interrupts.end_at_once()  # the imports below take time
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -25,19 +24,18 @@ from rich.table import Table
 
 import svhn_jax
 from svhn_jax import command_line
-from svhn_jax.data import arrays
+from svhn_jax.data import arrays, writing
+from svhn_jax.data.accounting import skipped_lines
 from svhn_jax.data.crop import CropRule
-from svhn_jax.data.prepare import build, pool
+from svhn_jax.data.prepare import build
 from svhn_jax.data.prepare.assign import plan
 from svhn_jax.data.records import Skipped
 from svhn_jax.data.sources import find as sources
 from svhn_jax.data.sources import tfds as tfds_source
 from svhn_jax.data.sources.find import Source
+from svhn_jax.data.workers import usable_cores
 from svhn_jax.errors import InputError, run_command
 from svhn_jax.options import OptionalInt, Splits
-
-NAMES_SHOWN = 5
-REASONS_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,7 @@ class Options:
     skip_bad: bool = False
     """of photos of your own: skip the rows of labels.csv that cannot be used, and name them in the manifest; by default
     they are listed and nothing is made. Bad records of the published archives are always skipped, and named there"""
-    jobs: int = field(default_factory=pool.usable_cores)
+    jobs: int = field(default_factory=usable_cores)
     """processes that decode and crop; the arrays do not depend on it"""
 
     def __post_init__(self) -> None:
@@ -90,10 +88,10 @@ def main() -> None:
     found = _find_sources(options)
     _refuse_other_folders(options, [source.split for source in found])
     if _is_up_to_date(options, found):
-        arrays.remove_replaced(options.to)
+        writing.remove_replaced(options.to)
         console.print(f"{options.to} is up to date: same sources, same settings", soft_wrap=True)
     else:
-        with arrays.building(options.to) as partial:
+        with writing.building(options.to) as partial:
             stamps = {source.split: source.stamp() for source in found}  # before anything is read
             fingerprints = {source.split: source.fingerprint() for source in found}
             settings = _settings(options) | {"source_sha256": fingerprints}
@@ -159,13 +157,10 @@ def _settings(options: Options) -> dict[str, Any]:
 
 def _is_up_to_date(options: Options, found: Sequence[Source]) -> bool:
     """Whether the arrays are those of these settings and sources; sources untouched since are not read again."""
+    if not arrays.is_sound(options.to, _settings(options)):
+        return False
     try:
         manifest = arrays.read_manifest(options.to)
-        for split in manifest["splits"]:
-            arrays.load_split(options.to, split)
-            arrays.load_geometry(options.to, split)
-        if any(manifest.get(key) != value for key, value in _settings(options).items()):
-            return False
         if manifest["sources"].keys() != {source.split for source in found}:
             return False
         if not options.skip_bad and any(
@@ -186,18 +181,14 @@ def _refuse_other_folders(options: Options, splits: Sequence[str]) -> None:
     folder, raw = options.to.resolve(), options.raw.resolve()
     if folder == raw or folder in raw.parents or raw in folder.parents:
         raise InputError(f"{options.to}: overlaps the folder of the photos; give another --to")
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{options.to}: is a file; give a folder")
+    ours, others = writing.files_in(options.to)
     if not folder.exists() or not any(folder.iterdir()):
         return
-    names = (*arrays.TRAINED_ON, *arrays.ABOUT_PHOTOS)
-    ours = {arrays.MANIFEST} | {f"{split}/{name}.npy" for split in arrays.SPLITS for name in names}
-    files = {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()}
-    if files <= ours - {arrays.MANIFEST}:
+    if not others and arrays.MANIFEST not in ours:
         raise InputError(
             f"{options.to}: holds arrays but no {arrays.MANIFEST}; delete that folder, then preprocess again"
         )
-    if arrays.MANIFEST not in files or not files <= ours or len(files) == 1:
+    if others or len(ours) == 1:
         raise InputError(f"{options.to}: holds other things than a prepared data set; give a new or an empty folder")
     try:
         manifest = arrays.read_manifest(folder)
@@ -231,13 +222,8 @@ def _print_summary(console: Console, manifest: dict[str, Any], folder: Path) -> 
         )
     for split, source in manifest["sources"].items():
         console.print(f"{split}: {source['kept']:,} kept, {len(source['skipped']):,} skipped")
-        reasons = Counter(entry["reason"] for entry in source["skipped"])
-        for reason, count in reasons.most_common(REASONS_SHOWN):
-            names = [str(Skipped(**entry)) for entry in source["skipped"] if entry["reason"] == reason]
-            some = ", ".join(names[:NAMES_SHOWN]) + (", ..." if count > NAMES_SHOWN else "")
-            console.print(f"  skipped: {count:,} x {reason}: {some}", soft_wrap=True)
-        if len(reasons) > REASONS_SHOWN:
-            console.print(f"  and {len(reasons) - REASONS_SHOWN:,} more reasons, in {arrays.MANIFEST}")
+        for line in skipped_lines((Skipped(**entry) for entry in source["skipped"]), rest_in=arrays.MANIFEST):
+            console.print(line, soft_wrap=True)
         for note, count in source["noted"].items():
             if count:
                 console.print(f"  kept, with a note: {count:,} x {note}")

@@ -23,11 +23,10 @@ from rich.console import Console
 from rich.progress import Progress
 
 from svhn_jax import command_line
-from svhn_jax.data import arrays
-from svhn_jax.data.prepare.pool import usable_cores
+from svhn_jax.data import arrays, writing
 from svhn_jax.data.synthetic import archive as synthetic_archive
 from svhn_jax.data.synthetic import arrays as synthetic_arrays
-from svhn_jax.data.synthetic.workers import Workers
+from svhn_jax.data.workers import Workers, usable_cores
 from svhn_jax.errors import InputError, run_command
 from svhn_jax.options import OptionalPath
 
@@ -122,9 +121,9 @@ def _make_arrays(options: Options, folder: Path, console: Console) -> None:
     )
     synthetic_arrays.refuse_other_folders(folder)
     state = " is up to date"
-    if not synthetic_arrays.is_up_to_date(folder, wanted):
+    if not arrays.is_sound(folder, wanted):
         count = sum(options.counts.values())
-        with arrays.building(folder) as unfinished:
+        with writing.building(folder) as unfinished:
             try:
                 with _workers(options, count) as workers, _progress(console, "all", count) as advance:
                     synthetic_arrays.build(unfinished, wanted, workers, advance)

@@ -16,7 +16,7 @@ from svhn_jax import synthesize
 from svhn_jax.data.photos import decode_photo
 from svhn_jax.data.sources.find import find_source
 from svhn_jax.data.synthetic import archive as synthetic_archive
-from svhn_jax.data.synthetic.workers import Workers
+from svhn_jax.data.workers import Workers
 from svhn_jax.errors import InputError
 
 PHOTOS = {"train": 70, "extra": 5, "test": 3}  # more than a task's 64 of train
@@ -162,7 +162,7 @@ def test_a_process_that_is_killed_is_one_line_and_leaves_nothing(tmp_path):
     os.kill(int(workers[-1]), signal.SIGKILL)
     out, err = process.communicate(timeout=30)
     assert (process.returncode, out, err.count("\n")) == (1, "", 1)
-    assert err.startswith("error: a rendering process was killed, perhaps for want of memory")
+    assert err.startswith("error: a worker process was killed, perhaps for lack of memory")
     assert contents(tmp_path) == {}
 
 

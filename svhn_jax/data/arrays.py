@@ -12,12 +12,9 @@ A folder is complete exactly when it has a manifest: it is built beside its plac
 
 import hashlib
 import json
-import os
 import re
-import shutil
 import tokenize
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,14 +22,13 @@ import numpy as np
 
 from svhn_jax import files
 from svhn_jax.data.crop import CropRule
-from svhn_jax.errors import InputError, UnfinishedError, printable
+from svhn_jax.errors import InputError, printable
 
 FORMAT = 2
 MANIFEST = "manifest.json"
 SPLITS = ("train", "validation", "test")
 TRAINED_ON = ("images", "labels", "names")
 ABOUT_PHOTOS = ("boxes", "sizes")
-ROWS_AT_ONCE = 4096
 MAX_MANIFEST_BYTES = 2**26  # half a million skipped records
 MAX_ROWS = 2**32
 MAX_NAME_BYTES = 2**11
@@ -145,6 +141,18 @@ def load_split(folder: str | Path, split: str) -> Split:
     return Split(images, targets, names, hashlib.sha256(checksums.encode()).hexdigest(), rule)
 
 
+def is_sound(folder: str | Path, settings: dict[str, Any]) -> bool:
+    """Whether the folder holds a data set of these settings whose arrays agree with its manifest."""
+    try:
+        manifest = read_manifest(folder)
+        for split in manifest["splits"]:
+            load_split(folder, split)
+            load_geometry(folder, split)
+        return all(manifest.get(name) == value for name, value in settings.items())
+    except InputError:
+        return False
+
+
 def nonempty_splits(folder: str | Path) -> list[str]:
     """The splits that hold images.
 
@@ -211,126 +219,3 @@ def most_bytes(entry: dict[str, Any], size: int) -> int:
     """No split of this entry in the manifest, with images of this side, takes more bytes on disk."""
     per_row = size * size * 3 + 6 * 4 + 4 * 4 + 2 * 4 + MAX_NAME_BYTES
     return int(entry["examples"]) * per_row + len(entry["sha256"]) * 4096
-
-
-@contextmanager
-def building(folder: Path) -> Iterator[Path]:
-    """Yields the folder to build a data set in, beside `folder`; it takes that place, whole, when the block ends well.
-
-    Until then what stood there stays as it was. What an earlier run, killed, left unfinished is
-    still there to go on with; only after an error in the input is it removed.
-
-    Raises:
-      InputError: another process builds there.
-    """
-    folder = folder.resolve()
-    partial, old, lock = (folder.with_name(f".{folder.name}.{word}") for word in ("partial", "old", "lock"))
-    with files.hold_lock(lock, folder, "is preparing that data set; wait for it, or give another --to"):
-        try:
-            for path in (partial, old):
-                if path.is_symlink():  # not ours, and never to be followed
-                    path.unlink()
-            if old.exists() and not folder.exists():  # killed between the two renames below
-                os.rename(old, folder)
-            shutil.rmtree(old, ignore_errors=True)
-            partial.mkdir(exist_ok=True)
-            try:
-                yield partial
-            except UnfinishedError:
-                raise
-            except InputError:
-                shutil.rmtree(partial, ignore_errors=True)
-                raise
-            if folder.exists():
-                os.rename(folder, old)
-            os.rename(partial, folder)
-            files.sync(folder.parent)
-            shutil.rmtree(old, ignore_errors=True)
-        finally:
-            lock.unlink(missing_ok=True)
-
-
-def remove_replaced(folder: Path) -> None:
-    """Removes the old data set beside `folder` that a kill left behind after a new one took its place."""
-    old = folder.resolve().with_name(f".{folder.resolve().name}.old")
-    if old.is_dir() and not old.is_symlink():
-        shutil.rmtree(old, ignore_errors=True)
-
-
-def create_images(path: Path, count: int, size: int) -> int:
-    """Makes an images file of `count` rows, for others to fill in; returns where in it the first one starts."""
-    with open(path, "wb") as file:
-        _write_header(file, count, size)
-        offset = file.tell()
-        file.truncate(offset + count * size * size * 3)
-    return offset
-
-
-def _write_header(file: Any, count: int, size: int) -> None:
-    header = {"descr": "|u1", "fortran_order": False, "shape": (count, size, size, 3)}
-    np.lib.format.write_array_header_1_0(file, header)
-
-
-def finish_split(
-    folder: Path, labels: np.ndarray, names: list[str], boxes: np.ndarray, sizes: np.ndarray
-) -> dict[str, Any]:
-    """Writes the arrays beside a filled images file, and takes out of it the rows that stayed empty.
-
-    May be interrupted anywhere and begun again.
-
-    Args:
-      folder: holds images.npy of M rows, or of the N kept ones where this was interrupted.
-      labels, names, boxes: of the M rows.
-      sizes: int32[M, 2]; a width of 0 marks a row that stayed empty.
-
-    Returns:
-      The split's entry in the manifest.
-    """
-    kept = sizes[:, 0] > 0
-    path = folder / "images.npy"
-    size = np.load(path, mmap_mode="r").shape[1]
-    if len(np.load(path, mmap_mode="r")) != kept.sum():
-        _remove_rows(path, kept, size)
-    names_kept = [name for name, is_kept in zip(names, kept, strict=True) if is_kept]
-    np.save(folder / "labels.npy", labels[kept].astype(np.int32))
-    np.save(folder / "names.npy", np.array([name.encode() for name in names_kept], dtype="S"))
-    np.save(folder / "boxes.npy", boxes[kept].astype(np.float32))
-    np.save(folder / "sizes.npy", sizes[kept].astype(np.int32))
-    lengths, counts = np.unique(labels[kept][:, 0], return_counts=True)
-    for name in (*TRAINED_ON, *ABOUT_PHOTOS):
-        files.sync(folder / f"{name}.npy")
-    return {
-        "examples": len(names_kept),
-        "lengths": {str(length): int(count) for length, count in zip(lengths, counts, strict=True)},
-        "sha256": {name: files.sha256(folder / f"{name}.npy") for name in (*TRAINED_ON, *ABOUT_PHOTOS)},
-    }
-
-
-def _remove_rows(path: Path, kept: np.ndarray, size: int) -> None:
-    """Rewrites an images file without the rows that are not kept. Reads, not maps: mapped pages count as memory."""
-    shorter = path.with_suffix(".shorter")
-    with open(path, "rb") as source, open(shorter, "wb") as target:
-        _write_header(target, int(kept.sum()), size)
-        np.lib.format.read_magic(source)
-        np.lib.format.read_array_header_1_0(source)
-        for start in range(0, len(kept), ROWS_AT_ONCE):
-            block = kept[start : start + ROWS_AT_ONCE]
-            rows = np.fromfile(source, np.uint8, len(block) * size * size * 3).reshape(len(block), -1)
-            rows[block].tofile(target)
-    files.sync(shorter)
-    os.replace(shorter, path)
-
-
-def check_space(folder: Path, needed: int) -> None:
-    """Raises InputError where fewer than `needed` bytes are free for the data set in the making at `folder`."""
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise InputError(
-            f"{folder.parent}: the crops need {needed / 1e9:.2f} GB and {free / 1e9:.2f} GB are free there; "
-            "free some, or write them elsewhere"
-        )
-
-
-def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
-    """Writes manifest.json as a whole."""
-    files.write_text(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")

@@ -22,6 +22,9 @@ class Box(NamedTuple):
     right: float
     bottom: float
 
+    def left_top_width_height(self) -> tuple[float, float, float, float]:
+        return self.left, self.top, self.right - self.left, self.bottom - self.top
+
 
 @dataclasses.dataclass(frozen=True)
 class CropRule:

@@ -9,13 +9,14 @@ from svhn_jax import interrupts
 if __name__ == "__main__":
     interrupts.end_at_once()  # the imports below take time
 
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
 from svhn_jax import command_line
+from svhn_jax.data.accounting import skipped_lines
+from svhn_jax.data.records import Skipped
 from svhn_jax.data.sources.tfds import import_tfds
 from svhn_jax.errors import InputError, run_command
 
@@ -50,9 +51,9 @@ def main() -> None:
     for split, info in builder.info.splits.items():
         console.print(f"{split}: {info.num_examples:,} photos", soft_wrap=True)
         left_out = builder.info.metadata["left_out"][split]
-        reasons = Counter(entry["reason"] for entry in left_out["records"] + left_out["photos"])
-        for reason, count in reasons.most_common(10):
-            console.print(f"  left out: {count:,} x {reason}", soft_wrap=True)
+        entries = left_out["records"] + left_out["photos"]
+        for line in skipped_lines(Skipped(entry["name"], entry["reason"]) for entry in entries):
+            console.print(line, soft_wrap=True)
 
 
 if __name__ == "__main__":

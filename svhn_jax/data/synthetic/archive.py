@@ -15,7 +15,7 @@ import numpy as np
 import svhn_jax
 from svhn_jax.data.records import Record
 from svhn_jax.data.synthetic import digit_struct_writer, render
-from svhn_jax.data.synthetic.workers import Workers
+from svhn_jax.data.workers import Workers
 
 RECEIPT = "synthetic-"
 STORED = 0  # PNG files do not get smaller, and to try takes as long as to make them

@@ -19,10 +19,10 @@ import PIL
 
 import svhn_jax
 from svhn_jax import labels
-from svhn_jax.data import arrays, crop
+from svhn_jax.data import arrays, crop, writing
 from svhn_jax.data.prepare.assign import choose_validation
 from svhn_jax.data.synthetic import render
-from svhn_jax.data.synthetic.workers import Workers
+from svhn_jax.data.workers import Workers
 from svhn_jax.errors import InputError
 
 
@@ -66,33 +66,17 @@ def settings(
     }
 
 
-def is_up_to_date(folder: Path, wanted: dict[str, Any]) -> bool:
-    """Whether the folder holds the arrays of these settings."""
-    try:
-        manifest = arrays.read_manifest(folder)
-        for split in manifest["splits"]:
-            arrays.load_split(folder, split)
-            arrays.load_geometry(folder, split)
-        return all(manifest.get(key) == value for key, value in wanted.items())
-    except InputError:
-        return False
-
-
 def refuse_other_folders(folder: Path) -> None:
-    """The folder is replaced as a whole, so it must be a synthetic data set, or empty, or not there."""
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder}: is a file; give a folder")
+    """Raises InputError if the folder, which will be replaced as a whole, holds anything but a synthetic data set."""
+    _, others = writing.files_in(folder)
     if not folder.exists() or not any(folder.iterdir()):
         return
-    names = (*arrays.TRAINED_ON, *arrays.ABOUT_PHOTOS)
-    ours = {arrays.MANIFEST} | {f"{split}/{name}.npy" for split in arrays.SPLITS for name in names}
-    files = {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()}
     try:
         manifest = json.loads((folder / arrays.MANIFEST).read_bytes())
         is_synthetic = isinstance(manifest, dict) and "synthetic" in manifest
     except (OSError, ValueError, RecursionError):
         is_synthetic = False
-    if not is_synthetic or not files <= ours:
+    if others or not is_synthetic:
         raise InputError(f"{folder}: holds other things than a synthetic data set; give a new or an empty folder")
 
 
@@ -109,13 +93,13 @@ def build(folder: Path, wanted: dict[str, Any], workers: Workers, advance: Calla
     counts, size, seed = wanted["synthetic"]["photos"], wanted["crop"]["size"], wanted["seed"]
     shutil.rmtree(folder)
     folder.mkdir()
-    arrays.check_space(folder, sum(counts.values()) * size * size * 3)
+    writing.check_space(folder, sum(counts.values()) * size * size * 3)
     places = _places(wanted, workers)
     rows = {split: sum(place.split == split for place in chain(*places.values())) for split in _splits(counts)}
     offsets = {}
     for split, count in rows.items():
         (folder / split).mkdir()
-        offsets[split] = arrays.create_images(folder / split / "images.npy", count, size)
+        offsets[split] = writing.create_images(folder / split / "images.npy", count, size)
     found: dict[str, list[tuple[str, Outcome]]] = {split: [] for split in rows}
     for source, source_places in places.items():
         targets = [
@@ -142,7 +126,7 @@ def build(folder: Path, wanted: dict[str, Any], workers: Workers, advance: Calla
             for source, count in counts.items()
         },
     }
-    arrays.write_manifest(folder, manifest)
+    writing.write_manifest(folder, manifest)
 
 
 def _splits(counts: dict[str, int]) -> list[str]:
@@ -179,16 +163,13 @@ def _crop(seed: int, source: str, size: int, margin: float, task: Task) -> list[
         box = crop.union(rendering.boxes)
         assert box  # a number has digits
         image = crop.crop_number(rendering.photo, box, margin=margin, size=size)
-        with open(path, "r+b") as file:
-            file.seek(offset)
-            file.write(image.tobytes())
-        sides = box.left, box.top, box.right - box.left, box.bottom - box.top
-        outcomes.append(Outcome(rendering.digits, sides, rendering.photo.size))
+        writing.write_image(path, offset, image)
+        outcomes.append(Outcome(rendering.digits, box.left_top_width_height(), rendering.photo.size))
     return outcomes
 
 
 def _finish(folder: Path, photos: list[tuple[str, Outcome]]) -> dict[str, Any]:
-    return arrays.finish_split(
+    return writing.finish_split(
         folder,
         np.array([labels.encode(photo.digits) for _, photo in photos], np.int32).reshape(-1, 6),
         [name for name, _ in photos],

@@ -139,7 +139,7 @@ def test_what_a_killed_run_left_is_not_taken_over(tmp_path, monkeypatch):
 
 
 def test_too_little_room_is_told_before_anything_is_rendered(tmp_path, monkeypatch):
-    monkeypatch.setattr(synthetic_arrays.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000}))
+    monkeypatch.setattr(synthetic_arrays.writing.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000}))
     monkeypatch.setattr(synthetic_arrays.render, "render", lambda *_: pytest.fail("rendered"))
     with pytest.raises(InputError, match=r"need 0\.00 GB and 0\.00 GB are free there"):
         run(monkeypatch, synthesize, arrays=tmp_path / "set", train=0, test=3)
