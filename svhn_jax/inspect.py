@@ -1,8 +1,8 @@
-"""python -m svhn_jax.inspect DIR: what is in a data set, prepared or raw.
+"""python -m svhn_jax.inspect DIR: shows what is in a data set, prepared or raw.
 
-Counts, lengths, digits by position, sizes, skipped and suspicious records, and with --sheet a
-picture of some of the photos with their boxes. Of raw photos only the headers are read. Of a prepared data set --verify checks every array
-against its SHA-256 and looks for crops that occur twice.
+Prints counts, lengths, digits by position, sizes, skipped and suspicious records. --sheet writes a
+picture of some photos with their boxes. Of raw photos it reads the headers only, except those on the
+sheet. --verify checks the arrays of a prepared data set against their SHA-256 and finds duplicate crops.
 """
 
 from svhn_jax import interrupts
@@ -38,17 +38,18 @@ class Options:
     """Shows what is in a data set."""
 
     folder: tyro.conf.Positional[Path]
-    """a prepared data set, or a folder of archives, extracted splits or photos of your own"""
+    """a prepared data set, or a folder of archives, of extracted splits, or of your own photos"""
     sheet: OptionalPath = None
-    """PNG to write: photos with their boxes and labels"""
+    """PNG file to write: photos with their boxes and labels"""
     photos: int = 48
-    """how many photos of each split the sheet shows"""
+    """number of photos of each split on the sheet"""
     seed: int = 0
-    """another seed, other photos on the sheet"""
+    """seed for the choice of photos on the sheet"""
     augmented: OptionalPath = None
-    """of a prepared data set: a configuration; each row of the sheet shows one photo as the network sees it: first in evaluation, then in training, augmented at random"""
+    """configuration file; the sheet then shows inputs of the network from a prepared data set: each row one photo, first
+    as in evaluation, then as in training with random augmentation"""
     verify: bool = False
-    """of a prepared data set: check every array against its checksum, and look for crops that occur twice"""
+    """check every array of a prepared data set against its checksum, and find duplicate crops"""
 
     def __post_init__(self) -> None:
         if not 1 <= self.photos <= 1000:
@@ -56,22 +57,22 @@ class Options:
         if self.sheet and self.sheet.suffix.lower() != ".png":
             raise InputError(f"--sheet is {self.sheet}; its name must end in .png")
         if self.augmented and not self.sheet:
-            raise InputError("--augmented needs --sheet, the PNG to write")
+            raise InputError("--augmented needs --sheet, the PNG file to write")
 
 
 class Contents(NamedTuple):
-    """One split: its numbers, what was left out of it, and tiles for the sheet."""
+    """One split: its numbers, what was skipped, and tiles for the sheet."""
 
     title: str
     names: list[str]
     targets: np.ndarray
     boxes: np.ndarray
-    """float[N, 4], the number in its photo: left, top, width, height"""
+    """float[N, 4], the number in its photo: left, top, width, height in pixels"""
     sizes: np.ndarray
     skipped: list[Skipped]
     suspicious: dict[str, np.ndarray]
     tiles: list[tuple[Image.Image, str, str]]
-    """pictures, numbers and names"""
+    """picture, number and name of each"""
 
 
 def main() -> int:
@@ -137,7 +138,7 @@ def _decoded(target: np.ndarray) -> str:
 
 
 def _box_in_crop(box: np.ndarray, size: np.ndarray, margin: float, side: int) -> np.ndarray:
-    """float[n, 4]: the number's box in its crop; none where the crop is the whole photo."""
+    """float[n, 4]: the number's box in its crop; empty if the crop is the whole photo."""
     if box.tolist() == [0, 0, *size.tolist()]:
         return np.zeros((0, 4))
     rim = side * margin / (1 + margin) / 2
@@ -218,8 +219,8 @@ def _print(console: Console, contents: Contents) -> None:
 
 
 def _augmented_sheet(options: Options) -> Image.Image:
-    """A sheet of the network's inputs, of photos of the train split."""
-    import jax  # takes a second, and nothing else here needs it
+    """A sheet of the network's inputs for photos of the train split."""
+    import jax  # takes a second; only this function needs it
 
     from svhn_jax import config_files
     from svhn_jax.model import augment, inputs
@@ -239,14 +240,15 @@ def _augmented_sheet(options: Options) -> Image.Image:
 
 
 def _verify(console: Console, folder: Path) -> bool:
-    """Whether an array is not as it was written; if all are, tells of crops that occur twice."""
+    """Whether an array is damaged; if none is, prints the duplicate crops."""
     arrays_there = list(arrays.damaged_arrays(folder))
     damaged = [path for path, is_damaged in arrays_there if is_damaged]
     for path in damaged:
         console.print(f"DAMAGED: {path}", soft_wrap=True)
     if damaged:
         console.print(
-            f"{len(damaged)} of {len(arrays_there)} arrays; delete {folder}, then preprocess again", soft_wrap=True
+            f"{len(damaged)} of {len(arrays_there)} arrays are damaged; delete {folder}, then preprocess again",
+            soft_wrap=True,
         )
         return True
     seen: dict[bytes, tuple[str, str]] = {}

@@ -1,9 +1,9 @@
-"""python -m svhn_jax.preprocess --raw DIR --to DIR: from the published archives to 64x64 arrays.
+"""python -m svhn_jax.preprocess --raw DIR --to DIR: crops the numbers of the photos to 64x64 arrays.
 
-Reads train, extra and test (those that are there), crops every number, holds out a stratified
-validation split, and writes arrays that open memory-mapped beside a manifest that accounts for
-every record. Killed anywhere, the same command goes on from there. See svhn_jax.data.arrays for
-the layout, and svhn_jax.data.sources.labels_csv for photos of one's own.
+Reads train, extra and test, or those of them that exist, crops every number, holds out a stratified
+validation split, and writes memory-mapped arrays and a manifest that names every skipped record.
+A killed command can be resumed: run it again. svhn_jax.data.arrays describes the layout,
+svhn_jax.data.sources.labels_csv the labels of your own photos.
 """
 
 from svhn_jax import interrupts
@@ -43,31 +43,31 @@ class Options:
     """Crops the numbers of SVHN Format 1 archives, or of photos of your own, and writes memory-mapped arrays."""
 
     raw: Path
-    """folder with train.tar.gz, test.tar.gz, extra.tar.gz, or the extracted train/, test/, extra/; or with photos of
-    your own and labels.csv, in itself or in train/ and test/ (its boxes are in pixels of the upright photo, after EXIF
-    orientation); or, for the tfds sources, TFDS's data folder"""
+    """folder with train.tar.gz, test.tar.gz and extra.tar.gz, or with the extracted train/, test/ and extra/; or a folder
+    of your own photos with labels.csv, or with train/ and test/ that have one each (boxes in pixels of the upright
+    photo, after EXIF orientation); for the sources tfds and svhn_cropped, TFDS's data folder"""
     to: Path
-    """folder for the arrays and the manifest; replaced as a whole when the new ones are complete"""
+    """folder for the arrays and the manifest; an existing data set is replaced when the new one is complete"""
     source: Literal["files", "tfds", "svhn_cropped"] = "files"
-    """files: archives or folders; tfds: svhn_full, prepared by TensorFlow Datasets; svhn_cropped: TFDS's single digits"""
+    """files: archives or folders; tfds: svhn_full as prepared with TensorFlow Datasets; svhn_cropped: the single digits of TFDS"""
     splits: Splits = ()
-    """which splits to read, of those that are there"""
+    """the splits to read"""
     limit: OptionalInt = None
-    """at most so many numbers of each split, the first ones; for a quick look"""
+    """read only the first so many numbers of each split, for a quick look"""
     margin: float = 0.3
-    """how much the union of a number's boxes grows, as a share of its width and height"""
+    """how much the box of a number is enlarged, as a share of its width and height"""
     size: int = 64
     """side of the crops in pixels"""
     validation_fraction: float = 0.05
-    """share of train and of extra, for each length 1 to 5, that is held out for validation; unless it is 0, at least
-    one number is, if there are two"""
+    """share of train and of extra, for each length 1 to 5, that is held out for validation; at least one number is held
+    out, unless the share is 0 or there is only one number"""
     seed: int = 0
-    """seed of the choice of validation photos"""
+    """seed for the choice of validation photos"""
     skip_bad: bool = False
-    """of photos of your own: skip the rows of labels.csv that cannot be used, and name them in the manifest; by default
-    they are listed and nothing is made. Bad records of the published archives are always skipped, and named there"""
+    """skip the rows of your labels.csv that cannot be used, and name them in the manifest; by default the command lists
+    them and writes nothing. Bad records of the published archives are always skipped and named"""
     jobs: int = field(default_factory=usable_cores)
-    """processes that decode and crop; the arrays do not depend on it"""
+    """number of processes that decode and crop; the arrays do not depend on it"""
 
     def __post_init__(self) -> None:
         for name, is_right, rule in (
@@ -123,7 +123,7 @@ def _build(
 
 
 def _has_lost_validation(options: Options, manifest: dict[str, Any]) -> bool:
-    """Whether validation is empty only because the photos chosen for it cannot be used."""
+    """Whether the validation split is empty only because the photos chosen for it cannot be used."""
     splits = manifest["splits"]
     if not options.validation_fraction or "validation" not in splits or splits["validation"]["examples"]:
         return False
@@ -139,7 +139,7 @@ def _find_sources(options: Options) -> list[Source]:
 
 
 def _settings(options: Options) -> dict[str, Any]:
-    """What the arrays depend on beside the sources: equal settings and sources, equal arrays."""
+    """Everything that the arrays depend on, except the sources."""
     return {
         "format": arrays.FORMAT,
         "crop": asdict(CropRule(options.size, options.margin)),
@@ -156,7 +156,7 @@ def _settings(options: Options) -> dict[str, Any]:
 
 
 def _is_up_to_date(options: Options, found: Sequence[Source]) -> bool:
-    """Whether the arrays are those of these settings and sources; sources untouched since are not read again."""
+    """Whether the data set has these settings and sources. A source is read again only if its files have changed."""
     if not arrays.is_sound(options.to, _settings(options)):
         return False
     try:
@@ -177,7 +177,7 @@ def _is_up_to_date(options: Options, found: Sequence[Source]) -> bool:
 
 
 def _refuse_other_folders(options: Options, splits: Sequence[str]) -> None:
-    """The target is replaced as a whole, so it must be a data set of ours, of the same splits, or empty, or not there."""
+    """Raises InputError if the target, which will be replaced, holds other files, or a data set of more splits."""
     folder, raw = options.to.resolve(), options.raw.resolve()
     if folder == raw or folder in raw.parents or raw in folder.parents:
         raise InputError(f"{options.to}: overlaps the folder of the photos; give another --to")
@@ -189,20 +189,20 @@ def _refuse_other_folders(options: Options, splits: Sequence[str]) -> None:
             f"{options.to}: holds arrays but no {arrays.MANIFEST}; delete that folder, then preprocess again"
         )
     if others or len(ours) == 1:
-        raise InputError(f"{options.to}: holds other things than a prepared data set; give a new or an empty folder")
+        raise InputError(f"{options.to}: holds other files than a prepared data set; give a new or an empty folder")
     try:
         manifest = arrays.read_manifest(folder)
     except InputError:
-        return  # a damaged set of ours, or one of an older version: made anew
+        return  # damaged, or of an older version: replace it
     made_from = manifest.get("source_sha256", {})
     if not isinstance(made_from, dict):
         return
     if options.limit and not manifest.get("limit"):
-        raise InputError(f"{options.to}: holds more than --limit {options.limit} would leave; give another --to")
+        raise InputError(f"{options.to}: holds more numbers than --limit {options.limit}; give another --to")
     if lost := sorted(set(made_from) - set(splits)):
         raise InputError(
-            f"{options.to}: was made from {', '.join(lost)} too, which this would lose; "
-            "read those again, or give another --to"
+            f"{options.to}: also holds {', '.join(lost)}, which this command would delete; "
+            "read those splits too, or give another --to"
         )
 
 
@@ -216,7 +216,7 @@ def _print_summary(console: Console, manifest: dict[str, Any], folder: Path) -> 
     console.print(table)
     if manifest["splits"].get("validation", {"examples": 1})["examples"] == 0:
         console.print(
-            "warning: validation is empty, and training needs one; "
+            "warning: the validation split is empty, and training needs one; "
             "give at least two photos that can be used, and a --validation-fraction above 0",
             soft_wrap=True,
         )

@@ -408,7 +408,7 @@ def test_too_little_space_is_said_before_anything_is_cropped(small, tmp_path, mo
 def test_a_folder_of_something_else_is_refused_and_kept(small, tmp_path, monkeypatch, name):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / name).write_text('{"name": "my web page"}')
-    with pytest.raises(InputError, match="holds other things than a prepared data set"):
+    with pytest.raises(InputError, match="holds other files than a prepared data set"):
         prepare(monkeypatch, small, tmp_path / "mine")
     assert contents(tmp_path / "mine") == {name: b'{"name": "my web page"}'}
 
@@ -417,11 +417,11 @@ def test_the_photos_themselves_are_never_the_target(tmp_path, monkeypatch):
     write_split(tmp_path / "raw", "test", split_files(tmp_path, TRAIN), as_archive=False)
     before = contents(tmp_path / "raw")
     for target in ("raw", "raw/test", "."):
-        with pytest.raises(InputError, match=r"the folder of the photos|holds other things"):
+        with pytest.raises(InputError, match=r"the folder of the photos|holds other files"):
             prepare(monkeypatch, tmp_path / "raw", tmp_path / target)
     (tmp_path / "other").mkdir()
     (tmp_path / "raw" / "test").rename(tmp_path / "other" / "test")
-    with pytest.raises(InputError, match="holds other things"):
+    with pytest.raises(InputError, match="holds other files"):
         prepare(monkeypatch, small_raw(tmp_path), tmp_path / "other")
     assert contents(tmp_path / "other") == before
 
@@ -434,7 +434,7 @@ def small_raw(folder):
 def test_a_split_that_is_there_is_not_lost_for_want_of_its_archive(raw, tmp_path, monkeypatch):
     prepare(monkeypatch, raw, tmp_path / "set")
     before = contents(tmp_path / "set")
-    with pytest.raises(InputError, match="was made from extra, train too, which this would lose"):
+    with pytest.raises(InputError, match="also holds extra, train, which this command would delete"):
         prepare(monkeypatch, raw, tmp_path / "set", "--splits", "test")
     assert contents(tmp_path / "set") == before
 

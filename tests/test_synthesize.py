@@ -178,8 +178,8 @@ def test_a_process_that_is_killed_is_one_line_and_leaves_nothing(tmp_path):
         ({"margin": -0.1}, "--margin is -0.1; it must be 0 to 10"),
         ({"validation_fraction": 1.0}, "--validation-fraction is 1.0; it must be at least 0"),
         ({"train": 0, "test": 0}, "nothing to make"),
-        ({"arrays": REPOSITORY}, "--to for archives or --arrays for a prepared data set, one of the two"),
-        ({"to": None}, "--to for archives or --arrays for a prepared data set, one of the two"),
+        ({"arrays": REPOSITORY}, "either --to for archives or --arrays for a prepared data set"),
+        ({"to": None}, "either --to for archives or --arrays for a prepared data set"),
     ],
 )
 def test_a_bad_option_is_named(tmp_path, options, words):

@@ -1,13 +1,13 @@
-"""The prepared data set on disk: one folder with arrays that open memory-mapped, and a manifest.
+"""Reads prepared data sets: a folder with memory-mapped arrays and a manifest.
 
     DIR/manifest.json          counts, skipped records, sources, crop settings, seed, versions, checksums
     DIR/SPLIT/images.npy       uint8[N, size, size, 3]
     DIR/SPLIT/labels.npy       int32[N, 6], see svhn_jax.labels
-    DIR/SPLIT/names.npy        bytes S[N], the photo each row came from, such as train/1.png
+    DIR/SPLIT/names.npy        bytes S[N], the photo of each row, such as train/1.png
     DIR/SPLIT/boxes.npy        float32[N, 4], the number in that photo: left, top, width, height in pixels
     DIR/SPLIT/sizes.npy        int32[N, 2], that photo's width and height in pixels
 
-A folder is complete exactly when it has a manifest: it is built beside its place and renamed.
+A folder is complete exactly when it has a manifest; svhn_jax.data.writing writes it.
 """
 
 import hashlib
@@ -39,7 +39,7 @@ NOT_LOADED = (ValueError, EOFError, SyntaxError, tokenize.TokenError, RecursionE
 class Split(NamedTuple):
     """One split, memory-mapped: images uint8[N, S, S, 3], labels int32[N, 6], names S[N].
 
-    fingerprint: SHA-256 of their contents. crop: how the images were cropped.
+    fingerprint: SHA-256 of the contents. crop: how the images were cropped.
     """
 
     images: np.ndarray
@@ -50,10 +50,10 @@ class Split(NamedTuple):
 
 
 def read_manifest(folder: str | Path) -> dict[str, Any]:
-    """The manifest of a prepared data set. It may come from a stranger: every field that is used has been checked.
+    """The manifest of a prepared data set. It may be untrusted: every field that the package uses is checked here.
 
     Raises:
-      InputError: the folder has none, or one this version cannot read.
+      InputError: the folder has no manifest, or one that this version cannot read.
     """
     path = Path(folder) / MANIFEST
     try:
@@ -76,20 +76,21 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
 
 
 def _check_manifest(manifest: dict[str, Any]) -> None:
-    """Raises ValueError, KeyError, TypeError or AttributeError where a field is not what this module writes."""
+    """Raises ValueError, KeyError, TypeError or AttributeError if a field is not as this package writes it."""
     size, margin = manifest["crop"]["size"], manifest["crop"]["margin"]
-    rule = CropRule(**manifest["crop"])  # TypeError where it has other fields
+    rule = CropRule(**manifest["crop"])  # TypeError if it has other fields
     words = (rule.border, rule.filter, rule.color)
-    _require(all(type(text) is str and text.isprintable() for text in words), "crop has values that are not texts")
+    _require(all(type(text) is str and text.isprintable() for text in words), "a text of crop is not printable text")
     _require(_is_count(size, 512) and size >= 1, "crop.size is not a number of pixels from 1 to 512")
     _require(type(margin) in (int, float) and 0 <= margin <= 10, "crop.margin is not a number from 0 to 10")  # nor NaN
     for split, entry in manifest["splits"].items():
         _require(split in SPLITS, f"{split!r} is not a split")
         _require(_is_count(entry["examples"], MAX_ROWS), "a split's examples are not a count")
         _require(all(map(_is_count, entry["lengths"].values())), "a split's lengths are not counts")
-        # These names become paths, and a copy of the data set writes to them: no others.
+        # A copy of the data set writes to paths with these names: allow no others.
         _require(
-            entry["sha256"].keys() == {*TRAINED_ON, *ABOUT_PHOTOS}, "a split's sha256 has not the names of its arrays"
+            entry["sha256"].keys() == {*TRAINED_ON, *ABOUT_PHOTOS},
+            "a split's sha256 does not have the names of its arrays",
         )
         _require(all(map(SHA256.fullmatch, entry["sha256"].values())), "a split's sha256 are not checksums")
     for split, source in manifest["sources"].items():
@@ -115,16 +116,19 @@ def _is_count(value: Any, most: int = 2**53) -> bool:
 
 
 def _refuse_irregular(path: Path) -> None:
-    """A pipe would be waited for, and a device read without end."""
+    """Raises ValueError for a pipe, which would block, and for a device, which may have no end."""
     if path.exists() and not path.is_file():
-        raise ValueError("no regular file")
+        raise ValueError("not a regular file")
 
 
 def load_split(folder: str | Path, split: str) -> Split:
     """Opens one split of a prepared data set, memory-mapped and read-only.
 
+        split = load_split("data/full", "train")
+        split.images[0], svhn_jax.labels.decode(split.labels[0])
+
     Raises:
-      InputError: no such data set or split, or arrays that do not agree with the manifest.
+      InputError: there is no such data set or split, or the arrays do not agree with the manifest.
     """
     entry, rule = _entry(folder, split)
     count, size = entry["examples"], rule.size
@@ -135,9 +139,7 @@ def load_split(folder: str | Path, split: str) -> Split:
     if names.dtype.kind != "S" or names.dtype.itemsize > MAX_NAME_BYTES or not _are_texts(names):
         raise InputError(f"{folder}/{split}/names.npy: damaged (not names of photos); preprocess again")
     if not ((targets >= 0).all() and (targets[:, 0] <= 6).all() and (targets[:, 1:] <= 10).all()):
-        raise InputError(
-            f"{folder}/{split}/labels.npy: damaged (labels that cannot be); delete {folder}, preprocess again"
-        )
+        raise InputError(f"{folder}/{split}/labels.npy: damaged (impossible labels); delete {folder}, preprocess again")
     return Split(images, targets, names, hashlib.sha256(checksums.encode()).hexdigest(), rule)
 
 
@@ -163,7 +165,8 @@ def nonempty_splits(folder: str | Path) -> list[str]:
 
 
 def load_geometry(folder: str | Path, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Of each row's photo: the number's box float32[N, 4] (left, top, width, height), and (width, height) int32[N, 2].
+    """For each row, in pixels of its photo: the number's box float32[N, 4] (left, top, width, height), and the photo's
+    size int32[N, 2] (width, height).
 
     Raises:
       InputError: as `load_split`.
@@ -172,12 +175,12 @@ def load_geometry(folder: str | Path, split: str) -> tuple[np.ndarray, np.ndarra
     boxes = _open(folder, split, "boxes", np.float32, (count, 4))
     sizes = _open(folder, split, "sizes", np.int32, (count, 2))
     if not (np.isfinite(boxes).all() and (boxes[:, 2:] > 0).all() and (sizes > 0).all()):
-        raise InputError(f"{folder}/{split}: damaged (boxes or sizes that cannot be); preprocess again")
+        raise InputError(f"{folder}/{split}: damaged (impossible boxes or sizes); preprocess again")
     return boxes, sizes
 
 
 def _are_texts(names: np.ndarray) -> bool:
-    """Whether all names are UTF-8 without control characters: they are printed."""
+    """Whether all names are UTF-8 without control characters, so that they can be printed."""
     try:
         return b" ".join(names.tolist()).decode().isprintable()
     except UnicodeDecodeError:
@@ -185,7 +188,7 @@ def _are_texts(names: np.ndarray) -> bool:
 
 
 def _entry(folder: str | Path, split: str) -> tuple[dict[str, Any], CropRule]:
-    """A split's entry in the manifest, and how the data set was cropped."""
+    """A split's entry in the manifest, and the crop rule."""
     manifest = read_manifest(folder)
     if split not in manifest["splits"]:
         there = ", ".join(manifest["splits"]) or "none"
@@ -208,7 +211,7 @@ def _open(folder: str | Path, split: str, name: str, dtype: type | None, shape: 
 
 
 def damaged_arrays(folder: str | Path) -> Iterator[tuple[Path, bool]]:
-    """Every array of the data set, and whether its bytes are not those the manifest has the SHA-256 of."""
+    """Every array of the data set, and whether its SHA-256 differs from the manifest's."""
     for split, entry in read_manifest(folder)["splits"].items():
         for name, checksum in entry["sha256"].items():
             path = Path(folder) / split / f"{name}.npy"
@@ -216,6 +219,6 @@ def damaged_arrays(folder: str | Path) -> Iterator[tuple[Path, bool]]:
 
 
 def most_bytes(entry: dict[str, Any], size: int) -> int:
-    """No split of this entry in the manifest, with images of this side, takes more bytes on disk."""
+    """An upper limit of the bytes on disk of a split with this entry in the manifest and images of this side."""
     per_row = size * size * 3 + 6 * 4 + 4 * 4 + 2 * 4 + MAX_NAME_BYTES
     return int(entry["examples"]) * per_row + len(entry["sha256"]) * 4096

@@ -164,7 +164,7 @@ def test_boxes_and_sizes_that_cannot_be_are_refused(tmp_path, name, value):
     write_set(tmp_path / "set")
     path = tmp_path / "set" / "train" / f"{name}.npy"
     np.save(path, np.full_like(np.load(path), value))
-    with pytest.raises(InputError, match="boxes or sizes that cannot be"):
+    with pytest.raises(InputError, match="impossible boxes or sizes"):
         arrays.load_geometry(tmp_path / "set", "train")
 
 

@@ -55,7 +55,7 @@ def test_what_arrives_changed_is_named_and_not_kept(there, cache):
     content = bytearray((there / "train" / "labels.npy").read_bytes())
     content[-1] ^= 1
     (there / "train" / "labels.npy").write_bytes(bytes(content))
-    with pytest.raises(InputError, match=r"bucket/set: train/labels.npy are not what the manifest says"):
+    with pytest.raises(InputError, match=r"bucket/set: train/labels.npy differ from the manifest"):
         remote.copy_of(there)
     assert not any(path.is_dir() for path in cache.iterdir())
 

@@ -1,8 +1,9 @@
 """Decides from the records alone, before any photo is read, which record goes to which split and row."""
 
+from collections import Counter
 from collections.abc import Container, Iterable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,15 +13,18 @@ from svhn_jax.data.arrays import SPLITS
 from svhn_jax.data.sources.find import SOURCE_SPLITS, Source
 
 
-@dataclass
-class Part:
+class Places(NamedTuple):
+    """Where the N numbers of a source go: int[N], index in arrays.SPLITS; int[N], row in that split."""
+
+    splits: np.ndarray
+    rows: np.ndarray
+
+
+class Part(NamedTuple):
     """One source, and where each of its usable records goes."""
 
     account: Account
-    splits: np.ndarray
-    """int[N]: index in arrays.SPLITS"""
-    rows: np.ndarray
-    """int[N]: row in that split"""
+    places: Places
 
 
 def plan(
@@ -46,20 +50,31 @@ def plan(
         excluded = not_held_out.get(account.name, ())
         digits = [0 if one.name in excluded else len(one.digits) for one in account.records]
         lengths[account.name] = np.array(digits, int)  # length 0 is never held out
-    held_out = choose_validation(lengths, validation_fraction, seed)
+    places = place(lengths, validation_fraction, seed)
+    return [Part(account, places[account.name]) for account in accounts]
+
+
+def place(lengths: dict[str, np.ndarray], validation_fraction: float, seed: int) -> dict[str, Places]:
+    """The splits and rows of all numbers, by the name of their source; arguments as for `choose_validation`."""
     filled = np.zeros(len(SPLITS), int)
-    parts = []
-    for account in accounts:
-        is_held_out = held_out[account.name]
-        in_test = account.name == "test"
-        splits = np.where(is_held_out, SPLITS.index("validation"), SPLITS.index("test" if in_test else "train"))
+    places = {}
+    for source, is_held_out in choose_validation(lengths, validation_fraction, seed).items():
+        others = SPLITS.index("test" if source == "test" else "train")
+        splits = np.where(is_held_out, SPLITS.index("validation"), others)
         rows = np.zeros(len(splits), int)
         for split in range(len(SPLITS)):
             chosen = np.flatnonzero(splits == split)
             rows[chosen] = filled[split] + np.arange(len(chosen))
             filled[split] += len(chosen)
-        parts.append(Part(account, splits, rows))
-    return parts
+        places[source] = Places(splits, rows)
+    return places
+
+
+def rows_of_splits(places: Mapping[str, Places]) -> dict[str, int]:
+    """The number of rows of each split that the sources go to, also of the empty ones."""
+    counts = Counter(SPLITS[split] for one in places.values() for split in one.splits.tolist())
+    wanted = {"test"} & places.keys() | ({"train", "validation"} if places.keys() - {"test"} else set())
+    return {split: counts[split] for split in SPLITS if split in wanted}
 
 
 def choose_validation(lengths: dict[str, np.ndarray], fraction: float, seed: int) -> dict[str, np.ndarray]:

@@ -13,7 +13,7 @@ from svhn_jax.data import crop, writing
 from svhn_jax.data.accounting import Account
 from svhn_jax.data.arrays import SPLITS
 from svhn_jax.data.prepare import crops
-from svhn_jax.data.prepare.assign import Part
+from svhn_jax.data.prepare.assign import Part, rows_of_splits
 from svhn_jax.data.prepare.progress import Entry, Progress
 from svhn_jax.data.records import Skipped
 from svhn_jax.data.sources import labels_csv
@@ -50,7 +50,8 @@ def build(
       InputError: a source cannot be read, a row of a labels.csv cannot be used, a source has no photo that can be used,
         or too little space is free.
     """
-    progress = Progress(folder, [part.account for part in parts], settings, _rows_of_splits(parts))
+    counts = rows_of_splits({part.account.name: part.places for part in parts})
+    progress = Progress(folder, [part.account for part in parts], settings, counts)
     work = partial(crops.crop_block, **{name: settings["crop"][name] for name in ("margin", "size")})
     photos = sum(len(part.account.records) for part in parts)
     with Workers(max(1, min(jobs, photos // crops.PHOTOS_PER_PROCESS))) as workers:
@@ -79,14 +80,6 @@ def build(
     writing.write_manifest(folder, manifest)
     progress.delete()
     return manifest
-
-
-def _rows_of_splits(parts: list[Part]) -> dict[str, int]:
-    """The number of rows of each split, also of the empty ones that the sources belong to."""
-    counts = Counter(SPLITS[split] for part in parts for split in part.splits.tolist())
-    names = {part.account.name for part in parts}
-    is_wanted = {"train": names != {"test"}, "validation": names != {"test"}, "test": "test" in names}
-    return {split: counts[split] for split in SPLITS if is_wanted[split] and names}
 
 
 def _sizes(progress: Progress, account: Account) -> np.ndarray:
@@ -121,8 +114,8 @@ def _tasks(part: Part, progress: Progress, size: int, start: int) -> Iterator[cr
             yield crops.Task(photo.name, problem)
             continue
         row = part.account.rows[photo.name]
-        split = SPLITS[part.splits[row]]
-        offset = progress.offsets[split] + int(part.rows[row]) * size * size * 3
+        split = SPLITS[part.places.splits[row]]
+        offset = progress.offsets[split] + int(part.places.rows[row]) * size * size * 3
         number = crop.union(part.account.records[row].boxes)
         yield crops.Task(photo.name, "", photo.content, number, str(progress.image_files[split]), offset)
 
@@ -162,7 +155,7 @@ def _finish_split(folder: Path, split: str, parts: list[Part], sizes: dict[str, 
     names, targets, boxes, photo_sizes = [], [], [], []
     for part in parts:
         account = part.account
-        for row in np.flatnonzero(part.splits == SPLITS.index(split)).tolist():
+        for row in np.flatnonzero(part.places.splits == SPLITS.index(split)).tolist():
             record, size = account.records[row], sizes[account.name][row].tolist()
             names.append(f"{account.name}/{record.name}")
             targets.append(labels.encode(record.digits))

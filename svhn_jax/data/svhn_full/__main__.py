@@ -1,7 +1,7 @@
-"""python -m svhn_jax.data.svhn_full --raw DIR --data-dir DIR: from the published archives to the TFDS data set svhn_full.
+"""python -m svhn_jax.data.svhn_full --raw DIR --data-dir DIR: makes the TFDS data set svhn_full of the published archives.
 
-Reads train, test and extra (those that are there) and writes array_record files, which
-TensorFlow Datasets reads with and without TensorFlow. What cannot be used is named.
+Reads train, test and extra, or those of them that exist, and writes array_record files, which
+TensorFlow Datasets reads with and without TensorFlow. Names every record and photo that it skips.
 """
 
 from svhn_jax import interrupts
@@ -28,7 +28,7 @@ class Options:
     raw: Path
     """folder with train.tar.gz, test.tar.gz, extra.tar.gz, or the extracted train/, test/, extra/"""
     data_dir: Path
-    """TFDS's folder of data sets; this one becomes svhn_full/VERSION in it"""
+    """TFDS's folder of data sets, in which this one becomes svhn_full/VERSION"""
 
 
 def main() -> None:
@@ -44,10 +44,10 @@ def main() -> None:
         builder.download_and_prepare(download_config=config)
     elif lacking := sorted(set(splits) - set(builder.info.splits)):
         raise InputError(
-            f"{builder.data_dir}: was prepared without {', '.join(lacking)}; delete that folder, then run this again"
+            f"{builder.data_dir}: was prepared without {', '.join(lacking)}; delete that folder, then run the same command again"
         )
     else:
-        console.print(f"{builder.data_dir}: is there already; delete that folder to make it anew", soft_wrap=True)
+        console.print(f"{builder.data_dir}: exists already; delete that folder to prepare it again", soft_wrap=True)
     for split, info in builder.info.splits.items():
         console.print(f"{split}: {info.num_examples:,} photos", soft_wrap=True)
         left_out = builder.info.metadata["left_out"][split]

@@ -1,7 +1,7 @@
 """The TFDS builder of SVHN's full house numbers: photos byte for byte, and every digit with its box.
 
-Neither writing nor reading needs TensorFlow. TFDS's usual base class would need it for a split of more
-than 1 GB, as extra is; ShardBasedBuilder streams, and keeps one shard in memory at a time.
+Neither writing nor reading needs TensorFlow. TFDS's usual base class needs it for a split of more than
+1 GB, such as extra; ShardBasedBuilder streams, with one shard in memory at a time.
 """
 
 import math
@@ -28,21 +28,21 @@ Examples = Iterator[tuple[int, dict[str, Any]]]
 
 
 class LeftOut(TypedDict):
-    """What of a split could not be used: entries with `name`, `reason` and, where there is one, the record."""
+    """What was skipped of a split: entries with `name`, `reason` and, if there is one, the record."""
 
     records: list[dict[str, Any]]
     photos: list[dict[str, Any]]
 
 
 class Builder(tfds.core.ShardBasedBuilder):
-    """SVHN Format 1. What could not be used is named in `info.metadata["left_out"][split]`, a LeftOut."""
+    """SVHN Format 1. `info.metadata["left_out"][split]`, a LeftOut, names everything that was skipped."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "Photos, file names, numbers, digits and boxes of train, test and extra."}  # noqa: RUF012
     MANUAL_DOWNLOAD_INSTRUCTIONS = f"""
-    manual_dir is the folder with train.tar.gz, test.tar.gz and extra.tar.gz from {BASE_URL}, or those
-    of them that you want. `python -m svhn_jax.download` fetches them, resumes and checks them.
-    Without that folder all three, 2.6 GB, are downloaded by TFDS, which cannot resume.
+    manual_dir is a folder with one or more of train.tar.gz, test.tar.gz and extra.tar.gz from {BASE_URL}.
+    `python -m svhn_jax.download` downloads and verifies them, and can be resumed.
+    Without that folder TFDS downloads all three, 2.6 GB, and cannot resume.
     """
 
     def __init__(self, *, file_format: str | None = None, **kwargs: Any):
@@ -75,16 +75,16 @@ class Builder(tfds.core.ShardBasedBuilder):
     def _shard_iterators_per_split(self, dl_manager: Any) -> dict[str, list[Callable[[], Examples]]]:
         raw = _raw_folder(dl_manager)
         left_out: dict[str, LeftOut] = {split: {"records": [], "photos": []} for split in splits_in(raw)}
-        self.info.metadata["left_out"] = left_out  # filled while the photos stream by; saved after them
+        self.info.metadata["left_out"] = left_out  # filled at the end of each stream; saved after that
         folder = Path(self.data_path)
         return {split: _shards(Account(find_source(raw, split)), left_out[split], folder) for split in left_out}
 
 
 def splits_in(raw: Path) -> list[str]:
-    """The splits that a folder holds, as SPLIT.tar.gz or SPLIT/.
+    """The splits that a folder has, as SPLIT.tar.gz or SPLIT/.
 
     Raises:
-      InputError: it holds none.
+      InputError: it has none.
     """
     splits = [split for split in SPLITS if (raw / f"{split}.tar.gz").is_file() or (raw / split).is_dir()]
     if not splits:
@@ -93,7 +93,7 @@ def splits_in(raw: Path) -> list[str]:
 
 
 def _raw_folder(dl_manager: Any) -> Path:
-    """manual_dir where there is one; else all three archives, downloaded, under their published names."""
+    """manual_dir if there is one; else a folder of all three archives, downloaded, under their published names."""
     try:
         return Path(dl_manager.manual_dir)
     except AssertionError:  # no such folder, or nothing in it

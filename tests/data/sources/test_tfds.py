@@ -274,7 +274,7 @@ def test_the_command_prepares_once_and_tells_what_is_there(tmp_path):
     write_split(tmp_path / "raw", "test", split_files(tmp_path, TEST))
     third = run_python(*arguments)
     assert_one_error_line(third)
-    assert "1.0.0: was prepared without test; delete that folder, then run this again" in third.stderr
+    assert "1.0.0: was prepared without test; delete that folder, then run the same command again" in third.stderr
 
 
 def test_a_damaged_archive_or_one_of_no_use_leaves_no_data_set(tmp_path):
