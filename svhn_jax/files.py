@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import os
+import shutil
 import socket
 from pathlib import Path
 from typing import IO
@@ -80,6 +81,16 @@ def write_text(path: Path, text: str) -> None:
     unfinished.write_text(text)
     sync(unfinished)  # before the rename, or a power cut may leave the new name without the content
     unfinished.replace(path)
+
+
+def check_space(folder: Path, needed: int) -> None:
+    """Raises InputError if fewer than `needed` bytes are free for the data set that is built in `folder`."""
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise InputError(
+            f"{folder.parent}: the crops need {needed / 1e9:.2f} GB and {free / 1e9:.2f} GB are free there; "
+            "free some space, or write them elsewhere"
+        )
 
 
 def _is_still_at(path: Path, file: IO[str]) -> bool:

@@ -54,7 +54,7 @@ def decode_photo(content: bytes) -> Image.Image:
     Raises:
       ValueError: the bytes are not an image, or it is cut short, too large, or of a pixel format without a known white.
     """
-    with _told_as_value_errors():
+    with _errors_as_value_errors():
         image = _open(content)
         with _without_libtiff_messages(image):
             image.load()
@@ -69,7 +69,7 @@ def photo_size(content: bytes) -> tuple[int, int]:
     Raises:
       ValueError: as `decode_photo`, except for errors in the pixels.
     """
-    with _told_as_value_errors(), _open(content) as image:
+    with _errors_as_value_errors(), _open(content) as image:
         is_turned = _orientation(image, content) in (5, 6, 7, 8)
         return (image.height, image.width) if is_turned else image.size
 
@@ -147,7 +147,7 @@ def _without_libtiff_messages(image: Image.Image) -> Iterator[None]:
 
 
 @contextmanager
-def _told_as_value_errors() -> Iterator[None]:
+def _errors_as_value_errors() -> Iterator[None]:
     try:
         with warnings.catch_warnings():  # Pillow warns of small defects, and of sizes that are allowed here
             warnings.simplefilter("ignore")

@@ -8,7 +8,7 @@ from pathlib import Path
 from etils import epath
 
 from svhn_jax import files
-from svhn_jax.data import arrays, writing
+from svhn_jax.data import arrays
 from svhn_jax.errors import InputError
 
 BLOCK_BYTES = 2**24
@@ -53,7 +53,7 @@ def _copy(source: epath.Path, manifest: bytes, target: Path) -> None:
     (target / arrays.MANIFEST).write_bytes(manifest)
     checked = arrays.read_manifest(target)
     size, splits = checked["crop"]["size"], checked["splits"]
-    writing.check_space(target, sum(entry["examples"] for entry in splits.values()) * size * size * 3)
+    files.check_space(target, sum(entry["examples"] for entry in splits.values()) * size * size * 3)
     for split, entry in splits.items():
         (target / split).mkdir()
         left = arrays.most_bytes(entry, size)

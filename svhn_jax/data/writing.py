@@ -148,16 +148,6 @@ def _remove_rows(path: Path, kept: np.ndarray, size: int) -> None:
     os.replace(shorter, path)
 
 
-def check_space(folder: Path, needed: int) -> None:
-    """Raises InputError if fewer than `needed` bytes are free for the data set that is built in `folder`."""
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise InputError(
-            f"{folder.parent}: the crops need {needed / 1e9:.2f} GB and {free / 1e9:.2f} GB are free there; "
-            "free some space, or write them elsewhere"
-        )
-
-
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
     """Writes manifest.json; a kill leaves the old one or the new one."""
     files.write_text(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")

@@ -62,7 +62,7 @@ class Progress:
                 shutil.rmtree(path)
             else:
                 path.unlink()
-        writing.check_space(self.folder, sum(counts.values()) * size * size * 3)
+        files.check_space(self.folder, sum(counts.values()) * size * size * 3)
         for split, path in self.image_files.items():
             path.parent.mkdir()
             writing.create_images(path, counts[split], size)

@@ -52,7 +52,7 @@ class _PreparedSplit:
         self._tfds = import_tfds()
         if not (folder / "dataset_info.json").is_file():
             raise InputError(f"{folder}: no prepared data set there; {remedy}")
-        with self._told_as_damage():
+        with self._errors_as_damage():
             builder = self._tfds.builder_from_directory(folder)
             info = builder.info
             left_out = (info.metadata or {}).get("left_out", {}).get(split, {"records": [], "photos": []})
@@ -87,15 +87,15 @@ class _PreparedSplit:
         return self._read(decoders={"image": self._tfds.decode.SkipDecoding()})
 
     def _read(self, **how: Any) -> Iterator[Any]:
-        with self._told_as_damage():
+        with self._errors_as_damage():
             source = self._builder.as_data_source(self.split, **how)
         for position in range(len(source)):
-            with self._told_as_damage():
+            with self._errors_as_damage():
                 example = source[position]
             yield example
 
     @contextmanager
-    def _told_as_damage(self) -> Iterator[None]:
+    def _errors_as_damage(self) -> Iterator[None]:
         try:
             yield
         except ImportError as error:

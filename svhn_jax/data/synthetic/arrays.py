@@ -18,7 +18,7 @@ import numpy as np
 import PIL
 
 import svhn_jax
-from svhn_jax import labels
+from svhn_jax import files, labels
 from svhn_jax.data import arrays, crop, writing
 from svhn_jax.data.prepare.assign import Places, place, rows_of_splits
 from svhn_jax.data.synthetic import render
@@ -89,7 +89,7 @@ def build(folder: Path, wanted: dict[str, Any], workers: Workers, advance: Calla
     counts, size, seed = wanted["synthetic"]["photos"], wanted["crop"]["size"], wanted["seed"]
     shutil.rmtree(folder)
     folder.mkdir()
-    writing.check_space(folder, sum(counts.values()) * size * size * 3)
+    files.check_space(folder, sum(counts.values()) * size * size * 3)
     places = _places(wanted, workers)
     rows = rows_of_splits(places)
     offsets = {}

@@ -20,19 +20,19 @@ from svhn_jax.data.records import Record
 FIELDS = ("height", "label", "left", "top", "width")
 USER_BLOCK = 512  # bytes; addresses in the file count from its end
 USER_TEXT = b"MATLAB 7.3 MAT-file, written by svhn_jax, HDF5 schema 1.00 .".ljust(124) + b"\x00\x02IM"
-END_AT = USER_BLOCK + 40  # where superblock 0 keeps the length of the file, this one counted from its start
-FORMAT: dict[str, Any] = {"libver": ("earliest", "v108"), "meta_block_size": 1}  # superblock 0; no room kept for more
+END_AT = USER_BLOCK + 40  # superblock 0 has the length of the file here, counted from its start
+FORMAT: dict[str, Any] = {"libver": ("earliest", "v108"), "meta_block_size": 1}  # superblock 0; no free space
 RECORDS_AT_ONCE = 4096
 SCALAR = np.zeros((1, 1), "<f8")
 
 
 class Template(NamedTuple):
-    """HDF5 objects at address 0: their bytes, and offsets in these.
+    """HDF5 objects as they are at address 0: their bytes, and offsets in them.
 
     content: uint8[bytes]
-    addresses: of every address, 8 bytes each.
-    group: of the one group among them; 0 where there is none.
-    data: of the elements of each dataset.
+    addresses: the offset of every address; 8 bytes each.
+    group: the offset of the box group; 0 if there is none.
+    data: the offset of the elements of each dataset.
     """
 
     content: np.ndarray
