@@ -2,9 +2,9 @@
 
 import io
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
-from bulk_mat import Annotation
 from PIL import Image
 
 # Rows of a 5 x 7 bitmap font, 0 to 9; the lowest bit is the right-most pixel.
@@ -28,6 +28,16 @@ SHARED_NOISE = 0.25
 NOISE_SIDE = 1300  # pixels; more than any photo has
 BLOCKS = 4
 PNG_LEVEL = 1
+
+
+class Annotation(NamedTuple):
+    """One photo of a split: its number as text, its boxes as (left, top, width, height) in pixels."""
+
+    name: str
+    width: int
+    height: int
+    label: str
+    boxes: list[list[float]]
 
 
 def png(split: str, annotation: Annotation, rng: np.random.Generator) -> bytes:

@@ -13,7 +13,7 @@ from typing import Any
 import full_size_archives
 import measured
 import numpy as np
-from bulk_mat import Annotation
+from crude_photos import Annotation
 from flaky_server import FlakyServer
 from measured import Measurement
 

@@ -1,8 +1,8 @@
-"""python -m svhn_jax.download --to DIR: fetches the archives of SVHN Format 1, and verifies them.
+"""python -m svhn_jax.download --to DIR: downloads the archives of SVHN Format 1, and verifies them.
 
-An archive arrives as NAME.tar.gz.part and takes its name when its size and SHA-256 are right. Stopped,
-cut or killed, the same command goes on where it was; what is complete is verified and not fetched again.
-Proxies are taken from http_proxy, https_proxy and no_proxy.
+An archive is written to NAME.tar.gz.part and renamed when its size and SHA-256 are right. If the
+download is interrupted, run the same command again to resume it; complete archives are verified and not
+downloaded again. Proxies are taken from http_proxy, https_proxy and no_proxy.
 """
 
 from svhn_jax import interrupts
@@ -28,30 +28,30 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 import svhn_jax
-from svhn_jax import command_line
+from svhn_jax import command_line, files
 from svhn_jax.data.sources import published
 from svhn_jax.data.sources.published import Archive
 from svhn_jax.errors import InputError, run_command
 from svhn_jax.options import OptionalPath, Splits
 
-TIMEOUT_S = 30.0  # without a byte: for the connection, the answer, and every piece of it
-MAX_FAILURES = 5  # attempts in a row that brought nothing new
-RESERVE_BYTES = 100_000_000  # that the disk is not filled to the brim
+TIMEOUT_S = 30.0  # without a byte: for the connection, the response, and each read of it
+MAX_FAILURES = 5  # attempts in a row without progress
+RESERVE_BYTES = 100_000_000  # of the disk to leave free
 BLOCK_BYTES = 1 << 18
 
 
 @dataclass(frozen=True)
 class Options:
-    """Fetches the archives of SVHN Format 1 and verifies their checksums."""
+    """Downloads the archives of SVHN Format 1 and verifies their checksums."""
 
     to: Path
     """folder for train.tar.gz, test.tar.gz and extra.tar.gz"""
     splits: Splits = ()
-    """which archives to fetch"""
+    """the archives to download"""
     base_url: str = published.BASE_URL
-    """http or https address of the folder that holds the archives, such as a mirror"""
+    """http or https address of the folder that has the archives, such as a mirror"""
     checksums: OptionalPath = None
-    """for other archives than the published ones: a file with a line `SHA-256 BYTES NAME.tar.gz` for each"""
+    """file with a line `SHA-256 BYTES NAME.tar.gz` for each archive, if they are not the published ones"""
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"https?://[^\s/]\S*", self.base_url):
@@ -59,7 +59,7 @@ class Options:
 
 
 class _Failure(Exception):
-    """An attempt failed in a way that another may not."""
+    """A failed attempt; another one may succeed."""
 
 
 def main() -> None:
@@ -98,7 +98,7 @@ def fetch_archives(
             console.print(f"{target} is complete: {archive}", soft_wrap=True)
             continue
         if target.exists():
-            console.print(f"{target}: {problem}; it stays until the right one is here", soft_wrap=True)
+            console.print(f"{target}: {problem}; it is kept until the right one is downloaded", soft_wrap=True)
         missing.append((target, archive))
     if not missing:
         return
@@ -112,7 +112,7 @@ def _require_space(folder: Path, missing: list[tuple[Path, Archive]]) -> None:
     rest = 0
     for target, archive in missing:
         part = Path(f"{target}.part")
-        part.touch()  # a folder that cannot be written to is told as such, before any talk of space
+        part.touch()  # report a folder that cannot be written before too little space
         rest += max(0, archive.bytes - part.stat().st_size)
     free = shutil.disk_usage(folder).free
     if rest and free < rest + RESERVE_BYTES:
@@ -123,9 +123,9 @@ def _require_space(folder: Path, missing: list[tuple[Path, Archive]]) -> None:
 
 
 def _fetch(url: str, target: Path, archive: Archive, console: Console, pause: Callable[[float], None]) -> None:
-    """Fetches or completes one archive, and gives it its name when it is verified."""
+    """Downloads the missing bytes of one archive, verifies it, and renames it."""
     with _opened_alone(Path(f"{target}.part")) as part, _progress_bar(console) as progress:
-        if _length(part) > archive.bytes:  # not begun by us
+        if _length(part) > archive.bytes:  # of another archive
             part.truncate(0)
         failures, furthest = 0, _length(part)
         task = progress.add_task(target.name, total=archive.bytes, completed=furthest)
@@ -136,14 +136,14 @@ def _fetch(url: str, target: Path, archive: Archive, console: Console, pause: Ca
                 for length in _request(url, part, archive.bytes):
                     progress.update(task, completed=length)
             except _Failure as failure:
-                # Progress is to get further than ever before: a server may start over, and break off, each time.
+                # Progress means more bytes than ever before: a server may start over, and stop, each time.
                 failures = 0 if _length(part) > furthest else failures + 1
                 furthest = max(furthest, _length(part))
                 what = f"{failure} at {_length(part):,} of {archive.bytes:,} bytes"
                 if failures == MAX_FAILURES:
                     raise InputError(
                         f"{url}: {what}, {failures} times without progress; check the network, the proxy "
-                        "and --base-url; the same command goes on from there"
+                        "and --base-url, then run the same command again to resume"
                     ) from None
                 console.print(f"{target.name}: {what}; again in {2**failures} s", soft_wrap=True)
                 pause(2.0**failures)
@@ -151,26 +151,26 @@ def _fetch(url: str, target: Path, archive: Archive, console: Console, pause: Ca
         if problem := archive.problem_of(Path(part.name)):
             os.unlink(part.name)
             raise InputError(
-                f"{part.name}: {problem}; removed. The same command starts over; if it ends like this again, "
-                f"{url} is not the archive expected: give another --base-url"
+                f"{part.name}: {problem}; deleted. Run the same command again; if that fails too, "
+                f"{url} is not the expected archive: give another --base-url"
             )
-        os.fsync(part.fileno())
+        files.sync(Path(part.name))
         os.replace(part.name, target)
     console.print(f"{target}: {archive}", soft_wrap=True)
 
 
 @contextmanager
 def _opened_alone(path: Path) -> Iterator[io.FileIO]:
-    """Opens a .part file to append to, unbuffered, locked against other downloads."""
+    """Opens a .part file to append to, unbuffered, with a lock against other downloads."""
     with open(path, "ab", buffering=0) as part:
         try:
             fcntl.flock(part, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Between our opening and our lock another may have given the file its final name: never write to that.
+            # Another download may have renamed the file between our open and our lock: never write to that one.
             is_ours = os.path.samestat(os.fstat(part.fileno()), os.stat(path))
         except (BlockingIOError, FileNotFoundError):
             is_ours = False
         if not is_ours:
-            raise InputError(f"{path}: another download is at it; wait for it, or stop it, and try again")
+            raise InputError(f"{path}: another download writes it; wait for it, or stop it, and try again")
         yield part
 
 
@@ -185,14 +185,14 @@ def _length(file: io.FileIO) -> int:
 
 
 def _request(url: str, part: io.FileIO, size: int) -> Iterator[int]:
-    """One request for what `part` lacks of `size` bytes; appends it and yields the length reached.
+    """Sends one request for the bytes that `part` lacks of `size`; appends them and yields the length reached.
 
-    It sends no If-Range, so that a .part file may go on from another mirror: size and SHA-256 are known
-    beforehand, and settle what If-Range would guess from an ETag.
+    It sends no If-Range, so that another mirror can complete a .part file: the known size and SHA-256 find a
+    wrong file more reliably than an ETag.
 
     Raises:
-      _Failure: the connection, or the server for now, failed.
-      InputError: the server has another file or none, or the disk takes no more.
+      _Failure: the connection failed, or the server asks to try again.
+      InputError: the server has another file or none, or the disk is full.
     """
     with _open(url, part) as response:
         total: int | None = response.length
@@ -200,25 +200,25 @@ def _request(url: str, part: io.FileIO, size: int) -> Iterator[int]:
             match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
             if not match or int(match[1]) != _length(part):
                 part.truncate(0)
-                raise _Failure("the server sent another range than was asked for; starting over")
+                raise _Failure("the server sent a wrong range; starting over")
             total = None if match[2] == "*" else int(match[2])
         if total not in (None, size):
             raise InputError(f"{url}: has {total:,} bytes, expected {size:,}; give another --base-url")
-        if response.status != 206:  # the whole file, whatever was asked for
+        if response.status != 206:  # the whole file, whatever the request
             part.truncate(0)
         while (length := _length(part)) < size:
             try:
-                block = response.read1(min(BLOCK_BYTES, size - length))  # never more than fits
+                block = response.read1(min(BLOCK_BYTES, size - length))  # never past the expected size
             except (OSError, http.client.HTTPException) as error:
                 raise _Failure(_words(error)) from None
             if not block:
-                raise _Failure("the connection ended")
+                raise _Failure("the connection was closed")
             _append(part, block)
             yield _length(part)
 
 
 def _open(url: str, part: io.FileIO) -> http.client.HTTPResponse:
-    """The answer to a GET of what comes after `part`; a success of whatever kind."""
+    """The successful response to a GET of the bytes after those in `part`."""
     start = _length(part)
     headers = {"User-Agent": f"svhn_jax/{svhn_jax.__version__}"} | ({"Range": f"bytes={start}-"} if start else {})
     try:
@@ -226,7 +226,7 @@ def _open(url: str, part: io.FileIO) -> http.client.HTTPResponse:
     except urllib.error.HTTPError as error:
         error.close()
         answer = f"the server answers {error.code} {error.reason}"
-        if error.code == 416:  # the range cannot be had
+        if error.code == 416:  # no such range
             part.truncate(0)
         if error.code >= 500 or error.code in (408, 416, 429):
             raise _Failure(answer) from None
@@ -251,7 +251,7 @@ def _append(part: io.FileIO, block: bytes) -> None:
         while rest:
             rest = rest[part.write(rest) :]
     except OSError as error:
-        remedy = f"mend that, and the same command goes on at {_length(part):,} bytes"
+        remedy = f"correct that, then run the same command again to resume at {_length(part):,} bytes"
         raise InputError(f"{part.name}: {error.strerror}; {remedy}") from None
 
 

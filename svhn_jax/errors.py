@@ -1,4 +1,4 @@
-"""Errors a user can mend, and the one place that turns them into a line and an exit status."""
+"""Errors that a user can correct, and the function that turns them into one line and an exit status."""
 
 import errno
 import os
@@ -15,7 +15,7 @@ from svhn_jax import interrupts
 class InputError(Exception):
     """Bad input. The message is one line: which file, record or field, what is wrong, the remedy.
 
-    details: further lines, one for each of many things wrong.
+    details: more lines, one for each single error.
     """
 
     def __init__(self, message: str, details: Sequence[str] = ()):
@@ -24,15 +24,15 @@ class InputError(Exception):
 
 
 class UnfinishedError(InputError):
-    """Work that stopped half-way, through no fault of its input: the same command goes on with what is done."""
+    """Work stopped without an error in its input; the same command can resume it."""
 
 
 class CheckpointError(InputError):
-    """A checkpoint could not be written or read. Orbax and TensorStore may still be at it when this is told."""
+    """A checkpoint could not be written or read. Threads of Orbax and TensorStore may still be running."""
 
 
 class TryAgainError(InputError):
-    """Something that may pass: storage that could not be reached, another process of the run that was lost."""
+    """A temporary failure, such as unreachable storage or a lost process of the run."""
 
 
 REMOTE_EXTRAS = {"gcsfs": "gcs", "google-cloud-storage": "gcs", "s3fs": "s3"}
@@ -42,16 +42,16 @@ _is_one_of_many = False
 
 
 def leave_at_once(is_one_of_many: bool) -> None:
-    """Says whether this process is one of many: JAX would have it wait at its end for the others, in vain after an error."""
+    """Sets whether this process is one of many. After an error it then exits at once, or JAX would wait for the others."""
     global _is_one_of_many
     _is_one_of_many = is_one_of_many
 
 
 def run_command(main: Callable[[], int | None]) -> None:
-    """Runs `main` and exits: its status, or one line on stderr for what the user can mend.
+    """Runs `main` and exits with its status, or with one line on stderr for an error that the user can correct.
 
-    An OSError (no space, no permission, no such file) is the user's to mend too; any other
-    exception is a bug of ours and keeps its traceback.
+    The user can also correct an OSError (no space, no permission, no such file). Any other exception is a
+    bug and keeps its traceback.
     """
     try:
         status = main()
@@ -62,12 +62,12 @@ def run_command(main: Callable[[], int | None]) -> None:
         _exit(str(error), EXIT_BAD_INPUT, at_once=True)
     except InputError as error:
         _exit(str(error), EXIT_BAD_INPUT, error.details)
-    except BrokenPipeError:  # the reader of our output has gone, as in `... | head`
+    except BrokenPipeError:  # the reader of the output has ended, as in `... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(EXIT_BAD_INPUT)
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
-        remedy = "; free some where the output goes" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+        remedy = "; free some space in the output folder" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
         _exit(f"{place}{error.strerror or error}{remedy}", EXIT_BAD_INPUT, at_once=bool(remedy))
     except ImportError as error:
         extras = [extra for name, extra in REMOTE_EXTRAS.items() if name in str(error)]
@@ -87,10 +87,10 @@ def run_command(main: Callable[[], int | None]) -> None:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether memory, of this machine or of a device, did not suffice.
+    """Whether the machine or a device ran out of memory.
 
-    The class is compared by name, to import no JAX here. RESOURCE_EXHAUSTED in another error means something else:
-    TensorStore's errors say so of a full disk.
+    Compares the class by name, in order not to import JAX. In other errors RESOURCE_EXHAUSTED has other meanings:
+    TensorStore reports a full disk so.
     """
     is_of_jax = type(error).__name__ == "JaxRuntimeError"
     return isinstance(error, MemoryError) or (is_of_jax and "RESOURCE_EXHAUSTED" in str(error))
@@ -98,7 +98,7 @@ def is_out_of_memory(error: Exception) -> bool:
 
 @contextmanager
 def naming_out_of_memory(batches: str) -> Iterator[None]:
-    """Within the block a lack of memory is told in one line; `batches` says which options set them."""
+    """Turns out-of-memory errors of the block into one line; `batches` names the options that set the batch sizes."""
     try:
         yield
     except Exception as error:
@@ -108,20 +108,20 @@ def naming_out_of_memory(batches: str) -> Iterator[None]:
 
 
 def one_line(error: Exception) -> str:
-    """The first whole words of another library's error, printable, for a line of ours."""
+    """The start of another library's error message, printable, for use in one line."""
     return f"{type(error).__name__}: {printable(textwrap.shorten(str(error), 200, placeholder=' ...'))}"
 
 
 def printable(text: str) -> str:
-    """The text in at most 200 characters that no terminal takes for a command; for names found in files."""
+    """The first 200 characters, without control characters for a terminal; for names found in files."""
     return "".join(character if character.isprintable() else "?" for character in text[:200])
 
 
 def _exit(message: str, status: int, details: Sequence[str] = (), *, at_once: bool = False) -> None:
     sys.stdout.flush()
     for line in ("error: " + message, *details):
-        words = " ".join(line.split())  # names of files may hold what a terminal takes for a command
+        words = " ".join(line.split())  # file names may have control characters
         print("".join(one if one.isprintable() else "?" for one in words), file=sys.stderr, flush=True)
-    if at_once or _is_one_of_many:  # no clean-up: it would try again, and fail again, in front of the user
+    if at_once or _is_one_of_many:  # no clean-up: it would fail again, with more messages
         os._exit(status)
     sys.exit(status)

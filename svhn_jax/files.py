@@ -1,8 +1,9 @@
-"""What the package does with files beyond reading them: locks, whole writes, checksums, the user's cache folder."""
+"""Helpers for files: locks, atomic and durable writes, checksums, the user's cache folder."""
 
 import fcntl
 import hashlib
 import os
+import shutil
 import socket
 from pathlib import Path
 from typing import IO
@@ -16,14 +17,14 @@ ATTEMPTS = 1000
 def hold_lock(path: Path, place: str | Path, doing: str) -> IO[str]:
     """Takes the lock at `path` until the returned file is closed or the process ends.
 
-    The folder of `path` is made where it is missing.
+    Creates the folder of `path` if it does not exist.
 
     Raises:
-      InputError: another process holds it: "PLACE: process 12 on HOST DOING".
+      InputError: another process holds the lock: "PLACE: process 12 on HOST DOING".
     """
     for _ in range(ATTEMPTS):
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Never through a link: its target would be overwritten.
+        # O_NOFOLLOW: never overwrite the target of a link.
         number = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
         file = open(number, "a+")  # noqa: SIM115 - held open by the caller
         try:
@@ -38,21 +39,21 @@ def hold_lock(path: Path, place: str | Path, doing: str) -> IO[str]:
             file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
             file.flush()
             return file
-        file.close()  # the last owner removed it meanwhile
-    raise InputError(f"{path}: cannot be locked; is it on a file system that knows no locks?")
+        file.close()  # its last owner deleted it meanwhile
+    raise InputError(f"{path}: cannot be locked; use a file system that supports locks")
 
 
 def user_cache() -> Path:
-    """The folder of this user's caches, ~/.cache/svhn_jax or $XDG_CACHE_HOME/svhn_jax; made if it is missing.
+    """The user's cache folder, ~/.cache/svhn_jax or $XDG_CACHE_HOME/svhn_jax; created if it does not exist.
 
     Raises:
       OSError: there is no home folder, or it cannot be written.
     """
     root = os.environ.get("XDG_CACHE_HOME", "")
-    if not os.path.isabs(root):  # the specification of XDG has a relative path ignored
+    if not os.path.isabs(root):  # the XDG specification says to ignore a relative path
         home = os.path.expanduser("~")
         if not os.path.isabs(home) or not os.path.isdir(home):
-            raise FileNotFoundError(f"no home folder {home!r} for caches; let XDG_CACHE_HOME name a folder")
+            raise FileNotFoundError(f"no home folder {home!r} for caches; set XDG_CACHE_HOME to a folder")
         root = os.path.join(home, ".cache")
     made = Path(root) / "svhn_jax"
     made.mkdir(parents=True, exist_ok=True)
@@ -66,7 +67,7 @@ def sha256(path: Path) -> str:
 
 
 def sync(path: Path) -> None:
-    """Waits until the file or folder is on the disk."""
+    """Waits until the content of a file, or the names in a folder, are on the disk (fsync)."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -75,13 +76,21 @@ def sync(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a text file, or replaces it, as a whole: whatever happens, the old or the new text is there."""
+    """Writes or replaces a text file atomically: after a kill or a power cut it has the old or the new text."""
     unfinished = path.with_name(f"{path.name}.partial")
-    with open(unfinished, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())  # or a power cut may leave the new name without the content
+    unfinished.write_text(text)
+    sync(unfinished)  # before the rename, or a power cut may leave the new name without the content
     unfinished.replace(path)
+
+
+def check_space(folder: Path, needed: int) -> None:
+    """Raises InputError if fewer than `needed` bytes are free for the data set that is built in `folder`."""
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise InputError(
+            f"{folder.parent}: the crops need {needed / 1e9:.2f} GB and {free / 1e9:.2f} GB are free there; "
+            "free some space, or write them elsewhere"
+        )
 
 
 def _is_still_at(path: Path, file: IO[str]) -> bool:

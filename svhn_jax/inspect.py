@@ -1,8 +1,8 @@
-"""python -m svhn_jax.inspect DIR: what is in a data set, prepared or raw.
+"""python -m svhn_jax.inspect DIR: shows what is in a data set, prepared or raw.
 
-Counts, lengths, digits by position, sizes, skipped and suspicious records, and with --sheet a
-picture of some of the photos with their boxes. Of raw photos only the headers are read. Of a prepared data set --verify checks every array
-against its SHA-256 and looks for crops that occur twice.
+Prints counts, lengths, digits by position, sizes, skipped and suspicious records. --sheet writes a
+picture of some photos with their boxes. Of raw photos it reads the headers only, except those on the
+sheet. --verify checks the arrays of a prepared data set against their SHA-256 and finds duplicate crops.
 """
 
 from svhn_jax import interrupts
@@ -11,8 +11,6 @@ if __name__ == "__main__":
     interrupts.end_at_once()  # the imports below take time
 
 import hashlib
-import sys
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,18 +20,16 @@ import numpy as np
 import tyro
 from PIL import Image
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
 from svhn_jax import command_line, labels
 from svhn_jax.data import arrays, crop, photos, pictures, statistics
-from svhn_jax.data.prepare.assign import plan
-from svhn_jax.data.records import Record, Skipped
+from svhn_jax.data.accounting import Account, skipped_lines, some_names
+from svhn_jax.data.records import Skipped
 from svhn_jax.data.sources import find as sources
 from svhn_jax.errors import InputError, run_command
 from svhn_jax.options import OptionalPath
 
-NAMES_SHOWN = 5
 AUGMENTED_COLUMNS = 8
 
 
@@ -42,17 +38,18 @@ class Options:
     """Shows what is in a data set."""
 
     folder: tyro.conf.Positional[Path]
-    """a prepared data set, or a folder of archives, extracted splits or photos of your own"""
+    """a prepared data set, or a folder of archives, of extracted splits, or of your own photos"""
     sheet: OptionalPath = None
-    """PNG to write: photos with their boxes and labels"""
+    """PNG file to write: photos with their boxes and labels"""
     photos: int = 48
-    """how many photos of each split the sheet shows"""
+    """number of photos of each split on the sheet"""
     seed: int = 0
-    """another seed, other photos on the sheet"""
+    """seed for the choice of photos on the sheet"""
     augmented: OptionalPath = None
-    """of a prepared data set: a configuration; each row of the sheet shows one photo as the network sees it: first in evaluation, then in training, augmented at random"""
+    """configuration file; the sheet then shows inputs of the network from a prepared data set: each row one photo, first
+    as in evaluation, then as in training with random augmentation"""
     verify: bool = False
-    """of a prepared data set: check every array against its checksum, and look for crops that occur twice"""
+    """check every array of a prepared data set against its checksum, and find duplicate crops"""
 
     def __post_init__(self) -> None:
         if not 1 <= self.photos <= 1000:
@@ -60,22 +57,22 @@ class Options:
         if self.sheet and self.sheet.suffix.lower() != ".png":
             raise InputError(f"--sheet is {self.sheet}; its name must end in .png")
         if self.augmented and not self.sheet:
-            raise InputError("--augmented needs --sheet, the PNG to write")
+            raise InputError("--augmented needs --sheet, the PNG file to write")
 
 
 class Contents(NamedTuple):
-    """One split: its numbers, what was left out of it, and tiles for the sheet."""
+    """One split: its numbers, what was skipped, and tiles for the sheet."""
 
     title: str
     names: list[str]
     targets: np.ndarray
     boxes: np.ndarray
-    """float[N, 4], the number in its photo: left, top, width, height"""
+    """float[N, 4], the number in its photo: left, top, width, height in pixels"""
     sizes: np.ndarray
     skipped: list[Skipped]
     suspicious: dict[str, np.ndarray]
     tiles: list[tuple[Image.Image, str, str]]
-    """pictures, numbers and names"""
+    """picture, number and name of each"""
 
 
 def main() -> int:
@@ -141,7 +138,7 @@ def _decoded(target: np.ndarray) -> str:
 
 
 def _box_in_crop(box: np.ndarray, size: np.ndarray, margin: float, side: int) -> np.ndarray:
-    """float[n, 4]: the number's box in its crop; none where the crop is the whole photo."""
+    """float[n, 4]: the number's box in its crop; empty if the crop is the whole photo."""
     if box.tolist() == [0, 0, *size.tolist()]:
         return np.zeros((0, 4))
     rim = side * margin / (1 + margin) / 2
@@ -150,58 +147,45 @@ def _box_in_crop(box: np.ndarray, size: np.ndarray, margin: float, side: int) ->
 
 def _raw(options: Options) -> Iterator[Contents]:
     for source in sources.find_all(options.folder):
-        (part,) = plan([source], validation_fraction=0, seed=0, limit=None)
-        chosen = {part.records[row].name for row in _sample(len(part.records), options)}
-        sizes, tiles, skipped = np.zeros((len(part.records), 2), int), [], list(part.skipped)
-        seen: set[str] = set()
-        title, silent = f"{source.split}: photos", not sys.stdout.isatty()
-        for photo in track(source.photos(), title, total=len(part.records), transient=True, disable=silent):
-            if photo.name in part.passed_over:
+        account = Account(source)
+        chosen = {account.records[row].name for row in _sample(len(account.records), options)}
+        sizes, tiles = np.zeros((len(account.records), 2), int), []
+        for photo, problem in account.photos():
+            if problem:
+                account.skip(photo.name, problem)
                 continue
-            if refusal := part.refusal(photo, seen):
-                skipped.append(part.skip(photo.name, refusal))
-            else:
-                row = part.rows_by_name[photo.name]
-                record = part.records[row]
-                image, reason = Image.new("RGB", (1, 1)), ""
-                try:
-                    if photo.name in chosen:
-                        image = photos.decode_photo(photo.content)
-                        sizes[row] = image.size
-                    else:
-                        sizes[row] = photos.photo_size(photo.content)
-                    if record.boxes.size and crop.is_outside(crop.number_in(record.boxes, *sizes[row]), *sizes[row]):
-                        sizes[row] = 0
-                        raise ValueError("its boxes lie outside the photo")
-                except ValueError as error:
-                    reason = str(error)
-                    skipped.append(part.skip(photo.name, reason))
+            row = account.rows[photo.name]
+            record, image = account.records[row], None
+            try:
                 if photo.name in chosen:
-                    boxes = record.boxes if image.size != (1, 1) else record.boxes[:0]
-                    number = labels.decode(labels.encode(record.digits))
-                    picture = pictures.tile(image, boxes, skipped=reason)
-                    tiles.append((picture, number, f"{source.split}/{record.name}"))
-            seen.add(photo.name)
-        skipped += [part.skip(name, "no such photo") for name in part.rows_by_name if name not in seen]
-        yield _contents(options, source, part.records, sizes, skipped, tiles)
+                    image = photos.decode_photo(photo.content)
+                size = image.size if image else photos.photo_size(photo.content)
+                if crop.is_outside(crop.number_in(record.boxes, *size), *size):
+                    raise ValueError("its boxes lie outside the photo")
+                sizes[row] = size
+            except ValueError as error:
+                problem = str(error)
+                account.skip(photo.name, problem)
+            if photo.name in chosen:
+                boxes = record.boxes if image else record.boxes[:0]
+                picture = pictures.tile(image or Image.new("RGB", (1, 1)), boxes, skipped=problem)
+                tiles.append((picture, labels.decode(labels.encode(record.digits)), f"{account.name}/{record.name}"))
+        account.skip_missing()
+        yield _contents(options, account, sizes, tiles)
 
 
 def _contents(
-    options: Options,
-    source: sources.Source,
-    records: list[Record],
-    sizes: np.ndarray,
-    skipped: list[Skipped],
-    tiles: list[tuple[Image.Image, str, str]],
+    options: Options, account: Account, sizes: np.ndarray, tiles: list[tuple[Image.Image, str, str]]
 ) -> Contents:
     rows = np.flatnonzero(sizes[:, 0])
-    records, sizes = [records[row] for row in rows], sizes[rows]
+    records, sizes = [account.records[row] for row in rows], sizes[rows]
     targets = np.array([labels.encode(record.digits) for record in records], np.int32).reshape(-1, 6)
-    spans = [crop.number_in(record.boxes, *size) for record, size in zip(records, sizes, strict=True)]
-    boxes = np.array([(b.left, b.top, b.right - b.left, b.bottom - b.top) for b in spans]).reshape(-1, 4)
+    numbers = [crop.number_in(record.boxes, *size) for record, size in zip(records, sizes.tolist(), strict=True)]
+    boxes = np.array([number.left_top_width_height() for number in numbers]).reshape(-1, 4)
     suspicious = statistics.suspicious(targets, boxes, sizes) | statistics.suspicious_boxes(records)
     names = [record.name for record in records]
-    return Contents(f"{options.folder}: {source.split}", names, targets, boxes, sizes, skipped, suspicious, tiles)
+    title = f"{options.folder}: {account.name}"
+    return Contents(title, names, targets, boxes, sizes, account.skipped, suspicious, tiles)
 
 
 def _sample(count: int, options: Options) -> list[int]:
@@ -227,17 +211,16 @@ def _print(console: Console, contents: Contents) -> None:
         for name, values in statistics.quantiles(contents.boxes, contents.sizes).items():
             table.add_row(name, *(f"{value:.2f}" if "/" in name else f"{value:.0f}" for value in values))
         console.print(table)
-    for reason, count in Counter(one.reason for one in contents.skipped).most_common():
-        names = [str(one) for one in contents.skipped if one.reason == reason]
-        console.print(f"  skipped: {count:,} x {reason}: {_some(names)}", soft_wrap=True)
+    for line in skipped_lines(contents.skipped):
+        console.print(line, soft_wrap=True)
     for reason, rows in contents.suspicious.items():
-        names = [contents.names[row] for row in rows[: NAMES_SHOWN + 1]]
-        console.print(f"  suspicious: {len(rows):,} x {reason}: {_some(names)}", soft_wrap=True)
+        names = some_names([contents.names[row] for row in rows])
+        console.print(f"  suspicious: {len(rows):,} x {reason}: {names}", soft_wrap=True)
 
 
 def _augmented_sheet(options: Options) -> Image.Image:
-    """A sheet of the network's inputs, of photos of the train split."""
-    import jax  # takes a second, and nothing else here needs it
+    """A sheet of the network's inputs for photos of the train split."""
+    import jax  # takes a second; only this function needs it
 
     from svhn_jax import config_files
     from svhn_jax.model import augment, inputs
@@ -256,19 +239,16 @@ def _augmented_sheet(options: Options) -> Image.Image:
     return pictures.contact_sheet(drawn.reshape(-1, *drawn.shape[2:]), truths, columns=AUGMENTED_COLUMNS)
 
 
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:NAMES_SHOWN]) + (", ..." if len(names) > NAMES_SHOWN else "")
-
-
 def _verify(console: Console, folder: Path) -> bool:
-    """Whether an array is not as it was written; if all are, tells of crops that occur twice."""
+    """Whether an array is damaged; if none is, prints the duplicate crops."""
     arrays_there = list(arrays.damaged_arrays(folder))
     damaged = [path for path, is_damaged in arrays_there if is_damaged]
     for path in damaged:
         console.print(f"DAMAGED: {path}", soft_wrap=True)
     if damaged:
         console.print(
-            f"{len(damaged)} of {len(arrays_there)} arrays; delete {folder}, then preprocess again", soft_wrap=True
+            f"{len(damaged)} of {len(arrays_there)} arrays are damaged; delete {folder}, then preprocess again",
+            soft_wrap=True,
         )
         return True
     seen: dict[bytes, tuple[str, str]] = {}

@@ -2,9 +2,9 @@
 
 A label is int32[6]: [length, digit 1, ..., digit 5].
     length  0 ... 5, or MANY (6) for a number of more than five digits
-    digit   0 ... 9, or BLANK (10) where the number has no such digit
-As Goodfellow et al. 2014 (arXiv:1312.6082, section 3.1), whose length head also has the outcome
-"more than five".
+    digit   0 ... 9, or BLANK (10) if the number has no such digit
+The scheme is that of Goodfellow et al. 2014 (arXiv:1312.6082, section 3.1), whose length head also has the
+outcome "more than five".
 """
 
 from collections.abc import Sequence
@@ -19,16 +19,15 @@ DIGIT_CLASSES = 11
 
 
 def encode(digits: Sequence[int]) -> np.ndarray:
-    """Label of a number given as its digits in reading order.
+    """The label int32[6] of a number, given as its digits in reading order.
+
+        encode([1, 0, 2])  # [3, 1, 0, 2, 10, 10]
 
     Args:
-      digits: each 0 ... 9; any count. Of more than five, the label keeps the first five.
-
-    Returns:
-      int32[6].
+      digits: each 0 ... 9, any count. The label keeps the first five.
 
     Raises:
-      ValueError: a digit that is not a whole number from 0 to 9.
+      ValueError: a digit is not a whole number from 0 to 9.
     """
     label = np.full(1 + MAX_DIGITS, BLANK, np.int32)
     label[0] = min(len(digits), MANY)
@@ -41,23 +40,25 @@ def encode(digits: Sequence[int]) -> np.ndarray:
 
 
 def encode_text(text: str) -> np.ndarray:
-    """Label int32[6] of a number as written, such as "1024"; ValueError if it is no number."""
+    """The label int32[6] of a number as text, such as "1024"; ValueError if the text is not a number."""
     if not (text.isascii() and text.isdigit()):
-        raise ValueError(f"{text!r} is no house number; write one or more of the digits 0 to 9")
+        raise ValueError(f"{text!r} is not a house number; write one or more of the digits 0 to 9")
     return encode([int(character) for character in text])
 
 
 def decode(label: Sequence[int] | np.ndarray) -> str:
     """The number as text; "" for length 0; "12345+" for a number of more than five digits.
 
+        decode([3, 1, 0, 2, 10, 10])  # "102"
+
     Raises:
-      ValueError: not six values, or a blank among the digits, or a digit after the last.
+      ValueError: the label does not have six values, or its length does not fit its digits.
     """
     values = [int(value) for value in label]
     if len(values) != 1 + MAX_DIGITS or not 0 <= values[0] <= MANY:
-        raise ValueError(f"{values} is no label: it needs a length 0 to {MANY} and {MAX_DIGITS} digits")
+        raise ValueError(f"{values} is not a label: it needs a length 0 to {MANY} and {MAX_DIGITS} digits")
     present = min(values[0], MAX_DIGITS)
     digits, rest = values[1 : 1 + present], values[1 + present :]
     if any(digit not in range(10) for digit in digits) or any(digit != BLANK for digit in rest):
-        raise ValueError(f"{values} is no label: length {values[0]} does not fit the digits")
+        raise ValueError(f"{values} is not a label: length {values[0]} does not fit the digits")
     return "".join(map(str, digits)) + ("+" if values[0] == MANY else "")

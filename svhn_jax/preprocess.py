@@ -1,9 +1,9 @@
-"""python -m svhn_jax.preprocess --raw DIR --to DIR: from the published archives to 64x64 arrays.
+"""python -m svhn_jax.preprocess --raw DIR --to DIR: crops the numbers of the photos to 64x64 arrays.
 
-Reads train, extra and test (those that are there), crops every number, holds out a stratified
-validation split, and writes arrays that open memory-mapped beside a manifest that accounts for
-every record. Killed anywhere, the same command goes on from there. See svhn_jax.data.arrays for
-the layout, and svhn_jax.data.sources.labels_csv for photos of one's own.
+Reads train, extra and test, or those of them that exist, crops every number, holds out a stratified
+validation split, and writes memory-mapped arrays and a manifest that names every skipped record.
+A killed command can be resumed: run it again. svhn_jax.data.arrays describes the layout,
+svhn_jax.data.sources.labels_csv the labels of your own photos.
 """
 
 from svhn_jax import interrupts
@@ -11,7 +11,6 @@ from svhn_jax import interrupts
 if __name__ == "__main__":
     interrupts.end_at_once()  # the imports below take time
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -25,19 +24,18 @@ from rich.table import Table
 
 import svhn_jax
 from svhn_jax import command_line
-from svhn_jax.data import arrays
+from svhn_jax.data import arrays, writing
+from svhn_jax.data.accounting import skipped_lines
 from svhn_jax.data.crop import CropRule
-from svhn_jax.data.prepare import build, pool
+from svhn_jax.data.prepare import build
 from svhn_jax.data.prepare.assign import plan
 from svhn_jax.data.records import Skipped
 from svhn_jax.data.sources import find as sources
 from svhn_jax.data.sources import tfds as tfds_source
 from svhn_jax.data.sources.find import Source
+from svhn_jax.data.workers import usable_cores
 from svhn_jax.errors import InputError, run_command
 from svhn_jax.options import OptionalInt, Splits
-
-NAMES_SHOWN = 5
-REASONS_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -45,31 +43,31 @@ class Options:
     """Crops the numbers of SVHN Format 1 archives, or of photos of your own, and writes memory-mapped arrays."""
 
     raw: Path
-    """folder with train.tar.gz, test.tar.gz, extra.tar.gz, or the extracted train/, test/, extra/; or with photos of
-    your own and labels.csv, in itself or in train/ and test/ (its boxes are in pixels of the upright photo, after EXIF
-    orientation); or, for the tfds sources, TFDS's data folder"""
+    """folder with train.tar.gz, test.tar.gz and extra.tar.gz, or with the extracted train/, test/ and extra/; or a folder
+    of your own photos with labels.csv, or with train/ and test/ that have one each (boxes in pixels of the upright
+    photo, after EXIF orientation); for the sources tfds and svhn_cropped, TFDS's data folder"""
     to: Path
-    """folder for the arrays and the manifest; replaced as a whole when the new ones are complete"""
+    """folder for the arrays and the manifest; an existing data set is replaced when the new one is complete"""
     source: Literal["files", "tfds", "svhn_cropped"] = "files"
-    """files: archives or folders; tfds: svhn_full, prepared by TensorFlow Datasets; svhn_cropped: TFDS's single digits"""
+    """files: archives or folders; tfds: svhn_full as prepared with TensorFlow Datasets; svhn_cropped: the single digits of TFDS"""
     splits: Splits = ()
-    """which splits to read, of those that are there"""
+    """the splits to read"""
     limit: OptionalInt = None
-    """at most so many numbers of each split, the first ones; for a quick look"""
+    """read only the first so many numbers of each split, for a quick look"""
     margin: float = 0.3
-    """how much the union of a number's boxes grows, as a share of its width and height"""
+    """how much the box of a number is enlarged, as a share of its width and height"""
     size: int = 64
     """side of the crops in pixels"""
     validation_fraction: float = 0.05
-    """share of train and of extra, for each length 1 to 5, that is held out for validation; unless it is 0, at least
-    one number is, if there are two"""
+    """share of train and of extra, for each length 1 to 5, that is held out for validation; at least one number is held
+    out, unless the share is 0 or there is only one number"""
     seed: int = 0
-    """seed of the choice of validation photos"""
+    """seed for the choice of validation photos"""
     skip_bad: bool = False
-    """of photos of your own: skip the rows of labels.csv that cannot be used, and name them in the manifest; by default
-    they are listed and nothing is made. Bad records of the published archives are always skipped, and named there"""
-    jobs: int = field(default_factory=pool.usable_cores)
-    """processes that decode and crop; the arrays do not depend on it"""
+    """skip the rows of your labels.csv that cannot be used, and name them in the manifest; by default the command lists
+    them and writes nothing. Bad records of the published archives are always skipped and named"""
+    jobs: int = field(default_factory=usable_cores)
+    """number of processes that decode and crop; the arrays do not depend on it"""
 
     def __post_init__(self) -> None:
         for name, is_right, rule in (
@@ -90,10 +88,10 @@ def main() -> None:
     found = _find_sources(options)
     _refuse_other_folders(options, [source.split for source in found])
     if _is_up_to_date(options, found):
-        arrays.remove_replaced(options.to)
+        writing.remove_replaced(options.to)
         console.print(f"{options.to} is up to date: same sources, same settings", soft_wrap=True)
     else:
-        with arrays.building(options.to) as partial:
+        with writing.building(options.to) as partial:
             stamps = {source.split: source.stamp() for source in found}  # before anything is read
             fingerprints = {source.split: source.fingerprint() for source in found}
             settings = _settings(options) | {"source_sha256": fingerprints}
@@ -125,7 +123,7 @@ def _build(
 
 
 def _has_lost_validation(options: Options, manifest: dict[str, Any]) -> bool:
-    """Whether validation is empty only because the photos chosen for it cannot be used."""
+    """Whether the validation split is empty only because the photos chosen for it cannot be used."""
     splits = manifest["splits"]
     if not options.validation_fraction or "validation" not in splits or splits["validation"]["examples"]:
         return False
@@ -141,7 +139,7 @@ def _find_sources(options: Options) -> list[Source]:
 
 
 def _settings(options: Options) -> dict[str, Any]:
-    """What the arrays depend on beside the sources: equal settings and sources, equal arrays."""
+    """Everything that the arrays depend on, except the sources."""
     return {
         "format": arrays.FORMAT,
         "crop": asdict(CropRule(options.size, options.margin)),
@@ -158,14 +156,11 @@ def _settings(options: Options) -> dict[str, Any]:
 
 
 def _is_up_to_date(options: Options, found: Sequence[Source]) -> bool:
-    """Whether the arrays are those of these settings and sources; sources untouched since are not read again."""
+    """Whether the data set has these settings and sources. A source is read again only if its files have changed."""
+    if not arrays.is_sound(options.to, _settings(options)):
+        return False
     try:
         manifest = arrays.read_manifest(options.to)
-        for split in manifest["splits"]:
-            arrays.load_split(options.to, split)
-            arrays.load_geometry(options.to, split)
-        if any(manifest.get(key) != value for key, value in _settings(options).items()):
-            return False
         if manifest["sources"].keys() != {source.split for source in found}:
             return False
         if not options.skip_bad and any(
@@ -182,36 +177,32 @@ def _is_up_to_date(options: Options, found: Sequence[Source]) -> bool:
 
 
 def _refuse_other_folders(options: Options, splits: Sequence[str]) -> None:
-    """The target is replaced as a whole, so it must be a data set of ours, of the same splits, or empty, or not there."""
+    """Raises InputError if the target, which will be replaced, holds other files, or a data set of more splits."""
     folder, raw = options.to.resolve(), options.raw.resolve()
     if folder == raw or folder in raw.parents or raw in folder.parents:
         raise InputError(f"{options.to}: overlaps the folder of the photos; give another --to")
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{options.to}: is a file; give a folder")
+    ours, others = writing.files_in(options.to)
     if not folder.exists() or not any(folder.iterdir()):
         return
-    names = (*arrays.TRAINED_ON, *arrays.ABOUT_PHOTOS)
-    ours = {arrays.MANIFEST} | {f"{split}/{name}.npy" for split in arrays.SPLITS for name in names}
-    files = {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()}
-    if files <= ours - {arrays.MANIFEST}:
+    if not others and arrays.MANIFEST not in ours:
         raise InputError(
             f"{options.to}: holds arrays but no {arrays.MANIFEST}; delete that folder, then preprocess again"
         )
-    if arrays.MANIFEST not in files or not files <= ours or len(files) == 1:
-        raise InputError(f"{options.to}: holds other things than a prepared data set; give a new or an empty folder")
+    if others or len(ours) == 1:
+        raise InputError(f"{options.to}: holds other files than a prepared data set; give a new or an empty folder")
     try:
         manifest = arrays.read_manifest(folder)
     except InputError:
-        return  # a damaged set of ours, or one of an older version: made anew
+        return  # damaged, or of an older version: replace it
     made_from = manifest.get("source_sha256", {})
     if not isinstance(made_from, dict):
         return
     if options.limit and not manifest.get("limit"):
-        raise InputError(f"{options.to}: holds more than --limit {options.limit} would leave; give another --to")
+        raise InputError(f"{options.to}: holds more numbers than --limit {options.limit}; give another --to")
     if lost := sorted(set(made_from) - set(splits)):
         raise InputError(
-            f"{options.to}: was made from {', '.join(lost)} too, which this would lose; "
-            "read those again, or give another --to"
+            f"{options.to}: also holds {', '.join(lost)}, which this command would delete; "
+            "read those splits too, or give another --to"
         )
 
 
@@ -225,19 +216,14 @@ def _print_summary(console: Console, manifest: dict[str, Any], folder: Path) -> 
     console.print(table)
     if manifest["splits"].get("validation", {"examples": 1})["examples"] == 0:
         console.print(
-            "warning: validation is empty, and training needs one; "
+            "warning: the validation split is empty, and training needs one; "
             "give at least two photos that can be used, and a --validation-fraction above 0",
             soft_wrap=True,
         )
     for split, source in manifest["sources"].items():
         console.print(f"{split}: {source['kept']:,} kept, {len(source['skipped']):,} skipped")
-        reasons = Counter(entry["reason"] for entry in source["skipped"])
-        for reason, count in reasons.most_common(REASONS_SHOWN):
-            names = [str(Skipped(**entry)) for entry in source["skipped"] if entry["reason"] == reason]
-            some = ", ".join(names[:NAMES_SHOWN]) + (", ..." if count > NAMES_SHOWN else "")
-            console.print(f"  skipped: {count:,} x {reason}: {some}", soft_wrap=True)
-        if len(reasons) > REASONS_SHOWN:
-            console.print(f"  and {len(reasons) - REASONS_SHOWN:,} more reasons, in {arrays.MANIFEST}")
+        for line in skipped_lines((Skipped(**entry) for entry in source["skipped"]), rest_in=arrays.MANIFEST):
+            console.print(line, soft_wrap=True)
         for note, count in source["noted"].items():
             if count:
                 console.print(f"  kept, with a note: {count:,} x {note}")

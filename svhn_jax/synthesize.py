@@ -1,9 +1,9 @@
-"""python -m svhn_jax.synthesize --to DIR: rendered house numbers in the published raw layout.
+"""python -m svhn_jax.synthesize --to DIR: renders synthetic house numbers, in the layout of the published archives.
 
 Writes DIR/train.tar.gz, DIR/extra.tar.gz and DIR/test.tar.gz, each with SPLIT/N.png and
-SPLIT/digitStruct.mat, as the published archives have them. Or, with --arrays DIR, the data set that
-svhn_jax.preprocess would make of these archives, in less time and space. Numbers are as long as in the
-published split. A photo depends on (seed, split, N) alone.
+SPLIT/digitStruct.mat. With --arrays DIR it writes the prepared data set that svhn_jax.preprocess would
+make of these archives, in less time and space. The lengths of the numbers are distributed as in the
+published split. A photo depends only on (seed, split, N).
 """
 
 from svhn_jax import interrupts
@@ -23,15 +23,14 @@ from rich.console import Console
 from rich.progress import Progress
 
 from svhn_jax import command_line
-from svhn_jax.data import arrays
-from svhn_jax.data.prepare.pool import usable_cores
+from svhn_jax.data import arrays, writing
 from svhn_jax.data.synthetic import archive as synthetic_archive
 from svhn_jax.data.synthetic import arrays as synthetic_arrays
-from svhn_jax.data.synthetic.workers import Workers
+from svhn_jax.data.workers import Workers, usable_cores
 from svhn_jax.errors import InputError, run_command
 from svhn_jax.options import OptionalPath
 
-PHOTOS_WORTH_A_PROCESS = 500  # starting one takes as long as rendering so many
+PHOTOS_PER_PROCESS = 500  # starting a process takes as long as rendering so many
 
 
 @dataclass(frozen=True)
@@ -41,23 +40,23 @@ class Options:
     to: OptionalPath = None
     """folder for train.tar.gz, extra.tar.gz and test.tar.gz"""
     arrays: OptionalPath = None
-    """folder for a prepared data set instead; replaced as a whole when the new one is complete"""
+    """folder for a prepared data set; an existing one is replaced when the new one is complete"""
     train: int = 20_000
-    """photos of train; 0 for none"""
+    """number of photos of train; 0 for none"""
     extra: int = 0
-    """photos of extra: longer numbers; 0 for none"""
+    """number of photos of extra, which has longer numbers; 0 for none"""
     test: int = 2_000
-    """photos of test; 0 for none"""
+    """number of photos of test; 0 for none"""
     seed: int = 0
-    """another seed, other photos"""
+    """seed of the photos"""
     size: int = 64
     """with --arrays: side of the crops in pixels"""
     margin: float = 0.3
-    """with --arrays: how much the union of a number's boxes grows, as a share of its width and height"""
+    """with --arrays: how much the box of a number is enlarged, as a share of its width and height"""
     validation_fraction: float = 0.05
     """with --arrays: share of train and of extra, for each length 1 to 5, that is held out for validation"""
     jobs: int = field(default_factory=usable_cores)
-    """processes; the photos do not depend on it"""
+    """number of processes; the photos do not depend on it"""
 
     def __post_init__(self) -> None:
         for name, least in (("train", 0), ("extra", 0), ("test", 0), ("seed", 0), ("jobs", 1)):
@@ -70,13 +69,13 @@ class Options:
         if not 0 <= self.validation_fraction < 1:
             raise InputError(f"--validation-fraction is {self.validation_fraction}; it must be at least 0, less than 1")
         if not self.counts:
-            raise InputError("--train, --extra and --test are all 0; nothing to make")
+            raise InputError("--train, --extra and --test are all 0; there is nothing to make")
         if (self.to is None) == (self.arrays is None):
-            raise InputError("give --to for archives or --arrays for a prepared data set, one of the two")
+            raise InputError("give either --to for archives or --arrays for a prepared data set")
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many photos of each split, of those that are wanted."""
+        """The number of photos of each split, without the splits of 0 photos."""
         counts = {"train": self.train, "extra": self.extra, "test": self.test}
         return {split: count for split, count in counts.items() if count}
 
@@ -122,13 +121,13 @@ def _make_arrays(options: Options, folder: Path, console: Console) -> None:
     )
     synthetic_arrays.refuse_other_folders(folder)
     state = " is up to date"
-    if not synthetic_arrays.is_up_to_date(folder, wanted):
+    if not arrays.is_sound(folder, wanted):
         count = sum(options.counts.values())
-        with arrays.building(folder) as unfinished:
+        with writing.building(folder) as unfinished:
             try:
                 with _workers(options, count) as workers, _progress(console, "all", count) as advance:
                     synthetic_arrays.build(unfinished, wanted, workers, advance)
-            except BaseException:  # there is no going on with it
+            except BaseException:  # it cannot be resumed
                 shutil.rmtree(unfinished, ignore_errors=True)
                 raise
         state = ""
@@ -138,12 +137,12 @@ def _make_arrays(options: Options, folder: Path, console: Console) -> None:
 
 
 def _workers(options: Options, count: int) -> Workers:
-    return Workers(max(1, min(options.jobs, count // PHOTOS_WORTH_A_PROCESS)))
+    return Workers(max(1, min(options.jobs, count // PHOTOS_PER_PROCESS)))
 
 
 @contextmanager
 def _progress(console: Console, title: str, count: int) -> Iterator[Callable[[int], object]]:
-    """A bar on the terminal, and what moves it on by so many photos."""
+    """Shows a progress bar on the terminal; yields a function that advances it by a number of photos."""
     with Progress(console=console, transient=True, disable=not sys.stdout.isatty()) as bar:
         yield partial(bar.advance, bar.add_task(f"{title}: rendering", total=count))
 

@@ -23,13 +23,16 @@ def fields(number: str, boxes: list[list[float]]) -> dict[str, list[float]]:
     return {"label": digits, "left": left, "top": top, "width": width, "height": height}
 
 
-def write_mat(path: Path, records: list[tuple[str, dict[str, list[float]]]]) -> None:
-    """A digitStruct.mat as MATLAB lays it out; record i is named by /#refs#/name{i}, boxed by /#refs#/box{i}."""
-    with h5py.File(path, "w") as file:
+def write_mat(path: Path, records: list[tuple[str, dict[str, list[float]]]], libver: str = "earliest") -> None:
+    """A digitStruct.mat of any fields, wrong ones too; record i has the name /#refs#/name{i} and the box /#refs#/box{i}.
+
+    MATLAB's layout is that of libver "earliest"; of "latest", only the HDF5 library reads it.
+    """
+    with h5py.File(path, "w", libver=libver) as file:
         names = file.create_dataset("digitStruct/name", (len(records), 1), h5py.ref_dtype)
         boxes = file.create_dataset("digitStruct/bbox", (len(records), 1), h5py.ref_dtype)
         for i, (name, columns) in enumerate(records):
-            codes = np.array([ord(letter) for letter in name], np.uint16)[:, None]
+            codes = np.frombuffer(name.encode("utf-16-le", "surrogatepass"), np.uint16)[:, None]
             names[i, 0] = file.create_dataset(f"#refs#/name{i}", data=codes).ref
             group = file.create_group(f"#refs#/box{i}")
             boxes[i, 0] = group.ref
@@ -42,8 +45,8 @@ def write_mat(path: Path, records: list[tuple[str, dict[str, list[float]]]]) -> 
                     target[j, 0] = file.create_dataset(f"#refs#/{field}{i}_{j}", data=np.array([[value]], "<f8")).ref
 
 
-def mat_bytes(folder: Path, records: list[tuple[str, dict[str, list[float]]]]) -> bytes:
-    write_mat(folder / "made.mat", records)
+def mat_bytes(folder: Path, records: list[tuple[str, dict[str, list[float]]]], libver: str = "earliest") -> bytes:
+    write_mat(folder / "made.mat", records, libver)
     content = (folder / "made.mat").read_bytes()
     (folder / "made.mat").unlink()
     return content

@@ -90,14 +90,7 @@ def test_digit_struct_is_plain_hdf5(made, annotations):
     content = io.BytesIO(members(made / "train.tar.gz")["train/digitStruct.mat"])
     expected = [annotation(place, TRAIN_LABELS[place % len(TRAIN_LABELS)]) for place in range(1, LIMIT + 1)]
     digits = [len(entry["label"]) for entry in expected]
-    scalars = sum(5 * count for count in digits if count > 1)  # those of one digit stand in the group itself
     with h5py.File(content) as file:
-        seen = []
-        file.visititems(lambda name, item: seen.append((name, item)))
-        refs = file["#refs#"]
-        assert len(refs) == 2 * LIMIT + scalars
-        assert len(seen) == 4 + len(refs) + 5 * LIMIT
-        assert all(refs[name].attrs["MATLAB_class"] in (b"char", b"double", b"struct") for name in refs)
         for row, entry in enumerate(expected):
             name, group = (file[file["digitStruct"][field][row, 0]] for field in ("name", "bbox"))
             assert "".join(map(chr, name[:, 0])) == entry["name"]

@@ -196,7 +196,7 @@ def test_a_file_of_checksums_is_read(tmp_path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "sums: names no archive"),
+        ("", "sums: has no archive"),
         (f"{'0' * 63} 12 train.tar.gz", "sums, line 1: '000"),
         (f"{'0' * 65} 12 train.tar.gz", "sums, line 1"),
         (f"{'0' * 64} 12 train.tar.gz\n{'0' * 64} 0 test.tar.gz", "sums, line 2"),
@@ -258,7 +258,7 @@ def test_cuts_that_make_progress_never_use_up_the_attempts(server, fetch, target
     assert target.read_bytes() == CONTENT
     assert server.ranges() == [None] + [f"bytes={end}-" for end in ends]
     assert pauses == [1] * 9
-    assert "train.tar.gz: the connection ended at 30,000 of 300,000 bytes; again in 1 s" in printed
+    assert "train.tar.gz: the connection was closed at 30,000 of 300,000 bytes; again in 1 s" in printed
 
 
 def test_without_progress_the_pauses_double_and_it_gives_up(server, fetch, target, part):
@@ -286,7 +286,7 @@ def test_without_progress_the_pauses_double_and_it_gives_up(server, fetch, targe
         (stall_before_the_answer, "timed out"),
         (stall, "timed out at 1,000 of"),
         (break_a_chunk, "IncompleteRead"),
-        (cut(0), "the connection ended at 0 of"),
+        (cut(0), "the connection was closed at 0 of"),
     ],
 )
 def test_what_may_pass_is_tried_again(server, fetch, target, monkeypatch, failure, words):
@@ -365,14 +365,14 @@ def test_wrong_bytes_are_removed_and_told(server, fetch, tmp_path):
     with pytest.raises(InputError) as caught:
         fetch()
     got = hashlib.sha256(OTHER).hexdigest()
-    assert f"train.tar.gz.part: SHA-256 {got}, expected {ARCHIVE.sha256}; removed." in str(caught.value)
+    assert f"train.tar.gz.part: SHA-256 {got}, expected {ARCHIVE.sha256}; deleted." in str(caught.value)
     assert "give another --base-url" in str(caught.value)
     assert files_in(tmp_path) == []
 
 
 def test_a_resumed_part_is_verified_from_its_first_byte(server, fetch, target, part, tmp_path):
     part.write_bytes(OTHER[:1000])
-    with pytest.raises(InputError, match="removed"):
+    with pytest.raises(InputError, match="deleted"):
         fetch()
     assert files_in(tmp_path) == []
     fetch()
@@ -381,7 +381,7 @@ def test_a_resumed_part_is_verified_from_its_first_byte(server, fetch, target, p
 
 def test_a_complete_but_wrong_part_is_removed(server, fetch, part):
     part.write_bytes(OTHER)
-    with pytest.raises(InputError, match="removed"):
+    with pytest.raises(InputError, match="deleted"):
         fetch()
     assert not part.exists()
 
@@ -440,7 +440,7 @@ def test_a_wrong_file_stays_until_the_right_one_is_here(server, fetch, target, w
     assert target.read_bytes() == wrong
     printed, _ = fetch()
     assert f"{target}: {'12 bytes' if len(wrong) == 12 else 'SHA-256'}" in printed
-    assert "it stays until the right one is here" in printed
+    assert "it is kept until the right one is downloaded" in printed
     assert target.read_bytes() == CONTENT
 
 
@@ -481,7 +481,7 @@ def test_a_full_disk_is_one_line(server, fetch, part):
     part.symlink_to("/dev/full")  # which cannot be emptied, so the server answers with a range
     server.script = [lambda handler: handler.answer(206, CONTENT, Content_Range=f"bytes 0-{SIZE - 1}/{SIZE}")]
     with pytest.raises(
-        InputError, match=r"train.tar.gz.part: No space left on device; mend that, and the same command"
+        InputError, match=r"train.tar.gz.part: No space left on device; correct that, then run the same command"
     ):
         fetch()
     assert len(server.requests) == 1
@@ -516,7 +516,7 @@ def test_a_second_download_leaves_the_first_alone(server, fetch, part):
     part.write_bytes(CONTENT[:1000])
     with open(part, "ab") as first:
         fcntl.flock(first, fcntl.LOCK_EX)
-        with pytest.raises(InputError, match=r"train.tar.gz.part: another download is at it"):
+        with pytest.raises(InputError, match=r"train.tar.gz.part: another download writes it"):
             fetch()
     assert part.read_bytes() == CONTENT[:1000]
     assert server.requests == []
@@ -525,7 +525,7 @@ def test_a_second_download_leaves_the_first_alone(server, fetch, part):
 def test_a_file_that_got_its_name_while_we_waited_is_not_written_to(server, fetch, target, part, monkeypatch):
     part.write_bytes(CONTENT[:1000])
     monkeypatch.setattr(fcntl, "flock", lambda *args: os.replace(part, target))
-    with pytest.raises(InputError, match="another download is at it"):
+    with pytest.raises(InputError, match="another download writes it"):
         fetch()
     assert target.read_bytes() == CONTENT[:1000]
     assert server.requests == []
@@ -725,7 +725,10 @@ def test_what_a_disk_took_before_it_was_full_is_used(server, sums, monkeypatch, 
     with start(arguments, before=limit) as process:
         _, err = process.communicate()
     assert process.returncode == 1
-    assert "train.tar.gz.part: File too large; mend that, and the same command goes on at 100,000 bytes\n" in err
+    assert (
+        "train.tar.gz.part: File too large; correct that, then run the same command again to resume at 100,000 bytes\n"
+        in err
+    )
     assert err.count("\n") == 1
     assert run_here(monkeypatch, capsys, *arguments)[0] == 0
     assert server.ranges() == [None, "bytes=100000-"]
@@ -742,7 +745,7 @@ def test_of_two_downloads_to_a_folder_the_first_ends_well(server, sums, monkeypa
         server.released.set()
         _, first_err = first.communicate()
     assert (status, err.count("\n")) == (1, 1)
-    assert "another download is at it" in err
+    assert "another download writes it" in err
     assert (first.returncode, first_err) == (0, "")
     assert (sums.parent / "raw" / "train.tar.gz").read_bytes() == CONTENT
     assert len(server.requests) == 1

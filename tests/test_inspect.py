@@ -43,7 +43,7 @@ def test_raw_photos_are_counted_and_every_one_left_out_is_named(raw, tmp_path, c
     assert "4 numbers; by digits: 2 of 1, 1 of 2, 1 of more" in shown
     for line in (
         "skipped: 1 x no box: its bbox has no field label: 6.png",
-        "skipped: 1 x no readable image; convert it to PNG or JPEG: 7.png",
+        "skipped: 1 x not a readable image; convert it to PNG or JPEG: 7.png",
         "skipped: 1 x no record of that name: 8.png",
         "skipped: 1 x not the name of a photo: x y.txt",
         "skipped: 1 x no such photo: 5.png",
@@ -93,7 +93,7 @@ def test_the_sheet_marks_what_was_skipped_and_writes_six_digits_as_elsewhere(tmp
         ("12345+", "train/1.png"), ("7", "train/2.png"), ("8", "train/3.png"), ("9", "train/4.png")
     ]  # fmt: skip
     assert [drawn[n] for n in range(1, 5)] == [
-        "", "its boxes lie outside the photo", "no readable image; convert it to PNG or JPEG", ""
+        "", "its boxes lie outside the photo", "not a readable image; convert it to PNG or JPEG", ""
     ]  # fmt: skip
 
 
@@ -132,7 +132,7 @@ def test_verify_finds_changed_bytes_and_repeated_crops(tmp_path, capsys, monkeyp
     status, shown = show(capsys, monkeypatch, tmp_path / "set", "--verify")
     assert status == 1
     assert f"DAMAGED: {labels}" in shown
-    assert "1 of 5 arrays; delete" in shown
+    assert "1 of 5 arrays are damaged; delete" in shown
 
 
 def test_digits_are_counted_by_position():

@@ -38,7 +38,7 @@ def test_encode_refuses_what_is_no_digit_and_says_where(digits):
 
 @pytest.mark.parametrize("text", ["", "12a", "-1", " 12", "1.0", "\uff11\uff12", "\u00b2"])
 def test_encode_text_refuses_what_is_not_written_in_ascii_digits(text):
-    with pytest.raises(ValueError, match="is no house number"):
+    with pytest.raises(ValueError, match="is not a house number"):
         labels.encode_text(text)
 
 
@@ -58,5 +58,5 @@ def test_encode_text_refuses_what_is_not_written_in_ascii_digits(text):
     ],
 )
 def test_decode_refuses_a_length_that_does_not_fit_the_digits(label):
-    with pytest.raises(ValueError, match="is no label"):
+    with pytest.raises(ValueError, match="is not a label"):
         labels.decode(label)

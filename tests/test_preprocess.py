@@ -26,8 +26,8 @@ from archives import (
 )
 
 from svhn_jax import labels, preprocess
-from svhn_jax.data import arrays, photos, records
-from svhn_jax.data.prepare import build, pool
+from svhn_jax.data import accounting, arrays, photos, writing
+from svhn_jax.data.prepare import build, crops, progress
 from svhn_jax.data.prepare.assign import choose_validation
 from svhn_jax.errors import InputError
 
@@ -160,8 +160,8 @@ def test_a_split_without_one_usable_record_is_refused_naming_the_first(tmp_path,
 
 
 def test_archive_or_folder_and_any_number_of_jobs_give_the_same_bytes(tmp_path, monkeypatch):
-    monkeypatch.setattr(pool, "PHOTOS_PER_TASK", 4)  # several groups
-    monkeypatch.setattr(pool, "jobs_worth_starting", lambda jobs, _: jobs)
+    monkeypatch.setattr(crops, "PHOTOS_PER_BLOCK", 4)  # several blocks
+    monkeypatch.setattr(crops, "PHOTOS_PER_PROCESS", 1)
     files = split_files(tmp_path, TRAIN)
     write_split(tmp_path / "packed", "train", files)
     write_split(tmp_path / "unpacked", "train", files, as_archive=False)
@@ -226,9 +226,9 @@ def test_a_run_that_fails_leaves_the_old_set_whole(small, tmp_path, monkeypatch)
 KILLED = """
 import os, signal, sys
 from svhn_jax import preprocess
-from svhn_jax.data.prepare import pool
+from svhn_jax.data.prepare import crops
 from {package} import {module}
-pool.PHOTOS_PER_TASK = 4
+crops.PHOTOS_PER_BLOCK = 4
 original, calls = {module}.{function}, 0
 def dies(*arguments, **named):
     global calls
@@ -241,15 +241,16 @@ preprocess.main()
 """
 MOMENTS = [
     ("photos", "decode_photo", 30),
-    ("build", "_commit", 1),
-    ("build", "_commit", 3),
-    ("build.os", "fsync", 1),
-    ("arrays", "create_images", 2),
-    ("arrays", "finish_split", 1),
-    ("arrays", "finish_split", 3),
+    ("progress", "_commit", 1),
+    ("progress", "_commit", 3),
+    ("progress.os", "fsync", 1),
+    ("writing", "create_images", 2),
+    ("writing", "finish_split", 1),
+    ("writing", "finish_split", 3),
     ("files", "sha256", 4),
-    ("build.os", "replace", 1),
-    ("arrays.os", "rename", 1),
+    ("files", "write_text", 1),
+    ("files", "write_text", 2),
+    ("writing.os", "rename", 1),
 ]
 
 
@@ -260,10 +261,10 @@ def test_killed_anywhere_the_same_command_ends_with_the_same_bytes(raw, tmp_path
     files["7.png"] = b"damaged: its row is closed up at the end"
     write_split(raw, "train", files)
     prepare(monkeypatch, raw, tmp_path / "whole")
-    package = {"build": "svhn_jax.data.prepare", "files": "svhn_jax"}.get(module.split(".")[0], "svhn_jax.data")
+    package = {"progress": "svhn_jax.data.prepare", "files": "svhn_jax"}.get(module.split(".")[0], "svhn_jax.data")
     code = KILLED.format(package=package, module=module, function=function, call=call)
-    code = code.replace("import build.os", "import build")
-    killed = run_python("-c", code.replace("import arrays.os", "import arrays"), "--raw", raw, "--to", tmp_path / "set")
+    code = code.replace(f"import {module}", f"import {module.removesuffix('.os')}")
+    killed = run_python("-c", code, "--raw", raw, "--to", tmp_path / "set")
     assert killed.returncode == -signal.SIGKILL, killed
     assert not (tmp_path / "set").exists()
     assert (tmp_path / ".set.partial").exists()
@@ -273,8 +274,8 @@ def test_killed_anywhere_the_same_command_ends_with_the_same_bytes(raw, tmp_path
 
 
 def test_what_a_killed_run_has_cropped_is_not_cropped_again(raw, tmp_path, monkeypatch):
-    monkeypatch.setattr(pool, "PHOTOS_PER_TASK", 4)
-    monkeypatch.setattr(build, "GROUPS_PER_COMMIT", 2)
+    monkeypatch.setattr(crops, "PHOTOS_PER_BLOCK", 4)
+    monkeypatch.setattr(build, "BLOCKS_PER_COMMIT", 2)
     decode, decoded = photos.decode_photo, []
 
     def stop_after_30(content):
@@ -288,7 +289,7 @@ def test_what_a_killed_run_has_cropped_is_not_cropped_again(raw, tmp_path, monke
         prepare(monkeypatch, raw, tmp_path / "set")
     prepare(monkeypatch, raw, tmp_path / "set")
     total = len(TRAIN) + len(EXTRA) + len(TEST)
-    assert len(decoded) == 30 + total - 24  # three commits of two groups of four
+    assert len(decoded) == 30 + total - 24  # three commits of two blocks of four
     prepare(monkeypatch, raw, tmp_path / "other")
     assert contents(tmp_path / "set") == contents(tmp_path / "other")
 
@@ -296,19 +297,19 @@ def test_what_a_killed_run_has_cropped_is_not_cropped_again(raw, tmp_path, monke
 ORPHANED = """
 import os, sys
 from svhn_jax import preprocess
-from svhn_jax.data.prepare import build, pool
-pool.jobs_worth_starting = lambda *_: 2
+from svhn_jax.data.prepare import crops, progress
+crops.PHOTOS_PER_PROCESS = 1
 def tell_and_die(*_):
     children = open(f"/proc/self/task/{os.getpid()}/children").read().split()
     print(*[c for c in children if "spawn_main" in open(f"/proc/{c}/cmdline").read()], flush=True)
     os.kill(os.getpid(), 9)
-build._commit = tell_and_die
+progress._commit = tell_and_die
 preprocess.main()
 """
 
 
 def test_worker_processes_do_not_outlive_a_killed_parent(raw, tmp_path):
-    killed = run_python("-c", ORPHANED, "--raw", raw, "--to", tmp_path / "set")
+    killed = run_python("-c", ORPHANED, "--raw", raw, "--to", tmp_path / "set", "--jobs", 2)
     workers = killed.stdout.split()
     assert workers
     deadline = time.monotonic() + 30
@@ -318,24 +319,24 @@ def test_worker_processes_do_not_outlive_a_killed_parent(raw, tmp_path):
 
 
 def test_another_plan_takes_nothing_over_from_an_unfinished_one(raw, tmp_path, monkeypatch):
-    original = build._commit
+    original = progress._commit
 
-    def stop_at_the_end_of_extra(folder, sizes, targets, entry):
-        original(folder, sizes, targets, entry)
-        if entry["source"] == "extra":
+    def stop_at_the_end_of_extra(unfinished, sizes, entry):
+        original(unfinished, sizes, entry)
+        if entry.source == "extra":
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(build, "_commit", stop_at_the_end_of_extra)
+    monkeypatch.setattr(progress, "_commit", stop_at_the_end_of_extra)
     with pytest.raises(KeyboardInterrupt):
         prepare(monkeypatch, raw, tmp_path / "set")
-    monkeypatch.setattr(build, "_commit", original)
+    monkeypatch.setattr(progress, "_commit", original)
     prepare(monkeypatch, raw, tmp_path / "set", "--margin", 0.7)
     prepare(monkeypatch, raw, tmp_path / "fresh", "--margin", 0.7)
     assert contents(tmp_path / "set") == contents(tmp_path / "fresh")
 
 
 def test_two_at_once_on_one_target_do_not_spoil_each_other(small, tmp_path, monkeypatch):
-    with arrays.building(tmp_path / "set") as partial:
+    with writing.building(tmp_path / "set") as partial:
         (partial / "mine").write_text("half")
         with pytest.raises(InputError, match=rf"process {os.getpid()} on \S+ is preparing that data set"):
             prepare(monkeypatch, small, tmp_path / "set")
@@ -343,19 +344,19 @@ def test_two_at_once_on_one_target_do_not_spoil_each_other(small, tmp_path, monk
 
 
 def test_half_a_line_of_progress_is_forgotten(raw, tmp_path, monkeypatch):
-    original = build._commit
+    original = progress._commit
 
-    def tear(folder, sizes, targets, entry):
-        original(folder, sizes, targets, entry)
-        with open(folder / "progress.jsonl", "a") as file:
+    def tear(unfinished, sizes, entry):
+        original(unfinished, sizes, entry)
+        with open(unfinished.folder / "progress.jsonl", "a") as file:
             file.write('{"source": "te')
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(build, "_commit", tear)
+    monkeypatch.setattr(progress, "_commit", tear)
     for _ in range(2):
         with pytest.raises(OSError, match="No space"):
             prepare(monkeypatch, raw, tmp_path / "set")
-    monkeypatch.setattr(build, "_commit", original)
+    monkeypatch.setattr(progress, "_commit", original)
     prepare(monkeypatch, raw, tmp_path / "set")
     prepare(monkeypatch, raw, tmp_path / "whole")
     assert contents(tmp_path / "set") == contents(tmp_path / "whole")
@@ -364,10 +365,9 @@ def test_half_a_line_of_progress_is_forgotten(raw, tmp_path, monkeypatch):
 def test_a_source_that_changes_while_it_is_read_is_noticed(small, tmp_path, monkeypatch):
     original = build._crop_source
 
-    def crop_then_change(*arguments):
-        sizes = original(*arguments)
+    def crop_then_change(*arguments, **named):
+        original(*arguments, **named)
         write_split(small, "test", split_files(tmp_path, ["8", "9", "10"]))
-        return sizes
 
     monkeypatch.setattr(build, "_crop_source", crop_then_change)
     with pytest.raises(InputError, match=r"test\.tar\.gz: changed while it was read"):
@@ -376,10 +376,10 @@ def test_a_source_that_changes_while_it_is_read_is_noticed(small, tmp_path, monk
 
 
 def test_few_large_photos_are_in_flight_at_once(monkeypatch):
-    monkeypatch.setattr(pool, "BYTES_PER_TASK", 100)
+    monkeypatch.setattr(crops, "BYTES_PER_BLOCK", 100)
     sizes = [60, 60, 10, 10, 300, 5]
-    blocks = build._blocks(iter([records.Photo(str(size), bytes(size)) for size in sizes]))
-    assert [[len(photo.content) for photo in block] for block in blocks] == [[60, 60], [10, 10, 300], [5]]
+    blocks = crops.blocks(crops.Task(str(size), "", bytes(size)) for size in sizes)
+    assert [[len(task.content) for task in block] for block in blocks] == [[60, 60], [10, 10, 300], [5]]
 
 
 def test_limit_takes_the_first_numbers_of_each_source(raw, tmp_path, monkeypatch):
@@ -397,10 +397,10 @@ def test_boxes_and_sizes_are_those_of_the_photo(small, tmp_path, monkeypatch):
 
 
 def test_too_little_space_is_said_before_anything_is_cropped(small, tmp_path, monkeypatch):
-    usage = type("usage", (), {"free": 1000})
-    monkeypatch.setattr(build.shutil, "disk_usage", lambda _: usage)
+    usage = type("usage", (), {"free": 400_000})  # enough for digitStruct.mat
+    monkeypatch.setattr(writing.shutil, "disk_usage", lambda _: usage)
     with pytest.raises(InputError, match=r"the crops need 0\.00 GB and 0\.00 GB are free there"):
-        prepare(monkeypatch, small, tmp_path / "set")
+        prepare(monkeypatch, small, tmp_path / "set", "--size", 256)
     assert [path.name for path in tmp_path.iterdir()] == ["raw"]
 
 
@@ -408,7 +408,7 @@ def test_too_little_space_is_said_before_anything_is_cropped(small, tmp_path, mo
 def test_a_folder_of_something_else_is_refused_and_kept(small, tmp_path, monkeypatch, name):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / name).write_text('{"name": "my web page"}')
-    with pytest.raises(InputError, match="holds other things than a prepared data set"):
+    with pytest.raises(InputError, match="holds other files than a prepared data set"):
         prepare(monkeypatch, small, tmp_path / "mine")
     assert contents(tmp_path / "mine") == {name: b'{"name": "my web page"}'}
 
@@ -417,11 +417,11 @@ def test_the_photos_themselves_are_never_the_target(tmp_path, monkeypatch):
     write_split(tmp_path / "raw", "test", split_files(tmp_path, TRAIN), as_archive=False)
     before = contents(tmp_path / "raw")
     for target in ("raw", "raw/test", "."):
-        with pytest.raises(InputError, match=r"the folder of the photos|holds other things"):
+        with pytest.raises(InputError, match=r"the folder of the photos|holds other files"):
             prepare(monkeypatch, tmp_path / "raw", tmp_path / target)
     (tmp_path / "other").mkdir()
     (tmp_path / "raw" / "test").rename(tmp_path / "other" / "test")
-    with pytest.raises(InputError, match="holds other things"):
+    with pytest.raises(InputError, match="holds other files"):
         prepare(monkeypatch, small_raw(tmp_path), tmp_path / "other")
     assert contents(tmp_path / "other") == before
 
@@ -434,7 +434,7 @@ def small_raw(folder):
 def test_a_split_that_is_there_is_not_lost_for_want_of_its_archive(raw, tmp_path, monkeypatch):
     prepare(monkeypatch, raw, tmp_path / "set")
     before = contents(tmp_path / "set")
-    with pytest.raises(InputError, match="was made from extra, train too, which this would lose"):
+    with pytest.raises(InputError, match="also holds extra, train, which this command would delete"):
         prepare(monkeypatch, raw, tmp_path / "set", "--splits", "test")
     assert contents(tmp_path / "set") == before
 
@@ -460,7 +460,7 @@ def test_splits_names_the_sources_to_read(raw, tmp_path, monkeypatch):
 
 
 def test_reasons_that_are_not_shown_are_counted(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(preprocess, "REASONS_SHOWN", 1)
+    monkeypatch.setattr(accounting, "REASONS_SHOWN", 1)
     write_split(tmp_path / "bad", "test", split_files(tmp_path, TEST) | {"1.png": b"junk", "2.png": b"", "x.txt": b""})
     prepare(monkeypatch, tmp_path / "bad", tmp_path / "set")
     assert "  and 2 more reasons, in manifest.json\n" in capsys.readouterr().out

@@ -16,7 +16,7 @@ from svhn_jax import synthesize
 from svhn_jax.data.photos import decode_photo
 from svhn_jax.data.sources.find import find_source
 from svhn_jax.data.synthetic import archive as synthetic_archive
-from svhn_jax.data.synthetic.workers import Workers
+from svhn_jax.data.workers import Workers
 from svhn_jax.errors import InputError
 
 PHOTOS = {"train": 70, "extra": 5, "test": 3}  # more than a task's 64 of train
@@ -162,7 +162,7 @@ def test_a_process_that_is_killed_is_one_line_and_leaves_nothing(tmp_path):
     os.kill(int(workers[-1]), signal.SIGKILL)
     out, err = process.communicate(timeout=30)
     assert (process.returncode, out, err.count("\n")) == (1, "", 1)
-    assert err.startswith("error: a rendering process was killed, perhaps for want of memory")
+    assert err.startswith("error: a worker process was killed, perhaps for lack of memory")
     assert contents(tmp_path) == {}
 
 
@@ -178,8 +178,8 @@ def test_a_process_that_is_killed_is_one_line_and_leaves_nothing(tmp_path):
         ({"margin": -0.1}, "--margin is -0.1; it must be 0 to 10"),
         ({"validation_fraction": 1.0}, "--validation-fraction is 1.0; it must be at least 0"),
         ({"train": 0, "test": 0}, "nothing to make"),
-        ({"arrays": REPOSITORY}, "--to for archives or --arrays for a prepared data set, one of the two"),
-        ({"to": None}, "--to for archives or --arrays for a prepared data set, one of the two"),
+        ({"arrays": REPOSITORY}, "either --to for archives or --arrays for a prepared data set"),
+        ({"to": None}, "either --to for archives or --arrays for a prepared data set"),
     ],
 )
 def test_a_bad_option_is_named(tmp_path, options, words):

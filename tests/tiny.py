@@ -11,7 +11,7 @@ from jax.sharding import AxisType, Mesh
 
 from svhn_jax import labels
 from svhn_jax.config import AugmentConfig, Config, DataConfig, ImageConfig, ModelConfig, OptimizerConfig
-from svhn_jax.data import arrays
+from svhn_jax.data import arrays, writing
 from svhn_jax.data.crop import CropRule
 from svhn_jax.model.layers import AXIS
 
@@ -59,12 +59,12 @@ def prepare(folder: Path, count: int, *, validation: int = 0, side: int = 24, se
     for name, split in splits.items():
         path = folder / name
         path.mkdir()
-        offset = arrays.create_images(path / "images.npy", len(split.images), side)
+        offset = writing.create_images(path / "images.npy", len(split.images), side)
         with open(path / "images.npy", "r+b") as file:
             file.seek(offset)
             file.write(np.ascontiguousarray(split.images).tobytes())
         names, sizes = [one.decode() for one in split.names], np.full((len(split.images), 2), side)
-        entries[name] = arrays.finish_split(path, split.labels, names, np.ones((len(split.images), 4)), sizes)
+        entries[name] = writing.finish_split(path, split.labels, names, np.ones((len(split.images), 4)), sizes)
     manifest = {"format": arrays.FORMAT, "crop": {"size": side, "margin": 0.3}, "splits": entries, "sources": {}}
     (folder / arrays.MANIFEST).write_text(json.dumps(manifest))
     return train

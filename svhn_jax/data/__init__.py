@@ -1,1 +1,1 @@
-"""From photos to arrays. Nothing in this package imports jax."""
+"""Turns photos into arrays. No module of this package imports jax."""

@@ -1,23 +1,20 @@
-"""The prepared data set on disk: one folder with arrays that open memory-mapped, and a manifest.
+"""Reads prepared data sets: a folder with memory-mapped arrays and a manifest.
 
     DIR/manifest.json          counts, skipped records, sources, crop settings, seed, versions, checksums
     DIR/SPLIT/images.npy       uint8[N, size, size, 3]
     DIR/SPLIT/labels.npy       int32[N, 6], see svhn_jax.labels
-    DIR/SPLIT/names.npy        bytes S[N], the photo each row came from, such as train/1.png
+    DIR/SPLIT/names.npy        bytes S[N], the photo of each row, such as train/1.png
     DIR/SPLIT/boxes.npy        float32[N, 4], the number in that photo: left, top, width, height in pixels
     DIR/SPLIT/sizes.npy        int32[N, 2], that photo's width and height in pixels
 
-A folder is complete exactly when it has a manifest: it is built beside its place and renamed.
+A folder is complete exactly when it has a manifest; svhn_jax.data.writing writes it.
 """
 
 import hashlib
 import json
-import os
 import re
-import shutil
 import tokenize
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,14 +22,13 @@ import numpy as np
 
 from svhn_jax import files
 from svhn_jax.data.crop import CropRule
-from svhn_jax.errors import InputError, UnfinishedError, printable
+from svhn_jax.errors import InputError, printable
 
 FORMAT = 2
 MANIFEST = "manifest.json"
 SPLITS = ("train", "validation", "test")
 TRAINED_ON = ("images", "labels", "names")
 ABOUT_PHOTOS = ("boxes", "sizes")
-ROWS_AT_ONCE = 4096
 MAX_MANIFEST_BYTES = 2**26  # half a million skipped records
 MAX_ROWS = 2**32
 MAX_NAME_BYTES = 2**11
@@ -43,7 +39,7 @@ NOT_LOADED = (ValueError, EOFError, SyntaxError, tokenize.TokenError, RecursionE
 class Split(NamedTuple):
     """One split, memory-mapped: images uint8[N, S, S, 3], labels int32[N, 6], names S[N].
 
-    fingerprint: SHA-256 of their contents. crop: how the images were cropped.
+    fingerprint: SHA-256 of the contents. crop: how the images were cropped.
     """
 
     images: np.ndarray
@@ -54,10 +50,10 @@ class Split(NamedTuple):
 
 
 def read_manifest(folder: str | Path) -> dict[str, Any]:
-    """The manifest of a prepared data set. It may come from a stranger: every field that is used has been checked.
+    """The manifest of a prepared data set. It may be untrusted: every field that the package uses is checked here.
 
     Raises:
-      InputError: the folder has none, or one this version cannot read.
+      InputError: the folder has no manifest, or one that this version cannot read.
     """
     path = Path(folder) / MANIFEST
     try:
@@ -80,20 +76,21 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
 
 
 def _check_manifest(manifest: dict[str, Any]) -> None:
-    """Raises ValueError, KeyError, TypeError or AttributeError where a field is not what this module writes."""
+    """Raises ValueError, KeyError, TypeError or AttributeError if a field is not as this package writes it."""
     size, margin = manifest["crop"]["size"], manifest["crop"]["margin"]
-    rule = CropRule(**manifest["crop"])  # TypeError where it has other fields
+    rule = CropRule(**manifest["crop"])  # TypeError if it has other fields
     words = (rule.border, rule.filter, rule.color)
-    _require(all(type(text) is str and text.isprintable() for text in words), "crop has values that are not texts")
+    _require(all(type(text) is str and text.isprintable() for text in words), "a text of crop is not printable text")
     _require(_is_count(size, 512) and size >= 1, "crop.size is not a number of pixels from 1 to 512")
     _require(type(margin) in (int, float) and 0 <= margin <= 10, "crop.margin is not a number from 0 to 10")  # nor NaN
     for split, entry in manifest["splits"].items():
         _require(split in SPLITS, f"{split!r} is not a split")
         _require(_is_count(entry["examples"], MAX_ROWS), "a split's examples are not a count")
         _require(all(map(_is_count, entry["lengths"].values())), "a split's lengths are not counts")
-        # These names become paths, and a copy of the data set writes to them: no others.
+        # A copy of the data set writes to paths with these names: allow no others.
         _require(
-            entry["sha256"].keys() == {*TRAINED_ON, *ABOUT_PHOTOS}, "a split's sha256 has not the names of its arrays"
+            entry["sha256"].keys() == {*TRAINED_ON, *ABOUT_PHOTOS},
+            "a split's sha256 does not have the names of its arrays",
         )
         _require(all(map(SHA256.fullmatch, entry["sha256"].values())), "a split's sha256 are not checksums")
     for split, source in manifest["sources"].items():
@@ -119,16 +116,19 @@ def _is_count(value: Any, most: int = 2**53) -> bool:
 
 
 def _refuse_irregular(path: Path) -> None:
-    """A pipe would be waited for, and a device read without end."""
+    """Raises ValueError for a pipe, which would block, and for a device, which may have no end."""
     if path.exists() and not path.is_file():
-        raise ValueError("no regular file")
+        raise ValueError("not a regular file")
 
 
 def load_split(folder: str | Path, split: str) -> Split:
     """Opens one split of a prepared data set, memory-mapped and read-only.
 
+        split = load_split("data/full", "train")
+        split.images[0], svhn_jax.labels.decode(split.labels[0])
+
     Raises:
-      InputError: no such data set or split, or arrays that do not agree with the manifest.
+      InputError: there is no such data set or split, or the arrays do not agree with the manifest.
     """
     entry, rule = _entry(folder, split)
     count, size = entry["examples"], rule.size
@@ -139,10 +139,20 @@ def load_split(folder: str | Path, split: str) -> Split:
     if names.dtype.kind != "S" or names.dtype.itemsize > MAX_NAME_BYTES or not _are_texts(names):
         raise InputError(f"{folder}/{split}/names.npy: damaged (not names of photos); preprocess again")
     if not ((targets >= 0).all() and (targets[:, 0] <= 6).all() and (targets[:, 1:] <= 10).all()):
-        raise InputError(
-            f"{folder}/{split}/labels.npy: damaged (labels that cannot be); delete {folder}, preprocess again"
-        )
+        raise InputError(f"{folder}/{split}/labels.npy: damaged (impossible labels); delete {folder}, preprocess again")
     return Split(images, targets, names, hashlib.sha256(checksums.encode()).hexdigest(), rule)
+
+
+def is_sound(folder: str | Path, settings: dict[str, Any]) -> bool:
+    """Whether the folder holds a data set of these settings whose arrays agree with its manifest."""
+    try:
+        manifest = read_manifest(folder)
+        for split in manifest["splits"]:
+            load_split(folder, split)
+            load_geometry(folder, split)
+        return all(manifest.get(name) == value for name, value in settings.items())
+    except InputError:
+        return False
 
 
 def nonempty_splits(folder: str | Path) -> list[str]:
@@ -155,7 +165,8 @@ def nonempty_splits(folder: str | Path) -> list[str]:
 
 
 def load_geometry(folder: str | Path, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Of each row's photo: the number's box float32[N, 4] (left, top, width, height), and (width, height) int32[N, 2].
+    """For each row, in pixels of its photo: the number's box float32[N, 4] (left, top, width, height), and the photo's
+    size int32[N, 2] (width, height).
 
     Raises:
       InputError: as `load_split`.
@@ -164,12 +175,12 @@ def load_geometry(folder: str | Path, split: str) -> tuple[np.ndarray, np.ndarra
     boxes = _open(folder, split, "boxes", np.float32, (count, 4))
     sizes = _open(folder, split, "sizes", np.int32, (count, 2))
     if not (np.isfinite(boxes).all() and (boxes[:, 2:] > 0).all() and (sizes > 0).all()):
-        raise InputError(f"{folder}/{split}: damaged (boxes or sizes that cannot be); preprocess again")
+        raise InputError(f"{folder}/{split}: damaged (impossible boxes or sizes); preprocess again")
     return boxes, sizes
 
 
 def _are_texts(names: np.ndarray) -> bool:
-    """Whether all names are UTF-8 without control characters: they are printed."""
+    """Whether all names are UTF-8 without control characters, so that they can be printed."""
     try:
         return b" ".join(names.tolist()).decode().isprintable()
     except UnicodeDecodeError:
@@ -177,7 +188,7 @@ def _are_texts(names: np.ndarray) -> bool:
 
 
 def _entry(folder: str | Path, split: str) -> tuple[dict[str, Any], CropRule]:
-    """A split's entry in the manifest, and how the data set was cropped."""
+    """A split's entry in the manifest, and the crop rule."""
     manifest = read_manifest(folder)
     if split not in manifest["splits"]:
         there = ", ".join(manifest["splits"]) or "none"
@@ -200,7 +211,7 @@ def _open(folder: str | Path, split: str, name: str, dtype: type | None, shape: 
 
 
 def damaged_arrays(folder: str | Path) -> Iterator[tuple[Path, bool]]:
-    """Every array of the data set, and whether its bytes are not those the manifest has the SHA-256 of."""
+    """Every array of the data set, and whether its SHA-256 differs from the manifest's."""
     for split, entry in read_manifest(folder)["splits"].items():
         for name, checksum in entry["sha256"].items():
             path = Path(folder) / split / f"{name}.npy"
@@ -208,129 +219,6 @@ def damaged_arrays(folder: str | Path) -> Iterator[tuple[Path, bool]]:
 
 
 def most_bytes(entry: dict[str, Any], size: int) -> int:
-    """No split of this entry in the manifest, with images of this side, takes more bytes on disk."""
+    """An upper limit of the bytes on disk of a split with this entry in the manifest and images of this side."""
     per_row = size * size * 3 + 6 * 4 + 4 * 4 + 2 * 4 + MAX_NAME_BYTES
     return int(entry["examples"]) * per_row + len(entry["sha256"]) * 4096
-
-
-@contextmanager
-def building(folder: Path) -> Iterator[Path]:
-    """Yields the folder to build a data set in, beside `folder`; it takes that place, whole, when the block ends well.
-
-    Until then what stood there stays as it was. What an earlier run, killed, left unfinished is
-    still there to go on with; only after an error in the input is it removed.
-
-    Raises:
-      InputError: another process builds there.
-    """
-    folder = folder.resolve()
-    partial, old, lock = (folder.with_name(f".{folder.name}.{word}") for word in ("partial", "old", "lock"))
-    with files.hold_lock(lock, folder, "is preparing that data set; wait for it, or give another --to"):
-        try:
-            for path in (partial, old):
-                if path.is_symlink():  # not ours, and never to be followed
-                    path.unlink()
-            if old.exists() and not folder.exists():  # killed between the two renames below
-                os.rename(old, folder)
-            shutil.rmtree(old, ignore_errors=True)
-            partial.mkdir(exist_ok=True)
-            try:
-                yield partial
-            except UnfinishedError:
-                raise
-            except InputError:
-                shutil.rmtree(partial, ignore_errors=True)
-                raise
-            if folder.exists():
-                os.rename(folder, old)
-            os.rename(partial, folder)
-            files.sync(folder.parent)
-            shutil.rmtree(old, ignore_errors=True)
-        finally:
-            lock.unlink(missing_ok=True)
-
-
-def remove_replaced(folder: Path) -> None:
-    """Removes the old data set beside `folder` that a kill left behind after a new one took its place."""
-    old = folder.resolve().with_name(f".{folder.resolve().name}.old")
-    if old.is_dir() and not old.is_symlink():
-        shutil.rmtree(old, ignore_errors=True)
-
-
-def create_images(path: Path, count: int, size: int) -> int:
-    """Makes an images file of `count` rows, for others to fill in; returns where in it the first one starts."""
-    with open(path, "wb") as file:
-        _write_header(file, count, size)
-        offset = file.tell()
-        file.truncate(offset + count * size * size * 3)
-    return offset
-
-
-def _write_header(file: Any, count: int, size: int) -> None:
-    header = {"descr": "|u1", "fortran_order": False, "shape": (count, size, size, 3)}
-    np.lib.format.write_array_header_1_0(file, header)
-
-
-def finish_split(
-    folder: Path, labels: np.ndarray, names: list[str], boxes: np.ndarray, sizes: np.ndarray
-) -> dict[str, Any]:
-    """Writes the arrays beside a filled images file, and takes out of it the rows that stayed empty.
-
-    May be interrupted anywhere and begun again.
-
-    Args:
-      folder: holds images.npy of M rows, or of the N kept ones where this was interrupted.
-      labels, names, boxes: of the M rows.
-      sizes: int32[M, 2]; a width of 0 marks a row that stayed empty.
-
-    Returns:
-      The split's entry in the manifest.
-    """
-    kept = sizes[:, 0] > 0
-    path = folder / "images.npy"
-    size = np.load(path, mmap_mode="r").shape[1]
-    if len(np.load(path, mmap_mode="r")) != kept.sum():
-        _remove_rows(path, kept, size)
-    names_kept = [name for name, is_kept in zip(names, kept, strict=True) if is_kept]
-    np.save(folder / "labels.npy", labels[kept].astype(np.int32))
-    np.save(folder / "names.npy", np.array([name.encode() for name in names_kept], dtype="S"))
-    np.save(folder / "boxes.npy", boxes[kept].astype(np.float32))
-    np.save(folder / "sizes.npy", sizes[kept].astype(np.int32))
-    lengths, counts = np.unique(labels[kept][:, 0], return_counts=True)
-    for name in (*TRAINED_ON, *ABOUT_PHOTOS):
-        files.sync(folder / f"{name}.npy")
-    return {
-        "examples": len(names_kept),
-        "lengths": {str(length): int(count) for length, count in zip(lengths, counts, strict=True)},
-        "sha256": {name: files.sha256(folder / f"{name}.npy") for name in (*TRAINED_ON, *ABOUT_PHOTOS)},
-    }
-
-
-def _remove_rows(path: Path, kept: np.ndarray, size: int) -> None:
-    """Rewrites an images file without the rows that are not kept. Reads, not maps: mapped pages count as memory."""
-    shorter = path.with_suffix(".shorter")
-    with open(path, "rb") as source, open(shorter, "wb") as target:
-        _write_header(target, int(kept.sum()), size)
-        np.lib.format.read_magic(source)
-        np.lib.format.read_array_header_1_0(source)
-        for start in range(0, len(kept), ROWS_AT_ONCE):
-            block = kept[start : start + ROWS_AT_ONCE]
-            rows = np.fromfile(source, np.uint8, len(block) * size * size * 3).reshape(len(block), -1)
-            rows[block].tofile(target)
-    files.sync(shorter)
-    os.replace(shorter, path)
-
-
-def check_space(folder: Path, needed: int) -> None:
-    """Raises InputError where fewer than `needed` bytes are free for the data set in the making at `folder`."""
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise InputError(
-            f"{folder.parent}: the crops need {needed / 1e9:.2f} GB and {free / 1e9:.2f} GB are free there; "
-            "free some, or write them elsewhere"
-        )
-
-
-def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
-    """Writes manifest.json as a whole."""
-    files.write_text(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")

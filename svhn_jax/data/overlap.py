@@ -1,4 +1,4 @@
-"""Photos that two splits have in common."""
+"""Finds photos that are in two splits."""
 
 from pathlib import Path
 
@@ -6,16 +6,15 @@ import numpy as np
 
 from svhn_jax.data import arrays
 
-SAME_PHOTO = 2.0  # grey levels, mean over the pixels of each colour: another version of Pillow changes a crop by less
+SAME_PHOTO = 2.0  # mean difference in grey levels, for each colour; versions of Pillow differ by less
 ROWS_AT_ONCE = 1024
 
 
 def shared_photos(folder: str | Path, split: str, other_folder: str | Path, other_split: str) -> list[str]:
-    """Names, in the first split, of its photos that are in the other split too. Both have crops of the same rule.
+    """The names, in the first split, of photos that are also in the other split. Both need the same crop rule.
 
-    Two entries are the same photo if their label, box and photo size are equal and their crops differ by at most
-    SAME_PHOTO. So a photo that was resized, or got another label or box, is not found. Only the crops of rows with equal
-    label, box and size are read from disk.
+    Two rows are the same photo if label, box and photo size are equal and their crops differ by at most SAME_PHOTO. So a
+    photo with another size, label or box is not found. Only crops with equal label, box and size are read from disk.
 
     Raises:
       InputError: as `svhn_jax.data.arrays.load_split`.
@@ -30,7 +29,7 @@ def shared_photos(folder: str | Path, split: str, other_folder: str | Path, othe
     our_means, other_means = _means(ours.images, candidates), _means(others.images, other_rows)
     shared = []
     for row, mean, begin, end in zip(candidates, our_means, first, last, strict=True):
-        # Means never differ more than images: of many photos without boxes, this leaves few to compare.
+        # Means differ at most as much as images; this leaves few candidates among photos without boxes.
         near = begin + np.flatnonzero((np.abs(other_means[begin:end] - mean) <= SAME_PHOTO).all(axis=1))
         image = ours.images[row].astype(np.int16)
         differences = (np.abs(others.images[other] - image).mean(axis=(0, 1)) for other in other_rows[near])
@@ -40,7 +39,7 @@ def shared_photos(folder: str | Path, split: str, other_folder: str | Path, othe
 
 
 def _keys(folder: str | Path, split: str, labels: np.ndarray) -> np.ndarray:
-    """uint64[N]: equal where label, box and photo size are, and hardly anywhere else."""
+    """uint64[N]: a hash of label, box and photo size."""
     boxes, sizes = arrays.load_geometry(folder, split)
     columns = np.concatenate([labels.view(np.uint32), boxes.view(np.uint32), sizes.view(np.uint32)], axis=1)
     factors = np.random.default_rng(0).integers(1, 2**64, columns.shape[1], np.uint64) | np.uint64(1)

@@ -1,4 +1,4 @@
-"""Photos as files: their bytes, safely read, and the image in them."""
+"""Reads and decodes photo files, which may be untrusted."""
 
 import hashlib
 import io
@@ -17,13 +17,13 @@ from svhn_jax.data.records import Photo
 from svhn_jax.errors import printable
 
 PHOTO_NAME = re.compile(r"[A-Za-z0-9_-]+\.(png|jpg|jpeg)", re.IGNORECASE)
-MAX_PHOTO_BYTES = 2**27  # 40 million pixels that are not compressed
-MAX_PHOTO_PIXELS = 2**26  # telephones make 50 million; beyond this it is a bomb
-MAX_PHOTO_SIDE = 2**15  # to resize a photo of a single column takes a hundred times its memory
+MAX_PHOTO_BYTES = 2**27  # 40 million pixels without compression
+MAX_PHOTO_PIXELS = 2**26  # phones make 50 million; more is taken for a decompression bomb
+MAX_PHOTO_SIDE = 2**15  # resizing a photo of one column takes a hundred times its memory
 MAT_NAME = "digitStruct.mat"
-# Pillow's names of the formats that are read, the most frequent ones first, and the suffixes of their files. Not here:
+# The supported formats in Pillow's names, the most frequent first, and the suffixes of their files. Not supported:
 # EPS (Pillow starts Ghostscript), WMF, BUFR, GRIB, HDF5, MPEG (Pillow has no decoder), TGA, PCD, SPIDER, IM, FLI and others
-# (no reliable signature: junk would pass for a photo), ICO, ICNS, BLP (the size is known only after decoding).
+# (no reliable signature: any bytes could pass for a photo), ICO, ICNS, BLP (the size is known only after decoding).
 FORMATS = {
     **{"PNG": (".png", ".apng"), "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo")},
     **{"WEBP": (".webp",), "TIFF": (".tif", ".tiff"), "BMP": (".bmp",), "DIB": (".dib",), "GIF": (".gif",)},
@@ -32,12 +32,12 @@ FORMATS = {
     **{"PCX": (".pcx",), "SUN": (".ras",), "DDS": (".dds",), "XBM": (".xbm",), "XPM": (".xpm",)},
 }
 SUFFIXES = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
-PNG_ORIENTATION = (b"eXIf", b"exif", b"xmp")  # one of these is in every PNG that states an orientation
-OTHER_FILES = (MAT_NAME, "see_bboxes.m")  # what a published archive holds besides photos
+PNG_ORIENTATION = (b"eXIf", b"exif", b"xmp")  # every PNG with an orientation has one of these
+OTHER_FILES = (MAT_NAME, "see_bboxes.m")  # files of a published archive that are not photos
 
 
 def read_photo(folder: Path, name: str) -> Photo:
-    """A photo of a folder; a link that leads out of it is not followed."""
+    """Reads a photo of a folder; a link that leads out of the folder is not followed."""
     path = folder / name
     if not path.is_file():
         return Photo(name, b"", "not a regular file" if path.exists() or path.is_symlink() else "no such photo")
@@ -49,16 +49,16 @@ def read_photo(folder: Path, name: str) -> Photo:
 
 
 def decode_photo(content: bytes) -> Image.Image:
-    """The RGB image in an image file's bytes, upright; of several images in one file, the first.
+    """The upright RGB image of an image file's bytes; of several images in one file, the first.
 
     Raises:
-      ValueError: no image, an image cut short, of absurd size, or of pixels whose white is unknown.
+      ValueError: the bytes are not an image, or it is cut short, too large, or of a pixel format without a known white.
     """
-    with _told_as_value_errors():
+    with _errors_as_value_errors():
         image = _open(content)
         with _without_libtiff_messages(image):
             image.load()
-        if _orientation(image, content) != 1:  # cameras store photos lying on their side, and say so
+        if _orientation(image, content) != 1:  # cameras store photos rotated, with this tag
             ImageOps.exif_transpose(image, in_place=True)
         return to_rgb(image)
 
@@ -67,15 +67,15 @@ def photo_size(content: bytes) -> tuple[int, int]:
     """(width, height) of the upright photo, from the file's header.
 
     Raises:
-      ValueError: as `decode_photo`, except for what only the pixels show.
+      ValueError: as `decode_photo`, except for errors in the pixels.
     """
-    with _told_as_value_errors(), _open(content) as image:
+    with _errors_as_value_errors(), _open(content) as image:
         is_turned = _orientation(image, content) in (5, 6, 7, 8)
         return (image.height, image.width) if is_turned else image.size
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """An image as RGB: transparent pixels over white, grey of 12 or 16 bits (mode I;16, or I of a PPM file) scaled to 8."""
+    """Converts to RGB: transparent pixels over white, 12-bit and 16-bit grey (mode I;16, or I of a PPM file) to 8 bits."""
     if image.mode.startswith("I"):
         values = np.asarray(image).astype(np.uint32)
         tags = getattr(image, "tag_v2", None)  # of a TIFF; Pillow neither scales 12 bits nor inverts 16 bits
@@ -92,11 +92,11 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _orientation(image: Image.Image, content: bytes) -> int:
-    """How the image lies in the file, 1 (upright) to 8, as EXIF counts."""
+    """The EXIF orientation of the image in the file, 1 (upright) to 8."""
     if image.format == "TIFF":  # turned by Pillow itself
         return 1
     if image.format == "PNG" and not any(word in content for word in PNG_ORIENTATION):
-        return 1  # Pillow would decode the whole image to find that out
+        return 1  # Pillow would decode the whole image to find out
     value = image.getexif().get(ExifTags.Base.Orientation, 1)
     return value if value in range(1, 9) else 1
 
@@ -109,7 +109,7 @@ def _open(content: bytes) -> Image.Image:
         raise ValueError(f"{image.width} x {image.height} pixels, more than {MAX_PHOTO_PIXELS}")
     if max(image.size) > MAX_PHOTO_SIDE:
         raise ValueError(f"{image.width} x {image.height} pixels, a side of more than {MAX_PHOTO_SIDE}")
-    if image.mode == "F" or (image.mode == "I" and image.format != "PPM"):  # a PPM file says its greatest value
+    if image.mode == "F" or (image.mode == "I" and image.format != "PPM"):  # a PPM file states its maximum value
         bits = getattr(image, "tag_v2", {}).get(ExifTags.Base.BitsPerSample)
         kind = "signed 16-bit" if bits == (16,) else "32-bit"
         raise ValueError(f"{kind} pixels, whose white is unknown; save the photo with 8 or 16 unsigned bits a channel")
@@ -119,7 +119,7 @@ def _open(content: bytes) -> Image.Image:
 
 
 def _scale_transparent_value(image: ImageFile.ImageFile) -> None:
-    """Pillow scales the pixels of a PNG to 8 bits, but not the value that marks the transparent ones."""
+    """Scales the PNG value that marks transparent pixels to 8 bits; Pillow scales the pixels only."""
     bits_in_file = image.tile[0].args  # Pillow's raw mode
     if bits_in_file == "L;2":
         image.info["transparency"] = image.info["transparency"] % 4 * 85
@@ -131,7 +131,7 @@ def _scale_transparent_value(image: ImageFile.ImageFile) -> None:
 
 @contextmanager
 def _without_libtiff_messages(image: Image.Image) -> Iterator[None]:
-    """libtiff writes what is wrong with a file to stderr itself; Pillow raises an error as well, and that suffices."""
+    """Redirects stderr: libtiff prints its errors there, and Pillow raises them anyway."""
     if image.format != "TIFF":
         yield
         return
@@ -147,15 +147,15 @@ def _without_libtiff_messages(image: Image.Image) -> Iterator[None]:
 
 
 @contextmanager
-def _told_as_value_errors() -> Iterator[None]:
+def _errors_as_value_errors() -> Iterator[None]:
     try:
-        with warnings.catch_warnings():  # Pillow warns of what it forgives, and of sizes below ours
+        with warnings.catch_warnings():  # Pillow warns of small defects, and of sizes that are allowed here
             warnings.simplefilter("ignore")
             yield
     except Image.DecompressionBombError:
         raise ValueError(f"more than {MAX_PHOTO_PIXELS} pixels") from None
     except UnidentifiedImageError:
-        raise ValueError("no readable image; convert it to PNG or JPEG") from None
+        raise ValueError("not a readable image; convert it to PNG or JPEG") from None
     except ValueError as error:
         raise ValueError(printable(str(error))) from None
     except Exception as error:  # Pillow raises OSError, SyntaxError, IndexError and others on damaged files

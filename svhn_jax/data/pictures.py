@@ -1,4 +1,4 @@
-"""Pictures for people: sheets of crops with what stands there and what was read."""
+"""Draws sheets of crops or photos with their labels, boxes and predictions."""
 
 import math
 import textwrap
@@ -16,7 +16,7 @@ RIGHT, WRONG = (120, 220, 120), (255, 120, 110)
 def contact_sheet(
     images: np.ndarray, truths: np.ndarray, readings: np.ndarray | None = None, *, columns: int = 8
 ) -> Image.Image:
-    """A sheet of crops, each captioned with its label, or with its reading, and the label where they differ.
+    """A sheet of crops, each with its label, or with its prediction, and the label if they differ.
 
     Args:
       images: uint8[N, S, S, 3].
@@ -39,7 +39,7 @@ def contact_sheet(
 
 
 def input_pictures(inputs: np.ndarray) -> np.ndarray:
-    """The network's inputs float32[N, s, s, C] as uint8[N, s, s, 3]: each between its darkest and its brightest value."""
+    """The network's inputs float32[N, s, s, C] as uint8[N, s, s, 3], each scaled from its minimum to its maximum."""
     low, high = (find(inputs, axis=(1, 2, 3), keepdims=True) for find in (np.min, np.max))
     pictures = (inputs - low) / np.maximum(high - low, 1e-6) * 255
     return np.broadcast_to(pictures, (*inputs.shape[:3], 3)).astype(np.uint8)
@@ -49,12 +49,14 @@ PHOTO, BOX, GAP = 144, (255, 210, 0), 2
 
 
 def tile(photo: Image.Image, boxes: np.ndarray, *, skipped: str = "") -> Image.Image:
-    """A small square picture of a photo, with its boxes float[n, 4] (left, top, width, height in its pixels) drawn.
+    """A small square picture of a photo with its boxes float[n, 4] (left, top, width, height in its pixels).
 
-    Of each box a bracket above and one below are drawn, outside it, so that no digit is covered.
+    A box is drawn as two brackets, above and below it, so that no digit is covered.
 
     Args:
-      skipped: why the photo is not used; such a picture is dimmed, and says so.
+      photo: of any size.
+      boxes: of the digits.
+      skipped: why the photo is not used; the picture is then dimmed and shows the reason.
     """
     side = PHOTO - 4
     scale = side / max(photo.size)
@@ -77,7 +79,7 @@ def tile(photo: Image.Image, boxes: np.ndarray, *, skipped: str = "") -> Image.I
 
 
 def tile_sheet(tiles: Sequence[tuple[Image.Image, str, str]], *, columns: int = 8) -> Image.Image:
-    """A sheet of pictures made by `tile`, each with its number and the photo's name below."""
+    """A sheet of pictures made by `tile`, each above its number and the photo's name."""
     rows = max(1, -(-len(tiles) // columns))
     sheet = Image.new("RGB", (columns * PHOTO, rows * (PHOTO + CAPTION)))
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
@@ -89,7 +91,7 @@ def tile_sheet(tiles: Sequence[tuple[Image.Image, str, str]], *, columns: int = 
 
 
 def caption(number: str, name: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
-    """Number and name in at most `width` pixels: of a longer name only the end is kept, after an ellipsis."""
+    """Number and name in at most `width` pixels; a longer name is cut at its start, with an ellipsis."""
     text, start = f"{number}  {name}", 0
     while font.getlength(text) > width and start < len(name):
         start += 1

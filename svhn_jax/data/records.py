@@ -1,4 +1,4 @@
-"""What every source gives: annotations, photos, and what is left out."""
+"""The data that every source gives: records (annotations), photos, and what is skipped."""
 
 from typing import NamedTuple
 
@@ -8,9 +8,8 @@ import numpy as np
 class Record(NamedTuple):
     """One photo's annotation: file name, digits 0 ... 9 in reading order, boxes.
 
-    boxes: float64[n, 4], (left, top, width, height) in pixels, the photo's corner at (0, 0).
-    No boxes, float64[0, 4]: the number fills the photo.
-    line: in labels.csv; 0 where the record comes from another file.
+    boxes: float64[n, 4], (left, top, width, height) in pixels from the photo's corner; n = 0: the number fills the photo.
+    line: in labels.csv; 0 if the record comes from another file.
     """
 
     name: str
@@ -20,7 +19,7 @@ class Record(NamedTuple):
 
 
 class BadRecord(NamedTuple):
-    """A record that cannot be used: its name, or its position in the file, why, and its line as in `Record`."""
+    """A record that cannot be used: its name, or its position in the file, the reason, and its line as in `Record`."""
 
     name: str
     reason: str
@@ -28,7 +27,7 @@ class BadRecord(NamedTuple):
 
 
 class Photo(NamedTuple):
-    """A file of the split: its name without the folder, its bytes, or why they cannot be had."""
+    """A file of the split: its name without the folder, its bytes, or why they cannot be read."""
 
     name: str
     content: bytes
@@ -36,7 +35,7 @@ class Photo(NamedTuple):
 
 
 class Skipped(NamedTuple):
-    """A record or photo that is left out: its name, why, and its line in labels.csv; 0 where there is no such line."""
+    """A record or photo that is skipped: its name, the reason, and its line in labels.csv, or 0."""
 
     name: str
     reason: str

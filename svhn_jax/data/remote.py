@@ -1,4 +1,4 @@
-"""Prepared data sets in a bucket: copied once to this machine, because training reads them through memory maps."""
+"""Copies prepared data sets from a bucket to this machine, because training reads them through memory maps."""
 
 import fcntl
 import hashlib
@@ -15,12 +15,12 @@ BLOCK_BYTES = 2**24
 
 
 def local(folder: str) -> str:
-    """The folder itself, or, of one at gs:// or s3://, the copy on this machine, made where there is none.
+    """The local folder of a data set: for gs:// or s3:// the copy on this machine, which is made if it does not exist.
 
-    The copy goes by the place and the manifest it has there, which holds the SHA-256 of every array.
+    A copy belongs to the address and the manifest, which has the SHA-256 of every array.
 
     Raises:
-      InputError: there is no data set, or what arrived is not what its manifest says.
+      InputError: there is no data set, or the copied arrays differ from the manifest.
     """
     return str(copy_of(epath.Path(folder))) if folder.startswith(files.REMOTE) else folder
 
@@ -35,10 +35,10 @@ def copy_of(source: epath.Path) -> Path:
     cache = files.user_cache()
     target = cache / hashlib.sha256(f"{source}\n".encode() + manifest).hexdigest()[:16]
     with open(target.with_suffix(".lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # of several processes of a machine one copies, and the others wait
+        fcntl.flock(lock, fcntl.LOCK_EX)  # one process of a machine copies, and the others wait
         if not target.exists():
             partial = target.with_suffix(".partial")
-            shutil.rmtree(partial, ignore_errors=True)  # of a copy that was killed
+            shutil.rmtree(partial, ignore_errors=True)  # left by a kill
             partial.mkdir()
             try:
                 _copy(source, manifest, partial)
@@ -49,11 +49,11 @@ def copy_of(source: epath.Path) -> Path:
 
 
 def _copy(source: epath.Path, manifest: bytes, target: Path) -> None:
-    """Copies the arrays that the manifest must name, and of each split no more bytes than its examples take."""
+    """Copies the arrays of the manifest, and of each split at most the bytes that its examples need."""
     (target / arrays.MANIFEST).write_bytes(manifest)
     checked = arrays.read_manifest(target)
     size, splits = checked["crop"]["size"], checked["splits"]
-    arrays.check_space(target, sum(entry["examples"] for entry in splits.values()) * size * size * 3)
+    files.check_space(target, sum(entry["examples"] for entry in splits.values()) * size * size * 3)
     for split, entry in splits.items():
         (target / split).mkdir()
         left = arrays.most_bytes(entry, size)
@@ -62,7 +62,11 @@ def _copy(source: epath.Path, manifest: bytes, target: Path) -> None:
             with (source / path).open("rb") as there, open(target / path, "wb") as here:
                 while block := there.read(BLOCK_BYTES):
                     if (left := left - len(block)) < 0:
-                        raise InputError(f"{source}/{split}: larger than the manifest says; copy it there again")
+                        raise InputError(
+                            f"{source}/{split}: larger than the manifest says; copy the data set to the bucket again"
+                        )
                     here.write(block)
     if damaged := [str(path.relative_to(target)) for path, is_damaged in arrays.damaged_arrays(target) if is_damaged]:
-        raise InputError(f"{source}: {', '.join(damaged)} are not what the manifest says; copy it there again")
+        raise InputError(
+            f"{source}: {', '.join(damaged)} differ from the manifest; copy the data set to the bucket again"
+        )

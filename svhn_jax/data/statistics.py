@@ -1,4 +1,4 @@
-"""What is in a data set, in numbers: for people to see before they train on it."""
+"""Statistics of a data set, and suspicious records, for people to see before training."""
 
 from collections.abc import Sequence
 
@@ -8,24 +8,24 @@ from svhn_jax import labels
 from svhn_jax.data.records import Record
 
 QUANTILES = (0.0, 0.01, 0.5, 0.99, 1.0)
-# Of the 46,470 published train and test numbers:
-SMALL_PIXELS = 10  # one is lower
-NARROW, WIDE = 0.14, 1.12  # width per digit as a share of the height: one in a thousand lies beyond each
-UNEVEN_WIDTH, UNEVEN_HEIGHT = 4.0, 1.3  # largest digit over smallest: 0.06 % and 0.02 % lie beyond
+# Measured on the 46,470 published train and test numbers:
+SMALL_PIXELS = 10  # of height; one number has less
+NARROW, WIDE = 0.14, 1.12  # width of a digit / height; one number in a thousand is beyond each
+UNEVEN_WIDTH, UNEVEN_HEIGHT = 4.0, 1.3  # largest digit / smallest; 0.06 % and 0.02 % are beyond
 
 
 def lengths(targets: np.ndarray) -> np.ndarray:
-    """int[7]: how many of the labels int32[N, 6] have each length, 0 to 5 and more."""
+    """int[7]: the number of labels int32[N, 6] of each length, 0 to 5 and more."""
     return (targets[:, :1] == np.arange(labels.LENGTH_CLASSES)).sum(axis=0)
 
 
 def positions(targets: np.ndarray) -> np.ndarray:
-    """int[5, 11]: how often each digit, and the blank, stands at each position."""
+    """int[5, 11]: the count of each digit, and of the blank, at each position."""
     return np.stack([(column[:, None] == np.arange(labels.DIGIT_CLASSES)).sum(axis=0) for column in targets[:, 1:].T])
 
 
 def quantiles(boxes: np.ndarray, sizes: np.ndarray) -> dict[str, list[float]]:
-    """Least, 1 %, median, 99 % and greatest of photo and number sizes.
+    """Minimum, 1 %, median, 99 % and maximum of photo and number sizes.
 
     Args:
       boxes: float[N, 4], the number in each photo: left, top, width, height in pixels.
@@ -45,14 +45,14 @@ def quantiles(boxes: np.ndarray, sizes: np.ndarray) -> dict[str, list[float]]:
 
 
 def suspicious(targets: np.ndarray, boxes: np.ndarray, sizes: np.ndarray) -> dict[str, np.ndarray]:
-    """Suspicious rows, int[...] for each reason; most of them are right all the same.
+    """Suspicious rows, int[...] for each reason; most of them are correct nevertheless.
 
     Args:
       targets: int32[N, 6]; boxes and sizes as in `quantiles`.
     """
     right, bottom = boxes[:, 0] + boxes[:, 2], boxes[:, 1] + boxes[:, 3]
     shape = boxes[:, 2] / boxes[:, 3] / np.maximum(1, targets[:, 0])
-    # Numbers may run downwards, and have more digits than the label keeps; neither shape says anything then.
+    # Skip numbers that run downwards or have more digits than the label: their shape says nothing.
     is_row = (targets[:, 0] <= labels.MAX_DIGITS) & (boxes[:, 2] >= 0.3 * boxes[:, 3])
     reasons = {
         "its box reaches past the photo's edge": (boxes[:, 0] < 0)
@@ -68,7 +68,7 @@ def suspicious(targets: np.ndarray, boxes: np.ndarray, sizes: np.ndarray) -> dic
 
 
 def suspicious_boxes(records: Sequence[Record]) -> dict[str, np.ndarray]:
-    """Records whose digits' boxes are suspicious, as `suspicious` gives them."""
+    """Records with suspicious boxes of digits, in the form of `suspicious`."""
     found: dict[str, list[int]] = {}
     for row, record in enumerate(records):
         left, width, height = record.boxes[:, 0], record.boxes[:, 2], record.boxes[:, 3]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from archives import contents
 
-from svhn_jax.data import arrays
+from svhn_jax.data import arrays, writing
 from svhn_jax.errors import InputError, UnfinishedError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), np.uint8)
@@ -20,14 +20,14 @@ def write_set(folder, rows=(4, 1, 3)):
     folder.mkdir(parents=True)
     kept = list(rows)
     (folder / "train").mkdir()
-    offset = arrays.create_images(folder / "train" / "images.npy", len(kept) + 1, 8)
+    offset = writing.create_images(folder / "train" / "images.npy", len(kept) + 1, 8)
     with open(folder / "train" / "images.npy", "r+b") as file:
         file.seek(offset)
         file.write(IMAGES[kept[:1]].tobytes() + bytes(8 * 8 * 3) + IMAGES[kept[1:]].tobytes())
     kept[1:1] = [0]  # a row that stays empty: its photo could not be used
     sizes = np.array([(40, 24)] * len(kept))
     sizes[min(1, len(kept) - 1)] = 0
-    entry = arrays.finish_split(folder / "train", LABELS[kept], [NAMES[row] for row in kept], BOXES[kept], sizes)
+    entry = writing.finish_split(folder / "train", LABELS[kept], [NAMES[row] for row in kept], BOXES[kept], sizes)
     manifest = {"format": 2, "crop": {"size": 8, "margin": 0.3}, "splits": {"train": entry}, "sources": {}}
     (folder / "manifest.json").write_text(json.dumps(manifest))
     return entry
@@ -164,7 +164,7 @@ def test_boxes_and_sizes_that_cannot_be_are_refused(tmp_path, name, value):
     write_set(tmp_path / "set")
     path = tmp_path / "set" / "train" / f"{name}.npy"
     np.save(path, np.full_like(np.load(path), value))
-    with pytest.raises(InputError, match="boxes or sizes that cannot be"):
+    with pytest.raises(InputError, match="impossible boxes or sizes"):
         arrays.load_geometry(tmp_path / "set", "train")
 
 
@@ -213,7 +213,7 @@ def test_an_array_of_another_type_is_refused(tmp_path, array, dtype):
 
 
 def build(folder, text, error=None):
-    with arrays.building(folder) as partial:
+    with writing.building(folder) as partial:
         (partial / "file").write_text(text)
         if error:
             raise error
@@ -223,7 +223,7 @@ def test_a_block_that_ends_well_replaces_the_folder_whole(tmp_path):
     folder = tmp_path / "deep" / "set"
     build(folder, "first")
     (folder / "stale").write_text("of the first")
-    with arrays.building(folder) as partial:
+    with writing.building(folder) as partial:
         (partial / "file").write_text("second")
         assert contents(folder) == {"file": b"first", "stale": b"of the first"}
     assert contents(folder) == {"file": b"second"}
@@ -243,7 +243,7 @@ def test_after_any_other_end_what_is_built_stays_to_go_on_with(tmp_path, error):
     with pytest.raises(type(error)):
         build(tmp_path / "set", "half", error)
     assert (tmp_path / "set" / "file").read_text() == "old"
-    with arrays.building(tmp_path / "set") as partial:
+    with writing.building(tmp_path / "set") as partial:
         assert (partial / "file").read_text() == "half"
     assert contents(tmp_path) == {"set/file": b"half"}
 

@@ -6,13 +6,15 @@ import io
 import os
 import struct
 import tarfile
+import tempfile
 import tracemalloc
 import warnings
 import zlib
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from archives import MAT, png, split_files, tar_gz, upright, write_split
+from archives import MAT, fields, mat_bytes, png, split_files, tar_gz, upright, write_split
 from PIL import Image
 
 from svhn_jax.data import photos
@@ -217,7 +219,7 @@ def test_a_damaged_header_is_not_taken_for_the_archives_end(tmp_path):
         (damaged, b"abc"),
         (header("train/3.png", 3), b"abc"),
     )
-    with pytest.raises(InputError, match="a member whose header is damaged: bad checksum"):
+    with pytest.raises(InputError, match="a damaged member header: bad checksum"):
         list(find_source(tmp_path, "train").photos())
 
 
@@ -231,7 +233,7 @@ def test_headers_that_describe_one_another_without_end_are_refused(tmp_path):
 def test_an_archive_of_nothing_but_strangers_is_given_up(tmp_path, monkeypatch):
     monkeypatch.setattr(archive, "MAX_BAD_MEMBERS", 3)
     path = tar_gz(tmp_path / "train.tar.gz", {f"elsewhere/{i}.png": b"" for i in range(5)})
-    with pytest.raises(InputError, match=f"{path}: more than 3 members that are no photos of train/"):
+    with pytest.raises(InputError, match=f"{path}: more than 3 members are not photos of train/"):
         list(find_source(tmp_path, "train").photos())
 
 
@@ -301,8 +303,8 @@ def png_claiming(width: int, height: int) -> bytes:
     ("content", "words"),
     [
         (b"", "an empty file"),
-        (b"junk" * 50, "no readable image"),
-        (gzip.compress(png()), "no readable image"),
+        (b"junk" * 50, "not a readable image"),
+        (gzip.compress(png()), "not a readable image"),
         (png(size=(300, 200))[:-40], "damaged image"),
         (png()[:40], "image"),
         (png().replace(b"IDAT", b"IDAQ"), "image"),
@@ -379,7 +381,7 @@ def test_of_an_animation_the_first_picture_is_read(form):
 
 def test_formats_that_start_programs_or_have_no_signature_are_not_read():
     for form in ("EPS", "TGA", "ICO", "PDF"):
-        with pytest.raises(ValueError, match="no readable image"):
+        with pytest.raises(ValueError, match="not a readable image"):
             decode_photo(upright(form))
 
 
@@ -536,3 +538,26 @@ def test_what_pillow_forgives_costs_neither_the_photo_nor_a_word():
             except ValueError as error:
                 assert "damaged image" in str(error)  # noqa: PT017
         assert told == []
+
+
+@pytest.mark.parametrize("libver", ["earliest", "latest"])
+def test_records_of_an_archive_in_a_read_only_folder_leave_nothing_behind(tmp_path, monkeypatch, libver):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    (tmp_path / "tmp").mkdir()
+    records = [("1.png", fields("5", [[4, 6, 6, 12]])), ("2.png", fields("12", [[4, 6, 6, 12], [10, 6, 6, 12]]))]
+    write_split(tmp_path / "raw", "train", {MAT: mat_bytes(tmp_path, records, libver)})
+    (tmp_path / "raw").chmod(0o555)
+    try:
+        found = find_source(tmp_path / "raw", "train").records()
+    finally:
+        (tmp_path / "raw").chmod(0o755)
+    assert [(record.name, record.digits) for record in found] == [("1.png", (5,)), ("2.png", (1, 2))]
+    assert not list((tmp_path / "tmp").iterdir())
+    assert [path.name for path in (tmp_path / "raw").iterdir()] == ["train.tar.gz"]
+
+
+def test_too_little_space_to_unpack_digit_struct_is_an_error(tmp_path, monkeypatch):
+    write_split(tmp_path / "raw", "train", split_files(tmp_path, ["5", "12"]))
+    monkeypatch.setattr(archive.shutil, "disk_usage", lambda _: SimpleNamespace(free=100))
+    with pytest.raises(InputError, match=r"digitStruct.mat needs .* TMPDIR"):
+        find_source(tmp_path / "raw", "train").records()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from etils import epath
 
-from svhn_jax.data import arrays, remote
+from svhn_jax.data import arrays, remote, writing
 from svhn_jax.errors import InputError
 
 
@@ -13,14 +13,14 @@ def there(tmp_path):
     """A prepared data set where a bucket would be."""
     folder = tmp_path / "bucket" / "set"
     folder.parent.mkdir()
-    with arrays.building(folder) as partial:
+    with writing.building(folder) as partial:
         (partial / "train").mkdir()
-        offset = arrays.create_images(partial / "train" / "images.npy", 3, 8)
+        offset = writing.create_images(partial / "train" / "images.npy", 3, 8)
         with open(partial / "train" / "images.npy", "r+b") as file:
             file.seek(offset)
             file.write(bytes(range(192)) * 3)
         labels = np.array([[1, 5, 10, 10, 10, 10]] * 3, np.int32)
-        entry = arrays.finish_split(
+        entry = writing.finish_split(
             partial / "train", labels, ["a", "b", "c"], np.ones((3, 4)), np.full((3, 2), 8, np.int32)
         )
         manifest = {
@@ -55,7 +55,7 @@ def test_what_arrives_changed_is_named_and_not_kept(there, cache):
     content = bytearray((there / "train" / "labels.npy").read_bytes())
     content[-1] ^= 1
     (there / "train" / "labels.npy").write_bytes(bytes(content))
-    with pytest.raises(InputError, match=r"bucket/set: train/labels.npy are not what the manifest says"):
+    with pytest.raises(InputError, match=r"bucket/set: train/labels.npy differ from the manifest"):
         remote.copy_of(there)
     assert not any(path.is_dir() for path in cache.iterdir())
 

@@ -10,15 +10,15 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import h5py
 import numpy as np
 from PIL import Image
 
 from svhn_jax.data.records import Record
 from svhn_jax.data.synthetic import digit_struct_writer
 
-sys.path.append(str(Path(__file__).parents[1] / "fuzz"))
-from fuzz_material import columns, write_records
+sys.path += [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "fuzz")]
+import archives
+from fuzz_material import columns
 
 PHOTOS = {"train": 4000, "test": 400}
 LIBRARY_SPLIT = "test"  # its digitStruct.mat is in a layout that takes the HDF5 library, and time
@@ -43,8 +43,7 @@ def _write_archive(path: Path, split: str, rng: np.random.Generator, count: int)
     mat = path.with_suffix(".mat")
     records = [_record(number, rng) for number in range(1, count + 1)]
     if split == LIBRARY_SPLIT:
-        with h5py.File(mat, "w", libver="latest") as file:
-            write_records(file, ((record.name, columns(record)) for record in records))
+        archives.write_mat(mat, [(record.name, columns(record)) for record in records], "latest")
     else:
         digit_struct_writer.write(mat, records)
     with tarfile.open(path, "w:gz", compresslevel=1) as archive:

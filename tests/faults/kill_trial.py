@@ -43,16 +43,15 @@ class Work:
     downloaded: Path = field(init=False)
     out: Path = field(init=False)
     tmp: Path = field(init=False)
-    cache: Path = field(init=False)
     older: Path = field(init=False)
 
     def __post_init__(self) -> None:
-        self.served, self.downloaded, self.out, self.tmp, self.cache, self.older = (
-            self.folder / name for name in ("served", "downloaded", "out", "tmp", "cache", "older")
+        self.served, self.downloaded, self.out, self.tmp, self.older = (
+            self.folder / name for name in ("served", "downloaded", "out", "tmp", "older")
         )
 
     def start_anew(self, *, replaces: bool = False) -> None:
-        for path in (self.downloaded, self.out, self.tmp, self.cache):
+        for path in (self.downloaded, self.out, self.tmp):
             shutil.rmtree(path, ignore_errors=True)
         self.out.mkdir()
         self.tmp.mkdir()
@@ -60,7 +59,7 @@ class Work:
             shutil.copytree(self.older, self.out / "set")
 
     def results(self) -> dict[str, bytes]:
-        """All that the commands have left outside the cache, by name."""
+        """All that the commands have left, by name."""
         places = (self.downloaded, self.out, self.served, self.tmp)
         files = (path for place in places for path in place.rglob("*") if path.is_file())
         return {str(path.relative_to(self.folder)): path.read_bytes() for path in files}
@@ -88,7 +87,7 @@ def start(work: Work, arguments: list[str]) -> "subprocess.Popen[str]":
     environment = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
     return subprocess.Popen(
         [sys.executable, "-m", *arguments],
-        env=environment | {"TMPDIR": str(work.tmp), "XDG_CACHE_HOME": str(work.cache)},
+        env=environment | {"TMPDIR": str(work.tmp)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

@@ -25,22 +25,22 @@ NUMBERS = 320
 
 def make(folder: Path, *, epochs: float, save_every_steps: int) -> None:
     """data/ and tiny.py in `folder`: numbers of random pixels, through the package's own writers."""
-    from svhn_jax.data import arrays
+    from svhn_jax.data import arrays, writing
 
     rng = np.random.default_rng(0)
     entries = {}
-    with arrays.building(folder / "data") as partial:
+    with writing.building(folder / "data") as partial:
         for split, count in (("train", NUMBERS), ("validation", 64), ("test", 64)):
             (partial / split).mkdir()
             images = rng.integers(0, 256, (count, 24, 24, 3), np.uint8)
-            offset = arrays.create_images(partial / split / "images.npy", count, 24)
+            offset = writing.create_images(partial / split / "images.npy", count, 24)
             with open(partial / split / "images.npy", "r+b") as file:
                 file.seek(offset)
                 file.write(images.tobytes())
             labels = np.full((count, 6), 10, np.int32)
             labels[:, 0], labels[:, 1:3] = 2, rng.integers(0, 10, (count, 2))
             sizes, names = np.full((count, 2), 24), [f"{split}/{row}.png" for row in range(count)]
-            entries[split] = arrays.finish_split(partial / split, labels, names, np.ones((count, 4)), sizes)
+            entries[split] = writing.finish_split(partial / split, labels, names, np.ones((count, 4)), sizes)
         manifest = {"format": arrays.FORMAT, "crop": {"size": 24, "margin": 0.3}, "splits": entries, "sources": {}}
         (partial / arrays.MANIFEST).write_text(json.dumps(manifest))
     (folder / "tiny.py").write_text(CONFIG.format(epochs=epochs, save_every_steps=save_every_steps))

@@ -7,7 +7,7 @@ from typing import Any
 import h5py
 import numpy as np
 from fuzz_inputs_values import place_and_remove
-from fuzz_material import columns, write_records
+from fuzz_material import archives, columns
 from fuzz_scene import Scene
 
 Change = Callable[[Scene, h5py.File], None]
@@ -15,7 +15,7 @@ Change = Callable[[Scene, h5py.File], None]
 
 def _field(scene: Scene, file: h5py.File) -> tuple[Any, str]:
     """A record's box group and one of its fields."""
-    group = file[f"#refs#/b{scene.rng.randrange(len(scene.material.records))}"]
+    group = file[f"#refs#/box{scene.rng.randrange(len(scene.material.records))}"]
     return group, scene.rng.choice(("label", "left", "top", "width", "height"))
 
 
@@ -24,7 +24,7 @@ def _column(scene: Scene, file: h5py.File) -> tuple[Any, str]:
 
 
 def _name(scene: Scene, file: h5py.File) -> tuple[Any, str]:
-    return file["#refs#"], f"n{scene.rng.randrange(len(scene.material.records))}"
+    return file["#refs#"], f"name{scene.rng.randrange(len(scene.material.records))}"
 
 
 def _any_place(scene: Scene, file: h5py.File) -> tuple[Any, str]:
@@ -36,13 +36,20 @@ def _relink(scene: Scene, file: h5py.File) -> None:
     group, name = _any_place(scene, file)
     other = str(scene.outside / "digitStruct.mat")
     targets = (
-        *(group, file, file["#refs#/n0"], file["#refs#/b0"], file["digitStruct"], h5py.SoftLink("/#refs#/b0/left")),
+        *(
+            group,
+            file,
+            file["#refs#/name0"],
+            file["#refs#/box0"],
+            file["digitStruct"],
+            h5py.SoftLink("/#refs#/box0/left"),
+        ),
         *(
             h5py.SoftLink(f"{group.name}/{name}"),
             h5py.SoftLink("/nowhere"),
             h5py.ExternalLink(other, "/digitStruct/name"),
         ),
-        *(h5py.ExternalLink("/dev/zero", "/x"), h5py.ExternalLink(other, "/#refs#/b0/left"), np.dtype("f8")),
+        *(h5py.ExternalLink("/dev/zero", "/x"), h5py.ExternalLink(other, "/#refs#/box0/left"), np.dtype("f8")),
     )
     target = scene.rng.choice(targets)
     if name in group:
@@ -121,7 +128,7 @@ def _compress(scene: Scene, file: h5py.File) -> None:
 def _rereference(scene: Scene, file: h5py.File) -> None:
     """A reference to nothing, to itself, to an object of another kind."""
     dataset = file["digitStruct"][scene.rng.choice(("name", "bbox"))]
-    targets = (file, file["digitStruct"], dataset, file["#refs#/n0"], file["#refs#/b0"], file["#refs#"])
+    targets = (file, file["digitStruct"], dataset, file["#refs#/name0"], file["#refs#/box0"], file["#refs#"])
     ref = scene.rng.choice((*(target.ref for target in targets), h5py.Reference()))
     dataset[scene.rng.randrange(len(dataset)), 0] = ref
 
@@ -173,8 +180,9 @@ HDF5_CHANGES: tuple[Change, ...] = (
 def hdf5_structure(scene: Scene) -> None:
     """Whatever the library lets one write in place of a record, a field or the whole."""
     path = scene.tmp / "made.mat"
-    with h5py.File(path, "w", libver=scene.rng.choice(("earliest", "earliest", "latest"))) as file:
-        write_records(file, ((record.name, columns(record)) for record in scene.material.records))
+    libver = scene.rng.choice(("earliest", "earliest", "latest"))
+    archives.write_mat(path, [(record.name, columns(record)) for record in scene.material.records], libver)
+    with h5py.File(path, "r+", libver=libver) as file:
         for change in scene.rng.choices(HDF5_CHANGES, k=scene.rng.choice((1, 1, 1, 2))):
             try:
                 change(scene, file)

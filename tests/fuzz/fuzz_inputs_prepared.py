@@ -1,16 +1,13 @@
-"""Fuzzed results: a prepared set, a build left unfinished, and a cache of records, that the command comes upon."""
+"""Fuzzed results: a prepared set, and an unfinished build, that the command finds."""
 
-import io
 import json
 import os
 import shutil
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from fuzz_scene import INTERESTING, Scene, mutated, respliced
+from fuzz_scene import Scene, mutated, respliced
 
 VALUES: tuple[Any, ...] = (
     *(
@@ -54,8 +51,7 @@ NPY_HEADERS = (
 def _start(scene: Scene) -> None:
     """The sources from which the prepared set was made, with their times, and the options it was made with."""
     scene.raw.rmdir()
-    for name in ("raw", "cache"):
-        shutil.copytree(scene.material.prepared / name, scene.folder / name)
+    shutil.copytree(scene.material.prepared / "raw", scene.raw)
     scene.options = ["--size", "16"]
 
 
@@ -148,58 +144,7 @@ def unfinished_build(scene: Scene) -> None:
         scene.rng.choice(places).symlink_to(scene.rng.choice(targets))
 
 
-def _columns(scene: Scene, content: bytes) -> bytes:
-    """The columns of a cache, one of them of another type, length or shape."""
-    rng = scene.rng
-    with np.load(io.BytesIO(content)) as file:
-        columns = dict(file)
-    name = rng.choice(sorted(columns))
-    column = columns[name]
-    columns[name] = rng.choice(
-        (
-            *(column[:-1] if column.ndim else column, np.concatenate([column, column]) if column.ndim else column),
-            *(column.astype("S9"), np.zeros(column.shape), np.full(column.shape, np.nan), np.full(column.shape, -1)),
-            *(np.zeros((0,)), column[..., None], np.array("x"), np.full(column.shape, 2**40), column.astype(object)),
-            *(np.full(column.shape, rng.choice(INTERESTING) % 2**63), np.full(column.shape, "a\x1b[2J.png")),
-        )
-    )
-    if rng.random() < 0.1:
-        del columns[name]
-    stream = io.BytesIO()
-    np.savez(stream, **columns)
-    return stream.getvalue()
-
-
-def _member_changed(scene: Scene, content: bytes) -> bytes:
-    """One of the arrays in the zip file has another header, under a sound checksum."""
-    rng, stream = scene.rng, io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(stream, "w") as new:
-        chosen = rng.choice(old.namelist())
-        for name in old.namelist():
-            array = old.read(name)
-            if name == chosen:
-                text = rng.choice(NPY_HEADERS).encode()
-                array = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + array[128:]
-            new.writestr(name, array, rng.choice((*[zipfile.ZIP_STORED] * 40, zipfile.ZIP_DEFLATED)))
-    return stream.getvalue()
-
-
-def record_cache(scene: Scene) -> None:
-    """The cache of an archive's records is damaged, and there is no set yet."""
-    _start(scene)
-    path = scene.rng.choice(sorted(scene.cache.rglob("*.npz")))
-    content, kind = path.read_bytes(), scene.rng.random()
-    if kind < 0.7:
-        path.write_bytes((_columns if kind < 0.4 else _member_changed)(scene, content))
-    else:
-        path.write_bytes((mutated if kind < 0.85 else respliced)(content, scene.rng))
-    if scene.rng.random() < 0.1:
-        path.unlink()
-        scene.rng.choice((Path.mkdir, os.mkfifo))(path)
-
-
 KINDS: dict[str, tuple[Callable[[Scene], None], int]] = {
     "prepared set": (prepared_set, 9),
     "unfinished build": (unfinished_build, 9),
-    "record cache": (record_cache, 6),
 }

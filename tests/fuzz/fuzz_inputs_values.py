@@ -4,9 +4,8 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
-import h5py
 from fuzz_inputs_mat import place
-from fuzz_material import columns, write_records
+from fuzz_material import archives, columns
 from fuzz_scene import Scene
 
 MAX_MAT_BYTES = 2**25
@@ -51,8 +50,7 @@ def wrong_values(scene: Scene) -> None:
         records[index] = (name, {field: values.copy() for field, values in fields.items()})
     scene.records = len(records)
     path = scene.tmp / "made.mat"
-    with h5py.File(path, "w", libver=rng.choice(("earliest", "earliest", "latest"))) as file:
-        write_records(file, records)
+    archives.write_mat(path, records, rng.choice(("earliest", "earliest", "latest")))
     place_and_remove(scene, path)
 
 

@@ -5,8 +5,8 @@ import itertools
 import os
 import random
 import shutil
+import sys
 import tarfile
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import fuzz_inputs_tar
@@ -23,6 +23,9 @@ from svhn_jax.data.sources import digit_struct
 from svhn_jax.data.synthetic import digit_struct_writer
 from svhn_jax.errors import InputError
 
+sys.path.append(str(Path(__file__).parents[1]))
+import archives
+
 COUNT = 8
 GAP_BYTES = 2**16  # further apart than the objects of a few records ever are
 FIELDS = ("height", "label", "left", "top", "width")
@@ -34,8 +37,7 @@ def make(folder: Path, real: Path | None) -> Material:
     folder.mkdir(parents=True)
     content, records, mats = _real(real, folder) if real else _drawn()
     digit_struct_writer.write(folder / "ours.mat", records)
-    with h5py.File(folder / "latest.mat", "w", libver="latest") as file:
-        write_records(file, ((record.name, columns(record)) for record in records))
+    archives.write_mat(folder / "latest.mat", [(record.name, columns(record)) for record in records], "latest")
     mats |= {name: _mat((folder / f"{name}.mat").read_bytes(), len(records)) for name in ("ours", "latest")}
     material = Material(content, records, mats, folder / "prepared")
     _prepare(material)
@@ -46,24 +48,6 @@ def columns(record: Record) -> dict[str, list[float]]:
     """The fields of a record as MATLAB has them."""
     boxes = dict(zip(("left", "top", "width", "height"), record.boxes.T.tolist(), strict=True))
     return {"label": [float(digit or 10) for digit in record.digits], **boxes}
-
-
-def write_records(file: h5py.File, records: Iterable[tuple[str, Mapping[str, list[float]]]]) -> None:
-    """Records of any fields; record i is named by /#refs#/n{i} and boxed by /#refs#/b{i}."""
-    refs = file.create_group("#refs#")
-    pairs = []
-    for index, (name, fields) in enumerate(records):
-        codes = np.frombuffer(name.encode("utf-16-le", "surrogatepass"), np.uint16)[:, None]
-        group = refs.create_group(f"b{index}")
-        pairs.append((refs.create_dataset(f"n{index}", data=codes).ref, group.ref))
-        for field, values in fields.items():
-            if len(values) == 1:
-                group[field] = np.array([values], np.float64)
-                continue
-            scalars = [refs.create_dataset(f"{field}{index}_{i}", data=[[value]]) for i, value in enumerate(values)]
-            group[field] = np.array([[scalar.ref] for scalar in scalars], h5py.ref_dtype).reshape(-1, 1)
-    for place, name in enumerate(("name", "bbox")):
-        file[f"digitStruct/{name}"] = np.array([[pair[place]] for pair in pairs], h5py.ref_dtype).reshape(-1, 1)
 
 
 def _drawn() -> tuple[dict[str, bytes], list[Record], dict[str, Mat]]:

@@ -80,7 +80,6 @@ def _be_the_command(scene: Scene, log: Path) -> NoReturn:
             os.dup2(file, number)
         os.chdir(scene.folder)
         os.environ["TMPDIR"], tempfile.tempdir = str(scene.tmp), None
-        os.environ["XDG_CACHE_HOME"] = str(scene.cache)
         sys.argv = ["preprocess", "--raw", str(scene.raw), "--to", str(scene.to), "--jobs", "1", *scene.options]
         sys.modules["__main__"] = preprocess  # what processes it starts will import
         warnings.filterwarnings("default", append=True)  # forgets which warnings were shown before

@@ -4,7 +4,6 @@ CASE/raw/       what --raw names
 CASE/out/set    what --to names
 CASE/outside/   a neighbour that nothing may change, and nothing in raw/ may lead into
 CASE/tmp/       for temporary files; empty in the end
-CASE/cache/     what XDG_CACHE_HOME names
 """
 
 import gzip
@@ -94,10 +93,6 @@ class Scene:
     @property
     def outside(self) -> Path:
         return self.folder / "outside"
-
-    @property
-    def cache(self) -> Path:
-        return self.folder / "cache"
 
     @property
     def tmp(self) -> Path:

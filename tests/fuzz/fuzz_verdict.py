@@ -18,6 +18,8 @@ from fuzz_tar_names import tar_names
 
 from svhn_jax.data import arrays
 from svhn_jax.data.photos import OTHER_FILES, SUFFIXES
+from svhn_jax.data.records import Record
+from svhn_jax.data.sources.find import find_source
 from svhn_jax.errors import InputError, printable
 
 MAX_MEGABYTES = 2000.0
@@ -28,15 +30,13 @@ Snapshot = dict[str, tuple[Any, ...]]
 
 
 def snapshot(scene: Scene) -> Snapshot:
-    """Everything in the scene's folder, but for the caches; of files their bytes too."""
+    """Everything in the scene's folder; of files their bytes too."""
     return dict(_entries(scene.folder, scene.folder))
 
 
 def _entries(folder: Path, root: Path) -> Iterator[tuple[str, tuple[Any, ...]]]:
     for entry in os.scandir(folder):
         path, about = Path(entry.path), entry.stat(follow_symlinks=False)
-        if path == root / "cache":
-            continue
         name, kind = os.fsdecode(path.relative_to(root)), stat.S_IFMT(about.st_mode)
         if kind == stat.S_IFLNK:
             yield name, (kind, os.readlink(path))
@@ -156,24 +156,15 @@ def _photo_names(scene: Scene, split: str) -> list[str] | None:
 
 
 def _record_names(scene: Scene, split: str) -> list[tuple[str, bool]] | None:
-    """Each record's name, and whether it is a good one; of a digitStruct.mat from the cache that the run has left."""
+    """Each record's name, and whether it is a good one; None where that is not plain."""
     for table in (scene.raw / "labels.csv", scene.raw / split / "labels.csv"):
         if table.is_file() and not (scene.raw / f"{split}.tar.gz").is_file():
             first, *lines = table.read_text(encoding="utf-8-sig").splitlines()
             rows = csv.reader(lines, delimiter=";" if ";" in first else "\t" if "\t" in first else ",")
             files = [row[0].strip() for row in rows if any(map(str.strip, row))]
             return [(printable(str(PurePosixPath(file))) if file else "", True) for file in files]
-    source = scene.raw / f"{split}.tar.gz"
-    source = source if source.is_file() else scene.raw / split / "digitStruct.mat"
-    if not source.is_file():
-        return None
-    with open(source, "rb") as content:
-        key = hashlib.file_digest(content, "sha256").hexdigest() + (f"-{split}" if source.suffix == ".gz" else "")
-    cache = scene.cache / "svhn_jax" / "records" / f"{key}.npz"
-    if not cache.is_file():
-        return None
-    with np.load(cache) as columns:
-        return list(zip(map(printable, columns["names"].tolist()), columns["is_good"].tolist(), strict=True))
+    records = find_source(scene.raw, split).records()
+    return [(printable(record.name), isinstance(record, Record)) for record in records]
 
 
 def describe(scene: Scene, run: Run, found: list[str]) -> str:

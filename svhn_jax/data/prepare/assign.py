@@ -1,47 +1,30 @@
-"""Which record of which source goes where: decided from the records alone, before any photo is read."""
+"""Decides from the records alone, before any photo is read, which record goes to which split and row."""
 
+from collections import Counter
 from collections.abc import Container, Iterable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 
 from svhn_jax import labels
-from svhn_jax.data import arrays
-from svhn_jax.data.records import BadRecord, Photo, Record, Skipped
+from svhn_jax.data.accounting import Account
+from svhn_jax.data.arrays import SPLITS
 from svhn_jax.data.sources.find import SOURCE_SPLITS, Source
 
 
-@dataclass
-class Part:
-    """One source and where each of its usable records goes."""
+class Places(NamedTuple):
+    """Where the N numbers of a source go: int[N], index in arrays.SPLITS; int[N], row in that split."""
 
-    source: Source
-    records: list[Record]
-    rows_by_name: dict[str, int]
     splits: np.ndarray
-    """int[N]: index in arrays.SPLITS"""
     rows: np.ndarray
-    """int[N]: row in that split"""
-    skipped: list[Skipped]
-    """records that are skipped before any photo is read"""
-    passed_over: set[str]
-    """photos to leave alone: their record is skipped already, or beyond the limit"""
-    is_limited: bool
-    """not all usable records of the source are here"""
 
-    def skip(self, name: str, reason: str) -> Skipped:
-        """A photo that is skipped, or a record without one, with the record's line in labels.csv."""
-        row = self.rows_by_name.get(name)
-        return Skipped(name, reason, 0 if row is None else self.records[row].line)
 
-    def refusal(self, photo: Photo, seen: Container[str]) -> str:
-        """Why a photo is not used, `seen` being those that went before it; "" if it is."""
-        if photo.name in seen:
-            return "a second photo of that name"
-        if photo.problem:
-            return photo.problem
-        return "" if photo.name in self.rows_by_name else "no record of that name"
+class Part(NamedTuple):
+    """One source, and where each of its usable records goes."""
+
+    account: Account
+    places: Places
 
 
 def plan(
@@ -52,65 +35,59 @@ def plan(
     limit: int | None,
     not_held_out: Mapping[str, Container[str]] = MappingProxyType({}),
 ) -> list[Part]:
-    """Gives every record of the sources its split and row: train and extra to train and validation, test to test.
+    """Gives every usable record its split and row: train and extra go to train and validation, test goes to test.
 
     Args:
+      sources: their records are read here.
       validation_fraction: share of train and of extra, for each length 1 to 5, that is held out.
-      limit: at most so many records of each source; None for all.
+      seed: of the choice of the validation split.
+      limit: the most records of each source; None for all.
       not_held_out: names of photos, by the name of their source, that must not go to validation.
     """
-    counts = np.zeros(len(arrays.SPLITS), int)
-    parts: list[Part] = []
-    for source in sources:
-        part = _usable_records(source, limit)
-        parts.append(part)
+    accounts = [Account(source, limit) for source in sources]
     lengths = {}
-    for part in parts:
-        excluded = not_held_out.get(part.source.split, ())
-        digits = [0 if one.name in excluded else len(one.digits) for one in part.records]  # length 0 is never held out
-        lengths[part.source.split] = np.array(digits, int)
-    held_out = choose_validation(lengths, validation_fraction, seed)
-    for part in parts:
-        if part.source.split == "test":
-            part.splits[:] = arrays.SPLITS.index("test")
-        else:
-            part.splits[held_out[part.source.split]] = arrays.SPLITS.index("validation")
-        for split in range(len(arrays.SPLITS)):
-            rows = np.flatnonzero(part.splits == split)
-            part.rows[rows] = counts[split] + np.arange(len(rows))
-            counts[split] += len(rows)
-    return parts
+    for account in accounts:
+        excluded = not_held_out.get(account.name, ())
+        digits = [0 if one.name in excluded else len(one.digits) for one in account.records]
+        lengths[account.name] = np.array(digits, int)  # length 0 is never held out
+    places = place(lengths, validation_fraction, seed)
+    return [Part(account, places[account.name]) for account in accounts]
 
 
-def _usable_records(source: Source, limit: int | None) -> Part:
-    records: dict[str, Record] = {}
-    skipped: list[Skipped] = []
-    bad: set[str] = set()
-    for record in source.records():
-        if isinstance(record, BadRecord):
-            skipped.append(Skipped(*record))
-            bad.add(record.name)
-        elif record.name in records:
-            skipped.append(Skipped(record.name, "a second record of that name"))
-        else:
-            records[record.name] = record
-    chosen = list(records.values())[:limit]
-    names = {record.name: row for row, record in enumerate(chosen)}
-    passed_over = (bad - records.keys()) | (records.keys() - names.keys())
-    rows = np.zeros((2, len(chosen)), int)
-    return Part(source, chosen, names, rows[0], rows[1], skipped, passed_over, len(chosen) < len(records))
+def place(lengths: dict[str, np.ndarray], validation_fraction: float, seed: int) -> dict[str, Places]:
+    """The splits and rows of all numbers, by the name of their source; arguments as for `choose_validation`."""
+    filled = np.zeros(len(SPLITS), int)
+    places = {}
+    for source, is_held_out in choose_validation(lengths, validation_fraction, seed).items():
+        others = SPLITS.index("test" if source == "test" else "train")
+        splits = np.where(is_held_out, SPLITS.index("validation"), others)
+        rows = np.zeros(len(splits), int)
+        for split in range(len(SPLITS)):
+            chosen = np.flatnonzero(splits == split)
+            rows[chosen] = filled[split] + np.arange(len(chosen))
+            filled[split] += len(chosen)
+        places[source] = Places(splits, rows)
+    return places
+
+
+def rows_of_splits(places: Mapping[str, Places]) -> dict[str, int]:
+    """The number of rows of each split that the sources go to, also of the empty ones."""
+    counts = Counter(SPLITS[split] for one in places.values() for split in one.splits.tolist())
+    wanted = {"test"} & places.keys() | ({"train", "validation"} if places.keys() - {"test"} else set())
+    return {split: counts[split] for split in SPLITS if split in wanted}
 
 
 def choose_validation(lengths: dict[str, np.ndarray], fraction: float, seed: int) -> dict[str, np.ndarray]:
-    """Which numbers of train and extra are held out for validation.
+    """Chooses the numbers of train and extra that are held out for validation.
 
-    Of each length 1 to 5 the given share, rounded down, drawn by (seed, source, length). At 5 % of train and extra
-    this holds out 11,782 numbers, as the seed project did. Where that leaves validation empty, it gets one number, if
-    there are two: one of the most frequent length.
+    For each length 1 to 5 it draws the given share, rounded down, by (seed, source, length). 5 % of train and extra
+    are 11,782 numbers, as in the seed project. If that share is less than one number of every length, one number of
+    the most frequent length is held out, provided that there are at least two numbers.
 
     Args:
       lengths: int[N], the number of digits of each number, by the name of the source.
       fraction: 0 holds out none.
+      seed: of the draw.
 
     Returns:
       bool[N] by the name of the source.

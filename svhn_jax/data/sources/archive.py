@@ -1,14 +1,16 @@
-"""One split out of SPLIT.tar.gz, without unpacking it.
+"""Reads one split from SPLIT.tar.gz, without unpacking the photos.
 
-Whatever comes out of an archive is taken for hostile: nothing is ever written under a member's
-name, and sizes are bounded before anything is read.
+The content of an archive is untrusted: no file is ever written under a member's name, and sizes are
+checked before anything is read.
 """
 
 import gzip
 import hashlib
 import io
+import os
 import shutil
 import tarfile
+import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,12 +19,12 @@ from typing import IO
 
 from svhn_jax.data.photos import MAT_NAME, MAX_PHOTO_BYTES, OTHER_FILES, PHOTO_NAME, stamp
 from svhn_jax.data.records import BadRecord, Photo, Record
-from svhn_jax.data.sources import digit_struct, record_cache
+from svhn_jax.data.sources import digit_struct
 from svhn_jax.errors import InputError, printable
 
-MAX_MAT_BYTES = 2**32  # 2,000 records take 14 MB; extra has a hundred times as many
+MAX_MAT_BYTES = 2**32  # extra's 202,353 records take some 1.5 GB
 MAX_EXPANSION, MIN_EXPANDED_BYTES = 100, 2**30  # of an archive; the published ones expand to 1.0-1.6 times their size
-MAX_HEADER_BYTES = 2**13  # of a member's extended header; tarfile's time for it grows with the square
+MAX_HEADER_BYTES = 2**13  # of a member's extended header, which tarfile reads in quadratic time
 MAX_BAD_MEMBERS = 10_000
 
 
@@ -44,19 +46,14 @@ class Archive:
         return self._sha256
 
     def records(self) -> list[Record | BadRecord]:
-        """Every record of the split's digitStruct.mat, from the cache where the archive was read before.
+        """Every record of the split's digitStruct.mat, which is unpacked to a temporary file first."""
+        with tempfile.TemporaryFile() as file:  # it has no name, so that nothing is left after a kill
+            self._copy_mat(file)
+            by_number = f"/proc/{os.getpid()}/fd/{file.fileno()}"
+            return digit_struct.read(by_number, called=f"{self.path}: {self.split}/{MAT_NAME}")
 
-        The file is unpacked into the cache folder, or among the temporary files where that cannot be written.
-        """
-
-        def read() -> list[Record | BadRecord]:
-            with record_cache.temporary_file() as (file, name):
-                self._copy_mat(file, Path(name).parent)
-                return digit_struct.read(name, called=f"{self.path}: {self.split}/{MAT_NAME}")
-
-        return record_cache.get(f"{self.fingerprint()}-{self.split}", read)
-
-    def _copy_mat(self, target: IO[bytes], folder: Path) -> None:
+    def _copy_mat(self, target: IO[bytes]) -> None:
+        folder = tempfile.gettempdir()
         with self._members() as members:
             for member, content in members:
                 if member.name.removeprefix("./") == f"{self.split}/{MAT_NAME}" and member.isfile():
@@ -64,13 +61,13 @@ class Archive:
                     if member.size > free:
                         raise InputError(
                             f"{folder}: {MAT_NAME} needs {member.size / 1e9:.2f} GB while it is read and "
-                            f"{free / 1e9:.2f} GB are free; free some, or let XDG_CACHE_HOME name another folder"
+                            f"{free / 1e9:.2f} GB are free; free some space, or set TMPDIR to another folder"
                         )
                     while block := content.read(2**20):
                         target.write(block)
                     target.flush()
                     return
-        raise InputError(f"{self.path}: no readable {self.split}/{MAT_NAME} in it; fetch the archive again")
+        raise InputError(f"{self.path}: no readable {self.split}/{MAT_NAME} in it; download the archive again")
 
     def photos(self) -> Iterator[Photo]:
         bad = 0
@@ -83,8 +80,8 @@ class Archive:
                 bad += bool(problem)
                 if bad > MAX_BAD_MEMBERS:
                     raise InputError(
-                        f"{self.path}: more than {MAX_BAD_MEMBERS:,} members that are no photos of {self.split}/; "
-                        "that is no SVHN archive"
+                        f"{self.path}: more than {MAX_BAD_MEMBERS:,} members are not photos of {self.split}/; "
+                        "give an SVHN archive"
                     )
                 if problem:
                     yield Photo(printable(name if folder == self.split else member.name), b"", problem)
@@ -102,7 +99,11 @@ class Archive:
 
     @contextmanager
     def _members(self) -> Iterator[Iterator[tuple[tarfile.TarInfo, IO[bytes]]]]:
-        """Gives every member and its content, in order, to the archive's last byte; names the archive if it is damaged."""
+        """Yields every member and its content, in order, and reads to the archive's last byte.
+
+        Raises:
+          InputError: the archive is damaged.
+        """
         try:
             # gzip checks its checksum at the end of the stream; tarfile's own "r|gz" does not.
             with gzip.open(self.path) as unpacked:
@@ -111,14 +112,16 @@ class Archive:
                     yield _walk(archive, stream)
         except (
             *(tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error, ValueError, OverflowError),
-            RecursionError,  # tarfile reads a header that describes another by calling itself
+            RecursionError,  # tarfile calls itself for a header that describes another one
         ) as error:
-            raise InputError(f"{self.path}: damaged or cut short ({printable(str(error))}); fetch it again") from None
+            raise InputError(
+                f"{self.path}: damaged or cut short ({printable(str(error))}); download it again"
+            ) from None
 
 
 def _walk(archive: tarfile.TarFile, stream: "_Bounded") -> Iterator[tuple[tarfile.TarInfo, IO[bytes]]]:
     while member := archive.next():
-        archive.members.clear()  # type: ignore[attr-defined]  # it would keep all 200,000
+        archive.members.clear()  # type: ignore[attr-defined]  # or it would keep all 200,000
         _refuse_unreadable(member)
         yield member, (archive.extractfile(member) if member.isfile() else None) or io.BytesIO()
     while stream.read(2**20):
@@ -126,14 +129,14 @@ def _walk(archive: tarfile.TarFile, stream: "_Bounded") -> Iterator[tuple[tarfil
 
 
 def _refuse_unreadable(member: tarfile.TarInfo) -> None:
-    """tarfile would look for the end of a member of any size, block by block, long after the archive's end."""
+    """Raises ReadError for a huge member: tarfile would search for its end long after the end of the archive."""
     limit = MAX_HEADER_BYTES if member.type in _HEADERS else MAX_MAT_BYTES
     if not 0 <= member.size <= limit or member.type == tarfile.GNUTYPE_SPARSE:
         raise tarfile.ReadError(f"a member of type {member.type!r} and {member.size} bytes")
 
 
 class _Bounded(io.BufferedIOBase):
-    """A stream that ends in an error where a sane archive would have ended long before."""
+    """A stream that raises ReadError after more bytes than any normal archive has."""
 
     def __init__(self, stream: gzip.GzipFile, limit: int):
         self._stream, self._limit, self._taken = stream, limit, 0
@@ -147,14 +150,14 @@ class _Bounded(io.BufferedIOBase):
 
 
 class _Member(tarfile.TarInfo):
-    """A member whose header is sound; tarfile itself takes a damaged one for the archive's end, and any size into memory."""
+    """A member whose header is checked; tarfile takes a damaged header for the archive's end, and reads any size into memory."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_Member":
         try:
             member = super().frombuf(buf, encoding, errors)
         except (tarfile.InvalidHeaderError, tarfile.TruncatedHeaderError) as error:  # type: ignore[attr-defined]
-            raise tarfile.ReadError(f"a member whose header is damaged: {error}") from None
+            raise tarfile.ReadError(f"a damaged member header: {error}") from None
         _refuse_unreadable(member)
         return member
 

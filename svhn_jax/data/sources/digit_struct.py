@@ -1,9 +1,9 @@
-"""digitStruct.mat: the names, labels and boxes of an SVHN Format 1 split.
+"""Reads digitStruct.mat: the names, labels and boxes of an SVHN Format 1 split.
 
 The file is MATLAB v7.3, that is HDF5. /digitStruct/name[i, 0] refers to a uint16 array of
 character codes, /digitStruct/bbox[i, 0] to a group with the fields height, label, left, top and
-width. Each field is an inline (1, 1) float64 where the number has one digit, and an (n, 1) array of
-references to such scalars where it has n. Label 10 means the digit 0. Boxes stand in reading order.
+width. Each field is a (1, 1) float64 for a number of one digit, and an (n, 1) array of references to
+such scalars for a number of n digits. Label 10 means the digit 0. Boxes are in reading order.
 """
 
 import mmap
@@ -20,30 +20,33 @@ from svhn_jax.errors import InputError, printable
 
 BOX_FIELDS = (b"left", b"top", b"width", b"height")
 MAX_PIXELS_OFF = 1e6
-MIN_SIDE = 1e-3  # pixels; a box of less is none, and is lost in rounding
+MIN_SIDE = 1e-3  # pixels; smaller boxes vanish in rounding
 RECORDS_AT_ONCE = 8192
-WALKED_BOXES = 16  # a record of more boxes, or of a longer name, goes to the HDF5 library
+WALKED_BOXES = 16  # the HDF5 library reads records of more boxes or longer names
 WALKED_CHARACTERS = 32
 NAME = re.compile(r"[ -~]{1,255}")
 
 
 def read(path: str | Path, called: str = "") -> list[Record | BadRecord]:
-    """Every record of a digitStruct.mat in file order; nothing is dropped unnamed.
+    """Every record of a digitStruct.mat in file order, also the bad ones.
 
-    Records in MATLAB's own layout are read thousands at a time (svhn_jax.data.sources.hdf5_walk), others
-    one by one through the HDF5 library.
+        records = read("data/raw/train/digitStruct.mat")
+        records[0].name, records[0].digits, records[0].boxes  # '1.png', (1, 9), float64[2, 4]
+
+    Records in MATLAB's layout are read thousands at a time (svhn_jax.data.sources.hdf5_walk), others one by one with
+    the HDF5 library.
 
     Args:
       path: the file.
-      called: what to call it in messages, where that is not its path.
+      called: its name in messages; by default its path.
 
     Raises:
-      InputError: the file is missing, is no HDF5, or has no digitStruct with name and bbox.
+      InputError: the file is missing, is not HDF5, or has no digitStruct with name and bbox.
     """
     called = called or str(path)
-    if not Path(path).is_file():  # a pipe would be waited for
+    if not Path(path).is_file():  # opening a pipe would block
         raise InputError(
-            f"{called}: not found, or no regular file; it comes with the split's archive; for photos of your own, write labels.csv"
+            f"{called}: not found, or no regular file; take it from the split's archive; for your own photos, write labels.csv"
         )
     found = _walk(Path(path))
     if found is None:
@@ -56,7 +59,7 @@ def read(path: str | Path, called: str = "") -> list[Record | BadRecord]:
 
 
 def _check(name: str, columns: hdf5_records.Columns | str) -> Record | BadRecord:
-    """A record of these fields (label, left, top, width, height), or what is wrong with them."""
+    """The record of these fields (label, left, top, width, height), or the reason why they are bad."""
     if not NAME.fullmatch(name):
         return BadRecord(printable(ascii(name)[1:-1]), "no printable name")
     if isinstance(columns, str):
@@ -71,21 +74,21 @@ def _check(name: str, columns: hdf5_records.Columns | str) -> Record | BadRecord
             return BadRecord(name, f"label {label:g} is not 1 to 10")
     boxes = np.array(box_columns).T
     if not are_boxes(boxes).all():
-        return BadRecord(name, "a box is not finite, has no width or height, or lies a million pixels off")
+        return BadRecord(name, "a box is not finite, has no width or height, or is a million pixels away")
     return Record(name, tuple(int(label) % 10 for label in labels), boxes)
 
 
 def are_boxes(boxes: np.ndarray) -> np.ndarray:
-    """bool[N]: which of float64[N, 4] are boxes of a size."""
+    """bool[N]: which of float64[N, 4] are finite boxes with a width and height."""
     return (np.abs(boxes) <= MAX_PIXELS_OFF).all(axis=1) & (boxes[:, 2:] >= MIN_SIDE).all(axis=1)  # nan fails both
 
 
 def _walk(path: Path) -> list[Record | BadRecord | None] | None:
-    """Records in MATLAB's own layout, None for each that is not; None if the file as a whole is not."""
+    """The records in MATLAB's layout, None for each other record; None if the whole file has another layout."""
     with open(path, "rb") as file:
         if path.stat().st_size == 0:
             return None
-        # Not closed by hand: an interrupt leaves arrays behind that still look into it.
+        # Never closed explicitly: after an interrupt, arrays may still refer to it.
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         try:
             return _walk_records(Walk(np.frombuffer(mapped, np.uint8)), mapped)
@@ -102,17 +105,17 @@ def _walk_records(walk: Walk, mapped: mmap.mmap) -> list[Record | BadRecord | No
     count = int(columns.count[0])
     if not (ok.all() and columns.ok.all() and (columns.kind == REFERENCE).all() and columns.count[1] == count):
         return None
-    if count * hdf5_records.MIN_RECORD_BYTES > len(mapped):  # the library's to refuse
+    if count * hdf5_records.MIN_RECORD_BYTES > len(mapped):  # the library will refuse it
         return None
     records: list[Record | BadRecord | None] = []
     for start in range(0, count, RECORDS_AT_ONCE):
         rows = min(RECORDS_AT_ONCE, count - start)
         boxes, names = (walk.elements(columns.data[i : i + 1] + 8 * start, rows, REFERENCE)[0][0] for i in (0, 1))
         block = _walk_block(walk, names, boxes)
-        if not any(block):  # not worth going on
+        if not any(block):  # the file has another layout
             return None
         records += block
-        mapped.madvise(mmap.MADV_DONTNEED)  # pages already read count as this process's memory
+        mapped.madvise(mmap.MADV_DONTNEED)  # pages that were read count as memory of this process
     return records
 
 
@@ -123,7 +126,7 @@ def _walk_block(walk: Walk, name_addresses: np.ndarray, box_addresses: np.ndarra
     codes, fits = walk.elements(names.data, WALKED_CHARACTERS, UINT16)
     ok = names.ok & fits & (names.kind == UINT16) & (names.count <= WALKED_CHARACTERS)
     is_of_name = np.arange(WALKED_CHARACTERS) < names.count[:, None]
-    ok &= ((codes > 0) | ~is_of_name).all(axis=1)  # what follows would take a NUL for the name's end
+    ok &= ((codes > 0) | ~is_of_name).all(axis=1)  # numpy would take a NUL for the end of the name
     codes = np.where(is_of_name, codes, 0)
     ok &= (codes < 128).all(axis=1)
     texts = codes.astype(np.uint8).view(f"S{WALKED_CHARACTERS}")[:, 0]
@@ -137,7 +140,7 @@ def _walk_block(walk: Walk, name_addresses: np.ndarray, box_addresses: np.ndarra
     values, are_read = _walk_values(walk, columns)
     ok &= are_read.reshape(counts.shape).all(axis=1)
 
-    # float64[N, fields, boxes] -> label [N, boxes] and box [N, boxes, 4]; beyond a record's own boxes, good ones.
+    # float64[N, fields, boxes] -> label [N, boxes] and box [N, boxes, 4]; unused places get valid values.
     by_field = dict(zip(fields, np.moveaxis(values.reshape(count, len(fields), WALKED_BOXES), 1, 0), strict=True))
     is_box = np.arange(WALKED_BOXES) < counts[:, :1]
     label = np.where(is_box, by_field[b"label"], 1)

@@ -1,4 +1,4 @@
-"""Where the photos and records of a split come from: an archive, a folder, or photos of one's own."""
+"""Finds where the photos and records of a split come from: an archive, a folder, or the user's own photos."""
 
 import hashlib
 import os
@@ -8,7 +8,7 @@ from typing import Protocol
 
 from svhn_jax.data.photos import MAT_NAME, MAX_PHOTO_BYTES, OTHER_FILES, PHOTO_NAME, SUFFIXES, read_photo, stamp
 from svhn_jax.data.records import BadRecord, Photo, Record
-from svhn_jax.data.sources import digit_struct, labels_csv, record_cache
+from svhn_jax.data.sources import digit_struct, labels_csv
 from svhn_jax.data.sources.archive import MAX_MAT_BYTES, Archive
 from svhn_jax.errors import InputError, printable
 
@@ -16,31 +16,32 @@ SOURCE_SPLITS = ("train", "extra", "test")
 
 
 class Source(Protocol):
-    """Where the photos and records of one split come from."""
+    """The photos and records of one split."""
 
     split: str
     path: Path
 
     def stamp(self) -> str:
-        """Changes whenever the files do, and is quick to make: of their names, sizes and times."""
+        """A hash of the names, sizes and times of the files: quick, and changes whenever the files do."""
 
     def fingerprint(self) -> str:
-        """SHA-256 that stands for the content."""
+        """SHA-256 of the content."""
 
     def records(self) -> list[Record | BadRecord]:
         """Every record, in the order of the source."""
 
     def photos(self) -> Iterator[Photo]:
-        """Every photo, in the order it is stored."""
+        """Every photo, in the order of storage."""
 
 
 def find_source(raw: Path, split: str) -> Source:
-    """One split as published: SPLIT.tar.gz where there is one, else the folder SPLIT/.
+    """The source of one split: SPLIT.tar.gz if it exists, else the folder SPLIT/ with digitStruct.mat or labels.csv.
 
-    A folder has a digitStruct.mat, or a labels.csv of one's own.
+        source = find_source(Path("data/raw"), "train")
+        first = source.records()[0]
 
     Raises:
-      InputError: neither is there.
+      InputError: neither exists.
     """
     if (raw / f"{split}.tar.gz").is_file():
         return Archive(raw / f"{split}.tar.gz", split)
@@ -52,10 +53,10 @@ def find_source(raw: Path, split: str) -> Source:
 
 
 def find_all(raw: Path, splits: Sequence[str] = ()) -> list[Source]:
-    """The sources of the given splits, or of those that are there, in the order of SOURCE_SPLITS.
+    """The sources of the given splits, by default of all splits in the folder, in the order of SOURCE_SPLITS.
 
     Raises:
-      InputError: there is nothing to read.
+      InputError: a split does not exist, or the folder has none.
     """
     if not raw.is_dir():
         raise InputError(f"{raw}: {'not a' if raw.exists() else 'no such'} folder; give the folder with the photos")
@@ -66,23 +67,23 @@ def find_all(raw: Path, splits: Sequence[str] = ()) -> list[Source]:
     if not there and not splits:
         raise InputError(
             f"{raw}: none of train, test, extra in it, as NAME.tar.gz or NAME/, and no labels.csv; "
-            "python -m svhn_jax.download fetches the published ones, python -m svhn_jax.synthesize makes some; "
-            f"for photos of your own, write {labels_csv.NAME}"
+            "python -m svhn_jax.download downloads the published ones, python -m svhn_jax.synthesize makes synthetic "
+            f"ones; for your own photos, write {labels_csv.NAME}"
         )
     return [find_source(raw, name) for name in SOURCE_SPLITS if name in (splits or there)]
 
 
 def _refuse_other_sources(raw: Path) -> None:
-    """A labels.csv beside splits would hide them."""
+    """Raises InputError if splits stand beside a labels.csv, which would hide them."""
     names = [f"{split}{end}" for split in SOURCE_SPLITS for end in (".tar.gz", f"/{MAT_NAME}", f"/{labels_csv.NAME}")]
     if found := [name for name in names if (raw / name).is_file()]:
         raise InputError(
-            f"{raw}: holds {labels_csv.NAME} and also {found[0]}; move one of them to another folder, or name --splits"
+            f"{raw}: holds {labels_csv.NAME} and also {found[0]}; move one of them to another folder, or give --splits"
         )
 
 
 class Folder:
-    """An extracted SPLIT/ with N.png and digitStruct.mat."""
+    """An extracted folder SPLIT/ with N.png and digitStruct.mat."""
 
     def __init__(self, path: Path, split: str):
         self.path, self.split = path, split
@@ -94,18 +95,12 @@ class Folder:
         """SHA-256 of every file's name and content."""
         return _sha256_of(self.path, [path.name for path in self._files() if path.is_file()])
 
-    def _mat_sha256(self) -> str:
-        path = self.path / MAT_NAME
-        if not path.is_file():
-            return ""
-        if path.stat().st_size > MAX_MAT_BYTES:
-            raise InputError(f"{path}: larger than {MAX_MAT_BYTES} bytes; fetch it again")
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-
     def records(self) -> list[Record | BadRecord]:
-        """Every record of digitStruct.mat, from the cache where it was read before."""
-        return record_cache.get(self._mat_sha256(), lambda: digit_struct.read(self.path / MAT_NAME))
+        """Every record of digitStruct.mat."""
+        path = self.path / MAT_NAME
+        if path.is_file() and path.stat().st_size > MAX_MAT_BYTES:
+            raise InputError(f"{path}: larger than {MAX_MAT_BYTES} bytes; download it again")
+        return digit_struct.read(path)
 
     def photos(self) -> Iterator[Photo]:
         for path in self._files():
@@ -121,7 +116,7 @@ class Folder:
 
 
 class LabelledFolder:
-    """Photos of one's own, with their labels, and perhaps boxes, in labels.csv."""
+    """The user's own photos, with labels and optional boxes in labels.csv."""
 
     def __init__(self, path: Path, split: str):
         self.path, self.split = path, split
@@ -132,18 +127,18 @@ class LabelledFolder:
         return stamp([self._table, *(path for path in files if path.is_file())])
 
     def fingerprint(self) -> str:
-        """SHA-256 of the name and content of labels.csv and every photo it names."""
+        """SHA-256 of the names and contents of labels.csv and of every photo that it names."""
         return _sha256_of(self.path, [labels_csv.NAME, *(record.name for record in self._usable())])
 
     def records(self) -> list[Record | BadRecord]:
-        """Every row, those that cannot be used among them, with their lines."""
+        """Every row with its line number, also those that cannot be used."""
         return labels_csv.read(self._table)
 
     def _usable(self) -> list[Record]:
         return [record for record in self.records() if isinstance(record, Record)]
 
     def photos(self) -> Iterator[Photo]:
-        """The photos that labels.csv names, in its order; then those that it does not name."""
+        """The photos that labels.csv names, in its order, then the other photos."""
         names = [record.name for record in self._usable()]
         for name in names:
             yield read_photo(self.path, name)
@@ -153,7 +148,7 @@ class LabelledFolder:
 
 
 def _sha256_of(folder: Path, names: Iterable[str]) -> str:
-    """Of names and contents; of a file too large to be read for anything else, its name and size."""
+    """SHA-256 of names and contents; for a file that is too large to be read, of its name and size."""
     digest = hashlib.sha256()
     for name in names:
         size = (folder / name).stat().st_size

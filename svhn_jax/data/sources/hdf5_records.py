@@ -1,7 +1,7 @@
-"""Records of a digitStruct.mat read one by one through the HDF5 library, in a process of its own.
+"""Reads records of a digitStruct.mat one by one with the HDF5 library, in a child process.
 
-This is the slow way, for files and records whose layout svhn_jax.data.sources.hdf5_walk does not understand.
-The library can crash or hang on a damaged file; then the child process dies and not the caller.
+This is the slow way, for layouts that svhn_jax.data.sources.hdf5_walk does not understand. The library
+can crash or hang on a damaged file; in a child process that does not affect the caller.
 """
 
 import math
@@ -9,6 +9,7 @@ import multiprocessing
 import resource
 import signal
 from collections.abc import Sequence
+from contextlib import ExitStack
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from h5py import h5d, h5g, h5l, h5r, h5s, h5t
 
 from svhn_jax.errors import InputError
 
-MAX_BOXES = 1000  # far beyond any house number: a damaged field claims more
+MAX_BOXES = 1000  # far more than any house number has
 MAX_NAME_CHARACTERS = 255
 FIELDS = (b"label", b"left", b"top", b"width", b"height")
 MEMORY_BYTES = 3 * 2**29
@@ -29,14 +30,14 @@ MAX_BAD_RECORDS = 10_000
 
 Columns = tuple[list[float], ...]
 Entry = tuple[str, Columns | str]
-"""A record's name and its five fields, or its name and why they cannot be had."""
+"""A record's name and its five fields, or its name and why they cannot be read."""
 
 
 def read(path: str | Path, called: str, rows: Sequence[int] | None) -> list[Entry]:
-    """The records `rows` of a digitStruct.mat, or all of them, unchecked but for their structure.
+    """The records `rows` of a digitStruct.mat, or all of them. Only their structure is checked.
 
     Raises:
-      InputError: the file is no HDF5, or has no digitStruct with name and bbox, or breaks the library.
+      InputError: the file is not HDF5, has no digitStruct with name and bbox, or makes the library crash or hang.
     """
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe(duplex=False)
@@ -46,20 +47,20 @@ def read(path: str | Path, called: str, rows: Sequence[int] | None) -> list[Entr
     try:
         count = Path(path).stat().st_size / RECORD_BYTES if rows is None else len(rows)
         if not here.poll(SECONDS + SECONDS_PER_RECORD * count):
-            raise InputError(f"{called}: the HDF5 library did not come to an end with it; fetch it again")
+            raise InputError(f"{called}: the HDF5 library did not finish reading it; download it again")
         answer = here.recv()
     except EOFError:
-        raise InputError(f"{called}: the HDF5 library crashed on it; fetch it again") from None
+        raise InputError(f"{called}: the HDF5 library crashed on it; download it again") from None
     finally:
         child.kill()
         child.join()
     if isinstance(answer, str):
-        raise InputError(f"{called}: {answer}; fetch it again")
+        raise InputError(f"{called}: {answer}; download it again")
     return answer
 
 
 def _answer(there: Connection, path: str, rows: Sequence[int] | None) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's to handle
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
@@ -69,12 +70,13 @@ def _answer(there: Connection, path: str, rows: Sequence[int] | None) -> None:
 
 
 def _read_all(path: str, rows: Sequence[int] | None) -> list[Entry] | str:
-    """The records, or what is wrong with the file as a whole."""
-    try:
-        file = h5py.File(path, "r", locking=False)
-    except OSError as error:
-        return f"not a readable MATLAB v7.3 (HDF5) file ({error})"
-    with file:
+    """The records, or what is wrong with the whole file."""
+    with ExitStack() as opened:
+        try:
+            # Not by its path: HDF5 needs the real path, and the unpacked temporary file has none.
+            file = opened.enter_context(h5py.File(opened.enter_context(open(path, "rb")), "r"))
+        except OSError as error:
+            return f"not a readable MATLAB v7.3 (HDF5) file ({error})"
         try:
             struct = file["digitStruct"] if isinstance(file.get("digitStruct", getlink=True), h5py.HardLink) else None
             if not isinstance(struct, h5py.Group):
@@ -100,21 +102,21 @@ def _read_entries(file: h5py.File, names: np.ndarray, boxes: np.ndarray, rows: S
 
 def _reference_column(struct: h5py.Group, name: str) -> np.ndarray:
     if not isinstance(struct.get(name, getlink=True), h5py.HardLink):
-        raise ValueError(f"{name} is not there, or is a link")
+        raise ValueError(f"{name} is missing, or is a link")
     dataset = struct[name]
     _refuse_elsewhere(dataset.id)
     if dataset.ndim != 2 or dataset.dtype != h5py.ref_dtype:
-        raise ValueError(f"{name} is no column of references")
+        raise ValueError(f"{name} is not a column of references")
     if dataset.shape[0] * MIN_RECORD_BYTES > struct.file.id.get_filesize():
         raise ValueError(f"{name} claims {dataset.shape[0]} records, more than the file has room for")
     return dataset[:, 0]
 
 
 def _refuse_elsewhere(dataset: h5d.DatasetID) -> None:
-    """A dataset may keep its data in other files of the machine; ours never do."""
+    """Raises ValueError if the dataset keeps its data in another file."""
     settings = dataset.get_create_plist()
     if settings.get_external_count() or settings.get_layout() == h5d.VIRTUAL:
-        raise ValueError("data kept in another file")
+        raise ValueError("data in another file")
 
 
 def _read_entry(file: h5py.File, row: int, name_ref: Any, box_ref: Any) -> Entry:

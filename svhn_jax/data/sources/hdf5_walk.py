@@ -1,11 +1,10 @@
-"""Many small HDF5 objects at once: a walk over the bytes of a file in the layout MATLAB v7.3 writes.
+"""Reads many small HDF5 objects at once from the bytes of a file in the layout of MATLAB v7.3.
 
 A digitStruct.mat of N numbers has some twenty objects per number, and the HDF5 library opens them
-one by one. Here numpy reads thousands of object headers in one operation, straight from the
-memory-mapped file. Only one layout is understood: superblock 0, version 1 object headers, groups of
-one symbol node, contiguous data, little-endian. Whatever departs from it anywhere is reported as
-not understood, for the HDF5 library to read; nothing is guessed, and no link or reference can
-lead out of the file.
+one by one. Here numpy reads thousands of object headers in one operation from the memory-mapped file.
+Only one layout is understood: superblock 0, version 1 object headers, groups of one symbol node,
+contiguous data, little-endian. Any other object is reported as not understood, and left to the HDF5
+library. No link or reference can lead out of the file.
 
 Source: HDF5 File Format Specification Version 1.1 (The HDF Group), sections II.A, III.A, III.C to
 III.E and IV.A. Addresses here are offsets from the file's base address.
@@ -24,7 +23,7 @@ Mask = npt.NDArray[np.bool_]
 
 FLOAT64, UINT16, REFERENCE = 1, 2, 3
 ELEMENT_BYTES = {FLOAT64: 8, UINT16: 2, REFERENCE: 8}
-MAX_COUNT = 2**32  # elements of one dataset; a damaged shape claims more
+MAX_COUNT = 2**32  # elements of one dataset; only a damaged shape has more
 
 # Message types of an object header (section IV.A.2). Anything else may change what the data mean.
 NIL, DATASPACE, DATATYPE, FILL_OLD, FILL, LAYOUT, ATTRIBUTE, CONTINUATION, SYMBOL_TABLE, MODIFIED = (
@@ -46,7 +45,7 @@ MAX_MESSAGES = 16
 
 @dataclass
 class Datasets:
-    """What the headers of N datasets say; where `ok` is False the rest means nothing."""
+    """The headers of N datasets; the other fields are valid only if `ok` is True."""
 
     ok: Mask
     kind: Numbers  # FLOAT64, UINT16 or REFERENCE
@@ -55,7 +54,7 @@ class Datasets:
 
 
 class Messages:
-    """What the messages of N object headers say; 0 where there was none. Filled in place."""
+    """The messages of N object headers; 0 for a missing message. Filled in place."""
 
     def __init__(self, ok: Mask):
         self.ok = ok
@@ -67,10 +66,10 @@ class Walk:
     """Reads objects of one file by their addresses.
 
     Args:
-      data: uint8[bytes of the file], memory-mapped perhaps.
+      data: uint8[bytes of the file].
 
     Raises:
-      ValueError: the file's superblock is not of the understood layout.
+      ValueError: the superblock has another layout.
     """
 
     def __init__(self, data: Bytes):
@@ -83,12 +82,12 @@ class Walk:
             raise ValueError("no superblock of version 0")
         base_address, root = (int.from_bytes(block[at : at + 8], "little") for at in (24, 64))
         if block[13:15] != b"\x08\x08" or base_address != base:
-            raise ValueError("addresses that are not 8 bytes from where the superblock stands")
+            raise ValueError("addresses that are not 8 bytes long or not relative to the superblock")
         self._base = base
         self.root = np.array([root], np.int64)
 
     def children(self, groups: Addresses, names: tuple[bytes, ...]) -> tuple[Mask, Addresses]:
-        """Addresses int64[N, names] of the members of groups that have exactly these, and bool[N]: which do.
+        """The addresses int64[N, names] of the members of groups, and bool[N]: which groups have exactly these names.
 
         Args:
           groups: int64[N], addresses of object headers.
@@ -111,7 +110,7 @@ class Walk:
         return ok, _int64(entries[:, :, 8:16])
 
     def datasets(self, addresses: Addresses) -> Datasets:
-        """The datasets whose object headers stand at int64[N]."""
+        """The datasets whose object headers are at int64[N]."""
         found = self._headers(addresses)
         kind, count = found.kind, found.count
         size = count * np.array([0, 8, 2, 8])[kind]
@@ -120,9 +119,9 @@ class Walk:
         return Datasets(ok, kind, count, found.data)
 
     def elements(self, data: Addresses, count: int, kind: int) -> tuple[npt.NDArray[Any], Mask]:
-        """The first `count` elements [N, count] stored at each address, and bool[N]: which addresses the file has.
+        """The first `count` elements [N, count] at each address, and bool[N]: which addresses are in the file.
 
-        Elements past the file's end are zeros.
+        Elements past the end of the file are zeros.
         """
         raw, fits = self._bytes_at(data, count * ELEMENT_BYTES[kind], partly=True)
         return raw.view({FLOAT64: "<f8", UINT16: "<u2", REFERENCE: "<i8"}[kind]), fits
@@ -141,7 +140,7 @@ class Walk:
         return found
 
     def _read_messages(self, found: Messages, rows: Numbers, start: Addresses, size: Numbers) -> None:
-        """Reads the messages of blocks of `size` bytes from `start` on, those of the objects `rows`, into `found`."""
+        """Reads the messages in blocks of `size` bytes at `start`, which belong to the objects `rows`, into `found`."""
         blocks, fits = self._bytes_at(start, BLOCK_BYTES + 32, partly=True)
         found.ok[rows] &= fits & (size >= 8) & (size <= BLOCK_BYTES)
         at = np.zeros(len(start), np.int64)
@@ -159,9 +158,9 @@ class Walk:
         found.ok[rows[at + 8 <= size]] = False
 
     def _bytes_at(self, addresses: Addresses, count: int, *, partly: bool = False) -> tuple[Bytes, Mask]:
-        """uint8[N, count] from each address on, and bool[N]: which lie within the file; zeros for the others.
+        """The `count` bytes uint8[N, count] at each address, and bool[N]: which are in the file; zeros for the others.
 
-        With `partly`, bytes past the file's end are zeros too, and only the first must lie within it.
+        With `partly`, only the first byte must be in the file, and bytes past its end are zeros.
         """
         last = len(self._data) - self._base - count
         fits = (addresses >= 0) & (addresses <= (last + count - 1 if partly else last))
@@ -170,14 +169,14 @@ class Walk:
         if whole.size:
             windows = np.lib.stride_tricks.as_strided(self._data[self._base :], (last + 1, count), (1, 1))
             rows[whole] = windows[addresses[whole]]
-        for row in np.flatnonzero(fits & (addresses > last)):  # the few at the very end
+        for row in np.flatnonzero(fits & (addresses > last)):  # the few at the end of the file
             rest = self._data[self._base + addresses[row] :]
             rows[row, : len(rest)] = rest
         return rows, fits
 
 
 def _note(found: Messages, rows: Numbers, kinds: Numbers, body: Bytes) -> None:
-    """Takes down what messages uint8[M, 24] of the given kinds say about the objects `rows`."""
+    """Stores the messages uint8[M, 24] of the given kinds, which belong to the objects `rows`, in `found`."""
     for is_kind, note in (
         (kinds == DATASPACE, _note_dataspace),
         (kinds == DATATYPE, _note_datatype),

@@ -1,12 +1,12 @@
-"""labels.csv: the labels, and perhaps the boxes, of photos of one's own.
+"""Reads labels.csv: the labels, and optional boxes, of the user's own photos.
 
     file,label,left,top,width,height
     door 1.jpg,1024,120,80,260,90
     gate.png,7,,,,
 
-The last four columns may be left out, all or none, in the header and in every row. They are the box
-around the whole number, in pixels of the upright photo, that is as viewers show it, after the EXIF
-orientation is applied. Without a box the number fills the photo.
+The last four columns are the box around the whole number, in pixels of the upright photo, as viewers
+show it after the EXIF orientation is applied. All four may be omitted, in the header or in a row: then the
+number fills the photo.
 """
 
 import csv
@@ -29,10 +29,10 @@ MAX_DIGITS = 30
 
 
 def read(path: Path) -> list[Record | BadRecord]:
-    """The rows of a labels.csv, in their order, each with its line number; those that cannot be used with the reason.
+    """The rows of a labels.csv in order, each with its line number; for a row that cannot be used, the reason.
 
     Raises:
-      InputError: the file as a whole is no such table.
+      InputError: the whole file is not such a table.
     """
     if path.stat().st_size > MAX_BYTES:
         raise InputError(f"{path}: larger than {MAX_BYTES} bytes")
@@ -41,7 +41,9 @@ def read(path: Path) -> list[Record | BadRecord]:
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: byte {error.start + 1} is not UTF-8; save it as UTF-8") from None
     first = text.partition("\n")[0]
-    delimiter = next((one for one in ";\t" if one in first and "," not in first), ",")  # Excel's in much of Europe
+    delimiter = next(
+        (one for one in ";\t" if one in first and "," not in first), ","
+    )  # Excel writes ; in much of Europe
     rows = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
     records: list[Record | BadRecord] = []
     lines: dict[str, int] = {}
@@ -62,10 +64,10 @@ def read(path: Path) -> list[Record | BadRecord]:
             )
     except csv.Error as error:
         raise InputError(
-            f"{path}: the row that ends in line {rows.line_num} is not CSV ({error}); correct it"
+            f"{path}: the row that ends in line {rows.line_num} is not valid CSV ({error}); correct it"
         ) from None
     if not records:
-        raise InputError(f"{path}: no rows below its first line; name a photo and its number in each")
+        raise InputError(f"{path}: no rows after its first line; write a photo and its number in each row")
     return records
 
 
@@ -89,8 +91,8 @@ def _check_file(file: str, folder: Path) -> None:
     if not file or name.is_absolute() or ".." in name.parts or not file.isprintable() or len(os.fsencode(file)) > 255:
         raise ValueError("not the name of a file in the folder")
     if name.suffix.lower() not in SUFFIXES:
-        raise ValueError(f"not an image that can be read, by its suffix {name.suffix!r}; convert it to PNG or JPEG")
-    if not os.path.isfile(folder / file):  # Path.is_file raises an error where a folder on the way may not be read
+        raise ValueError(f"files with the suffix {name.suffix!r} are not read; convert the photo to PNG or JPEG")
+    if not os.path.isfile(folder / file):  # Path.is_file raises an error for a folder without permission
         raise ValueError("no such file in the folder")
     if not os.access(folder / file, os.R_OK):
         raise ValueError("no permission to read it")

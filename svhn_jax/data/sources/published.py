@@ -1,4 +1,4 @@
-"""SVHN Format 1 as it is published: where it lies, how many bytes with which checksum, on what terms."""
+"""The published archives of SVHN Format 1: address, size, checksum and licence."""
 
 import hashlib
 import os
@@ -19,7 +19,7 @@ CITATION = (
 
 
 class Archive(NamedTuple):
-    """What SPLIT.tar.gz must be: its size in bytes, its SHA-256 in lower-case hexadecimal, its photos if known."""
+    """The expected SPLIT.tar.gz: size in bytes, SHA-256 in lower-case hexadecimal, number of photos if known."""
 
     bytes: int
     sha256: str
@@ -30,7 +30,7 @@ class Archive(NamedTuple):
         return f"{photos}{decimal(self.bytes)}, SHA-256 {self.sha256}"
 
     def problem_of(self, path: Path) -> str:
-        """What makes a file another than this archive; empty when size and SHA-256 are right."""
+        """How the size or SHA-256 of a file differs from this archive; "" if both are right."""
         with open(path, "rb") as file:
             if (size := os.fstat(file.fileno()).st_size) != self.bytes:
                 return f"{size:,} bytes, expected {self.bytes:,}"
@@ -46,10 +46,10 @@ ARCHIVES = {
 
 
 def read_checksums(path: Path) -> dict[str, Archive]:
-    """Archives by split, from a file with a line `SHA-256 BYTES SPLIT.tar.gz` for each; # begins a comment.
+    """Archives by split, from a file with a line `SHA-256 BYTES SPLIT.tar.gz` for each; # starts a comment.
 
     Raises:
-      InputError: a line is no such thing, or a second one of its archive, or there is none.
+      InputError: a line has another form, an archive has two lines, or there is none.
     """
     archives: dict[str, Archive] = {}
     for number, line in enumerate(path.read_text(errors="replace").splitlines(), start=1):
@@ -59,12 +59,12 @@ def read_checksums(path: Path) -> dict[str, Archive]:
         if not match:
             raise InputError(
                 f"{path}, line {number}: {entry!r} is not SHA-256 (64 hexadecimal digits), bytes and "
-                "train.tar.gz, test.tar.gz or extra.tar.gz, with blanks between"
+                "train.tar.gz, test.tar.gz or extra.tar.gz, separated by blanks"
             )
         sha256, size, split = match.groups()
         if split in archives:
-            raise InputError(f"{path}, line {number}: a second {split}.tar.gz; leave one")
+            raise InputError(f"{path}, line {number}: a second {split}.tar.gz; keep one")
         archives[split] = Archive(int(size), sha256.lower())
     if not archives:
-        raise InputError(f"{path}: names no archive; give each a line: SHA-256, bytes, NAME.tar.gz")
+        raise InputError(f"{path}: has no archive; write a line for each: SHA-256, bytes, NAME.tar.gz")
     return archives

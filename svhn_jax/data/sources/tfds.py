@@ -1,7 +1,7 @@
-"""Photos out of prepared TensorFlow Datasets data sets, as svhn_jax.data.sources.find finds them in the published archives.
+"""Reads photos and records from data sets that were prepared with TensorFlow Datasets (TFDS).
 
-Reading needs tensorflow_datasets, but no TensorFlow. The package is imported when a source is
-opened, so everything else works without it.
+Reading needs the package tensorflow_datasets, but not TensorFlow. The package is imported only when a
+source is opened.
 """
 
 import hashlib
@@ -23,14 +23,14 @@ NO_BOX = np.zeros((0, 4))
 
 
 class NoSuchSplit(InputError):
-    """The data set is prepared, but without that split."""
+    """The prepared data set does not have that split."""
 
 
 def import_tfds() -> Any:
     """The module tensorflow_datasets.
 
     Raises:
-      InputError: it is not installed, or importlib_resources, which it needs and does not declare.
+      InputError: it is not installed, or its undeclared dependency importlib_resources is not.
     """
     try:
         import_module("importlib_resources")
@@ -42,7 +42,7 @@ def import_tfds() -> Any:
 
 
 class _PreparedSplit:
-    """One split of a data set that TFDS has written as array_record."""
+    """One split of a data set that TFDS wrote as array_record."""
 
     def __init__(self, folder: Path, split: str, features: set[str], remedy: str):
         self.split = split
@@ -52,7 +52,7 @@ class _PreparedSplit:
         self._tfds = import_tfds()
         if not (folder / "dataset_info.json").is_file():
             raise InputError(f"{folder}: no prepared data set there; {remedy}")
-        with self._told_as_damage():
+        with self._errors_as_damage():
             builder = self._tfds.builder_from_directory(folder)
             info = builder.info
             left_out = (info.metadata or {}).get("left_out", {}).get(split, {"records": [], "photos": []})
@@ -72,30 +72,30 @@ class _PreparedSplit:
         return stamp(sorted(self._folder.iterdir()))
 
     def fingerprint(self) -> str:
-        """SHA-256 of the examples and of what was left out: the same photos prepared again have the same."""
+        """SHA-256 of the examples and of the skipped ones; equal when the same photos are prepared again."""
         from tensorflow_datasets.proto import tf_example_pb2
 
         digest = hashlib.sha256(json.dumps([self._bad_records, self._bad_photos], sort_keys=True).encode())
         method = self._tfds.decode.DeserializeMethod.RAW_BYTES
         for example in self._read(deserialize_method=method):
-            # The fields of an example are stored in an order of chance.
+            # The fields of an example are stored in random order.
             digest.update(tf_example_pb2.Example.FromString(example).SerializeToString(deterministic=True))
         return digest.hexdigest()
 
     def _examples(self) -> Iterator[dict[str, Any]]:
-        """The examples in the order they are stored, the image as the bytes of its file."""
+        """The examples in the order of storage, the image as the bytes of its file."""
         return self._read(decoders={"image": self._tfds.decode.SkipDecoding()})
 
     def _read(self, **how: Any) -> Iterator[Any]:
-        with self._told_as_damage():
+        with self._errors_as_damage():
             source = self._builder.as_data_source(self.split, **how)
         for position in range(len(source)):
-            with self._told_as_damage():
+            with self._errors_as_damage():
                 example = source[position]
             yield example
 
     @contextmanager
-    def _told_as_damage(self) -> Iterator[None]:
+    def _errors_as_damage(self) -> Iterator[None]:
         try:
             yield
         except ImportError as error:
@@ -107,14 +107,14 @@ class _PreparedSplit:
 
 
 class TfdsSource(_PreparedSplit):
-    """One split of svhn_full, with the records and photos that `sources.find_source` finds in the archives.
+    """One split of svhn_full, with the same records and photos as in the published archives.
 
     Args:
-      data_dir: TFDS's folder of data sets, in which svhn_full stands.
+      data_dir: TFDS's folder of data sets, which has svhn_full.
       split: train, test or extra.
 
     Raises:
-      InputError: TFDS is not installed, or the data set is not there, damaged, or without that split.
+      InputError: TFDS is not installed, or the data set is missing, damaged, or without that split.
     """
 
     def __init__(self, data_dir: Path, split: str):
@@ -126,7 +126,7 @@ class TfdsSource(_PreparedSplit):
         super().__init__(folder, split, {"image", "name", "digits"}, remedy)
 
     def records(self) -> list[Record | BadRecord]:
-        """Every record, in the order of digitStruct.mat, those of photos that were left out among them."""
+        """Every record, in the order of digitStruct.mat, also those of skipped photos."""
         left_out = [entry for entry in (*self._bad_records, *self._bad_photos) if "position" in entry]
         others = {entry["position"]: _left_out_record(entry) for entry in left_out}
         records: list[Record | BadRecord] = []
@@ -138,7 +138,7 @@ class TfdsSource(_PreparedSplit):
         return records + [others[position] for position in sorted(others)]
 
     def photos(self) -> Iterator[Photo]:
-        """Every photo, the published file byte for byte; after them those that were left out, and why."""
+        """Every photo, byte for byte the published file; then the skipped ones, with the reason."""
         for example in self._examples():
             yield Photo(example["name"].decode(), example["image"])
         for entry in self._bad_photos:
@@ -154,12 +154,12 @@ def _left_out_record(entry: dict[str, Any]) -> Record | BadRecord:
 class CroppedDigits(_PreparedSplit):
     """One split of TFDS's svhn_cropped: single digits, as numbers of one digit without a box.
 
-    The 32x32 photos have context around the digit already, so each is taken whole.
-    They are the digits of the same photos: those of train show the numbers that a validation
-    split of train holds out, and those of test are for no training at all.
+    The 32x32 photos already have context around the digit, so the whole photo is used. They come from the same
+    photos as the full numbers: train includes numbers that a validation split of train holds out, and test must not
+    be used for training.
 
     Args:
-      data_dir: TFDS's folder of data sets, in which svhn_cropped stands.
+      data_dir: TFDS's folder of data sets, which has svhn_cropped.
       split: train, test or extra.
 
     Raises:
@@ -174,11 +174,11 @@ class CroppedDigits(_PreparedSplit):
         super().__init__(data_dir / "svhn_cropped" / "3.1.0", split, {"image", "label", "id"}, remedy)
 
     def records(self) -> list[Record | BadRecord]:
-        """Every digit, in the order they are stored."""
+        """Every digit, in the order of storage."""
         return [Record(_cropped_name(example), (int(example["label"]),), NO_BOX) for example in self._examples()]
 
     def photos(self) -> Iterator[Photo]:
-        """Every photo, the PNG that TFDS has made of it."""
+        """Every photo, as the PNG file that TFDS made of it."""
         for example in self._examples():
             yield Photo(_cropped_name(example), example["image"])
 
@@ -190,7 +190,7 @@ def _cropped_name(example: dict[str, Any]) -> str:
 def find_all(
     kind: type[TfdsSource] | type[CroppedDigits], data_dir: Path, splits: Sequence[str] = ()
 ) -> list[TfdsSource | CroppedDigits]:
-    """The sources of the given splits, or of those that the data set has, in the order of SOURCE_SPLITS.
+    """The sources of the given splits, by default of all that the data set has, in the order of SOURCE_SPLITS.
 
     Raises:
       InputError: as for the source; or the data set lacks a given split, or has none of SOURCE_SPLITS.

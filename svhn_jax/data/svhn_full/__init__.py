@@ -2,5 +2,5 @@
 
 from importlib.util import find_spec
 
-if find_spec("tensorflow_datasets"):  # where it is not installed, the rest of svhn_jax works all the same
+if find_spec("tensorflow_datasets"):  # without it, the rest of svhn_jax works
     from svhn_jax.data.svhn_full.svhn_full_dataset_builder import Builder as Builder

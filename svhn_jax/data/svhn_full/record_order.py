@@ -1,4 +1,4 @@
-"""Photos in the order of their records, whatever the order in which they are stored."""
+"""Puts photos into the order of their records."""
 
 import os
 import tempfile
@@ -10,10 +10,10 @@ from svhn_jax.data.records import Photo
 
 
 def in_order_of(names: Collection[str], photos: Iterable[Photo], folder: Path) -> Iterator[Photo]:
-    """Yields photos in the order of `names`, of which each has at most one.
+    """Yields photos in the order of `names`; each name has at most one photo.
 
-    Published archives are in that order, and then nothing waits. A photo that comes early waits
-    in a temporary file in `folder`, not in memory.
+    Published archives have that order already. A photo that comes too early waits in a temporary file in
+    `folder`, not in memory.
     """
     waiting: dict[str, tuple[int, int]] = {}
     with tempfile.TemporaryFile(dir=folder) as file:

@@ -1,11 +1,10 @@
 """The TFDS builder of SVHN's full house numbers: photos byte for byte, and every digit with its box.
 
-Neither writing nor reading needs TensorFlow. TFDS's usual base class would need it for a split of more
-than 1 GB, as extra is; ShardBasedBuilder streams, and keeps one shard in memory at a time.
+Neither writing nor reading needs TensorFlow. TFDS's usual base class needs it for a split of more than
+1 GB, such as extra; ShardBasedBuilder streams, with one shard in memory at a time.
 """
 
 import math
-import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import islice
@@ -14,38 +13,36 @@ from typing import Any, TypedDict
 
 import numpy as np
 import tensorflow_datasets as tfds
-from rich.progress import track
 
+from svhn_jax.data.accounting import SECOND_PHOTO, Account
 from svhn_jax.data.photos import decode_photo
-from svhn_jax.data.records import BadRecord, Photo, Record
-from svhn_jax.data.sources.find import Source, find_source
+from svhn_jax.data.records import BadRecord, Photo, Record, Skipped
+from svhn_jax.data.sources.find import find_source
 from svhn_jax.data.sources.published import ARCHIVES, BASE_URL, LICENCE
 from svhn_jax.data.svhn_full.record_order import in_order_of
 from svhn_jax.errors import InputError
 
 SPLITS = tuple(ARCHIVES)
 PHOTOS_PER_SHARD = 8192  # 100 MB of published photos, which is also the memory they take while written
-SECOND_PHOTO = "a second photo of that name"
-Records = dict[str, tuple[int, Record]]  # by name: the position in digitStruct.mat, the record
 Examples = Iterator[tuple[int, dict[str, Any]]]
 
 
 class LeftOut(TypedDict):
-    """What of a split could not be used: entries with `name`, `reason` and, where there is one, the record."""
+    """What was skipped of a split: entries with `name`, `reason` and, if there is one, the record."""
 
     records: list[dict[str, Any]]
     photos: list[dict[str, Any]]
 
 
 class Builder(tfds.core.ShardBasedBuilder):
-    """SVHN Format 1. What could not be used is named in `info.metadata["left_out"][split]`, a LeftOut."""
+    """SVHN Format 1. `info.metadata["left_out"][split]`, a LeftOut, names everything that was skipped."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "Photos, file names, numbers, digits and boxes of train, test and extra."}  # noqa: RUF012
     MANUAL_DOWNLOAD_INSTRUCTIONS = f"""
-    manual_dir is the folder with train.tar.gz, test.tar.gz and extra.tar.gz from {BASE_URL}, or those
-    of them that you want. `python -m svhn_jax.download` fetches them, resumes and checks them.
-    Without that folder all three, 2.6 GB, are downloaded by TFDS, which cannot resume.
+    manual_dir is a folder with one or more of train.tar.gz, test.tar.gz and extra.tar.gz from {BASE_URL}.
+    `python -m svhn_jax.download` downloads and verifies them, and can be resumed.
+    Without that folder TFDS downloads all three, 2.6 GB, and cannot resume.
     """
 
     def __init__(self, *, file_format: str | None = None, **kwargs: Any):
@@ -78,16 +75,16 @@ class Builder(tfds.core.ShardBasedBuilder):
     def _shard_iterators_per_split(self, dl_manager: Any) -> dict[str, list[Callable[[], Examples]]]:
         raw = _raw_folder(dl_manager)
         left_out: dict[str, LeftOut] = {split: {"records": [], "photos": []} for split in splits_in(raw)}
-        self.info.metadata["left_out"] = left_out  # filled while the photos stream by; saved after them
+        self.info.metadata["left_out"] = left_out  # filled at the end of each stream; saved after that
         folder = Path(self.data_path)
-        return {split: _shards(find_source(raw, split), left_out[split], folder) for split in left_out}
+        return {split: _shards(Account(find_source(raw, split)), left_out[split], folder) for split in left_out}
 
 
 def splits_in(raw: Path) -> list[str]:
-    """The splits that a folder holds, as SPLIT.tar.gz or SPLIT/.
+    """The splits that a folder has, as SPLIT.tar.gz or SPLIT/.
 
     Raises:
-      InputError: it holds none.
+      InputError: it has none.
     """
     splits = [split for split in SPLITS if (raw / f"{split}.tar.gz").is_file() or (raw / split).is_dir()]
     if not splits:
@@ -96,7 +93,7 @@ def splits_in(raw: Path) -> list[str]:
 
 
 def _raw_folder(dl_manager: Any) -> Path:
-    """manual_dir where there is one; else all three archives, downloaded, under their published names."""
+    """manual_dir if there is one; else a folder of all three archives, downloaded, under their published names."""
     try:
         return Path(dl_manager.manual_dir)
     except AssertionError:  # no such folder, or nothing in it
@@ -110,74 +107,60 @@ def _raw_folder(dl_manager: Any) -> Path:
     return links
 
 
-def _shards(source: Source, left_out: LeftOut, folder: Path) -> list[Callable[[], Examples]]:
-    """One function a shard; called in turn, each gives the next share of one stream of examples."""
-    records = _usable_records(source, left_out)
-    examples = _examples(source, records, left_out, folder)
-    shares = [PHOTOS_PER_SHARD] * (math.ceil(len(records) / PHOTOS_PER_SHARD) - 1)
-    return [partial(islice, examples, share) for share in (*shares, None)]  # the last runs the stream to its end
-
-
-def _usable_records(source: Source, left_out: LeftOut) -> Records:
-    """The first good record of each name."""
-    usable: Records = {}
-    for position, record in enumerate(source.records()):
-        if isinstance(record, BadRecord):
-            left_out["records"].append({"name": record.name, "reason": record.reason, "position": position})
-        elif len(record.boxes) != len(record.digits):
+def _shards(account: Account, left_out: LeftOut, folder: Path) -> list[Callable[[], Examples]]:
+    """One function for each shard; called in turn, they give the parts of one stream of examples."""
+    for record in account.records:
+        if len(record.boxes) != len(record.digits):
             raise InputError(
-                f"{source.path}: {record.name} has not one box for each digit; svhn_full needs the published layout"
+                f"{account.source.path}: {record.name} does not have one box for each digit, as the published records have"
             )
-        elif record.name in usable:
-            left_out["records"].append(_entry(position, record, "a second record of that name"))
-        else:
-            usable[record.name] = (position, record)
-    return usable
+    examples = _examples(account, left_out, folder)
+    parts = [PHOTOS_PER_SHARD] * (math.ceil(len(account.records) / PHOTOS_PER_SHARD) - 1)
+    return [partial(islice, examples, part) for part in (*parts, None)]  # the last one runs the stream to its end
 
 
-def _entry(position: int, record: Record, reason: str) -> dict[str, Any]:
-    boxes = record.boxes.tolist()
-    return {"name": record.name, "reason": reason, "position": position, "digits": record.digits, "boxes": boxes}
-
-
-def _examples(source: Source, records: Records, left_out: LeftOut, folder: Path) -> Examples:
-    """The examples of a split in the order of its records; whatever is left out is named."""
-    bad_records = {entry["name"] for entry in left_out["records"]} - records.keys()
-    seen: set[str] = set()
-
-    def leave_out(name: str, reason: str) -> None:
-        is_first = name in records and reason != SECOND_PHOTO
-        entry = _entry(*records[name], reason) if is_first else {"name": name, "reason": reason}
-        left_out["photos"].append(entry)
-
-    def usable_photos() -> Iterator[Photo]:
-        title, silent = f"{source.split}: photos", not sys.stdout.isatty()
-        for photo in track(source.photos(), title, total=len(records), transient=True, disable=silent):
-            if photo.name in bad_records:
-                continue  # named already, for the record
-            if photo.name in seen:
-                leave_out(photo.name, SECOND_PHOTO)
-            elif photo.problem or photo.name not in records:
-                leave_out(photo.name, photo.problem or "no record of that name")
-            else:
-                yield photo
-            seen.add(photo.name)
-
-    count = 0
-    for photo in in_order_of(records, usable_photos(), folder):
+def _examples(account: Account, left_out: LeftOut, folder: Path) -> Examples:
+    """The examples of a split in the order of its records; fills `left_out` at the end."""
+    records_skipped, count = len(account.skipped), 0
+    for photo in in_order_of(account.rows, _usable_photos(account), folder):
         try:
             decode_photo(photo.content)
         except ValueError as error:
-            leave_out(photo.name, str(error))
+            account.skip(photo.name, str(error))
             continue
-        position, record = records[photo.name]
-        yield position, _example(record, photo.content)
+        row = account.rows[photo.name]
+        yield account.positions[row], _example(account.records[row], photo.content)
         count += 1
-    for name in (name for name in records if name not in seen):
-        leave_out(name, "no such photo")
+    account.skip_missing()
     if not count:
-        first = [*left_out["records"], *left_out["photos"], {"name": "digitStruct.mat", "reason": "no record"}][0]
-        raise InputError(f"{source.path}: no photo can be used; the first, {first['name']}: {first['reason']}")
+        first = [*account.skipped, Skipped("digitStruct.mat", "no record")][0]
+        raise InputError(f"{account.source.path}: no photo can be used; the first, {first.name}: {first.reason}")
+    for (position, record), skipped in zip(account.unusable.items(), account.skipped, strict=False):
+        left_out["records"].append(_entry(skipped, position, record))
+    for skipped in account.skipped[records_skipped:]:
+        row = account.rows.get(skipped.name, -1)
+        if row < 0 or skipped.reason == SECOND_PHOTO:
+            left_out["photos"].append(_entry(skipped))
+        else:
+            left_out["photos"].append(_entry(skipped, account.positions[row], account.records[row]))
+
+
+def _usable_photos(account: Account) -> Iterator[Photo]:
+    for photo, problem in account.photos():
+        if problem:
+            account.skip(photo.name, problem)
+        else:
+            yield photo
+
+
+def _entry(skipped: Skipped, position: int | None = None, record: Record | BadRecord | None = None) -> dict[str, Any]:
+    """An entry of LeftOut, with the record if there is one."""
+    entry: dict[str, Any] = {"name": skipped.name, "reason": skipped.reason}
+    if position is not None:
+        entry["position"] = position
+    if isinstance(record, Record):
+        entry |= {"digits": record.digits, "boxes": record.boxes.tolist()}
+    return entry
 
 
 def _example(record: Record, photo: bytes) -> dict[str, Any]:

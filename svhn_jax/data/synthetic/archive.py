@@ -1,4 +1,4 @@
-"""SPLIT.tar.gz of synthetic photos, in the published layout: SPLIT/N.png and SPLIT/digitStruct.mat."""
+"""Writes SPLIT.tar.gz of synthetic photos in the published layout: SPLIT/N.png and SPLIT/digitStruct.mat."""
 
 import gzip
 import io
@@ -15,19 +15,19 @@ import numpy as np
 import svhn_jax
 from svhn_jax.data.records import Record
 from svhn_jax.data.synthetic import digit_struct_writer, render
-from svhn_jax.data.synthetic.workers import Workers
+from svhn_jax.data.workers import Workers
 
 RECEIPT = "synthetic-"
-STORED = 0  # PNG files do not get smaller, and to try takes as long as to make them
+STORED = 0  # gzip level: compressing PNG files takes as long as making them, and gains nothing
 
 
 def receipt(count: int, seed: int) -> str:
-    """What an archive is made with; its gzip header holds it as the name of the file inside."""
+    """Identifies the photos of an archive; the gzip header stores it as the name of the file inside."""
     return f"{RECEIPT}{svhn_jax.__version__}-{render.VERSION}-{count}-{seed}.tar"
 
 
 def made_with(archive: Path) -> str | None:
-    """The receipt of an archive that is there; None if it is another's or there is none."""
+    """The receipt of an existing archive; None if it has none or does not exist."""
     try:
         with open(archive, "rb") as file:
             header = file.read(256)
@@ -40,7 +40,7 @@ def made_with(archive: Path) -> str | None:
 def write(
     target: Path, split: str, count: int, *, seed: int, workers: Workers, advance: Callable[[int], object]
 ) -> None:
-    """Writes one split's archive; under its own name only when complete. Tells `advance` of so many photos more."""
+    """Writes one split's archive, and renames it when complete. Calls `advance` with the number of added photos."""
     unfinished = target.with_name(f".{target.name}.partial")
     records: list[Record] = []
     try:
@@ -63,7 +63,7 @@ def write(
 
 
 def photo_files(seed: int, split: str, numbers: range) -> list[tuple[Record, bytes]]:
-    """Records and PNG files of a split's photos of these numbers."""
+    """The records and PNG files of a split's photos with these numbers."""
     files = []
     for number in numbers:
         rendering = render.render(render.photo_rng(seed, split, number), split)

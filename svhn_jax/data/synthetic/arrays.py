@@ -1,7 +1,7 @@
-"""A prepared data set of synthetic photos, without the detour through archives.
+"""Makes a prepared data set of synthetic photos without archives.
 
-The arrays are byte for byte those that preprocess makes of the same photos' archives; the manifest
-says that they are synthetic.
+The arrays are byte for byte those that preprocess makes of archives of the same photos; the manifest
+states that they are synthetic.
 """
 
 import dataclasses
@@ -18,31 +18,25 @@ import numpy as np
 import PIL
 
 import svhn_jax
-from svhn_jax import labels
-from svhn_jax.data import arrays, crop
-from svhn_jax.data.prepare.assign import choose_validation
+from svhn_jax import files, labels
+from svhn_jax.data import arrays, crop, writing
+from svhn_jax.data.prepare.assign import Places, place, rows_of_splits
 from svhn_jax.data.synthetic import render
-from svhn_jax.data.synthetic.workers import Workers
+from svhn_jax.data.workers import Workers
 from svhn_jax.errors import InputError
 
 
-class Place(NamedTuple):
-    """Where a photo's crop goes: a split, a row in it."""
-
-    split: str
-    row: int
-
-
 class Task(NamedTuple):
-    """Photos to render; and for each the images file and the offset in it that its crop goes to."""
+    """Photos to render, and for each the images file and the offset in it for its crop."""
 
     numbers: range
     targets: list[tuple[str, int]]
 
 
 class Outcome(NamedTuple):
-    """What is known of a photo whose crop was written: digits; number's left, top, width, height; width and height."""
+    """A photo whose crop was written: its number in the source, digits, box (left, top, width, height) and size."""
 
+    number: int
     digits: tuple[int, ...]
     box: tuple[float, float, float, float]
     size: tuple[int, int]
@@ -51,9 +45,9 @@ class Outcome(NamedTuple):
 def settings(
     counts: dict[str, int], *, size: int, margin: float, validation_fraction: float, seed: int
 ) -> dict[str, Any]:
-    """What the arrays depend on, as it stands in the manifest: equal settings, equal arrays.
+    """Everything that the arrays depend on, as in the manifest.
 
-    counts: how many photos of each split of the source, train, extra and test, in this order; none of 0.
+    counts: photos of train, extra and test, in this order, without those of 0 photos.
     """
     return {
         "format": arrays.FORMAT,
@@ -66,42 +60,28 @@ def settings(
     }
 
 
-def is_up_to_date(folder: Path, wanted: dict[str, Any]) -> bool:
-    """Whether the folder holds the arrays of these settings."""
-    try:
-        manifest = arrays.read_manifest(folder)
-        for split in manifest["splits"]:
-            arrays.load_split(folder, split)
-            arrays.load_geometry(folder, split)
-        return all(manifest.get(key) == value for key, value in wanted.items())
-    except InputError:
-        return False
-
-
 def refuse_other_folders(folder: Path) -> None:
-    """The folder is replaced as a whole, so it must be a synthetic data set, or empty, or not there."""
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder}: is a file; give a folder")
+    """Raises InputError if the folder, which will be replaced as a whole, holds anything but a synthetic data set."""
+    _, others = writing.files_in(folder)
     if not folder.exists() or not any(folder.iterdir()):
         return
-    names = (*arrays.TRAINED_ON, *arrays.ABOUT_PHOTOS)
-    ours = {arrays.MANIFEST} | {f"{split}/{name}.npy" for split in arrays.SPLITS for name in names}
-    files = {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()}
     try:
         manifest = json.loads((folder / arrays.MANIFEST).read_bytes())
         is_synthetic = isinstance(manifest, dict) and "synthetic" in manifest
     except (OSError, ValueError, RecursionError):
         is_synthetic = False
-    if not is_synthetic or not files <= ours:
-        raise InputError(f"{folder}: holds other things than a synthetic data set; give a new or an empty folder")
+    if others or not is_synthetic:
+        raise InputError(f"{folder}: holds other files than a synthetic data set; give a new or an empty folder")
 
 
 def build(folder: Path, wanted: dict[str, Any], workers: Workers, advance: Callable[[int], object]) -> None:
     """Renders and crops the photos of these settings into `folder`, which is emptied first.
 
     Args:
+      folder: of the new data set.
       wanted: as `settings` returns it.
-      advance: is told of so many photos more.
+      workers: render and crop.
+      advance: is called with the number of photos that were added.
 
     Raises:
       InputError: a process was killed, or too little space is free.
@@ -109,25 +89,26 @@ def build(folder: Path, wanted: dict[str, Any], workers: Workers, advance: Calla
     counts, size, seed = wanted["synthetic"]["photos"], wanted["crop"]["size"], wanted["seed"]
     shutil.rmtree(folder)
     folder.mkdir()
-    arrays.check_space(folder, sum(counts.values()) * size * size * 3)
+    files.check_space(folder, sum(counts.values()) * size * size * 3)
     places = _places(wanted, workers)
-    rows = {split: sum(place.split == split for place in chain(*places.values())) for split in _splits(counts)}
+    rows = rows_of_splits(places)
     offsets = {}
     for split, count in rows.items():
         (folder / split).mkdir()
-        offsets[split] = arrays.create_images(folder / split / "images.npy", count, size)
+        offsets[split] = writing.create_images(folder / split / "images.npy", count, size)
     found: dict[str, list[tuple[str, Outcome]]] = {split: [] for split in rows}
-    for source, source_places in places.items():
+    for source, (splits, source_rows) in places.items():
+        names = [arrays.SPLITS[split] for split in splits]
         targets = [
-            (str(folder / place.split / "images.npy"), offsets[place.split] + place.row * size * size * 3)
-            for place in source_places
+            (str(folder / split / "images.npy"), offsets[split] + row * size * size * 3)
+            for split, row in zip(names, source_rows.tolist(), strict=True)
         ]
         tasks = (Task(block, targets[block.start - 1 : block.stop - 1]) for block in render.blocks(len(targets)))
         work = partial(_crop, seed, source, size, wanted["crop"]["margin"])
-        for block, outcomes in zip(render.blocks(len(targets)), workers.in_order(work, tasks), strict=True):
-            for number, outcome in zip(block, outcomes, strict=True):
-                found[source_places[number - 1].split].append((f"{source}/{number}.png", outcome))
-            advance(len(block))
+        for outcomes in workers.in_order(work, tasks):
+            for outcome in outcomes:
+                found[names[outcome.number - 1]].append((f"{source}/{outcome.number}.png", outcome))
+            advance(len(outcomes))
     manifest = wanted | {
         "source_sha256": {source: _receipt(wanted, source) for source in counts},
         "splits": {split: _finish(folder / split, photos) for split, photos in found.items()},
@@ -142,29 +123,17 @@ def build(folder: Path, wanted: dict[str, Any], workers: Workers, advance: Calla
             for source, count in counts.items()
         },
     }
-    arrays.write_manifest(folder, manifest)
+    writing.write_manifest(folder, manifest)
 
 
-def _splits(counts: dict[str, int]) -> list[str]:
-    """The splits that photos of these sources go to, be it none."""
-    return [split for split in arrays.SPLITS if (split == "test") in {source == "test" for source in counts}]
-
-
-def _places(wanted: dict[str, Any], workers: Workers) -> dict[str, list[Place]]:
-    """For each photo of each source, its place, as in svhn_jax.data.prepare.assign: that takes the lengths of all numbers."""
-    seed, filled = wanted["seed"], dict.fromkeys(arrays.SPLITS, 0)
-    places: dict[str, list[Place]] = {}
+def _places(wanted: dict[str, Any], workers: Workers) -> dict[str, Places]:
+    """Where the photos of each source go, as in svhn_jax.data.prepare.assign, which needs the lengths of all numbers."""
+    seed = wanted["seed"]
     lengths = {
         source: np.array([*chain(*workers.in_order(partial(_lengths, seed, source), render.blocks(count)))], int)
         for source, count in wanted["synthetic"]["photos"].items()
     }
-    for source, held_out in choose_validation(lengths, wanted["validation_fraction"], seed).items():
-        places[source] = []
-        for is_held_out in held_out.tolist():
-            split = "test" if source == "test" else "validation" if is_held_out else "train"
-            places[source].append(Place(split, filled[split]))
-            filled[split] += 1
-    return places
+    return place(lengths, wanted["validation_fraction"], seed)
 
 
 def _lengths(seed: int, source: str, numbers: range) -> list[int]:
@@ -179,16 +148,13 @@ def _crop(seed: int, source: str, size: int, margin: float, task: Task) -> list[
         box = crop.union(rendering.boxes)
         assert box  # a number has digits
         image = crop.crop_number(rendering.photo, box, margin=margin, size=size)
-        with open(path, "r+b") as file:
-            file.seek(offset)
-            file.write(image.tobytes())
-        sides = box.left, box.top, box.right - box.left, box.bottom - box.top
-        outcomes.append(Outcome(rendering.digits, sides, rendering.photo.size))
+        writing.write_image(path, offset, image)
+        outcomes.append(Outcome(number, rendering.digits, box.left_top_width_height(), rendering.photo.size))
     return outcomes
 
 
 def _finish(folder: Path, photos: list[tuple[str, Outcome]]) -> dict[str, Any]:
-    return arrays.finish_split(
+    return writing.finish_split(
         folder,
         np.array([labels.encode(photo.digits) for _, photo in photos], np.int32).reshape(-1, 6),
         [name for name, _ in photos],
@@ -198,6 +164,6 @@ def _finish(folder: Path, photos: list[tuple[str, Outcome]]) -> dict[str, Any]:
 
 
 def _receipt(wanted: dict[str, Any], source: str) -> str:
-    """Stands for the source's photos, as the SHA-256 of its archive would."""
+    """A hash that identifies the source's photos, like the SHA-256 of an archive."""
     made_with = [wanted["synthetic"]["generator"], wanted["seed"], source, wanted["synthetic"]["photos"][source]]
     return hashlib.sha256(json.dumps(made_with).encode()).hexdigest()

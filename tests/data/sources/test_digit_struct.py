@@ -227,7 +227,7 @@ def test_the_usual_layout_is_read_without_the_library_and_reads_the_same(tmp_pat
 def test_other_layouts_are_read_too(tmp_path, monkeypatch, libver, userblock):
     open_file = h5py.File
     monkeypatch.setattr(
-        h5py, "File", lambda path, mode, **kw: open_file(path, mode, libver=libver, userblock_size=userblock, **kw)
+        h5py, "File", lambda path, mode, **_: open_file(path, mode, libver=libver, userblock_size=userblock)
     )
     write_mat(tmp_path / "a.mat", GOOD)
     monkeypatch.setattr(h5py, "File", open_file)
@@ -270,8 +270,8 @@ def field_that_refers_to_its_box(file):
 HOSTILE = {
     "external link": (external_field, "left is a link"),
     "soft link": (soft_field, "left is a link"),
-    "external bytes": (field_of_another_files_bytes, "data kept in another file"),
-    "virtual": (virtual_field, "data kept in another file"),
+    "external bytes": (field_of_another_files_bytes, "data in another file"),
+    "virtual": (virtual_field, "data in another file"),
     "circle": (box_in_a_circle, ""),
     "reference back": (field_that_refers_to_its_box, "leads nowhere"),
 }
@@ -312,7 +312,7 @@ def hang(*_):
     time.sleep(100)
 
 
-@pytest.mark.parametrize(("behaviour", "words"), [(crash, "library crashed on it"), (hang, "did not come to an end")])
+@pytest.mark.parametrize(("behaviour", "words"), [(crash, "library crashed on it"), (hang, "did not finish reading")])
 def test_a_library_that_crashes_or_hangs_on_a_file_costs_one_line(tmp_path, monkeypatch, behaviour, words):
     with h5py.File(tmp_path / "a.mat", "w", libver="latest"):
         pass

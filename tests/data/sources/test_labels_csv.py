@@ -127,7 +127,7 @@ def test_every_bad_row_is_listed_with_its_line_number(folder):
         ("gone.png", "no such file in the folder", 3),
         ("../labels.csv", "not the name of a file in the folder", 4),
         ("/etc/hostname.png", "not the name of a file in the folder", 5),
-        ("labels.csv", "not an image that can be read, by its suffix '.csv'; convert it to PNG or JPEG", 6),
+        ("labels.csv", "files with the suffix '.csv' are not read; convert the photo to PNG or JPEG", 6),
         ("door 1.jpg", "label '12a' is not a number; write its digits", 7),
         ("door 1.jpg", "label '' is not a number; write its digits", 8),
         ("door 1.jpg", "5 values; the first line has 6", 9),
@@ -170,7 +170,7 @@ BAD_PHOTOS = [
     (6, "cut.webp", "damaged image"),
     (7, "gate.png", "line 2 names it already"),
     (8, "elsewhere.png", "a link that leads out of the folder"),
-    (9, "number.tiff", "no readable image; convert it to PNG or JPEG"),
+    (9, "number.tiff", "not a readable image; convert it to PNG or JPEG"),
     (11, "street/Haus 12a.PNG", "label '1x2' is not a number; write its digits"),
 ]
 
@@ -247,10 +247,10 @@ def test_damaged_validation_photos_do_not_leave_validation_empty(tmp_path, monke
     [
         (b"", "line 1 is ''; it must be file,label,left,top,width,height or file,label"),
         (b"name,number\n", "line 1 is 'name,number'"),
-        (b"file,label\n", "no rows below its first line"),
+        (b"file,label\n", "no rows after its first line"),
         (b"file,label\ngate\xff.png,7\n", "byte 16 is not UTF-8"),
-        (b'file,label\n"gate.png,7\n', "the row that ends in line 2 is not CSV"),
-        (b"file,label\n" + b"x" * 200_000 + b",7\n", "the row that ends in line 2 is not CSV"),
+        (b'file,label\n"gate.png,7\n', "the row that ends in line 2 is not valid CSV"),
+        (b"file,label\n" + b"x" * 200_000 + b",7\n", "the row that ends in line 2 is not valid CSV"),
     ],
 )
 def test_a_table_of_another_kind_is_one_line(folder, content, words):

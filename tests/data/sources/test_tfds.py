@@ -268,13 +268,13 @@ def test_the_command_prepares_once_and_tells_what_is_there(tmp_path):
     first, second = run_python(*arguments), run_python(*arguments)
     for finished in (first, second):
         assert (finished.returncode, finished.stderr) == (0, "")
-        assert finished.stdout.endswith("train: 11 photos\n  left out: 1 x no such photo\n")
+        assert finished.stdout.endswith("train: 11 photos\n  skipped: 1 x no such photo: 12.png\n")
     assert "prepared to" in first.stdout
     assert "prepared to" not in second.stdout
     write_split(tmp_path / "raw", "test", split_files(tmp_path, TEST))
     third = run_python(*arguments)
     assert_one_error_line(third)
-    assert "1.0.0: was prepared without test; delete that folder, then run this again" in third.stderr
+    assert "1.0.0: was prepared without test; delete that folder, then run the same command again" in third.stderr
 
 
 def test_a_damaged_archive_or_one_of_no_use_leaves_no_data_set(tmp_path):
@@ -342,7 +342,7 @@ def test_all_sources_are_those_of_the_splits_that_are_there(made, tmp_path):
 
 def test_photos_with_one_box_for_the_whole_number_are_refused(tmp_path):
     write_split(tmp_path, "train", {"1.png": png(), "labels.csv": b"file,label\n1.png,31\n"}, as_archive=False)
-    with pytest.raises(InputError, match=r"1\.png has not one box for each digit"):
+    with pytest.raises(InputError, match=r"1\.png does not have one box for each digit"):
         prepare(tmp_path, tmp_path / "tfds")
 
 

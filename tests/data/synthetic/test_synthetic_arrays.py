@@ -98,7 +98,7 @@ def a_manifest_of_something_else(folder, made):
 def test_what_is_not_a_synthetic_data_set_is_refused_and_kept(tmp_path, monkeypatch, made, there):
     there(tmp_path / "set", made)
     before = tree(tmp_path)
-    with pytest.raises(InputError, match="holds other things than a synthetic data set; give a new or an empty folder"):
+    with pytest.raises(InputError, match="holds other files than a synthetic data set; give a new or an empty folder"):
         run(monkeypatch, synthesize, arrays=tmp_path / "set", train=0, test=3)
     assert tree(tmp_path) == before
     if there is preprocessed:
@@ -139,7 +139,7 @@ def test_what_a_killed_run_left_is_not_taken_over(tmp_path, monkeypatch):
 
 
 def test_too_little_room_is_told_before_anything_is_rendered(tmp_path, monkeypatch):
-    monkeypatch.setattr(synthetic_arrays.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000}))
+    monkeypatch.setattr(synthetic_arrays.writing.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000}))
     monkeypatch.setattr(synthetic_arrays.render, "render", lambda *_: pytest.fail("rendered"))
     with pytest.raises(InputError, match=r"need 0\.00 GB and 0\.00 GB are free there"):
         run(monkeypatch, synthesize, arrays=tmp_path / "set", train=0, test=3)
@@ -152,6 +152,6 @@ def test_a_number_of_six_digits_goes_where_preprocess_puts_it(monkeypatch):
     monkeypatch.setattr(synthetic_arrays, "_lengths", lambda seed, source, numbers: [6 for _ in numbers])
     with synthetic_arrays.Workers(1) as workers:
         places = synthetic_arrays._places(wanted, workers)["train"]
-    assert {place.split for place in places} == {"train"}
-    outcome = synthetic_arrays.Outcome((1, 2, 3, 4, 5, 6), (0.0, 0.0, 5.0, 5.0), (9, 9))
+    assert {synthetic_arrays.arrays.SPLITS[split] for split in places.splits} == {"train"}
+    outcome = synthetic_arrays.Outcome(1, (1, 2, 3, 4, 5, 6), (0.0, 0.0, 5.0, 5.0), (9, 9))
     assert np.array_equal(synthetic_arrays.labels.encode(outcome.digits), [6, 1, 2, 3, 4, 5])

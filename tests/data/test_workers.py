@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from svhn_jax.data.synthetic.workers import Workers
+from svhn_jax.data.workers import Workers
 from svhn_jax.errors import InputError
 
 KILL = -1
@@ -30,7 +30,7 @@ def test_results_come_in_the_order_of_the_tasks_and_a_killed_process_is_one_line
             return
         assert os.getpid() not in pids
         with pytest.raises(
-            InputError, match=r"process was killed, perhaps for want of memory; .*fewer --jobs"
+            InputError, match=r"process was killed, perhaps for lack of memory; .*fewer --jobs"
         ) as caught:
             list(workers.in_order(work, [1, 2, KILL, *range(100)]))
         assert "\n" not in str(caught.value)
