@@ -142,6 +142,7 @@ def _attack(targets: list[Target], count: int, rng: random.Random) -> list[Resul
         print(f"{target.command[0]}, undisturbed: {target.durations['any']:.1f} s", flush=True)
     stages = [(target, stage) for target in targets for stage in target.durations if stage != "any"]
     stages += [(target, "any") for target in targets]
+    rng.shuffle(stages)  # a small count reaches other stages with another seed
     results = list[Result]()
     for number in range(100 * count):
         if len(results) >= count:
