@@ -1,30 +1,69 @@
-"""Archives for tests/faults/kill_data.py, and a server slow enough to be interrupted at."""
+"""What tests/faults/attack.py attacks: a small training run, and archives with a slow server."""
 
 import hashlib
 import io
+import json
 import re
-import sys
 import tarfile
 import time
+import warnings
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import archives
 import numpy as np
+import tiny
+from fuzz_material import columns
 from PIL import Image
 
 from svhn_jax.data.records import Record
 from svhn_jax.data.synthetic import digit_struct_writer
 
-sys.path += [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "fuzz")]
-import archives
-from fuzz_material import columns
-
+REPOSITORY = Path(__file__).parents[2]
+CONFIG = """
+from svhn_jax.config import AugmentConfig, Config, DataConfig, ImageConfig, ModelConfig, OptimizerConfig
+config = Config(
+    name="tiny", num_epochs={epochs}, batch_size=16, eval_batch_size=64, log_every_steps=5,
+    eval_every_steps=10, keep_newest=4,
+    data=DataConfig(dir="data"), image=ImageConfig(crop=20), augment=AugmentConfig(scale=0.1),
+    model=ModelConfig(patch=4, width=8, blocks=(1, 1)),
+    optimizer=OptimizerConfig(learning_rate=0.01, warmup_fraction=0.1, ema_decay=0.9),
+)
+"""
 PHOTOS = {"train": 4000, "test": 400}
-LIBRARY_SPLIT = "test"  # its digitStruct.mat is in a layout that takes the HDF5 library, and time
+LIBRARY_SPLIT = "test"  # its digitStruct.mat has a layout that only the HDF5 library reads, slowly
 EVERY_BAD = 97
 BYTES_PER_SECOND = 4_000_000
 BLOCK_BYTES = 1 << 15
+
+
+def make_run(folder: Path, *, epochs: int) -> dict[str, str]:
+    """Writes data/ and tiny.py; returns environment variables of the train command, which keep compiled steps in `folder`."""
+    tiny.prepare(folder / "data", 320, validation=64)
+    (folder / "tiny.py").write_text(CONFIG.format(epochs=epochs))
+    cache = {"JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    return cache | {"PYTHONPATH": str(REPOSITORY), "JAX_PLATFORMS": "cpu"}
+
+
+def final_state(run: Path) -> dict[str, list[int]]:
+    """The checksums of every array of the newest step, computed from its files; ValueError where the recorded ones differ.
+
+    Equal checksums mean equal bits (see svhn_jax.runs.checksums).
+    """
+    import orbax.checkpoint as ocp
+
+    from svhn_jax.runs.checksums import checksums
+
+    steps = run / "steps"
+    newest = max((int(path.name) for path in steps.iterdir() if path.name.isdigit()), default=-1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Orbax warns of a restore without a target
+        sums = checksums(ocp.PyTreeCheckpointer().restore((steps / str(newest) / "state").resolve()))
+    recorded = json.loads((steps / str(newest) / "checksums" / "metadata").read_text())
+    if sorted(recorded.values()) != sorted(sums.values()):
+        raise ValueError(f"{run.name}: the arrays of step {newest} do not match its checksums")
+    return dict(recorded, step=[newest])
 
 
 def make_archives(folder: Path, sums: Path, seed: int) -> None:
