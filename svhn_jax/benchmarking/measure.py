@@ -103,7 +103,7 @@ def _figures(config: Config, data: TrainingSet, mesh: Mesh, options: Benchmark) 
         SHARE: spreads[SHARE],
         "dispatch_us": _dispatch_us(config, mesh, options.rounds)._asdict(),
         "train_images_per_s_by_devices": {n: timing.spread(values)._asdict() for n, values in by_devices.items()},
-        "peak_memory_gb_of_this_benchmark": round(_peak_memory(mesh) / 1e9, 2),
+        "peak_memory_gb_of_this_benchmark": round(peak_memory(mesh) / 1e9, 2),
     }
 
 
@@ -186,7 +186,7 @@ def _dispatch_us(config: Config, mesh: Mesh, rounds: int, count: int = 200) -> S
     return timing.spread([1e6 * one / count for one in taken])
 
 
-def _peak_memory(mesh: Mesh) -> int:
+def peak_memory(mesh: Mesh) -> int:
     """Bytes: of a device where it says, otherwise of this process."""
     stats = mesh.devices.flat[0].memory_stats()
     return stats["peak_bytes_in_use"] if stats else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
