@@ -30,15 +30,21 @@ class GpuMonitor:
         if self._process:
             self._process.terminate()
             self._process.wait()
+        with self._lines:
+            self._lines.seek(0)
+            self._said = self._lines.read()
 
     def summary(self) -> dict[str, Any]:
-        """The median, least and greatest of each value, of the samples in which the GPU was busy; empty without samples."""
-        self._lines.seek(0)
-        return summarize(self._lines.read())
+        """After the block: see `summarize`."""
+        return summarize(self._said)
 
 
 def summarize(text: str) -> dict[str, Any]:
-    """Of nvidia-smi's lines. Values that a GPU does not tell ("[N/A]") are left out."""
+    """The median, least and greatest of each value, of the samples in which the GPU was busy; empty without samples.
+
+    Args:
+      text: lines of nvidia-smi. Values that a GPU does not tell ("[N/A]") are left out.
+    """
     rows = [[_number(cell) for cell in line.split(",")] for line in text.splitlines()]
     rows = [row for row in rows if len(row) == len(NAMES)]
     rows = [row for row in rows if row[-1] is not None and row[-1] >= BUSY_PERCENT] or rows

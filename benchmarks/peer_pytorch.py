@@ -86,13 +86,6 @@ class LossOfInputs(TrainingLoss):
         return self.loss(images, labels)
 
 
-class LossOfWindows(TrainingLoss):
-    """Of windows uint8[B, s, s, 3]."""
-
-    def forward(self, windows: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        return self.loss(prepare(windows, self.config.image), labels)
-
-
 class LossOfRows(TrainingLoss):
     """Of row numbers int64[B] of a set that is on the device: a random window of each image, cut in the same graph."""
 
@@ -128,7 +121,7 @@ class Side:
         self.average = [value.detach().clone() for value in self.values] if self.config.optimizer.ema_decay else []
         self.updates = 0
         self.of_inputs = self.compiled(LossOfInputs(self.net, self.config, self.device))
-        self.of_windows = self.compiled(LossOfWindows(self.net, self.config, self.device))
+        self.prepare = prepare if self.mode == "eager" else torch.compile(prepare, dynamic=False)
         self.of_rows: nn.Module | None = None  # made where it is asked for: it holds the set
         self.batch = self._first_batch()
 
@@ -182,9 +175,10 @@ class Side:
             prefetch_factor=4,
             pin_memory=self.device == "cuda",
         )
-        batches = ([part.to(self.device, non_blocking=True) for part in batch] for batch in loader)
-        self.step(self.of_windows, *next(batches))
-        return self._seconds(self.of_windows, itertools.islice(batches, count))
+        placed = ([part.to(self.device, non_blocking=True) for part in batch] for batch in loader)
+        batches = ((self.prepare(windows, self.config.image), labels) for windows, labels in placed)
+        self.step(self.of_inputs, *next(batches))
+        return self._seconds(self.of_inputs, itertools.islice(batches, count))
 
     def resident(self, count: int) -> float:
         """Seconds of `count` steps, each on random rows of the set that is on the device."""

@@ -35,7 +35,11 @@ class Worker:
             text=True,
             env=os.environ | memory | dict(env or {}),
         )
-        self.metadata = self.do("start", options)
+        try:
+            self.metadata = self.do("start", options)
+        except InputError:
+            self.end()
+            raise
 
     def __enter__(self) -> "Worker":
         return self
