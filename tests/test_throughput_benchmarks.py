@@ -14,10 +14,11 @@ import pytest
 import tyro
 from archives import REPOSITORY, assert_one_error_line, run_python
 from rich.console import Console
+from tiny import CONFIG
 
 from svhn_jax import command_line, config_files
 from svhn_jax.benchmarking import measure
-from svhn_jax.config import AugmentConfig, Config
+from svhn_jax.config import AugmentConfig, Config, ImageConfig
 from svhn_jax.errors import InputError
 from svhn_jax.options import Benchmark
 
@@ -181,6 +182,22 @@ def on_gpu(python, *arguments, **env):
         capture_output=True,
         text=True,
     )
+
+
+def test_the_roofline_counts_the_bytes_and_operations_of_a_small_network_by_hand(module):
+    roofline = module("roofline")
+    config = dataclasses.replace(
+        CONFIG, image=ImageConfig(crop=8), model=dataclasses.replace(CONFIG.model, width=4, blocks=(1,))
+    )
+    one = roofline.cost(config, batch_size=10)
+    stem, conv = (4 * 48, 4 * 4), (4 * 4, 4 * 4)  # values in and out: 2 x 2 positions of 48 and of 4 channels
+    query, weights, heads = (4 * 4, 4 * 6), (4 * 6, 6 * 4), [(4, 7), *[(4, 11)] * 5]
+    assert one.product_bytes == 6 * sum(map(sum, [stem, conv, conv, query, weights, *heads]))
+    assert one.elementwise_bytes == 2 * (8 * 3 * 16 + 4 * 16)
+    params = 9 * 48 * 4 + 2 * 9 * 4 * 4 + 6 * 4 + (4 + 4) * 6 + 4 * (7 + 55) + 7 + 55
+    assert one.param_bytes == 4 * 12 * params / 10
+    assert one.by_memory < one.by_arithmetic
+    assert one.bound <= one.by_memory
 
 
 @pytest.fixture
