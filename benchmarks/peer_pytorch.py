@@ -1,66 +1,106 @@
-"""PyTorch's side of benchmarks/against_pytorch.py: potterhsu's network, trained as its repository does."""
+"""PyTorch's side of benchmarks/against_pytorch.py: the same network, loss and optimizer, as fast as PyTorch has them."""
 
 import itertools
+import resource
 import time
+from collections.abc import Iterable
 
 import numpy as np
+import pytorch_networks as networks
 import torch
 from peer_worker import CHECK_STEPS, serve
 from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
-CHANNELS = (3, 48, 64, 128, 160, 192, 192, 192, 192)
-WINDOW = 54
+from svhn_jax import config_files
+from svhn_jax.config import Config, ImageConfig
+from svhn_jax.labels import BLANK
 
-
-class Net(nn.Module):
-    """potterhsu/SVHNClassifier-PyTorch, model.py; heads of 7 and 5 x 11 classes."""
-
-    def __init__(self, dropout: float):
-        super().__init__()
-        layers: list[nn.Module] = []
-        for index in range(8):
-            layers += [
-                nn.Conv2d(CHANNELS[index], CHANNELS[index + 1], 5, padding=2),
-                nn.BatchNorm2d(CHANNELS[index + 1]),
-                nn.ReLU(),
-                nn.MaxPool2d(2, stride=2 - index % 2, padding=1),
-                nn.Dropout(dropout),
-            ]
-        self.features = nn.Sequential(*layers)
-        self.dense = nn.Sequential(nn.Linear(9408, 3072), nn.ReLU(), nn.Linear(3072, 3072), nn.ReLU())
-        self.heads = nn.ModuleList([nn.Linear(3072, 7), *(nn.Linear(3072, 11) for _ in range(5))])
-
-    def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
-        features = self.dense(self.features(images).flatten(1))
-        return [head(features) for head in self.heads]
+SIDE = 64  # of the stored crops, pixels
+GRAY = (0.299, 0.587, 0.114)
 
 
 class Crops(Dataset):
-    """Prepared crops in a memory-mapped array, a random window of each, as a float tensor."""
+    """Whole batches of random windows uint8[B, s, s, 3] from a memory-mapped array, with labels int64[B, 6]."""
 
-    def __init__(self, folder: str, count: int):
-        self.images = np.load(f"{folder}/images.npy", mmap_mode="r").reshape(-1, 64, 64, 3)
-        self.labels = torch.from_numpy(np.load(f"{folder}/labels.npy")).long()
-        self.count = count
+    def __init__(self, folder: str, config: Config, count: int):
+        self.images = np.load(f"{folder}/images.npy", mmap_mode="r").reshape(-1, SIDE, SIDE, 3)
+        self.labels = np.load(f"{folder}/labels.npy").astype(np.int64)
+        self.size, self.crop, self.count = config.batch_size, config.image.crop, count
 
     def __len__(self) -> int:
         return self.count
 
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        row = index % len(self.images)
-        top, left = torch.randint(0, 64 - WINDOW + 1, (2,)).tolist()
-        window = torch.from_numpy(self.images[row, top : top + WINDOW, left : left + WINDOW].copy())
-        return normalize(window.permute(2, 0, 1)), self.labels[row]
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        rng = np.random.default_rng(index)
+        rows = rng.integers(0, len(self.images), self.size)
+        places = rng.integers(0, SIDE - self.crop + 1, (self.size, 2))
+        windows = np.empty((self.size, self.crop, self.crop, 3), np.uint8)
+        for window, row, (top, left) in zip(windows, rows, places, strict=True):
+            window[:] = self.images[row, top : top + self.crop, left : left + self.crop]
+        return windows, self.labels[rows]
 
 
-def normalize(image: torch.Tensor) -> torch.Tensor:
-    """uint8[..., 3, s, s] to float: less its mean, over its contrast, as svhn_jax.model.augment does."""
-    image = image.float() / 255
-    return (image - image.mean(dim=(-3, -2, -1), keepdim=True)) / (
-        image.std(dim=(-3, -2, -1), keepdim=True, correction=0) + 0.02
-    )
+def prepare(windows: torch.Tensor, image: ImageConfig) -> torch.Tensor:
+    """uint8[B, s, s, 3] to the network's input float32[B, C, S, S], as svhn_jax.model.inputs.prepare does."""
+    x = windows.permute(0, 3, 1, 2).float() / 255
+    if image.grayscale:
+        x = (x * torch.tensor(GRAY, device=x.device)[:, None, None]).sum(dim=1, keepdim=True)
+    if image.resize:
+        x = functional.interpolate(x, (image.resize,) * 2, mode="bilinear", antialias=True)
+    x = x - x.mean(dim=(1, 2, 3), keepdim=True)
+    if image.normalize == "mean and contrast":
+        x = x / (x.std(dim=(1, 2, 3), keepdim=True, correction=0) + 0.02)
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+class TrainingLoss(nn.Module):
+    """The network with its loss, one graph for torch.compile. A subclass says where the input comes from.
+
+    In bfloat16 autocast computes the heads in bfloat16 too, where svhn_jax has them in float32.
+    """
+
+    def __init__(self, net: nn.Module, config: Config, device: str):
+        super().__init__()
+        self.net, self.config, self.device = net, config, device
+
+    def loss(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        config = self.config.loss
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.config.model.compute_dtype == "bfloat16"):
+            length, digits = self.net(images)
+        of_length = functional.cross_entropy(length.float(), labels[:, 0], label_smoothing=config.label_smoothing)
+        targets = labels[:, 1:].flatten()
+        of_digits = functional.cross_entropy(
+            digits.float().flatten(0, 1), targets, reduction="none", label_smoothing=config.label_smoothing
+        )
+        if config.blank_weight != 1:
+            of_digits = torch.where(targets == BLANK, config.blank_weight * of_digits, of_digits)
+        return of_length + of_digits.sum() / len(labels)
+
+
+class LossOfInputs(TrainingLoss):
+    """Of the network's input, float32[B, C, S, S]."""
+
+    def forward(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return self.loss(images, labels)
+
+
+class LossOfRows(TrainingLoss):
+    """Of row numbers int64[B] of a set that is on the device: a random window of each image, cut in the same graph."""
+
+    def __init__(self, net: nn.Module, config: Config, device: str, images: np.ndarray, labels: np.ndarray):
+        super().__init__(net, config, device)
+        # As buffers, so that CUDA graphs do not copy the set in each step.
+        self.register_buffer("images", torch.from_numpy(images).to(device))
+        self.register_buffer("labels", torch.from_numpy(labels).to(device))
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        crop = self.config.image.crop
+        top, left = (torch.randint(0, SIDE - crop + 1, (len(rows), 1, 1), device=rows.device) for _ in range(2))
+        pixel = torch.arange(crop, device=rows.device)
+        windows = self.images[rows[:, None, None], top + pixel[:, None], left + pixel]
+        return self.loss(prepare(windows, self.config.image), self.labels[rows])
 
 
 class Side:
@@ -68,86 +108,132 @@ class Side:
 
     def __init__(self, options: dict):
         torch.manual_seed(0)
-        self.options, self.device = options, options["device"]
-        torch.set_float32_matmul_precision("high")
-        torch.backends.cudnn.benchmark = True  # XLA, too, tries its convolutions out
-        self.net = Net(options["dropout"]).to(self.device, memory_format=torch.channels_last)
-        self.forward = torch.compile(self.net) if options["is_compiled"] else self.net
-        is_kernel = lambda p: p.ndim > 1  # noqa: E731
-        groups = [
-            {"params": [p for p in self.net.parameters() if is_kernel(p)], "weight_decay": options["weight_decay"]},
-            {"params": [p for p in self.net.parameters() if not is_kernel(p)], "weight_decay": 0.0},
-        ]
-        self.optimizer = torch.optim.SGD(groups, lr=options["learning_rate"], momentum=0.9)
-        crops = Crops(options["folder"], 10**9)
-        rows = range(options["batch_size"])
-        middle = (64 - WINDOW) // 2
-        images = torch.from_numpy(crops.images[: len(rows), middle : middle + WINDOW, middle : middle + WINDOW].copy())
-        self.batch = self.place(normalize(images.permute(0, 3, 1, 2))), crops.labels[: len(rows)].to(self.device)
+        _set_precision(options["is_exact"])
+        self.config = config_files.from_json(options["config"], "the comparison's configuration")
+        self.folder, self.device, self.workers = options["folder"], options["device"], options["workers"]
+        self.mode = options["mode"]
+        image = self.config.image
+        self.net = networks.build(self.config.model, image.resize or image.crop, 1 if image.grayscale else 3)
+        self.net = self.net.to(self.device, memory_format=torch.channels_last)
+        self.crops = Crops(self.folder, self.config, 0)
+        self.optimizer = _optimizer(self.net, self.config)
+        self.values = [*self.net.parameters(), *(one for one in self.net.buffers() if one.is_floating_point())]
+        self.average = [value.detach().clone() for value in self.values] if self.config.optimizer.ema_decay else []
+        self.updates = 0
+        self.of_inputs = self.compiled(LossOfInputs(self.net, self.config, self.device))
+        self.prepare = prepare if self.mode == "eager" else torch.compile(prepare, dynamic=False)
+        self.of_rows: nn.Module | None = None  # made where it is asked for: it holds the set
+        self.batch = self._first_batch()
+
+    def compiled(self, loss: nn.Module) -> nn.Module:
+        return loss if self.mode == "eager" else torch.compile(loss, mode=self.mode, dynamic=False)
 
     def metadata(self) -> dict:
         """What is compared."""
         return {
             "torch": torch.__version__,
+            "cudnn": torch.backends.cudnn.version(),
             "threads": torch.get_num_threads(),
             "params": sum(p.numel() for p in self.net.parameters()),
             "platform": "gpu" if self.device == "cuda" else "cpu",
             "devices": 1,
         }
 
-    def place(self, images: torch.Tensor) -> torch.Tensor:
-        return images.to(self.device, memory_format=torch.channels_last, non_blocking=True)
+    def memory(self) -> float:
+        """GB of the device, or on a CPU of this process, at the peak so far."""
+        if self.device == "cuda":
+            return torch.cuda.max_memory_allocated() / 1e9
+        return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e9
 
-    def step(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        self.optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(self.device, torch.bfloat16, enabled=self.options["is_bf16"]):
-            logits = self.forward(images)
-        loss = sum(functional.cross_entropy(head.float(), labels[:, n]) for n, head in enumerate(logits))
+    def step(self, loss_of: nn.Module, *inputs: torch.Tensor) -> torch.Tensor:
+        """One update; the loss before it, still on the device."""
+        torch.compiler.cudagraph_mark_step_begin()
+        loss = loss_of(*inputs)
         loss.backward()
+        if self.config.optimizer.clip_norm:
+            nn.utils.clip_grad_norm_(self.net.parameters(), self.config.optimizer.clip_norm)
         self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.average:
+            self.updates += 1
+            decay = min(self.config.optimizer.ema_decay, (1 + self.updates) / (10 + self.updates))
+            with torch.no_grad():
+                torch._foreach_lerp_(self.average, self.values, 1 - decay)
         return loss.detach()
 
     def run(self, count: int) -> float:
-        """Seconds of `count` steps on one batch that is there."""
-        start = time.perf_counter()
-        for _ in range(count):
-            loss = self.step(*self.batch)
-        loss.item()
-        return time.perf_counter() - start
+        """Seconds of `count` steps on one batch, a float tensor that is on the device."""
+        return self._seconds(self.of_inputs, itertools.repeat(self.batch, count))
 
     def fed(self, count: int) -> float:
         """Seconds of `count` steps, each on its own batch from a DataLoader; its start and its end are not counted."""
-        size, workers = self.options["batch_size"], self.options["workers"]
-        ahead = 2 * workers  # batches that the loader may have ready when the clock starts, and has when it stops
-        crops = Crops(self.options["folder"], (1 + count + ahead) * size)
-        loader = DataLoader(crops, size, num_workers=workers, pin_memory=self.device == "cuda")
-        batches = iter(loader)
-        images, labels = next(batches)
-        self.step(self.place(images), labels.to(self.device)).item()
-        start = time.perf_counter()
-        for images, labels in itertools.islice(batches, count):
-            loss = self.step(self.place(images), labels.to(self.device, non_blocking=True))
-        loss.item()
-        return time.perf_counter() - start
+        ahead = 4 * self.workers  # batches that the loader may have ready when the clock starts, and has when it stops
+        loader = DataLoader(
+            Crops(self.folder, self.config, 1 + count + ahead),
+            batch_size=None,
+            num_workers=self.workers,
+            prefetch_factor=4,
+            pin_memory=self.device == "cuda",
+        )
+        placed = ([part.to(self.device, non_blocking=True) for part in batch] for batch in loader)
+        batches = ((self.prepare(windows, self.config.image), labels) for windows, labels in placed)
+        self.step(self.of_inputs, *next(batches))
+        return self._seconds(self.of_inputs, itertools.islice(batches, count))
+
+    def resident(self, count: int) -> float:
+        """Seconds of `count` steps, each on random rows of the set that is on the device."""
+        if self.of_rows is None:
+            images = np.array(self.crops.images)  # a copy that may be written, as PyTorch asks
+            self.of_rows = self.compiled(LossOfRows(self.net, self.config, self.device, images, self.crops.labels))
+        rows = torch.randint(0, len(self.crops.images), (count, self.config.batch_size), device=self.device)
+        return self._seconds(self.of_rows, ((one,) for one in rows))
 
     def losses(self) -> list[float]:
-        """Of the first steps from the params that svhn_jax wrote, without dropout."""
-        saved = np.load(f"{self.options['folder']}/params.npz")
-        with torch.no_grad():
-            for index in range(1, 9):
-                conv, norm = self.net.features[5 * (index - 1)], self.net.features[5 * (index - 1) + 1]
-                conv.weight.copy_(torch.from_numpy(saved[f"conv{index}/kernel"].transpose(3, 2, 0, 1).copy()))
-                conv.bias.copy_(torch.from_numpy(saved[f"conv{index}/bias"]))
-                norm.weight.copy_(torch.from_numpy(saved[f"norm{index}/scale"]))
-                norm.bias.copy_(torch.from_numpy(saved[f"norm{index}/bias"]))
-            # Flax flattens rows, columns, channels; PyTorch channels, rows, columns.
-            first = saved["dense1/kernel"].reshape(7, 7, 192, -1).transpose(2, 0, 1, 3).reshape(9408, -1)
-            names = ("dense1", "dense2", "length", *(f"digit{n}" for n in range(1, 6)))
-            for layer, name in zip((self.net.dense[0], self.net.dense[2], *self.net.heads), names, strict=True):
-                kernel = first if name == "dense1" else saved[f"{name}/kernel"]
-                layer.weight.copy_(torch.from_numpy(kernel.T.copy()))
-                layer.bias.copy_(torch.from_numpy(saved[f"{name}/bias"]))
-        return [self.step(*self.batch).item() for _ in range(CHECK_STEPS)]
+        """Of the first updates from the params that svhn_jax wrote."""
+        with np.load(f"{self.folder}/params.npz") as saved:
+            networks.load_params(self.net, saved)
+        return [self.step(self.of_inputs, *self.batch).item() for _ in range(CHECK_STEPS)]
+
+    def _seconds(self, loss_of: nn.Module, batches: Iterable[Iterable[torch.Tensor]]) -> float:
+        self._wait()
+        start = time.perf_counter()
+        for batch in batches:
+            self.step(loss_of, *batch)
+        self._wait()
+        return time.perf_counter() - start
+
+    def _wait(self) -> None:
+        if self.device == "cuda":
+            torch.cuda.synchronize()
+
+    def _first_batch(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The middle windows of the first images as the network's input, and their labels."""
+        size, crop = self.config.batch_size, self.config.image.crop
+        middle = slice((SIDE - crop) // 2, (SIDE - crop) // 2 + crop)
+        windows = torch.from_numpy(self.crops.images[:size, middle, middle].copy()).to(self.device)
+        return prepare(windows, self.config.image), torch.from_numpy(self.crops.labels[:size]).to(self.device)
+
+
+def _set_precision(is_exact: bool) -> None:
+    """True float32, or TF32 where the device has it, as XLA takes by default. cuDNN tries all its algorithms, as XLA does."""
+    torch.set_float32_matmul_precision("highest" if is_exact else "high")
+    torch.backends.cudnn.allow_tf32 = not is_exact
+    torch.backends.cudnn.benchmark = True
+    torch.backends.cudnn.benchmark_limit = 0  # no limit; the default tries ten
+
+
+def _optimizer(net: nn.Module, config: Config) -> torch.optim.Optimizer:
+    """SGD or AdamW, fused, the learning rate constant; decay of kernels alone."""
+    settings = config.optimizer
+    kernels = networks.decayed(net)
+    known = {id(kernel) for kernel in kernels}
+    groups = [
+        {"params": kernels, "weight_decay": settings.weight_decay},
+        {"params": [p for p in net.parameters() if id(p) not in known], "weight_decay": 0.0},
+    ]
+    if settings.algorithm == "sgd":
+        return torch.optim.SGD(groups, settings.learning_rate, momentum=settings.beta1, fused=True)
+    return torch.optim.AdamW(groups, settings.learning_rate, betas=(settings.beta1, settings.beta2), fused=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""svhn_jax's side of benchmarks/against_pytorch.py: potterhsu's network, trained by svhn_jax's own step and input path."""
+"""svhn_jax's side of benchmarks/against_pytorch.py: its own train step and input pipeline."""
 
 import dataclasses
 from pathlib import Path
@@ -8,9 +8,8 @@ import numpy as np
 from peer_worker import CHECK_STEPS, serve
 
 from svhn_jax import config_files
-from svhn_jax.benchmarking import timing
+from svhn_jax.benchmarking import measure, timing
 from svhn_jax.benchmarking.workload import BenchmarkLoop, load_random_data
-from svhn_jax.config import Config
 from svhn_jax.model import counting
 from svhn_jax.training import devices
 from svhn_jax.training.dataset import TrainingSet
@@ -20,25 +19,8 @@ class Side:
     """A network in training."""
 
     def __init__(self, options: dict):
-        base = config_files.load(options["config"])
+        self.config = config_files.from_json(options["config"], "the comparison's configuration")
         self.folder = options["folder"]
-        self.config: Config = dataclasses.replace(
-            base,
-            batch_size=options["batch_size"],
-            model=dataclasses.replace(
-                base.model,
-                dropout=options["dropout"],
-                compute_dtype="bfloat16" if options["is_bf16"] else "float32",
-                convolution=options["convolution"],
-            ),
-            optimizer=dataclasses.replace(
-                base.optimizer,
-                learning_rate=options["learning_rate"],
-                weight_decay=options["weight_decay"],
-                schedule="constant",
-                warmup_fraction=0.0,
-            ),
-        )
         self.data = load_random_data(Path(self.folder))
         self.mesh = devices.make_mesh()
         self.loop = BenchmarkLoop(self.config, self.data, self.mesh)
@@ -51,16 +33,22 @@ class Side:
             "devices": self.mesh.size,
         }
 
+    def memory(self) -> float:
+        """GB of the device, or on a CPU of this process, at the peak so far."""
+        return measure.peak_memory(self.mesh) / 1e9
+
     def run(self, count: int) -> float:
-        """Seconds of `count` steps on one batch that is on the device, cut and normalised in each step."""
+        """Seconds of `count` steps on one batch of bytes that is on the device; each step cuts and normalises it."""
+        jax.block_until_ready(self.loop.state)
         return timing.seconds(self.loop.step_only, count)
 
     def fed(self, count: int) -> float:
-        """Seconds of `count` steps, each on its own batch."""
+        """Seconds of `count` steps, each on its own batch of the set that is on the device."""
+        jax.block_until_ready(self.loop.state)
         return timing.seconds(self.loop.end_to_end, count)
 
     def losses(self) -> list[float]:
-        """Of the first steps on the first images, uncropped at random, without dropout; writes the params before them."""
+        """Of the first updates on the middle windows of the first images; writes the params before them."""
         config = dataclasses.replace(self.config, augment=dataclasses.replace(self.config.augment, random_crop=False))
         size = config.batch_size
         first = TrainingSet((np.asarray(self.data.parts[0][:size]),), self.data.labels[:size], np.arange(size), "")

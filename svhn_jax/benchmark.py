@@ -1,7 +1,7 @@
 """python -m svhn_jax.benchmark --config configs/NAME.py [overrides]: how fast a configuration trains and evaluates here.
 
 On images of random pixels; needs no data set. Measured in turn, round by round, after a round that
-does not count: the train step alone (its images are on the devices, its order sent), training with
+does not count: the train step alone (its batch is on the devices), the same without augmentation, training with
 the set resident on the devices and streamed from disk, evaluation, and matrix products, the ceiling.
 Then training on 1, 2, 4 ... devices, in turn; the dispatch of a step that does nothing; and, before
 all of it, the time from the start of a process to its first step, with nothing compiled and with all.

@@ -1,5 +1,6 @@
 """How fast a configuration trains and evaluates: what python -m svhn_jax.benchmark does."""
 
+import dataclasses
 import json
 import os
 import resource
@@ -21,7 +22,7 @@ from rich.table import Table
 from svhn_jax.benchmarking import timing
 from svhn_jax.benchmarking.timing import Spread
 from svhn_jax.benchmarking.workload import SIDE, BenchmarkLoop, random_data
-from svhn_jax.config import Config
+from svhn_jax.config import AugmentConfig, Config
 from svhn_jax.data.arrays import Split
 from svhn_jax.data.crop import CropRule
 from svhn_jax.errors import InputError
@@ -35,6 +36,7 @@ from svhn_jax.training.evaluator import score_split
 
 STARTS = 2
 CEILING, SHARE = "matmul_tflops", "share_of_matmul"
+ALONE, UNCHANGED = "train, step alone", "train, step alone, no augmentation"
 FED = ("train, resident", "train, streamed")
 
 
@@ -88,11 +90,10 @@ def _figures(config: Config, data: TrainingSet, mesh: Mesh, options: Benchmark) 
     """All that is measured in this process; of more than one run a Spread as a dict."""
     results = _rates(config, data, mesh, options.seconds, options.rounds)
     macs = counting.count_macs(networks.build(config.model), inputs.input_shape(config.image))
-    alone = "train, step alone"
-    tflops = [6 * macs * rate / 1e12 for rate in results[alone]]  # forwards, and two gradients; two operations each
+    tflops = [6 * macs * rate / 1e12 for rate in results[ALONE]]  # forwards, and two gradients; two operations each
     results[SHARE] = [one / ceiling for one, ceiling in zip(tflops, results[CEILING], strict=True)]
     spreads = {name: timing.spread(values)._asdict() for name, values in results.items()}
-    ratios = {name: timing.ratios(results, name, alone)._asdict() for name in FED}
+    ratios = {name: timing.ratios(results, name, ALONE)._asdict() for name in (*FED, UNCHANGED)}
     by_devices = _by_devices(config, data, options.seconds, options.rounds)
     return {
         "images_per_s": {name: rate for name, rate in spreads.items() if name not in (SHARE, CEILING)},
@@ -103,13 +104,16 @@ def _figures(config: Config, data: TrainingSet, mesh: Mesh, options: Benchmark) 
         SHARE: spreads[SHARE],
         "dispatch_us": _dispatch_us(config, mesh, options.rounds)._asdict(),
         "train_images_per_s_by_devices": {n: timing.spread(values)._asdict() for n, values in by_devices.items()},
-        "peak_memory_gb_of_this_benchmark": round(_peak_memory(mesh) / 1e9, 2),
+        "peak_memory_gb_of_this_benchmark": round(peak_memory(mesh) / 1e9, 2),
     }
 
 
 def _rates(config: Config, data: TrainingSet, mesh: Mesh, run_s: float, rounds: int) -> dict[str, list[float]]:
     """Images a second of training and evaluation, and TFLOP/s of matrix products, round by round."""
     resident, streamed = BenchmarkLoop(config, data, mesh), BenchmarkLoop(config, data, mesh, is_streamed=True)
+    unchanged = BenchmarkLoop(
+        without_augmentation(config), data, mesh, is_streamed=True
+    )  # one set on the devices is enough
     count = _steps_in(run_s, resident)
     images = count * config.batch_size
     variables = jax.tree.map(jnp.copy, resident.state.eval_variables())  # the state itself is donated to each step
@@ -129,7 +133,8 @@ def _rates(config: Config, data: TrainingSet, mesh: Mesh, run_s: float, rounds: 
         return score_split(eval_step, variables, some, config.eval_batch_size, mesh)[1]
 
     runs: dict[str, Callable[[], float]] = {
-        "train, step alone": lambda: images / timing.seconds(resident.step_only, count),
+        ALONE: lambda: images / timing.seconds(resident.step_only, count),
+        UNCHANGED: lambda: images / timing.seconds(unchanged.step_only, count),
         "train, resident": lambda: images / timing.seconds(resident.end_to_end, count),
         "train, streamed": lambda: images / timing.seconds(streamed.end_to_end, count),
         "evaluate, step alone": lambda: -(-len(some.images) // size) * size / timing.seconds(evaluate_alone),
@@ -137,6 +142,12 @@ def _rates(config: Config, data: TrainingSet, mesh: Mesh, run_s: float, rounds: 
         CEILING: timing.matmul_run(jnp.dtype(config.model.compute_dtype), mesh),
     }
     return timing.in_turn(runs, rounds)
+
+
+def without_augmentation(config: Config) -> Config:
+    """The same, of middle windows without any random change."""
+    none: dict[str, Any] = {name: type(value)(0) for name, value in dataclasses.asdict(config.augment).items()}
+    return dataclasses.replace(config, augment=AugmentConfig(**none))
 
 
 def _steps_in(run_s: float, loop: BenchmarkLoop) -> int:
@@ -186,7 +197,7 @@ def _dispatch_us(config: Config, mesh: Mesh, rounds: int, count: int = 200) -> S
     return timing.spread([1e6 * one / count for one in taken])
 
 
-def _peak_memory(mesh: Mesh) -> int:
+def peak_memory(mesh: Mesh) -> int:
     """Bytes: of a device where it says, otherwise of this process."""
     stats = mesh.devices.flat[0].memory_stats()
     return stats["peak_bytes_in_use"] if stats else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -30,9 +30,9 @@ def prepare(windows: jax.Array, image: ImageConfig) -> jax.Array:
         windows = jax.image.resize(windows, shape, "bilinear", antialias=True)
     windows = windows - windows.mean(axis=(1, 2, 3), keepdims=True)
     if image.normalize == "mean and contrast":
-        windows = windows / (
-            windows.std(axis=(1, 2, 3), keepdims=True) + 0.02
-        )  # no photo has less contrast than its noise
+        # Of values whose mean is 0 already: jnp.std would pass over them once more to find it.
+        deviation = jnp.sqrt(jnp.square(windows).mean(axis=(1, 2, 3), keepdims=True))
+        windows = windows / (deviation + 0.02)  # no photo has less contrast than its noise
     return windows
 
 

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import linen as nn
+from flax import struct
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from svhn_jax.config import Config, LossConfig
@@ -95,15 +96,17 @@ def eval_step(
 
 
 def compile_train_step(config: Config, network: nn.Module, total_steps: int, mesh: Mesh) -> Callable[..., Any]:
-    """`train_step` on every device of the mesh: (state, images, labels) -> (state, sums). Donates the state.
+    """`train_step` on every device of the mesh: (state, images, labels) -> (state, PackedSums). Donates the state.
 
     images uint8[B, S * S * 3] and labels int32[B, 6] are one global batch, split over the devices.
     """
+
+    def packed_train_step(state: TrainState, images: jax.Array, labels: jax.Array) -> tuple[TrainState, PackedSums]:
+        updated, sums = train_step(state, images, labels, config=config, network=network, total_steps=total_steps)
+        return updated, PackedSums.of(sums)
+
     mapped = jax.shard_map(
-        partial(train_step, config=config, network=network, total_steps=total_steps),
-        mesh=mesh,
-        in_specs=(REPLICATED, SHARDED, SHARDED),
-        out_specs=(REPLICATED, REPLICATED),
+        packed_train_step, mesh=mesh, in_specs=(REPLICATED, SHARDED, SHARDED), out_specs=(REPLICATED, REPLICATED)
     )
     return jax.jit(mapped, donate_argnums=0)
 
@@ -122,15 +125,31 @@ def compile_eval_step(config: Config, network: nn.Module, mesh: Mesh) -> Callabl
     return jax.jit(mapped, out_shardings=NamedSharding(mesh, REPLICATED))
 
 
+@struct.dataclass
+class PackedSums:
+    """The sums of one step as one vector, which one transfer brings to the host: float32, exact for counts up to 2^24."""
+
+    values: jax.Array
+    names: tuple[str, ...] = struct.field(pytree_node=False)
+
+    @classmethod
+    def of(cls, sums: metrics.Sums) -> "PackedSums":
+        return cls(jnp.stack([value.astype(jnp.float32) for value in sums.values()]), tuple(sums))
+
+    def fetch(self) -> dict[str, float]:
+        """The sums on the host; waits for the step."""
+        return dict(zip(self.names, jax.device_get(self.values).tolist(), strict=True))
+
+
 class DeferredMetrics:
     """The sums of train steps, fetched one step late: the host never waits for the step it has just dispatched."""
 
     def __init__(self, first: Mapping[str, float] | None = None):
         """Begins with sums of earlier steps, if there are any."""
         self._rows: list[dict[str, Any]] = [dict(first)] if first else []
-        self._newest: metrics.Sums | None = None
+        self._newest: PackedSums | None = None
 
-    def add(self, sums: metrics.Sums) -> None:
+    def add(self, sums: PackedSums) -> None:
         """Keeps the sums of a step that may still run; waits for those of the step before."""
         self._fetch()
         self._newest = sums
@@ -148,7 +167,7 @@ class DeferredMetrics:
 
     def _fetch(self) -> None:
         if self._newest is not None:
-            self._rows.append(jax.device_get(self._newest))
+            self._rows.append(self._newest.fetch())
             self._newest = None
 
 

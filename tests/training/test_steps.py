@@ -140,6 +140,13 @@ def test_no_default_generator_of_jax_changes_what_a_seed_gives():
     assert programs[:2] == programs[2:]
 
 
+def test_the_sums_of_a_step_are_one_array_and_its_counts_are_exact():
+    packed = jax.jit(lambda n, loss: steps.PackedSums.of({"examples": n, "loss": loss}))(2**24 - 1, 2.5)
+    assert [leaf.shape for leaf in jax.tree.leaves(packed)] == [(2,)]
+    assert packed.fetch() == {"examples": 2**24 - 1, "loss": 2.5}
+    assert jax.eval_shape(lambda: packed).names == ("examples", "loss")
+
+
 def test_running_average_starts_fast_and_ends_at_its_decay():
     ema = {"w": jnp.zeros(())}
     assert float(steps._average(ema, {"w": jnp.ones(())}, 1, 0.9)["w"]) == pytest.approx(1 - 2 / 11)
@@ -164,7 +171,8 @@ def skipping():
     train_step = steps.compile_train_step(config, networks.build(config.model), 10, mesh)
 
     def run(start):
-        return jax.device_get(train_step(devices.put(start, devices.replicated(mesh)), *batch))
+        after, sums = train_step(devices.put(start, devices.replicated(mesh)), *batch)
+        return jax.device_get(after), sums.fetch()
 
     return run, fresh_state(config)
 

@@ -16,6 +16,7 @@ from tiny import CONFIG, prepare, write_config
 
 from svhn_jax import command_line, options
 from svhn_jax.benchmarking import measure, timing
+from svhn_jax.config import AugmentConfig
 from svhn_jax.errors import InputError
 from svhn_jax.training import profiling
 
@@ -132,13 +133,20 @@ def test_the_benchmark_measures_what_it_says(workplace, one_device_env):
     figures = json.loads(run(workplace, env, "-m", "svhn_jax.benchmark", "--config", "tiny.py", *sizes))
     rates = figures["images_per_s"]
     assert set(rates) == {
-        "train, step alone", "train, resident", "train, streamed", "evaluate, step alone", "evaluate"
+        "train, step alone", "train, step alone, no augmentation", "train, resident", "train, streamed", "evaluate, step alone", "evaluate"
     }  # fmt: skip
     assert all(0 < rate["low"] <= rate["median"] <= rate["high"] and rate["n"] == 2 for rate in rates.values())
     assert set(figures["train_images_per_s_by_devices"]) == {"1", "2"}
     assert figures["device"] == "2 x cpu"
     macs, rate = figures["million_macs_an_image"], rates["train, step alone"]["median"]
     assert figures["train_tflops"]["median"] == pytest.approx(6 * macs * rate / 1e6, rel=0.1)
+
+
+def test_a_step_without_augmentation_leaves_no_random_change():
+    changed = dataclasses.replace(CONFIG, augment=AugmentConfig(cutout=4, downscale=2.0, noise=0.1))
+    config = measure.without_augmentation(changed)
+    assert config == dataclasses.replace(changed, augment=config.augment)
+    assert not any(dataclasses.asdict(config.augment).values())
 
 
 def test_the_benchmarks_table_has_a_header_and_fits_80_columns():
