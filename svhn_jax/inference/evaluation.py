@@ -77,7 +77,7 @@ def _evaluate(options: Evaluate) -> int:
     console.print(f"written to {run.results_path(name)}", soft_wrap=True)
     if options.sheet and processes.is_process_zero():
         shown = slice(SHEET_IMAGES)
-        contact_sheet(split.images[shown], split.labels[shown], predictions[shown]).save(options.sheet)
+        contact_sheet(split.images[shown], split.labels[shown], predictions.labels[shown]).save(options.sheet)
         console.print(f"{options.sheet}: the first photos, as step {max(rows)} reads them", soft_wrap=True)
     for text in damaged:
         console.print(f"left out: {text}", soft_wrap=True)
