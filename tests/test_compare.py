@@ -16,7 +16,8 @@ TRUTHS = ["12", "007", "3", "45"]
 def write(path, texts, names=NAMES, truths=TRUTHS):
     labels = [np.stack([encode_text(text) for text in column]) for column in (truths, texts)]
     confidence = np.full(len(names), 0.5)
-    PredictionTable(names, *labels, confidence, confidence, np.full((len(names), 5), np.nan)).write(path)
+    table = PredictionTable(names, *labels, confidence, confidence, np.full((len(names), 5), np.nan))
+    path.write_text(table.to_csv())
 
 
 def compare(folder, *options, status=0):

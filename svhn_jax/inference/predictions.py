@@ -3,13 +3,18 @@
 import csv
 import io
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from svhn_jax import files, labels
+from svhn_jax import labels
+from svhn_jax.data.arrays import Split
 from svhn_jax.errors import InputError, printable
+from svhn_jax.inference import scores
 from svhn_jax.labels import BLANK, MAX_DIGITS
+
+if TYPE_CHECKING:  # it imports JAX, which takes seconds
+    from svhn_jax.model.decode import Predictions
 
 DIGIT_COLUMNS = tuple(f"digit_{n}_p" for n in range(1, 1 + MAX_DIGITS))
 COLUMNS = ("name", "truth", "prediction", "confidence", "length_p", *DIGIT_COLUMNS)
@@ -37,8 +42,8 @@ class PredictionTable(NamedTuple):
         """bool[N]: the length and every digit are right."""
         return np.asarray((self.truths == self.predictions).all(axis=1))
 
-    def write(self, path: Path) -> None:
-        """Writes the table as CSV, with COLUMNS as its header. It replaces the file as a whole.
+    def to_csv(self) -> str:
+        """The table as CSV, with COLUMNS as its header.
 
         Numbers may begin with 0 ("007"): read them as text, as in pandas.read_csv(path, dtype={"truth": str, "prediction": str}).
         """
@@ -50,11 +55,56 @@ class PredictionTable(NamedTuple):
             writer.writerow(
                 [name, *numbers, *(f"{x:.6f}" for x in p), *("" if np.isnan(x) else f"{x:.6f}" for x in digit_p)]
             )
-        files.write_text(path, text.getvalue())
+        return text.getvalue()
+
+
+def tabulate(split: Split, predictions: "Predictions[np.ndarray]") -> PredictionTable:
+    """The predictions of a whole split, in its order, beside its names and labels."""
+    return PredictionTable(
+        [name.decode() for name in split.names.tolist()],
+        np.asarray(split.labels),
+        predictions.labels,
+        np.exp(predictions.log_p.astype(np.float64)),
+        np.exp(predictions.length_log_p.astype(np.float64)),
+        np.where(predictions.labels[:, 1:] == BLANK, np.nan, np.exp(predictions.digit_log_p.astype(np.float64))),
+    )
+
+
+def summarize(table: PredictionTable) -> dict[str, float]:
+    """Metrics of a table beyond accuracy, each a number: see svhn_jax.inference.scores.
+
+    sequence_low and sequence_high: bounds of the 95 % interval of the sequence accuracy. coverage_98, coverage_99.
+    calibration_error. edit_distance: the mean.
+    """
+    right = table.is_right
+    interval = scores.wilson_interval(int(right.sum()), len(right))
+    return {
+        "sequence_low": interval.low,
+        "sequence_high": interval.high,
+        "coverage_98": scores.coverage(table.confidence, right, 0.98),
+        "coverage_99": scores.coverage(table.confidence, right, 0.99),
+        "calibration_error": scores.calibration_error(table.confidence, right),
+        "edit_distance": float(scores.edit_distances(table.truths, table.predictions).mean()),
+    }
+
+
+def by_length(table: PredictionTable) -> dict[int, tuple[int, int]]:
+    """Of each true length (6: more than five digits): how many whole numbers are right, and of how many."""
+    return scores.shares(table.is_right, table.truths[:, 0])
+
+
+def by_position(table: PredictionTable) -> dict[int, tuple[int, int]]:
+    """Of each position from 1 on, where a true digit stands: how many digits are right, and of how many."""
+    is_there, is_right = table.truths[:, 1:] != BLANK, table.truths[:, 1:] == table.predictions[:, 1:]
+    counts = {
+        position + 1: (int((is_right & is_there)[:, position].sum()), int(is_there[:, position].sum()))
+        for position in range(MAX_DIGITS)
+    }
+    return {position: (right, total) for position, (right, total) in counts.items() if total}
 
 
 def read(path: Path) -> PredictionTable:
-    """Reads what `PredictionTable.write` wrote.
+    """Reads a file that `PredictionTable.to_csv` was written to.
 
     Raises:
       InputError: no such file, or not a table of predictions; with the line.

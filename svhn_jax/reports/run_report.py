@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from svhn_jax import labels
-from svhn_jax.inference import scores
+from svhn_jax import config_files, labels
+from svhn_jax.inference import predictions, scores
+from svhn_jax.inference.evaluation import ScoredStep
 from svhn_jax.inference.predictions import PredictionTable
 from svhn_jax.reports import page, plots
 from svhn_jax.reports.page import Gallery, Picture, Section, Table
@@ -41,6 +42,22 @@ class RunResults(NamedTuple):
     settings: str
 
 
+def gather(scored: ScoredStep, split: str) -> RunResults:
+    """What the report of a scored step shows, with what the run's folder holds beside it."""
+    return RunResults(
+        name=scored.config.name,
+        split=split,
+        data=scored.folder,
+        step=scored.step,
+        metrics=scored.run.metrics(),
+        results=scored.run.results(scored.results_name),
+        summary=scored.metrics,
+        table=scored.table,
+        images=scored.split.images,
+        settings=config_files.to_json(scored.config),
+    )
+
+
 def render(run: RunResults) -> str:
     """The page as HTML."""
     photos = len(run.table.names)
@@ -58,26 +75,20 @@ def render(run: RunResults) -> str:
 
 
 def _numbers(run: RunResults) -> list[tuple[str, str, str]]:
-    right = run.table.is_right
-    whole = scores.wilson_interval(int(right.sum()), len(right))
-    kept = [scores.coverage(run.table.confidence, right, target) for target in scores.COVERAGE_TARGETS]
+    summary, more = run.summary, predictions.summarize(run.table)
+    interval = f"95 % interval {more['sequence_low']:.2%} to {more['sequence_high']:.2%}"
+    kept = "photos kept with that accuracy"
     return [
-        ("whole numbers right", f"{whole.share:.2%}", f"95 % interval {whole.low:.2%} to {whole.high:.2%}"),
-        ("digits right", f"{run.summary['digit_accuracy']:.2%}", "of the digits present"),
-        ("positions right", f"{run.summary['positional_digit_accuracy']:.2%}", "of five, blanks counted"),
-        ("lengths right", f"{run.summary['length_accuracy']:.2%}", ""),
-        *(
-            (f"coverage at {target:.0%}", f"{share:.2%}", "photos kept with that accuracy")
-            for target, share in zip(scores.COVERAGE_TARGETS, kept, strict=True)
-        ),
-        ("calibration error", f"{scores.calibration_error(run.table.confidence, right):.2%}", "expected, 15 bins"),
-        ("edit distance", f"{_mean_edits(run.table):.3f}", "mean digits to change in a number"),
-        ("loss", f"{run.summary['loss']:.4f}", "nats a photo"),
+        ("whole numbers right", f"{run.table.is_right.mean():.2%}", interval),
+        ("digits right", f"{summary['digit_accuracy']:.2%}", "of the digits present"),
+        ("positions right", f"{summary['positional_digit_accuracy']:.2%}", "of five, blanks counted"),
+        ("lengths right", f"{summary['length_accuracy']:.2%}", ""),
+        ("coverage at 98 %", f"{more['coverage_98']:.2%}", kept),
+        ("coverage at 99 %", f"{more['coverage_99']:.2%}", kept),
+        ("calibration error", f"{more['calibration_error']:.2%}", f"expected, {scores.CALIBRATION_BINS} bins"),
+        ("edit distance", f"{more['edit_distance']:.3f}", "mean digits to change in a number"),
+        ("loss", f"{summary['loss']:.4f}", "nats a photo"),
     ]
-
-
-def _mean_edits(table: PredictionTable) -> float:
-    return float(scores.edit_distances(table.truths, table.predictions).mean())
 
 
 def _learning(metrics: Sequence[Mapping[str, Any]]) -> Section | None:
@@ -112,26 +123,16 @@ def _cell(value: float | None) -> str:
 
 
 def _groups(table: PredictionTable) -> Section:
-    right = table.is_right
-    by_length = {
-        _length_name(length): (scores.wilson_interval(*counts), counts[1])
-        for length, counts in scores.shares(right, table.truths[:, 0]).items()
-    }
-    digit_is_right = table.truths[:, 1:] == table.predictions[:, 1:]
-    is_there = table.truths[:, 1:] != labels.BLANK
-    by_position = {
-        f"{position + 1}": (
-            scores.wilson_interval(int(digit_is_right[there, position].sum()), int(there.sum())),
-            int(there.sum()),
+    lengths = {_length_name(length): counts for length, counts in predictions.by_length(table).items()}
+    positions = {str(position): counts for position, counts in predictions.by_position(table).items()}
+    charts = [
+        (title, plots.accuracy_bars({name: (scores.wilson_interval(*n), n[1]) for name, n in counts.items()}, what))
+        for title, counts, what in (
+            ("Whole numbers right, by length", lengths, "digits in the number"),
+            ("Digits right, by position", positions, "position of the digit, from the left"),
         )
-        for position, there in enumerate(is_there.T)
-        if there.any()
-    }
-    charts = [("Whole numbers right, by length", plots.accuracy_bars(by_length, "digits in the number"))]
-    if by_position:
-        charts.append(
-            ("Digits right, by position", plots.accuracy_bars(by_position, "position of the digit, from the left"))
-        )
+        if counts
+    ]
     return Section("groups", "By length and position", "With 95 % intervals (Wilson).", plots=charts)
 
 

@@ -19,7 +19,7 @@ def table(truths=("007", "12", ""), texts=("007", "1", "5"), names=("a,b.png", "
 
 def test_written_and_read_again(tmp_path):
     written = table()
-    written.write(tmp_path / "p.csv")
+    (tmp_path / "p.csv").write_text(written.to_csv())
     again = predictions.read(tmp_path / "p.csv")
     assert again.names == written.names
     assert again.is_right.tolist() == [True, False, False]
@@ -30,10 +30,10 @@ def test_written_and_read_again(tmp_path):
 
 def test_more_than_five_digits_and_no_photo_at_all(tmp_path):
     many = table(("123456",), ("123457",), ("x.png",))
-    many.write(tmp_path / "p.csv")
+    (tmp_path / "p.csv").write_text(many.to_csv())
     assert "x.png,12345+,12345+," in (tmp_path / "p.csv").read_text()
     assert predictions.read(tmp_path / "p.csv").is_right.all()
-    PredictionTable([], *(column[:0] for column in many[1:])).write(tmp_path / "p.csv")
+    (tmp_path / "p.csv").write_text(PredictionTable([], *(column[:0] for column in many[1:])).to_csv())
     assert predictions.read(tmp_path / "p.csv").predictions.shape == (0, 6)
 
 
