@@ -7,7 +7,18 @@ from pathlib import Path
 
 from svhn_jax.errors import InputError, run_command
 
-COMMANDS = ("demo", "download", "synthesize", "preprocess", "inspect", "train", "evaluate", "benchmark")
+COMMANDS = (
+    "demo",
+    "download",
+    "synthesize",
+    "preprocess",
+    "inspect",
+    "train",
+    "evaluate",
+    "compare",
+    "report",
+    "benchmark",
+)
 
 
 def main() -> None:

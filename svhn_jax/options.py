@@ -59,6 +59,8 @@ class Evaluate:
     """images per evaluation step; the result does not depend on it"""
     sheet: OptionalPath = None
     """PNG to write: the first photos of the split, with what the last scored step reads"""
+    json: bool = False
+    """print the results as one line of JSON, not as tables"""
     processes: Annotated[Processes, _Unprefixed] = field(default_factory=Processes)
 
 

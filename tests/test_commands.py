@@ -56,7 +56,9 @@ def assert_same_results(got, expected):
     """Rows of two results tables: the same counts, and the loss to the rounding of its last printed place."""
     for one, other in zip(got, expected, strict=True):
         assert float(one["loss"]) == pytest.approx(float(other["loss"]), abs=1.01e-4)
-        assert one | {"loss": ""} == other | {"loss": ""}
+        assert float(one["calibration_error"]) == pytest.approx(float(other["calibration_error"]), abs=1e-4)
+        rounded = {"loss": "", "calibration_error": ""}
+        assert one | rounded == other | rounded
 
 
 def test_train_says_what_it_does_and_logs_as_the_seed_project_did(workplace):
@@ -85,6 +87,7 @@ def test_evaluate_all_is_a_sorted_table_that_no_batch_size_changes(workplace, on
     path = workplace / "checkpoints" / "tiny" / "results" / "test.csv"
     small = rows_of(path)
     assert "sequence" in printed
+    assert max(map(len, printed.splitlines()[:10])) <= 80
     assert [row["step"] for row in rows_of(path)] == [str(step) for step in range(3, 25, 3)]
     assert {row["examples"] for row in rows_of(path)} == {"30"}
     path.unlink()
@@ -111,6 +114,50 @@ def test_evaluate_takes_best_latest_a_number_and_other_data(workplace, one_devic
         assert image.width == 8 * pictures.TILE
     assert len(list(path.parent.glob("validation-tiny-*.csv"))) == 1
     assert "one of 3, 6" in run(workplace, one_device_env, *evaluate, "7", status=1)
+
+
+def test_evaluate_writes_predictions_and_json_that_agree_with_its_table(workplace, one_device_env):
+    evaluate = ("svhn_jax.evaluate", "--run", "checkpoints/tiny", "--split", "test", "--step", "12", "--json")
+    printed = run(workplace, one_device_env, *evaluate)
+    assert printed.count("\n") == 1
+    values = json.loads(printed)
+    (row,) = values["steps"]
+    assert (row["step"], values["last_step"]["step"]) == (12, 12)
+    predictions = rows_of(workplace / "checkpoints/tiny/results/predictions/test-12.csv")
+    assert len(predictions) == 30
+    right = [one["truth"] == one["prediction"] for one in predictions]
+    assert np.mean(right) == pytest.approx(row["sequence_accuracy"])
+    assert row["sequence_low"] <= row["sequence_accuracy"] <= row["sequence_high"]
+    assert sum(total for _, total in values["last_step"]["by_length"].values()) == 30
+    assert np.sum(values["last_step"]["length_confusion"]) == 30
+    for one in predictions:
+        shares = [float(one["length_p"]), *(float(one[f"digit_{n}_p"] or 1) for n in range(1, 6))]
+        assert float(one["confidence"]) == pytest.approx(np.prod(shares), abs=1e-4)
+
+
+def test_report_of_a_run_and_of_its_data(workplace, one_device_env):
+    run(workplace, one_device_env, "svhn_jax.report", "--run", "checkpoints/tiny", "--to", "run.html")
+    page = (workplace / "run.html").read_text()
+    assert "<h1>Run tiny</h1>" in page
+    assert "30 photos: the test split of data/tiny." in page
+    run(workplace, one_device_env, "svhn_jax.report", "--data", "data/tiny", "--to", "data.html")
+    assert "192 train, 8 validation, 30 test" in (workplace / "data.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--to", "x.html"), "give --run FOLDER or --data DIR"),
+        (("--to", "x.pdf", "--data", "data/tiny"), "must end in .html"),
+        (("--to", "nosuch/x.html", "--data", "data/tiny"), "there is no folder"),
+        (("--to", "x.html", "--data", "nosuch"), "no prepared data set there"),
+        (("--to", "x.html", "--run", "nosuch"), "no run there"),
+        (("--to", "x.html", "--run", "checkpoints/tiny", "--step", "7"), "one of 3, 6"),
+    ],
+)
+def test_report_says_in_one_line_what_it_cannot_do(workplace, one_device_env, options, said):
+    assert said in run(workplace, one_device_env, "svhn_jax.report", *options, status=1)
+    assert not (workplace / "x.html").exists()
 
 
 def test_a_grayscale_run_is_evaluated_in_grayscale_without_being_told(workplace, one_device_env):

@@ -11,7 +11,17 @@ from conftest import REPOSITORY
 PACKAGE = REPOSITORY / "svhn_jax"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 # Imports run one way: from a folder to folders of a lower rank, or within it. The root holds what all share, and the commands.
-RANKS = {"base": 0, "data": 1, "model": 1, "runs": 2, "training": 3, "inference": 4, "benchmarking": 4, "command": 5}
+RANKS = {
+    "base": 0,
+    "data": 1,
+    "model": 1,
+    "runs": 2,
+    "training": 3,
+    "inference": 4,
+    "benchmarking": 4,
+    "reports": 5,
+    "command": 6,
+}
 
 
 def imports_of(path):

@@ -1,10 +1,12 @@
 """Scores saved steps of a run: what python -m svhn_jax.evaluate does."""
 
+import json
 import re
+import time
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -19,17 +21,27 @@ from svhn_jax.data import arrays, remote
 from svhn_jax.data.arrays import Split
 from svhn_jax.data.pictures import contact_sheet
 from svhn_jax.errors import CheckpointError, InputError, naming_out_of_memory, printable
+from svhn_jax.inference import predictions, scores
+from svhn_jax.inference.predictions import PredictionTable
+from svhn_jax.labels import MAX_DIGITS
 from svhn_jax.model import networks
 from svhn_jax.options import Evaluate
 from svhn_jax.runs import versions
 from svhn_jax.runs.checkpoint import Checkpoints
-from svhn_jax.runs.folder import RESULT_COLUMNS, RunFolder
+from svhn_jax.runs.folder import RunFolder
 from svhn_jax.training import compilation, devices, processes, steps
 from svhn_jax.training import state as states
 from svhn_jax.training.dataset import load_images
 from svhn_jax.training.evaluator import score_split
 
 SHEET_IMAGES = 24
+SHOWN = {  # metrics of the printed table, and their headings
+    "loss": "loss",
+    "sequence_accuracy": "sequence",
+    "digit_accuracy": "per digit",
+    "positional_digit_accuracy": "positional",
+    "length_accuracy": "length",
+}
 
 
 def run(options: Evaluate) -> int:
@@ -45,14 +57,74 @@ def run(options: Evaluate) -> int:
         return _evaluate(options)
 
 
+class StepScorer:
+    """Scores saved steps of a run on one split; the eval step is compiled once."""
+
+    def __init__(self, config: Config, split: Split, batch_size: int):
+        """Makes what all steps share.
+
+        Args:
+          split: at least one image.
+          batch_size: of the eval step; the result does not depend on it.
+        """
+        self._split, self._batch_size = split, batch_size
+        self._mesh, network = devices.make_mesh(), networks.build(config.model)
+        self.abstract = jax.eval_shape(lambda: states.create(config, network)).eval_tree()
+        self._eval_step = steps.compile_eval_step(config, network, self._mesh)
+        self._is_compiled = False
+
+    def score(self, tree: dict[str, Any]) -> tuple[dict[str, float], PredictionTable]:
+        """The metrics of the whole split, images/s among them, and its predictions.
+
+        Args:
+          tree: a saved step's part that `self.abstract` describes.
+        """
+        variables = devices.put(states.eval_variables(tree), devices.replicated(self._mesh))
+        if not self._is_compiled:  # so that images/s does not count the time of compiling
+            first = self._split._replace(
+                images=self._split.images[: self._batch_size], labels=self._split.labels[: self._batch_size]
+            )
+            score_split(self._eval_step, variables, first, self._batch_size, self._mesh)
+            self._is_compiled = True
+        started = time.perf_counter()
+        metrics, predicted = score_split(self._eval_step, variables, self._split, self._batch_size, self._mesh)
+        rate = len(self._split.images) / (time.perf_counter() - started)
+        table = predictions.tabulate(self._split, predicted)
+        return metrics | predictions.summarize(table) | {"images_per_s": rate}, table
+
+
+class ScoredStep(NamedTuple):
+    """One saved step of a run, scored on the images of `split`, which are of the data set in `folder`."""
+
+    run: RunFolder
+    config: Config
+    split: Split
+    folder: str
+    results_name: str
+    step: int
+    metrics: dict[str, float]
+    table: PredictionTable
+
+
+def score_step(options: Evaluate) -> ScoredStep:
+    """Scores one step, in this process alone, and writes nothing.
+
+    Raises:
+      InputError: there is no such run, step or data.
+    """
+    run, config, batch_size, split, folder = _read(options)
+    scorer = StepScorer(config, split, batch_size)
+    with Checkpoints(run.steps_path) as checkpoints:
+        step = _choose_steps(options.step, checkpoints, run)[-1]
+        metrics, table = scorer.score(_restore(checkpoints, step, scorer.abstract, [], 1))
+    return ScoredStep(run, config, split, folder, _result_name(options, split), step, metrics, table)
+
+
 def _evaluate(options: Evaluate) -> int:
-    console = Console(highlight=False, markup=False, quiet=not processes.is_process_zero())
+    console = Console(highlight=False, markup=False, quiet=options.json or not processes.is_process_zero())
     run, config, batch_size, split, folder = processes.all_or_none(lambda: _read(options))
     name = _result_name(options, split)
-    mesh = devices.make_mesh()
-    network = networks.build(config.model)
-    abstract = jax.eval_shape(lambda: states.create(config, network)).eval_tree()
-    eval_step = steps.compile_eval_step(config, network, mesh)
+    scorer = StepScorer(config, split, batch_size)
     processes.check_same(f"{options.split} {split.fingerprint} {batch_size} {config}", "a run, data or options")
     rows: dict[int, dict[str, float]] = {}
     damaged: list[str] = []
@@ -64,24 +136,46 @@ def _evaluate(options: Evaluate) -> int:
         with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
             for index in bar.track(range(count), description=f"{options.split}: steps"):
                 step = chosen[index] if chosen else 0
-                restored = processes.on_process_zero(partial(_restore, checkpoints, step, abstract, damaged, count))
+                restored = processes.on_process_zero(
+                    partial(_restore, checkpoints, step, scorer.abstract, damaged, count)
+                )
                 if not processes.broadcast_from_zero(np.array(restored is not None)):
                     continue
-                tree = processes.broadcast_from_zero(restored or _zeros(abstract))
-                variables = devices.put(states.eval_variables(tree), devices.replicated(mesh))
-                rows[step], predictions = score_split(eval_step, variables, split, batch_size, mesh)
+                tree = processes.broadcast_from_zero(restored or _zeros(scorer.abstract))
+                rows[step], table = scorer.score(tree)
                 processes.on_process_zero(partial(run.merge_results, name, {step: rows[step]}, split.fingerprint))
     if not rows:
         raise InputError(f"{run.path}: none of its {count} checkpoints is whole", damaged)
-    _print_table(console, printable(f"{config.name}: {options.split} of {folder}"), rows)
-    console.print(f"written to {run.results_path(name)}", soft_wrap=True)
-    if options.sheet and processes.is_process_zero():
-        shown = slice(SHEET_IMAGES)
-        contact_sheet(split.images[shown], split.labels[shown], predictions[shown]).save(options.sheet)
-        console.print(f"{options.sheet}: the first photos, as step {max(rows)} reads them", soft_wrap=True)
+    processes.on_process_zero(lambda: _tell(console, options, run, config, name, folder, rows, table, split))
     for text in damaged:
         console.print(f"left out: {text}", soft_wrap=True)
     return int(bool(damaged))
+
+
+def _tell(
+    console: Console,
+    options: Evaluate,
+    run: RunFolder,
+    config: Config,
+    name: str,
+    folder: str,
+    rows: dict[int, dict[str, float]],
+    table: PredictionTable,
+    split: Split,
+) -> None:
+    """Prints the results, and writes the predictions of the last step, and its sheet if one is wanted."""
+    step = max(rows)
+    path = run.write_predictions(name, step, table.to_csv())
+    if options.json:
+        print(json.dumps(_as_json(run, options, rows, table)))
+    _print_table(console, printable(f"{config.name}: {options.split} of {folder}"), rows)
+    _print_details(console, step, rows[step], table)
+    console.print(f"written to {run.results_path(name)}", soft_wrap=True)
+    console.print(f"predictions of step {step}: {path}", soft_wrap=True)
+    if options.sheet:
+        shown = slice(SHEET_IMAGES)
+        contact_sheet(split.images[shown], split.labels[shown], table.predictions[shown]).save(options.sheet)
+        console.print(f"{options.sheet}: the first photos, as step {step} reads them", soft_wrap=True)
 
 
 def _read(options: Evaluate) -> tuple[RunFolder, Config, int, Split, str]:
@@ -205,8 +299,40 @@ def _choose_steps(wanted: str, checkpoints: Checkpoints, run: RunFolder) -> list
 
 def _print_table(console: Console, title: str, rows: dict[int, dict[str, float]]) -> None:
     table = Table(title=title)
-    for column in RESULT_COLUMNS:
-        table.add_column(column.replace("_", " "), justify="right")
+    for heading in ("step", "photos", *SHOWN.values()):
+        table.add_column(heading, justify="right")
     for step, row in rows.items():
-        table.add_row(str(step), f"{row['examples']:,.0f}", *(f"{row[name]:.4f}" for name in RESULT_COLUMNS[2:]))
+        table.add_row(str(step), f"{row['examples']:,.0f}", *(f"{row[name]:.4f}" for name in SHOWN))
     console.print(table)
+
+
+def _print_details(console: Console, step: int, row: dict[str, float], table: PredictionTable) -> None:
+    """What else is to know of one step, in lines of at most 80 characters."""
+    lengths = {f"> {MAX_DIGITS}" if n > MAX_DIGITS else str(n): x for n, x in predictions.by_length(table).items()}
+    positions = {str(n): counts for n, counts in predictions.by_position(table).items()}
+    console.print(
+        f"step {step}: sequence {row['sequence_accuracy']:.2%} "
+        f"(95 % interval {row['sequence_low']:.2%} to {row['sequence_high']:.2%})\n"
+        f"coverage: {row['coverage_98']:.1%} of the photos at 98 % accuracy, {row['coverage_99']:.1%} at 99 %\n"
+        f"calibration error {row['calibration_error']:.2%}; mean edit distance {row['edit_distance']:.3f}; "
+        f"{row['images_per_s']:,.0f} images/s"
+    )
+    for title, counts in (("right by length:  ", lengths), ("right by position:", positions)):
+        shares = (f"{name}: {right / total:.1%} of {total:,}" for name, (right, total) in counts.items())
+        console.print(f"{title} " + "; ".join(shares), soft_wrap=True)
+
+
+def _as_json(run: RunFolder, options: Evaluate, rows: dict[int, dict[str, float]], table: PredictionTable) -> Any:
+    """The results for scripts: metrics of every step; of the last one also counts (right, of how many) and confusions."""
+    return {
+        "run": str(run.path),
+        "split": options.split,
+        "steps": [{"step": step} | row for step, row in rows.items()],
+        "last_step": {
+            "step": max(rows),
+            "by_length": predictions.by_length(table),
+            "by_position": predictions.by_position(table),
+            "digit_confusion": scores.digit_confusion(table.truths, table.predictions).tolist(),
+            "length_confusion": scores.length_confusion(table.truths, table.predictions).tolist(),
+        },
+    }

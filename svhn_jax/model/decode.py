@@ -1,28 +1,51 @@
 """From the logits of the six heads to numbers."""
 
+from typing import Generic, NamedTuple, TypeVar
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from svhn_jax.labels import BLANK, MAX_DIGITS
 from svhn_jax.model.networks import Logits
 
+Array = TypeVar("Array", jax.Array, np.ndarray)
 
-def decode(logits: Logits) -> tuple[jax.Array, jax.Array]:
+
+class Predictions(NamedTuple, Generic[Array]):
+    """The predicted numbers of a batch, and log-probabilities in nats; on a device, or fetched from it.
+
+    labels: int32[B, 6], see svhn_jax.labels.
+    length_log_p: float32[B], of the predicted length.
+    digit_log_p: float32[B, 5], of each predicted digit, given that there is one; 0 where the number has no such digit.
+    log_p: float32[B], of the whole number: the sum of the others. Its exponential is the confidence.
+    """
+
+    labels: Array
+    length_log_p: Array
+    digit_log_p: Array
+    log_p: Array
+
+
+def decode(logits: Logits) -> Predictions[jax.Array]:
     """The numbers of greatest joint probability (Goodfellow et al. 2014, section 4).
 
     That is the length L and digits s with the greatest log P(L) + sum over i <= L of log P(S_i = s_i).
-
-    Returns:
-      labels int32[B, 6], and the joint log-probability float32[B] of each, in nats.
     """
     length_log_p = jax.nn.log_softmax(logits.length)
     # Given that a digit is there it is one of ten: the length alone says whether it is.
     digit_log_p = jax.nn.log_softmax(logits.digits[..., :BLANK])
-    best = jnp.cumsum(digit_log_p.max(axis=-1), axis=1)
+    best = digit_log_p.max(axis=-1)
     # Length 0 needs no digit, and "more than five" needs the first five.
-    digits_of_length = jnp.concatenate([jnp.zeros_like(best[:, :1]), best, best[:, -1:]], axis=1)
+    sums = jnp.cumsum(best, axis=1)
+    digits_of_length = jnp.concatenate([jnp.zeros_like(sums[:, :1]), sums, sums[:, -1:]], axis=1)
     joint = length_log_p + digits_of_length
     length = joint.argmax(axis=1)
     is_present = jnp.arange(MAX_DIGITS) < length[:, None]
     digits = jnp.where(is_present, digit_log_p.argmax(axis=-1), BLANK)
-    return jnp.concatenate([length[:, None], digits], axis=1).astype(jnp.int32), joint.max(axis=1)
+    return Predictions(
+        jnp.concatenate([length[:, None], digits], axis=1).astype(jnp.int32),
+        jnp.take_along_axis(length_log_p, length[:, None], axis=1)[:, 0],
+        jnp.where(is_present, best, 0),
+        joint.max(axis=1),
+    )

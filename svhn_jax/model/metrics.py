@@ -1,4 +1,4 @@
-"""Reading a number off the six heads, and counting how much of it is right.
+"""Counting how much of the predicted numbers is right.
 
 Counts are sums over images, divided once, on the host, so that a split's result does not depend on
 how it was cut into batches.
@@ -16,16 +16,16 @@ from svhn_jax.labels import BLANK, MAX_DIGITS
 Sums = dict[str, jax.Array]
 
 
-def count(readings: jax.Array, labels: jax.Array, loss: jax.Array, mask: jax.Array) -> Sums:
+def count(predicted: jax.Array, labels: jax.Array, loss: jax.Array, mask: jax.Array) -> Sums:
     """Sums over the images where mask is 1.
 
     Args:
-      readings: int32[B, 6], from `read_numbers`.
+      predicted: int32[B, 6], from `svhn_jax.model.decode.decode`.
       labels: int32[B, 6].
       loss: float32[B].
       mask: [B], 1 for an image that counts and 0 for padding.
     """
-    is_right = readings == labels
+    is_right = predicted == labels
     is_present = labels[:, 1:] != BLANK
     sums = {
         "examples": jnp.ones_like(mask),

@@ -7,7 +7,7 @@ metrics.jsonl   a row for every printed line and every validation
 events/         TensorBoard: train/ and validation/, whose curves share charts
 steps/N/        Orbax checkpoints
 profile/        a trace of a few steps, where --profile asked for one
-results/        SPLIT.csv, written by svhn_jax.evaluate, and SPLIT.json: which data it is of
+results/        SPLIT.csv, written by svhn_jax.evaluate, and SPLIT.json: which data it is of; predictions/SPLIT-STEP.csv
 """
 
 import csv
@@ -39,6 +39,12 @@ RESULT_COLUMNS = (
     "positional_digit_accuracy",
     "length_accuracy",
     "sequence_accuracy",
+    "sequence_low",
+    "sequence_high",
+    "coverage_98",
+    "coverage_99",
+    "calibration_error",
+    "edit_distance",
 )
 
 
@@ -217,6 +223,19 @@ class RunFolder:
             with path.open("a") as file:
                 file.write(line)
 
+    def metrics(self) -> list[dict[str, Any]]:
+        """The rows of metrics.jsonl; a line that is still being written, or damaged, is left out."""
+        path = self.path / "metrics.jsonl"
+        rows = []
+        for line in path.read_bytes().decode("utf-8", "replace").splitlines() if path.exists() else ():
+            try:
+                row = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(row, dict) and isinstance(row.get("step"), int):
+                rows.append(row)
+        return rows
+
     @property
     def profile_path(self) -> str:
         """profile/."""
@@ -225,6 +244,26 @@ class RunFolder:
     def results_path(self, name: str) -> epath.Path:
         """results/NAME.csv."""
         return self.path / "results" / f"{name}.csv"
+
+    def write_predictions(self, name: str, step: int, text: str) -> epath.Path:
+        """Writes results/predictions/NAME-STEP.csv, as a whole; returns its path."""
+        path = self.path / "results" / "predictions" / f"{name}-{step}.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._write(str(path.relative_to(self.path)), text)
+        return path
+
+    def results(self, name: str) -> list[dict[str, float]]:
+        """The rows of results/NAME.csv, which `merge_results` wrote; none if it is not there.
+
+        Raises:
+          InputError: the file is none of ours.
+        """
+        path = self.results_path(name)
+        rows = _read_table(path).values() if path.exists() else ()
+        try:
+            return [dict(zip(RESULT_COLUMNS, (int(row[0]), *map(float, row[1:])), strict=True)) for row in rows]
+        except ValueError as error:
+            raise InputError(f"{path}: not a table of ours ({error}); move it away") from None
 
     def merge_results(self, name: str, rows: dict[int, dict[str, float]], fingerprint: str) -> None:
         """Writes results/NAME.csv: these steps and those already in it, ascending.

@@ -10,13 +10,14 @@ from jax.sharding import Mesh
 from svhn_jax.data.arrays import Split
 from svhn_jax.labels import BLANK
 from svhn_jax.model import metrics
+from svhn_jax.model.decode import Predictions
 from svhn_jax.training.devices import put, sharded
 
 
 def score_split(
     eval_step: Callable[..., Any], variables: Any, split: Split, batch_size: int, mesh: Mesh
-) -> tuple[dict[str, float], np.ndarray]:
-    """Figures over every image of a split, and the readings int32[N, 6].
+) -> tuple[dict[str, float], Predictions[np.ndarray]]:
+    """Metrics over every image of a split, and its predictions, as numpy arrays of N rows.
 
     The last batch is padded with images that do not count. The next batch is dispatched before the
     last one's result is read.
@@ -30,12 +31,13 @@ def score_split(
     """
     batch_size = -(-min(batch_size, len(split.images)) // mesh.size) * mesh.size
     pending: list[Any] = []
-    sums, readings = [], []
+    sums: list[Any] = []
+    parts: list[Predictions[np.ndarray]] = []
 
     def collect() -> None:
-        counts, numbers = jax.device_get(pending.pop(0))
+        counts, predictions = jax.device_get(pending.pop(0))
         sums.append(counts)
-        readings.append(numbers)
+        parts.append(predictions)
 
     for start in range(0, len(split.images), batch_size):
         images, labels = split.images[start : start + batch_size], split.labels[start : start + batch_size]
@@ -49,4 +51,5 @@ def score_split(
         if len(pending) > 1:
             collect()
     collect()
-    return metrics.summarize(sums), np.concatenate(readings)[: len(split.images)]
+    columns = (np.concatenate(column)[: len(split.images)] for column in zip(*parts, strict=True))
+    return metrics.summarize(sums), Predictions(*columns)

@@ -138,7 +138,7 @@ def _validate(
     watch.check_validation(split_metrics, step)
     if checkpoints:
         checkpoints.save(step, state.tree(), split_metrics, window)
-    logger.write_validation(step, split_metrics, setup.validation, predictions, variables["params"])
+    logger.write_validation(step, split_metrics, setup.validation, predictions.labels, variables["params"])
     logger.resume()
 
 

@@ -90,7 +90,8 @@ def test_results_are_merged_and_sorted_by_step(tmp_path):
     run.merge_results("test", {30: ROW, 200: ROW | {"loss": 0.25}}, "print")
     path = run.results_path("test")
     lines = path.read_text().splitlines()
-    assert lines[0] == "step,examples,loss,digit_accuracy,positional_digit_accuracy,length_accuracy,sequence_accuracy"
+    assert lines[0] == ",".join(RESULT_COLUMNS)
+    assert RESULT_COLUMNS[:3] == ("step", "examples", "loss")
     assert [line.split(",")[:3] for line in lines[1:]] == [
         ["30", "3", "0.5000"],
         ["200", "3", "0.2500"],

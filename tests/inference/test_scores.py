@@ -1,0 +1,102 @@
+import numpy as np
+import pytest
+from sklearn import metrics as sklearn_metrics
+
+from svhn_jax.inference import scores
+from svhn_jax.labels import encode_text
+
+
+def labels(*texts):
+    return np.stack([encode_text(text) for text in texts])
+
+
+@pytest.fixture
+def random_photos():
+    draw = np.random.default_rng(0)
+    confidence = draw.random(400)
+    return confidence, draw.random(400) < confidence**0.5
+
+
+def test_wilson_by_hand():
+    z = 1.959964
+    for right, total in [(0, 7), (9, 10), (7, 7), (482, 500)]:
+        share, center = right / total, right / total + z**2 / (2 * total)
+        half = z * np.sqrt(share * (1 - share) / total + z**2 / (4 * total**2))
+        expected = [share, (center - half) / (1 + z**2 / total), (center + half) / (1 + z**2 / total)]
+        np.testing.assert_allclose(scores.wilson_interval(right, total), expected, atol=1e-6)
+    assert np.isnan(scores.wilson_interval(0, 0)).all()
+
+
+def test_coverage_by_hand():
+    """Goodfellow's definition: of ten photos, the first wrong one is the seventh by confidence."""
+    confidence = np.linspace(0.95, 0.5, 10)
+    is_right = np.array([1, 1, 1, 1, 1, 1, 0, 1, 1, 1], bool)
+    assert scores.coverage(confidence, is_right, 0.98) == 0.6
+    assert scores.coverage(confidence, is_right, 0.9) == 1.0  # 9 of 10, though 6 of 7 is less
+    assert scores.coverage(confidence, ~is_right, 0.2) == 0.0  # 1 of 7 at best
+    assert scores.coverage(confidence[:0], is_right[:0], 0.98) == 0.0
+
+
+def test_coverage_keeps_ties_together():
+    confidence = np.array([0.9, 0.9, 0.9, 0.5])
+    is_right = np.array([True, True, False, True])
+    assert scores.coverage(confidence, is_right, 0.98) == 0.0
+    assert scores.coverage(confidence, is_right, 0.75) == 1.0
+    assert scores.coverage(confidence, is_right, 0.7) == 1.0
+
+
+def test_coverage_against_a_search_over_thresholds(random_photos):
+    confidence, is_right = random_photos
+    for accuracy in (0.7, 0.8, 0.9, 0.98):
+        kept = [confidence >= threshold for threshold in confidence]
+        best = max((mask.mean() for mask in kept if is_right[mask].mean() >= accuracy), default=0.0)
+        assert scores.coverage(confidence, is_right, accuracy) == pytest.approx(best)
+
+
+def test_calibration_by_hand():
+    confidence = np.array([0.1, 0.2, 0.95, 0.85])
+    is_right = np.array([False, True, True, True])
+    bins = scores.calibration_bins(confidence, is_right, bins=2)
+    assert [row.photos for row in bins] == [2, 2]
+    np.testing.assert_allclose([row[1:] for row in bins], [(0.15, 0.5), (0.9, 1.0)])
+    assert scores.calibration_error(confidence, is_right, bins=2) == pytest.approx((2 * 0.35 + 2 * 0.1) / 4)
+    assert scores.calibration_bins(np.array([0.0, 1.0]), np.array([False, True]), bins=10)[-1] == (1, 1.0, 1.0)
+
+
+def test_calibration_bins_against_scikit_learn(random_photos):
+    from sklearn.calibration import calibration_curve
+
+    confidence, is_right = random_photos
+    accuracies, confidences = calibration_curve(is_right, confidence, n_bins=10)
+    ours = scores.calibration_bins(confidence, is_right, bins=10)
+    np.testing.assert_allclose([row.confidence for row in ours], confidences)
+    np.testing.assert_allclose([row.accuracy for row in ours], accuracies)
+
+
+def test_confusion_against_scikit_learn():
+    draw = np.random.default_rng(1)
+    truths, predictions = draw.integers(0, 7, (50, 6)), draw.integers(0, 7, (50, 6))
+    expected = sklearn_metrics.confusion_matrix(truths[:, 1:].ravel(), predictions[:, 1:].ravel(), labels=range(11))
+    np.testing.assert_array_equal(scores.digit_confusion(truths, predictions), expected)
+    expected = sklearn_metrics.confusion_matrix(truths[:, 0], predictions[:, 0], labels=range(7))
+    np.testing.assert_array_equal(scores.length_confusion(truths, predictions), expected)
+
+
+def test_edit_distances_by_hand():
+    pairs = [("12", "12", 0), ("12", "21", 2), ("123", "23", 1), ("1", "12345", 4), ("54321", "5431", 1), ("7", "1", 1)]
+    truths, predictions, expected = zip(*pairs, strict=True)
+    assert scores.edit_distances(labels(*truths), labels(*predictions)).tolist() == list(expected)
+
+
+def test_shares():
+    assert scores.shares(np.array([True, False, True]), np.array([1, 2, 2])) == {1: (1, 1), 2: (1, 2)}
+
+
+def test_compare_by_hand():
+    first = np.array([True] * 70 + [True] * 9 + [False] * 3 + [False] * 18)
+    second = np.array([True] * 70 + [False] * 9 + [True] * 3 + [False] * 18)
+    paired = scores.compare(first, second)
+    assert paired[:4] == (70, 9, 3, 18)
+    assert paired.difference.share == pytest.approx(-0.06)
+    assert paired.p_value == pytest.approx(2 * (1 + 12 + 66 + 220) / 2**12)  # at most 3 of 12, two-sided
+    assert scores.compare(first, first).p_value == 1.0

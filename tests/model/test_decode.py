@@ -1,0 +1,80 @@
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from svhn_jax import labels
+from svhn_jax.model import decode
+from svhn_jax.model.networks import Logits
+
+
+def logits_of(length_p, digit_p):
+    digits = np.zeros((1, 5, 11)) + 1e-9
+    for position, p in digit_p.items():
+        for digit, value in p.items():
+            digits[0, position, digit] = value
+    return Logits(jnp.log(jnp.array([length_p])), jnp.log(jnp.array(digits)))
+
+
+def test_a_digit_the_heads_doubt_makes_the_shorter_number_more_probable():
+    # P("7") = 0.4 x 0.9 = 0.36; P("74") = 0.5 x 0.9 x 0.6 = 0.27: the likeliest length is not the likeliest number.
+    logits = logits_of([1e-9, 0.4, 0.5, 0.1, 1e-9, 1e-9, 1e-9], {0: {7: 0.9, 1: 0.1}, 1: {4: 0.6, 9: 0.4}})
+    predictions = decode.decode(logits)
+    assert predictions.labels[0].tolist() == [1, 7, 10, 10, 10, 10]
+    assert float(predictions.log_p[0]) == pytest.approx(np.log(0.36), abs=1e-4)
+    assert float(predictions.length_log_p[0]) == pytest.approx(np.log(0.4), abs=1e-4)
+    np.testing.assert_allclose(predictions.digit_log_p[0], [np.log(0.9), 0, 0, 0, 0], atol=1e-4)
+
+
+def test_each_head_says_how_sure_it_is():
+    logits = logits_of([0.05, 0.05, 0.8, 0.1, 1e-9, 1e-9, 1e-9], {0: {7: 0.9, 1: 0.1}, 1: {4: 0.75, 9: 0.25}})
+    predictions = decode.decode(logits)
+    assert labels.decode(predictions.labels[0]) == "74"
+    np.testing.assert_allclose(np.exp(predictions.length_log_p), [0.8], atol=1e-4)
+    np.testing.assert_allclose(np.exp(predictions.digit_log_p[0, :2]), [0.9, 0.75], atol=1e-4)
+    np.testing.assert_allclose(np.exp(predictions.log_p), [0.8 * 0.9 * 0.75], atol=1e-4)
+
+
+def test_more_than_five_digits_has_the_first_five():
+    logits = logits_of([0, 0, 0, 0, 0, 0.1, 0.9], {position: {position: 0.5, 9: 0.5} for position in range(5)})
+    predictions = decode.decode(logits)
+    assert predictions.labels[0].tolist() == [6, 0, 1, 2, 3, 4]
+    np.testing.assert_allclose(predictions.digit_log_p[0], np.log(0.5), atol=1e-4)
+    np.testing.assert_allclose(np.exp(predictions.log_p), [0.9 / 2**5], atol=1e-4)
+
+
+def test_no_digit_at_all():
+    predictions = decode.decode(logits_of([0.99, 0.01, 0, 0, 0, 0, 0], {}))
+    assert labels.decode(predictions.labels[0]) == ""
+    assert predictions.digit_log_p[0].tolist() == [0] * 5
+
+
+def test_a_blank_is_never_read_as_a_digit():
+    logits = logits_of([0, 1, 0, 0, 0, 0, 0], {0: {10: 0.7, 3: 0.3}})
+    predictions = decode.decode(logits)
+    assert predictions.labels[0].tolist() == [1, 3, 10, 10, 10, 10]
+    assert float(predictions.log_p[0]) == pytest.approx(0, abs=1e-4)  # of the ten digits it can be, 3 alone is probable
+
+
+def test_prediction_is_the_best_of_all_numbers_by_brute_force():
+    keys = jax.random.split(jax.random.key(0), 2)
+    logits = Logits(jax.random.normal(keys[0], (40, 7)) * 2, jax.random.normal(keys[1], (40, 5, 11)) * 2)
+    predictions = decode.decode(logits)
+    length_log_p, digit_log_p = (
+        jax.nn.log_softmax(logits.length),
+        np.asarray(jax.nn.log_softmax(logits.digits[..., :10])),
+    )
+    for row in range(40):
+        best = max(
+            float(length_log_p[row, length]) + sum(digit_log_p[row, p, d] for p, d in enumerate(digits))
+            for length in (0, 1, 2)
+            for digits in itertools.product(range(10), repeat=length)
+        )
+        longer = [
+            float(length_log_p[row, length]) + digit_log_p[row, : min(length, 5), :10].max(axis=1).sum()
+            for length in (3, 4, 5, 6)
+        ]
+        assert float(predictions.log_p[row]) == pytest.approx(max(best, *longer), abs=1e-4)
+        labels.decode(predictions.labels[row])  # raises unless length and digits agree

@@ -1,0 +1,63 @@
+import csv
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from svhn_jax.inference.predictions import PredictionTable
+from svhn_jax.labels import encode_text
+
+NAMES = ["a.png", "b.png", "c.png", "d.png"]
+TRUTHS = ["12", "007", "3", "45"]
+
+
+def write(path, texts, names=NAMES, truths=TRUTHS):
+    labels = [np.stack([encode_text(text) for text in column]) for column in (truths, texts)]
+    confidence = np.full(len(names), 0.5)
+    table = PredictionTable(names, *labels, confidence, confidence, np.full((len(names), 5), np.nan))
+    path.write_text(table.to_csv())
+
+
+def compare(folder, *options, status=0):
+    command = [sys.executable, "-m", "svhn_jax.compare", "first.csv", "second.csv", *options]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == status, done.stdout + done.stderr
+    return done.stderr if status else done.stdout
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write(tmp_path / "first.csv", ["12", "007", "8", "4"])
+    write(tmp_path / "second.csv", ["12", "07", "3", "45"])
+    return tmp_path
+
+
+def test_prints_the_difference_and_the_photos(folder):
+    printed = compare(folder, "--csv", "d.csv")
+    assert "first.csv: 2 right, 50.00%" in printed
+    assert "second less first: +25.00 points" in printed
+    assert "McNemar's exact p = 1" in printed  # 1 against 2: 2 * (1 + 3) / 2**3
+    rows = list(csv.DictReader((folder / "d.csv").read_text().splitlines()))
+    assert [row["name"] for row in rows] == ["b.png", "c.png", "d.png"]
+    assert (rows[0]["truth"], rows[0]["first"], rows[0]["second"]) == ("007", "007", "07")
+
+
+def test_json_is_one_line(folder):
+    printed = compare(folder, "--json")
+    assert printed.count("\n") == 1
+    values = json.loads(printed)
+    assert [values[name] for name in ("both", "only_first", "only_second", "neither")] == [1, 1, 2, 0]
+    assert values["difference"]["share"] == 0.25
+
+
+def test_other_photos_and_no_photos_are_refused_in_one_line(folder):
+    write(folder / "second.csv", TRUTHS, names=["a.png", "b.png", "c.png", "other.png"])
+    assert compare(folder, status=1) == "error: row 4 is d.png in first.csv and other.png in second.csv\n"
+    (folder / "second.csv").unlink()
+    assert compare(folder, status=1).count("\n") == 1
+    header = (folder / "first.csv").read_text().splitlines()[0] + "\n"
+    for name in ("first.csv", "second.csv"):
+        (folder / name).write_text(header)
+    assert "has no photo to compare" in compare(folder, status=1)
