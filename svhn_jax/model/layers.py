@@ -10,6 +10,7 @@ from jax.extend.random import threefry_2x32
 
 from svhn_jax.config import ModelConfig
 from svhn_jax.model import winograd
+from svhn_jax.model.normalization import BatchNorm
 
 AXIS = "data"  # the mesh axis over which batch statistics are those of the global batch
 
@@ -46,7 +47,10 @@ def max_pool(x: jax.Array, stride: int, padding: tuple[int, int]) -> jax.Array:
     return jnp.maximum(rows[:, :, :, 0], rows[:, :, :, 1])
 
 
-def batch_norm(is_training: bool, dtype: Any, name: str, momentum: float = 0.95) -> nn.BatchNorm:
+def batch_norm(is_training: bool, dtype: Any, name: str, momentum: float = 0.95) -> nn.Module:
+    """Batch norm over the global batch; in float32 on CPUs the form of svhn_jax.model.normalization."""
+    if dtype == jnp.float32 and jax.default_backend() == "cpu":
+        return BatchNorm(not is_training, momentum, AXIS, name=name)
     return nn.BatchNorm(
         use_running_average=not is_training,
         momentum=momentum,

@@ -1,11 +1,37 @@
-"""Settings of the compiler: its cache on disk, and results that are the same in every run on a GPU."""
+"""Settings of the compiler: fast programs on CPUs, its cache on disk, and the same results in every run on a GPU."""
 
+import functools
 import os
 import platform
 
 import jax
+from jax.sharding import Mesh
 
 from svhn_jax import files
+
+# Names the kinds of operation that XLA hands to the library YNNPACK on CPUs; "" hands it none.
+YNN = "xla_cpu_experimental_ynn_fusion_type"
+
+
+def compiler_options(mesh: Mesh) -> dict[str, str]:
+    """The options of `jax.jit` for a step on this mesh: on CPUs, convolutions and sums by XLA's own code.
+
+    JAX 0.10 to 0.12 give them to YNNPACK, which takes about twice as long for our networks (docs/performance.md). Whoever
+    names that option in XLA_FLAGS decides it; a JAX that does not have it gets no option.
+    """
+    if mesh.devices.flat[0].platform != "cpu" or YNN in os.environ.get("XLA_FLAGS", "") or not _is_option(YNN):
+        return {}
+    return {YNN: ""}
+
+
+@functools.cache
+def _is_option(name: str) -> bool:
+    """Whether this JAX knows an option of the compiler."""
+    try:
+        jax.jit(lambda: 0, compiler_options={name: ""}).lower().compile()
+    except jax.errors.JaxRuntimeError:
+        return False
+    return True
 
 
 def enable_compilation_cache() -> None:

@@ -19,7 +19,7 @@ from svhn_jax.config import Config, LossConfig
 from svhn_jax.model import augment, decode, inputs, losses, metrics
 from svhn_jax.model.layers import AXIS
 from svhn_jax.model.randomness import random_key
-from svhn_jax.training import optimizer
+from svhn_jax.training import compilation, optimizer
 from svhn_jax.training.state import TrainState
 
 REPLICATED, SHARDED = PartitionSpec(), PartitionSpec(AXIS)
@@ -108,7 +108,7 @@ def compile_train_step(config: Config, network: nn.Module, total_steps: int, mes
     mapped = jax.shard_map(
         packed_train_step, mesh=mesh, in_specs=(REPLICATED, SHARDED, SHARDED), out_specs=(REPLICATED, REPLICATED)
     )
-    return jax.jit(mapped, donate_argnums=0)
+    return jax.jit(mapped, donate_argnums=0, compiler_options=compilation.compiler_options(mesh))
 
 
 def compile_eval_step(config: Config, network: nn.Module, mesh: Mesh) -> Callable[..., Any]:
@@ -122,7 +122,8 @@ def compile_eval_step(config: Config, network: nn.Module, mesh: Mesh) -> Callabl
         in_specs=(REPLICATED, SHARDED, SHARDED, SHARDED),
         out_specs=(REPLICATED, SHARDED),
     )
-    return jax.jit(mapped, out_shardings=NamedSharding(mesh, REPLICATED))
+    options = compilation.compiler_options(mesh)
+    return jax.jit(mapped, out_shardings=NamedSharding(mesh, REPLICATED), compiler_options=options)
 
 
 @struct.dataclass
