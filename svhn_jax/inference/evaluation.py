@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 from etils import epath
+from flax import linen as nn
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -51,7 +52,7 @@ def _evaluate(options: Evaluate) -> int:
     name = _result_name(options, split)
     mesh = devices.make_mesh()
     network = networks.build(config.model)
-    abstract = jax.eval_shape(lambda: states.create(config, network)).eval_tree()
+    abstract = states.abstract_variables(config, network)
     eval_step = steps.compile_eval_step(config, network, mesh)
     processes.check_same(f"{options.split} {split.fingerprint} {batch_size} {config}", "a run, data or options")
     rows: dict[int, dict[str, float]] = {}
@@ -64,11 +65,12 @@ def _evaluate(options: Evaluate) -> int:
         with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
             for index in bar.track(range(count), description=f"{options.split}: steps"):
                 step = chosen[index] if chosen else 0
-                restored = processes.on_process_zero(partial(_restore, checkpoints, step, abstract, damaged, count))
-                if not processes.broadcast_from_zero(np.array(restored is not None)):
+                load = partial(_load, checkpoints, step, config, network, damaged, count)
+                loaded = processes.on_process_zero(load)
+                if not processes.broadcast_from_zero(np.array(loaded is not None)):
                     continue
-                tree = processes.broadcast_from_zero(restored or _zeros(abstract))
-                variables = devices.put(states.eval_variables(tree), devices.replicated(mesh))
+                variables = processes.broadcast_from_zero(loaded or _zeros(abstract))
+                variables = devices.put(variables, devices.replicated(mesh))
                 rows[step], predictions = score_split(eval_step, variables, split, batch_size, mesh)
                 processes.on_process_zero(partial(run.merge_results, name, {step: rows[step]}, split.fingerprint))
     if not rows:
@@ -77,7 +79,9 @@ def _evaluate(options: Evaluate) -> int:
     console.print(f"written to {run.results_path(name)}", soft_wrap=True)
     if options.sheet and processes.is_process_zero():
         shown = slice(SHEET_IMAGES)
-        contact_sheet(split.images[shown], split.labels[shown], predictions[shown]).save(options.sheet)
+        contact_sheet(split.images[shown], split.labels[shown], np.asarray(predictions.labels[shown])).save(
+            options.sheet
+        )
         console.print(f"{options.sheet}: the first photos, as step {max(rows)} reads them", soft_wrap=True)
     for text in damaged:
         console.print(f"left out: {text}", soft_wrap=True)
@@ -94,12 +98,14 @@ def _read(options: Evaluate) -> tuple[RunFolder, Config, int, Split, str]:
     return run, config, batch_size, *_load_split(options, run, config)
 
 
-def _restore(checkpoints: Checkpoints | None, step: int, abstract: Any, damaged: list[str], count: int) -> Any:
-    """What evaluation needs of a step; None, and a word in `damaged`, where one of several cannot be read."""
+def _load(
+    checkpoints: Checkpoints | None, step: int, config: Config, network: nn.Module, damaged: list[str], count: int
+) -> Any:
+    """The network's variables of a step; if one of several steps is damaged, None, and its error added to `damaged`."""
     if not checkpoints:
         return None
     try:
-        return checkpoints.restore(step, abstract, is_partial=True)
+        return states.load_variables(checkpoints, step, config, network)
     except CheckpointError as error:
         if count == 1:
             remedy = "give another --step, or run the same train command: it passes over a damaged step"

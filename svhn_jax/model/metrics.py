@@ -1,7 +1,7 @@
-"""Reading a number off the six heads, and counting how much of it is right.
+"""Accuracy of predicted numbers.
 
-Counts are sums over images, divided once, on the host, so that a split's result does not depend on
-how it was cut into batches.
+A batch gives sums over its images; the host adds them up and divides once, so that the metrics of a split do not
+depend on the batch size.
 """
 
 import math
@@ -16,16 +16,16 @@ from svhn_jax.labels import BLANK, MAX_DIGITS
 Sums = dict[str, jax.Array]
 
 
-def count(readings: jax.Array, labels: jax.Array, loss: jax.Array, mask: jax.Array) -> Sums:
+def count(predicted: jax.Array, labels: jax.Array, loss: jax.Array, mask: jax.Array) -> Sums:
     """Sums over the images where mask is 1.
 
     Args:
-      readings: int32[B, 6], from `read_numbers`.
-      labels: int32[B, 6].
+      predicted: int32[B, 6], `Predictions.labels`.
+      labels: int32[B, 6], the truth.
       loss: float32[B].
       mask: [B], 1 for an image that counts and 0 for padding.
     """
-    is_right = readings == labels
+    is_right = predicted == labels
     is_present = labels[:, 1:] != BLANK
     sums = {
         "examples": jnp.ones_like(mask),

@@ -10,16 +10,17 @@ from jax.sharding import Mesh
 from svhn_jax.data.arrays import Split
 from svhn_jax.labels import BLANK
 from svhn_jax.model import metrics
+from svhn_jax.model.decode import Predictions
 from svhn_jax.training.devices import put, sharded
 
 
 def score_split(
     eval_step: Callable[..., Any], variables: Any, split: Split, batch_size: int, mesh: Mesh
-) -> tuple[dict[str, float], np.ndarray]:
-    """Figures over every image of a split, and the readings int32[N, 6].
+) -> tuple[dict[str, float], Predictions]:
+    """Metrics over every image of a split, and the predictions of its N images as numpy arrays.
 
-    The last batch is padded with images that do not count. The next batch is dispatched before the
-    last one's result is read.
+    The last batch is padded with images that do not count. The next batch is dispatched before the result of the
+    last one is fetched.
 
     Args:
       eval_step: from svhn_jax.training.steps.compile_eval_step.
@@ -30,12 +31,7 @@ def score_split(
     """
     batch_size = -(-min(batch_size, len(split.images)) // mesh.size) * mesh.size
     pending: list[Any] = []
-    sums, readings = [], []
-
-    def collect() -> None:
-        counts, numbers = jax.device_get(pending.pop(0))
-        sums.append(counts)
-        readings.append(numbers)
+    results: list[tuple[metrics.Sums, Predictions]] = []
 
     for start in range(0, len(split.images), batch_size):
         images, labels = split.images[start : start + batch_size], split.labels[start : start + batch_size]
@@ -47,6 +43,8 @@ def score_split(
         )
         pending.append(eval_step(variables, *put(batch, sharded(mesh))))
         if len(pending) > 1:
-            collect()
-    collect()
-    return metrics.summarize(sums), np.concatenate(readings)[: len(split.images)]
+            results.append(jax.device_get(pending.pop(0)))
+    results += jax.device_get(pending)
+    sums, predictions = zip(*results, strict=True)
+    whole = jax.tree.map(lambda *parts: np.concatenate(parts)[: len(split.images)], *predictions)
+    return metrics.summarize(sums), whole

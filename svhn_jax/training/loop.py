@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import numpy as np
 from flax import linen as nn
 from jax.sharding import Mesh
 from rich.console import Console
@@ -138,7 +139,7 @@ def _validate(
     watch.check_validation(split_metrics, step)
     if checkpoints:
         checkpoints.save(step, state.tree(), split_metrics, window)
-    logger.write_validation(step, split_metrics, setup.validation, predictions, variables["params"])
+    logger.write_validation(step, split_metrics, setup.validation, np.asarray(predictions.labels), variables["params"])
     logger.resume()
 
 

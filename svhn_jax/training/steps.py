@@ -16,6 +16,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from svhn_jax.config import Config, LossConfig
 from svhn_jax.model import augment, decode, inputs, losses, metrics
+from svhn_jax.model.decode import Predictions
 from svhn_jax.model.layers import AXIS
 from svhn_jax.model.randomness import random_key
 from svhn_jax.training import optimizer
@@ -62,20 +63,20 @@ def train_step(
     step = state.step + 1
     ema = _average(state.ema, {"params": params, "batch_stats": batch_stats}, step, config.optimizer.ema_decay)
     updated = TrainState(step, params, batch_stats, opt_state, ema)
-    readings, _ = decode.decode(logits)
+    predicted = decode.decode(logits).labels
     mask = jnp.ones_like(loss)
     if not config.optimizer.skip_nonfinite:
-        return updated, jax.lax.psum(metrics.count(readings, labels, loss, mask), AXIS)
+        return updated, jax.lax.psum(metrics.count(predicted, labels, loss, mask), AXIS)
     is_finite = jnp.isfinite(mean_loss) & jnp.isfinite(optax.tree.norm(grads))
     kept = jax.tree.map(lambda new, old: jnp.where(is_finite, new, old), updated, state)
-    sums = jax.lax.psum(metrics.count(readings, labels, loss, mask * is_finite), AXIS)
+    sums = jax.lax.psum(metrics.count(predicted, labels, loss, mask * is_finite), AXIS)
     return kept.replace(step=step), sums | {"updates_skipped": 1 - is_finite.astype(jnp.int32)}
 
 
 def eval_step(
     variables: Any, images: jax.Array, labels: jax.Array, mask: jax.Array, *, config: Config, network: nn.Module
-) -> tuple[metrics.Sums, jax.Array]:
-    """Sums over the images of the global batch where mask is 1, and what was read. Runs on each device.
+) -> tuple[metrics.Sums, Predictions]:
+    """Metric sums over the images of the global batch where mask is 1, and predictions. Runs on each device.
 
     The loss is the plain cross-entropy, so that runs of different LossConfig can be compared.
 
@@ -86,12 +87,12 @@ def eval_step(
       mask: int32[b], 0 on padding.
 
     Returns:
-      The sums (see svhn_jax.model.metrics.count), and the numbers as read, int32[b, 6].
+      The sums (see svhn_jax.model.metrics.count), and the predictions of this device's images.
     """
     logits: Any = network.apply(variables, inputs.center_window(images, config.image), False)
     loss = losses.cross_entropy(logits, labels, LossConfig())
-    readings, _ = decode.decode(logits)
-    return jax.lax.psum(metrics.count(readings, labels, loss, mask), AXIS), readings
+    predictions = decode.decode(logits)
+    return jax.lax.psum(metrics.count(predictions.labels, labels, loss, mask), AXIS), predictions
 
 
 def compile_train_step(config: Config, network: nn.Module, total_steps: int, mesh: Mesh) -> Callable[..., Any]:
@@ -109,9 +110,9 @@ def compile_train_step(config: Config, network: nn.Module, total_steps: int, mes
 
 
 def compile_eval_step(config: Config, network: nn.Module, mesh: Mesh) -> Callable[..., Any]:
-    """`eval_step` on every device of the mesh: (variables, images, labels, mask) -> (sums, readings).
+    """`eval_step` on every device of the mesh: (variables, images, labels, mask) -> (sums, predictions).
 
-    The batch is split over the devices; sums and readings int32[B, 6] come back whole on every device.
+    The batch is split over the devices; sums and the predictions of all B images come back whole on every device.
     """
     mapped = jax.shard_map(
         partial(eval_step, config=config, network=network),

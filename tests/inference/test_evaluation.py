@@ -4,7 +4,6 @@ import dataclasses
 import io
 import shutil
 
-import jax
 import jax.numpy as jnp
 import pytest
 from rich.console import Console
@@ -13,7 +12,8 @@ from tiny import CONFIG, prepare
 from svhn_jax.config import DataConfig
 from svhn_jax.data import arrays
 from svhn_jax.errors import CheckpointError, InputError
-from svhn_jax.inference.evaluation import _load_split, _restore, _steps_to_score
+from svhn_jax.inference.evaluation import _load, _load_split, _steps_to_score
+from svhn_jax.model import networks
 from svhn_jax.options import Evaluate
 from svhn_jax.runs import versions
 from svhn_jax.runs.checkpoint import Checkpoints
@@ -80,7 +80,7 @@ def test_a_damaged_step_comes_with_a_remedy(run):
     with saved(run) as checkpoints:
         shutil.rmtree(run.path / "steps" / "3" / "state")
         with pytest.raises(CheckpointError, match="; give another --step, or run the same train command"):
-            _restore(checkpoints, 3, {"w": jax.ShapeDtypeStruct((2,), jnp.float32)}, [], 1)
+            _load(checkpoints, 3, CONFIG, networks.build(CONFIG.model), [], 1)
 
 
 def test_moved_runs_and_moved_data_are_scored_with_data(run, tmp_path, monkeypatch):
