@@ -20,11 +20,13 @@ from svhn_jax.data import arrays, remote
 from svhn_jax.data.arrays import Split
 from svhn_jax.data.pictures import contact_sheet
 from svhn_jax.errors import CheckpointError, InputError, naming_out_of_memory, printable
+from svhn_jax.inference.weights import load_variables
 from svhn_jax.model import networks
 from svhn_jax.options import Evaluate
 from svhn_jax.runs import versions
 from svhn_jax.runs.checkpoint import Checkpoints
-from svhn_jax.runs.folder import RESULT_COLUMNS, RunFolder
+from svhn_jax.runs.folder import RunFolder
+from svhn_jax.runs.results import RESULT_COLUMNS, merge_results, results_path
 from svhn_jax.training import compilation, devices, processes, steps
 from svhn_jax.training import state as states
 from svhn_jax.training.dataset import load_images
@@ -72,11 +74,11 @@ def _evaluate(options: Evaluate) -> int:
                 variables = processes.broadcast_from_zero(loaded or _zeros(abstract))
                 variables = devices.put(variables, devices.replicated(mesh))
                 rows[step], predictions = score_split(eval_step, variables, split, batch_size, mesh)
-                processes.on_process_zero(partial(run.merge_results, name, {step: rows[step]}, split.fingerprint))
+                processes.on_process_zero(partial(merge_results, run, name, {step: rows[step]}, split.fingerprint))
     if not rows:
         raise InputError(f"{run.path}: none of its {count} checkpoints is whole", damaged)
     _print_table(console, printable(f"{config.name}: {options.split} of {folder}"), rows)
-    console.print(f"written to {run.results_path(name)}", soft_wrap=True)
+    console.print(f"written to {results_path(run, name)}", soft_wrap=True)
     if options.sheet and processes.is_process_zero():
         shown = slice(SHEET_IMAGES)
         contact_sheet(split.images[shown], split.labels[shown], np.asarray(predictions.labels[shown])).save(
@@ -105,7 +107,7 @@ def _load(
     if not checkpoints:
         return None
     try:
-        return states.load_variables(checkpoints, step, config, network)
+        return load_variables(checkpoints, step, config, network)
     except CheckpointError as error:
         if count == 1:
             remedy = "give another --step, or run the same train command: it passes over a damaged step"
@@ -202,7 +204,7 @@ def _choose_steps(wanted: str, checkpoints: Checkpoints, run: RunFolder) -> list
     if wanted == "best":
         best = checkpoints.best_step()
         if best is None:
-            raise InputError(f"{run.path}: no saved step has validation figures; give --step latest or a number")
+            raise InputError(f"{run.path}: no saved step has validation metrics; give --step latest or a number")
         return [best]
     if wanted.isascii() and wanted.isdigit() and int(wanted) in saved:
         return [int(wanted)]

@@ -7,12 +7,10 @@ metrics.jsonl   a row for every printed line and every validation
 events/         TensorBoard: train/ and validation/, whose curves share charts
 steps/N/        Orbax checkpoints
 profile/        a trace of a few steps, where --profile asked for one
-results/        SPLIT.csv, written by svhn_jax.evaluate, and SPLIT.json: which data it is of
+results/        of svhn_jax.evaluate, see svhn_jax.runs.results
 """
 
-import csv
 import dataclasses
-import io
 import json
 import math
 import os
@@ -30,16 +28,6 @@ from svhn_jax.data.crop import CropRule, require_same_rule
 from svhn_jax.errors import InputError
 from svhn_jax.runs.checksums import sealed, unsealed
 from svhn_jax.runs.versions import versions
-
-RESULT_COLUMNS = (
-    "step",
-    "examples",
-    "loss",
-    "digit_accuracy",
-    "positional_digit_accuracy",
-    "length_accuracy",
-    "sequence_accuracy",
-)
 
 
 @dataclass(frozen=True)
@@ -204,7 +192,7 @@ class RunFolder:
             lines = path.read_bytes().decode("utf-8", "replace").splitlines(keepends=True)
             kept = [line for line in lines if line.endswith("\n") and _step_of(line) <= step]
             if len(kept) != len(lines):
-                self._write("metrics.jsonl", "".join(kept))
+                self.write_text("metrics.jsonl", "".join(kept))
 
     def add_metrics(self, row: dict[str, Any]) -> None:
         """Appends a row to metrics.jsonl; a value that is not finite, which JSON does not have, becomes null."""
@@ -222,46 +210,14 @@ class RunFolder:
         """profile/."""
         return str(self.path / "profile")
 
-    def results_path(self, name: str) -> epath.Path:
-        """results/NAME.csv."""
-        return self.path / "results" / f"{name}.csv"
-
-    def merge_results(self, name: str, rows: dict[int, dict[str, float]], fingerprint: str) -> None:
-        """Writes results/NAME.csv: these steps and those already in it, ascending.
-
-        results/NAME.json holds the fingerprint of the data the rows were scored on.
-
-        Raises:
-          InputError: the rows already there are of other data, or the file is none of ours.
-        """
-        path = self.results_path(name)
-        scored_on = json.dumps({"data_fingerprint": fingerprint}) + "\n"
-        table: dict[int, list[str]] = {}
-        if path.exists():
-            table = _read_table(path)
-            seal = path.with_suffix(".json")
-            if not seal.exists() or seal.read_text() != scored_on:
-                raise InputError(f"{path}: holds results on other data of that name; move it away, or give --data DIR")
-        table |= {
-            step: [str(step), *(_cell(column, row[column]) for column in RESULT_COLUMNS[1:])]
-            for step, row in rows.items()
-        }
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(RESULT_COLUMNS)
-        writer.writerows(table[step] for step in sorted(table))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._write(f"results/{name}.json", scored_on)
-        self._write(f"results/{name}.csv", text.getvalue())
-
     def _replace(self, name: str, text: str) -> None:
         """Writes a text file unless it has that content already."""
         path = self.path / name
         if not path.exists() or path.read_bytes() != text.encode():
-            self._write(name, text)
+            self.write_text(name, text)
 
-    def _write(self, name: str, text: str) -> None:
-        """Replaces a text file as a whole."""
+    def write_text(self, name: str, text: str) -> None:
+        """Replaces a text file of the run as a whole: a kill leaves the old or the new one."""
         if str(self.path).startswith(files.REMOTE):  # object stores replace an object as a whole
             (self.path / name).write_text(text)
             return
@@ -281,26 +237,8 @@ def _data_json(data: dict[str, Any], began_with: dict[str, str]) -> str:
     return json.dumps(sealed(data | {"versions": began_with}, "data.json"), indent=1) + "\n"
 
 
-def _read_table(path: epath.Path) -> dict[int, list[str]]:
-    """Rows of a results file by step; InputError if it is none of ours."""
-    try:
-        header, *rows = csv.reader(io.StringIO(path.read_text()))
-        if tuple(header) != RESULT_COLUMNS or any(len(row) != len(RESULT_COLUMNS) for row in rows):
-            raise ValueError("other columns")
-        return {int(row[0]): row for row in rows}
-    except (ValueError, csv.Error) as error:
-        raise InputError(f"{path}: not a table of ours ({error}); move it away") from None
-
-
 def _step_of(line: str) -> int:
     try:
         return int(json.loads(line)["step"])
     except (ValueError, KeyError, TypeError, OverflowError):
         return 2**62  # a torn line goes
-
-
-def _cell(column: str, value: float) -> str:
-    if column == "examples":
-        return str(int(value))
-    # The loss is a float32 sum: beyond the fourth decimal it depends on the batch size.
-    return f"{value:.4f}" if column == "loss" else f"{value:.6f}"

@@ -1,5 +1,6 @@
 """The optimizer and its schedule."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -20,6 +21,17 @@ def schedule(config: OptimizerConfig, total_steps: int) -> optax.Schedule:
     # The first update already moves: its rate is one warm-up step, not zero.
     rise = optax.linear_schedule(config.learning_rate / warmup, config.learning_rate, max(1, warmup - 1))
     return optax.join_schedules([rise, after], [warmup])
+
+
+def host_schedule(config: OptimizerConfig, total_steps: int) -> Callable[[int], float]:
+    """The same learning rate as a float on the host, for log lines."""
+    rate = schedule(config, total_steps)
+
+    def at(step: int) -> float:
+        with jax.transfer_guard("allow"):
+            return float(rate(step))
+
+    return at
 
 
 def optimizer(config: OptimizerConfig) -> optax.GradientTransformation:

@@ -11,7 +11,6 @@ from flax import struct
 from svhn_jax.config import Config
 from svhn_jax.model.inputs import input_shape
 from svhn_jax.model.randomness import random_key
-from svhn_jax.runs.checkpoint import Checkpoints
 from svhn_jax.training import optimizer
 
 
@@ -40,21 +39,6 @@ def create(config: Config, network: nn.Module) -> TrainState:
     params, batch_stats = variables["params"], variables["batch_stats"]
     ema = {"params": params, "batch_stats": batch_stats} if config.optimizer.ema_decay else {}
     return TrainState(jnp.int32(0), params, batch_stats, optimizer.optimizer(config.optimizer).init(params), ema)
-
-
-def load_variables(checkpoints: Checkpoints, step: int, config: Config, network: nn.Module) -> Any:
-    """The variables that evaluation uses, from a saved step, as numpy arrays. Reads no optimizer state.
-
-        variables = load_variables(checkpoints, checkpoints.best_step(), run.config(), network)
-        logits = network.apply(variables, inputs.center_window(images, config.image), False)
-
-    Raises:
-      CheckpointError, TryAgainError: see `Checkpoints.restore`.
-    """
-    abstract = abstract_variables(config, network)
-    if not config.optimizer.ema_decay:
-        return checkpoints.restore(step, abstract, is_partial=True)
-    return checkpoints.restore(step, {"ema": abstract}, is_partial=True)["ema"]
 
 
 def abstract_variables(config: Config, network: nn.Module) -> Any:

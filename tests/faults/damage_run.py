@@ -2,7 +2,7 @@
 
 Each damage is done to a copy: one to three files cut short, bits flipped, deleted, emptied or exchanged.
 Then the run is asked to go on to its end, from what is left. It must either end in the bits of an
-undamaged run, and with its best step unless it names damaged validation figures, or be refused with one line;
+undamaged run, and with its best step unless it names damaged validation metrics, or be refused with one line;
 a traceback or another end counts as a failure. The last line is the figures as JSON; status 1 on a failure.
 """
 
@@ -99,7 +99,7 @@ def _try(folder: Path, seed: int, expected: tuple[dict[str, list[int]], str]) ->
         kind = "FAILED"
     elif done.returncode == 0:
         try:
-            is_same_best = _best_step(done.stdout) == expected[1] or "validation figures of step" in done.stdout
+            is_same_best = _best_step(done.stdout) == expected[1] or "validation metrics of step" in done.stdout
             kind = "went on" if run_material.final_state(run) == expected[0] and is_same_best else "FAILED"
         except ValueError as error:
             kind, words = "FAILED", str(error)

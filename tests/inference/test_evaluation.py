@@ -119,8 +119,8 @@ def test_a_split_that_the_data_lack_is_told_with_those_they_have(run, options):
 
 def test_what_there_is_to_know_of_the_steps_is_printed_once(run):
     steps = {1: 0.4, 3: 0.8, 5: 0.6}
-    about = {"versions": versions.versions() | {"code": "of before"}}
-    with Checkpoints(run.steps_path, keep_newest=9, metadata=about, is_writer=True) as checkpoints:
+    metadata = {"versions": versions.versions() | {"code": "of before"}}
+    with Checkpoints(run.steps_path, keep_newest=9, metadata=metadata, is_writer=True) as checkpoints:
         for step, accuracy in steps.items():
             state = TrainState(jnp.int32(step), {"w": jnp.ones(2)}, {}, {}, {})
             checkpoints.save(step, state.tree(), {"sequence_accuracy": accuracy, "loss": 1.0})
@@ -135,7 +135,7 @@ def test_what_there_is_to_know_of_the_steps_is_printed_once(run):
     assert {wanted: chosen for wanted, (chosen, _) in printed.items()} == {"best": [5], "all": [1, 3, 5], "latest": [5]}
     warning, note = printed["all"][1]
     assert warning.startswith("warning: ")
-    assert "the validation figures of step 3 are damaged" in warning
+    assert "the validation metrics of step 3 are damaged" in warning
     assert note.startswith("note: the code that computes a step has changed")
     assert printed["best"][1] == [warning, note]
     assert printed["latest"][1] == [note]

@@ -13,6 +13,7 @@ from etils import epath
 from tiny import CONFIG
 
 from svhn_jax.errors import CheckpointError, InputError, TryAgainError
+from svhn_jax.inference.weights import load_variables
 from svhn_jax.model import networks
 from svhn_jax.runs.checkpoint import Checkpoints
 from svhn_jax.training import state as states
@@ -102,7 +103,7 @@ def test_a_state_without_a_running_average_is_evaluated_as_it_is(tmp_path, fresh
     write(tmp_path, plain.tree(), {2: None})
     with Checkpoints(str(tmp_path)) as checkpoints:
         config = dataclasses.replace(CONFIG, optimizer=dataclasses.replace(CONFIG.optimizer, ema_decay=0.0))
-        variables = states.load_variables(checkpoints, 2, config, networks.build(config.model))
+        variables = load_variables(checkpoints, 2, config, networks.build(config.model))
         jax.tree.map(np.testing.assert_array_equal, variables, at_step(plain.eval_variables(), 2))
         assert checkpoints.best_step() is None
 
