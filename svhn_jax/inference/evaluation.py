@@ -130,10 +130,10 @@ def _folder_of(options: Evaluate) -> str:
 
 
 def _load_split(options: Evaluate, run: RunFolder, config: Config) -> tuple[Split, str]:
-    """The split to score, and the data set it is of: --data, or the run's own, where it is now or where it was.
+    """The split to score, and its folder: --data, else `data.dir` of the run, else the recorded absolute path.
 
     Raises:
-      InputError: it is not there, not what the run was trained with, or cropped by another rule.
+      InputError: the split is missing, not the data of the run, or cropped by another rule.
     """
     record = run.data()
     if options.data is not None:
@@ -165,7 +165,7 @@ def _load_split(options: Evaluate, run: RunFolder, config: Config) -> tuple[Spli
 
 
 def _require_split(folder: str, split: str) -> None:
-    """Raises InputError, naming the splits that can be scored, where the data set has no such images."""
+    """Raises InputError, naming the splits there are, if the data set has no such split."""
     there = arrays.nonempty_splits(remote.local(folder))
     if split not in there:
         raise InputError(f"{folder}: has no {split} images; give --split {' or '.join(there)}")
@@ -179,7 +179,7 @@ def _result_name(options: Evaluate, split: Split) -> str:
 
 
 def _steps_to_score(console: Console, options: Evaluate, checkpoints: Checkpoints, run: RunFolder) -> list[int]:
-    """The chosen steps; prints what there is to know of them before they are scored.
+    """The chosen steps; prints warnings and version notes on them.
 
     Raises:
       InputError: there is no such step, or config.json is not the configuration of the checkpoints.

@@ -64,7 +64,7 @@ class Checkpoints:
         if is_writer:
             epath.Path(folder).mkdir(parents=True, exist_ok=True)
             self._finish_deletions()
-        alone = jax.process_index()  # whatever other processes there are, they do not take part
+        alone = jax.process_index()  # other processes take no part in saving
         self._manager = _Manager(
             folder,
             options=ocp.CheckpointManagerOptions(
@@ -74,7 +74,7 @@ class Checkpoints:
                 cleanup_tmp_directories=is_writer,
                 todelete_subdir=_DELETING if is_writer else None,  # in a bucket Orbax ignores it
                 lightweight_initialize=True,  # reads no step's metadata, which may be damaged
-                enable_async_checkpointing=False,  # our own thread also takes the copy to the host out of the loop
+                enable_async_checkpointing=False,  # our own thread also copies to the host, outside the loop
                 multiprocessing_options=MultiprocessingOptions(
                     primary_host=alone, active_processes={alone}, barrier_sync_key_prefix=f"process{alone}"
                 ),
@@ -289,7 +289,7 @@ class _Manager(ocp.CheckpointManager):
 class _KeepSteps(managers.PreservationPolicy):
     """Keeps the steps that `wanted` chooses.
 
-    Orbax's BestN would also keep a step that was not validated, and of equal scores the last.
+    Orbax's BestN would also keep steps that were not validated.
     """
 
     def __init__(self, wanted: Callable[[Sequence[int]], set[int | None]]):

@@ -68,7 +68,7 @@ class DataRecord:
 
 
 class RunFolder:
-    """The files of a run, all but the checkpoints' contents and the TensorBoard events."""
+    """The text files of a run and its lock."""
 
     def __init__(self, path: str):
         self.path = epath.Path(path)
@@ -124,10 +124,10 @@ class RunFolder:
             )
 
     def lock(self) -> None:
-        """Keeps other processes of this machine's file system from training here until this one ends, or `close`.
+        """Locks the run against other trainers on this file system, until this process ends or calls `close`.
 
         Raises:
-          InputError: another process does; with its host and number.
+          InputError: another process holds the lock; names its host and number.
         """
         if str(self.path).startswith(files.REMOTE):
             return
@@ -140,9 +140,9 @@ class RunFolder:
             self._lock.close()
 
     def start_or_continue(self, config: Config, data: DataRecord, *, has_steps: bool) -> None:
-        """Writes config.json and data.json; where steps were saved, checks first that the run may go on with these.
+        """Writes config.json and data.json; if steps were saved, first checks that config and data match the saved run.
 
-        A run without a saved step has nothing to go on with: it begins anew, with any configuration and data.
+        A run without a saved step starts anew, with any configuration and data.
 
         Raises:
           InputError: naming the field that differs, or that the data did.
@@ -162,16 +162,16 @@ class RunFolder:
                         "restore those data, or give another --name for a new run"
                     )
             began_with = self._data_values()["versions"]
-        self._replace("data.json", _data_json(dataclasses.asdict(data), began_with))  # they may have been moved
-        self._replace("config.json", config_files.to_json(config))  # another log_every_steps, say
+        self._replace("data.json", _data_json(dataclasses.asdict(data), began_with))  # the data may have been moved
+        self._replace("config.json", config_files.to_json(config))  # log_every_steps, for one, may change
 
     def repair(self, metadata: dict[str, Any]) -> list[str]:
-        """Writes config.json and data.json anew where they are missing or damaged; returns which.
+        """Rewrites config.json and data.json if missing or damaged; returns the names of those rewritten.
 
         A config.json that contradicts the checkpoint counts as damaged.
 
         Args:
-          metadata: what a checkpoint of the run says of it (config, data, versions); empty if there is none.
+          metadata: config, data and versions from a checkpoint of the run; empty if there is none.
         """
         if not {"config", "data", "versions"} <= metadata.keys():
             return []
@@ -241,4 +241,4 @@ def _step_of(line: str) -> int:
     try:
         return int(json.loads(line)["step"])
     except (ValueError, KeyError, TypeError, OverflowError):
-        return 2**62  # a torn line goes
+        return 2**62  # drops a torn line

@@ -35,9 +35,9 @@ def host_schedule(config: OptimizerConfig, total_steps: int) -> Callable[[int], 
 
 
 def optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
-    """AdamW (Loshchilov & Hutter 2019) or SGD with momentum, before the learning rate; decay of kernels alone.
+    """AdamW (Loshchilov & Hutter 2019) or SGD with momentum, without the learning rate; only kernels decay.
 
-    The train step multiplies what this gives by minus the learning rate of its step.
+    The train step multiplies the updates by minus the learning rate of its step.
     """
     decay = optax.add_decayed_weights(config.weight_decay, _is_kernel)
     if config.algorithm == "sgd":

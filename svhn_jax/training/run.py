@@ -95,9 +95,9 @@ def _run(config: Config) -> int:
 def _start_or_restore(
     console: Console, setup: RunSetup, checkpoints: Checkpoints | NoCheckpoints
 ) -> tuple[TrainState, dict[str, float]]:
-    """The state to go on from, and the sums of the steps since the last log line before it.
+    """The state to continue from, and the sums of the steps since the last log line before it.
 
-    It is that of the newest whole checkpoint, read by process 0 for all, or a fresh one.
+    Process 0 reads the newest undamaged checkpoint and sends it to all; without one, the state is a fresh one.
     """
     everywhere = devices.replicated(setup.mesh)
     abstract = jax.eval_shape(setup.fresh_state).tree()
@@ -116,7 +116,7 @@ def _start_or_restore(
 
 
 def _restore(console: Console, checkpoints: Checkpoints | NoCheckpoints, abstract: Any) -> tuple[Any, dict[str, float]]:
-    """The newest whole step's tree, None if there is none, and its sums since the last log line."""
+    """The tree of the newest undamaged step, None if there is none, and its sums since the last log line."""
 
     def tell(text: str) -> None:
         console.print(f"warning: {text}", soft_wrap=True)
@@ -146,13 +146,13 @@ def train(
     checkpoints: Checkpoints | NoCheckpoints,
     received: list[int],
 ) -> int:
-    """Trains to the last step, or until a signal was received, and then saves. Returns the last step.
+    """Trains to the last step, or until a signal is received, and saves. Returns the last step.
 
     Args:
       window: sums of the steps since the last log line before `state` was saved; empty at the start of a run.
 
     Raises:
-      InputError: the run has diverged, or memory does not suffice.
+      InputError: the run has diverged, or memory is exhausted.
     """
     config, step = setup.config, int(state.step)
     train_step = steps.compile_train_step(config, setup.network, setup.total_steps, setup.mesh)
@@ -209,7 +209,7 @@ def _validate(
     checkpoints: Checkpoints | NoCheckpoints,
     window: dict[str, float],
 ) -> None:
-    """Scores the validation split, saves the step with its metrics, and logs them. Its time is not training time."""
+    """Scores the validation split, saves the step with its metrics, and logs them, outside the images/s clock."""
     jax.block_until_ready(state)
     logger.pause()
     variables = state.eval_variables()
@@ -224,7 +224,7 @@ def _validate(
 
 @contextmanager
 def _naming_the_run(run: RunFolder) -> Iterator[None]:
-    """Within the block an error of the disk names at least the run: one of a file already open names none."""
+    """Adds the run's folder to an OSError that names no file, as errors of open files do."""
     try:
         yield
     except OSError as error:
