@@ -287,10 +287,7 @@ class _Manager(ocp.CheckpointManager):
 
 
 class _KeepSteps(managers.PreservationPolicy):
-    """Keeps the steps that `wanted` chooses.
-
-    Orbax's BestN would also keep steps that were not validated.
-    """
+    """Keeps the steps that `wanted` chooses. (Orbax's BestN would also keep steps that were not validated.)"""
 
     def __init__(self, wanted: Callable[[Sequence[int]], set[int | None]]):
         self._wanted = wanted
