@@ -62,7 +62,7 @@ def main() -> int:
         abstract = jax.eval_shape(make_state, 0)
         with Checkpoints(f"{work}/steps") as checkpoints:
             for_eval = _bytes_read(
-                lambda: checkpoints.restore(options.saves + 1, abstract.eval_tree(), is_partial=True)
+                lambda: checkpoints.restore(options.saves + 1, {"ema": abstract.ema}, is_partial=True)
             )
             for_all = _bytes_read(lambda: checkpoints.restore(options.saves + 1, abstract.tree()))
     shares = [part / all_of_it for part, all_of_it in zip(blocked[1:], whole[1:], strict=True)]

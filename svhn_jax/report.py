@@ -59,13 +59,13 @@ def _of_data(options: Options) -> str:
 
 
 def _of_run(options: Options) -> str:
-    from svhn_jax.inference import evaluation  # imports JAX, which takes seconds: not for --help
+    from svhn_jax.inference import scoring  # imports JAX, which takes seconds: not for --help
     from svhn_jax.reports import run_report
     from svhn_jax.training import compilation
 
     compilation.enable_compilation_cache()
     with naming_out_of_memory("eval_batch_size of the run's config.json sets them"):
-        scored = evaluation.score_step(
+        scored = scoring.score_step(
             Evaluate(run=options.run, split=options.split, step=options.step, data=options.data)
         )
     return run_report.render(run_report.gather(scored, options.split))

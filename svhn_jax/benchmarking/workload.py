@@ -1,4 +1,4 @@
-"""The loop of svhn_jax.training.loop without lines, validations and checkpoints, and data to run it on: for measurements."""
+"""The loop of svhn_jax.training.run without lines, validations and checkpoints, and data to run it on: for measurements."""
 
 from collections.abc import Iterable
 from pathlib import Path

@@ -33,7 +33,7 @@ def decode(logits: Logits) -> Predictions[jax.Array]:
     That is the length L and digits s with the greatest log P(L) + sum over i <= L of log P(S_i = s_i).
     """
     length_log_p = jax.nn.log_softmax(logits.length)
-    # Given that a digit is there it is one of ten: the length alone says whether it is.
+    # The length head alone says whether a digit is present; a present digit is one of ten.
     digit_log_p = jax.nn.log_softmax(logits.digits[..., :BLANK])
     best = digit_log_p.max(axis=-1)
     # Length 0 needs no digit, and "more than five" needs the first five.

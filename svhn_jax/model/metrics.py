@@ -1,7 +1,7 @@
-"""Counting how much of the predicted numbers is right.
+"""Accuracy of predicted numbers.
 
-Counts are sums over images, divided once, on the host, so that a split's result does not depend on
-how it was cut into batches.
+A batch gives sums over its images; the host adds them up and divides once, so that the metrics of a split do not
+depend on the batch size.
 """
 
 import math
@@ -14,14 +14,15 @@ import jax.numpy as jnp
 from svhn_jax.labels import BLANK, MAX_DIGITS
 
 Sums = dict[str, jax.Array]
+NO_SCORE = -1.0
 
 
 def count(predicted: jax.Array, labels: jax.Array, loss: jax.Array, mask: jax.Array) -> Sums:
     """Sums over the images where mask is 1.
 
     Args:
-      predicted: int32[B, 6], from `svhn_jax.model.decode.decode`.
-      labels: int32[B, 6].
+      predicted: int32[B, 6], `Predictions.labels`.
+      labels: int32[B, 6], the truth.
       loss: float32[B].
       mask: [B], 1 for an image that counts and 0 for padding.
     """
@@ -41,12 +42,12 @@ def count(predicted: jax.Array, labels: jax.Array, loss: jax.Array, mask: jax.Ar
 
 
 def add_up(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """The sums of several batches added up; empty for none."""
+    """The totals of several batches; empty for none."""
     return {name: sum(float(row[name]) for row in rows) for name in (rows[0] if rows else ())}
 
 
 def summarize(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """The metrics of one or more batches of sums; without an image among them the loss is nan.
+    """Metrics from the sums of one or more batches; the loss is nan if they hold no image.
 
     digit_accuracy counts the digits present (Goodfellow et al. 2014); positional_digit_accuracy
     counts all five positions, blanks too (the seed project), and is nearly always the higher.
@@ -64,3 +65,12 @@ def summarize(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
         "length_accuracy": total["lengths_right"] / examples,
         "sequence_accuracy": total["sequences_right"] / examples,
     } | skipped
+
+
+def selection_score(metrics: Any) -> float:
+    """The best step has the greatest: sequence accuracy, then lower loss. NO_SCORE if not validated or not finite."""
+    try:
+        accuracy, loss = float(metrics["sequence_accuracy"]), float(metrics["loss"])
+    except (KeyError, TypeError, ValueError):
+        return NO_SCORE
+    return accuracy - 1e-9 * min(loss, 100.0) if math.isfinite(accuracy) and math.isfinite(loss) else NO_SCORE

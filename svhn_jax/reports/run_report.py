@@ -7,10 +7,11 @@ import numpy as np
 
 from svhn_jax import config_files, labels
 from svhn_jax.inference import predictions, scores
-from svhn_jax.inference.evaluation import ScoredStep
 from svhn_jax.inference.predictions import PredictionTable
+from svhn_jax.inference.scoring import ScoredStep
 from svhn_jax.reports import page, plots
 from svhn_jax.reports.page import Gallery, Picture, Section, Table
+from svhn_jax.runs.results import results
 
 PICTURES = 24
 SUSPECT_CONFIDENCE = 0.9
@@ -44,17 +45,18 @@ class RunResults(NamedTuple):
 
 def gather(scored: ScoredStep, split: str) -> RunResults:
     """What the report of a scored step shows, with what the run's folder holds beside it."""
+    source = scored.source
     return RunResults(
-        name=scored.config.name,
+        name=source.config.name,
         split=split,
-        data=scored.folder,
+        data=source.folder,
         step=scored.step,
-        metrics=scored.run.metrics(),
-        results=scored.run.results(scored.results_name),
+        metrics=source.run.metrics(),
+        results=results(source.run, source.name),
         summary=scored.metrics,
         table=scored.table,
-        images=scored.split.images,
-        settings=config_files.to_json(scored.config),
+        images=source.split.images,
+        settings=config_files.to_json(source.config),
     )
 
 

@@ -1,13 +1,9 @@
-"""Checkpoints of a run, through Orbax. The only module that imports it.
+"""Checkpoints of a run, through Orbax. The only module that imports Orbax.
 
-Of a run's processes only one opens the folder: every process holds the whole state, so one can write it, and one
-can read it for all.
+Only process zero opens the folder: every process holds the whole state, so one process writes it, and reads it for all.
 """
 
-import errno
-import logging
 import math
-import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,7 +11,6 @@ from contextlib import nullcontext, suppress
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
@@ -23,14 +18,20 @@ from orbax.checkpoint import checkpoint_managers as managers
 from orbax.checkpoint.options import MultiprocessingOptions
 
 from svhn_jax.errors import CheckpointError, TryAgainError, one_line
-from svhn_jax.runs.checksums import array_sums, by_path, checksums, sealed, unsealed
+from svhn_jax.model.metrics import NO_SCORE, selection_score
+from svhn_jax.runs.checksums import by_path, copy_with_sums, sealed, unsealed, verify
+from svhn_jax.runs.orbax_errors import quieten_orbax, raise_unless_damage
 
-_METRICS, _METADATA = "metrics of step {}", "metadata of step {}"  # what is sealed
+_METRICS, _METADATA = "metrics of step {}", "metadata of step {}"  # names in the seals
 _DELETING = "deleting"  # in the folder of the steps: a step is renamed into it before its files are deleted
 
 
 class Checkpoints:
-    """The steps saved in one folder. Saving goes on beside the training; leave the `with` block to be sure it is done."""
+    """The steps saved in one folder. Saves run in a background thread; leaving the `with` block waits for them.
+
+    with Checkpoints(run.steps_path) as checkpoints:
+        variables = load_variables(checkpoints, checkpoints.best_step(), run.config(), network)
+    """
 
     def __init__(
         self,
@@ -41,15 +42,15 @@ class Checkpoints:
         metadata: dict[str, Any] | None = None,
         is_writer: bool = False,
     ):
-        """Opens the folder; as a writer makes it, removes unfinished saves and deletions, and deletes old steps on saving.
-
-        Kept are the newest steps, the one with the best validation, those whose validation figures are damaged (any
-        of them may have been the best), and every so many steps (0: none) one for ever.
+        """Opens the folder. A writer creates it, removes unfinished saves and deletions, and deletes old steps.
 
         Args:
-          metadata: what is written beside each step, so that it says by itself what it is: JSON values.
+          keep_newest: number of newest steps kept. The best step is kept too, and each step whose validation metrics
+            are damaged, because it may have been the best.
+          keep_every_steps: steps divisible by it are never deleted; 0: none.
+          metadata: JSON values written with each step; they describe the run.
         """
-        _quieten_orbax()
+        quieten_orbax()
         keep: list[managers.PreservationPolicy] = [
             managers.LatestN(keep_newest),
             _KeepSteps(lambda steps: {self._best_of(steps), *self.damaged_metrics(steps)}),
@@ -57,13 +58,13 @@ class Checkpoints:
         if keep_every_steps:
             keep.append(managers.EveryNSteps(keep_every_steps))
         self._folder, self._newest, self._metadata = folder, -1, metadata or {}
-        self._scores: dict[int, float] = {}  # NaN where the validation figures are damaged
+        self._scores: dict[int, float] = {}  # NaN where the validation metrics are damaged
         self._thread = ThreadPoolExecutor(1, "checkpoints")
         self._saving: Future[None] | None = None
         if is_writer:
             epath.Path(folder).mkdir(parents=True, exist_ok=True)
             self._finish_deletions()
-        alone = jax.process_index()  # whatever other processes there are, they do not take part
+        alone = jax.process_index()  # other processes take no part in saving
         self._manager = _Manager(
             folder,
             options=ocp.CheckpointManagerOptions(
@@ -73,7 +74,7 @@ class Checkpoints:
                 cleanup_tmp_directories=is_writer,
                 todelete_subdir=_DELETING if is_writer else None,  # in a bucket Orbax ignores it
                 lightweight_initialize=True,  # reads no step's metadata, which may be damaged
-                enable_async_checkpointing=False,  # our own thread also takes the copy to the host out of the loop
+                enable_async_checkpointing=False,  # our own thread also copies to the host, outside the loop
                 multiprocessing_options=MultiprocessingOptions(
                     primary_host=alone, active_processes={alone}, barrier_sync_key_prefix=f"process{alone}"
                 ),
@@ -102,67 +103,63 @@ class Checkpoints:
         return sorted(self._manager.all_steps())
 
     def best_step(self) -> int | None:
-        """The step with the highest validation sequence accuracy, then the lowest loss; None if none was validated.
-
-        A step whose validation figures are damaged is no candidate.
-        """
+        """The step of highest `selection_score` on validation; None if no step with undamaged metrics was validated."""
         return self._best_of(self.steps())
 
     def damaged_metrics(self, steps: Sequence[int]) -> list[int]:
-        """Those of the steps whose validation figures cannot be read, or are not those they were saved with."""
+        """The steps among these whose saved validation metrics are missing or fail their checksum."""
         return [step for step in steps if math.isnan(self._score_of(step))]
 
     def tell_damaged_metrics(self, tell: Callable[[str], None]) -> None:
-        """Names the steps that cannot be the best because their validation figures are damaged."""
-        if damaged := self.damaged_metrics(self.steps()):
-            numbers = ", ".join(map(str, damaged))
+        """Tells which steps cannot be the best because their validation metrics are damaged."""
+        if damaged := ", ".join(map(str, self.damaged_metrics(self.steps()))):
             tell(
-                f"{self._folder}: the validation figures of step {numbers} are damaged; not considered for the best step"
+                f"{self._folder}: the validation metrics of step {damaged} are damaged; not considered for the best step"
             )
 
     def _best_of(self, steps: Sequence[int]) -> int | None:
-        candidates = [step for step in steps if self._score_of(step) > _NO_SCORE]  # NaN is not
+        candidates = [step for step in steps if self._score_of(step) > NO_SCORE]  # excludes NaN
         return max(candidates, key=self._score_of, default=None)
 
     def _score_of(self, step: int) -> float:
         if step not in self._scores:
-            figures = self._manager.metrics(step)
-            self._scores[step] = math.nan if figures is None else _selection_score(figures)
+            validation = self._manager.metrics(step)
+            self._scores[step] = math.nan if validation is None else selection_score(validation)
         return self._scores[step]
 
     def save(
         self, step: int, tree: Any, validation: dict[str, float] | None, window: dict[str, float] | None = None
     ) -> None:
-        """Starts to save a tree of arrays under a step. Returns as soon as its copy is under way on the device.
+        """Saves a tree of arrays in the background. Returns once its copy is dispatched on the device.
 
-        One save is written at a time. A second save of the newest step is ignored.
+        One save is written at a time: waits for the save before it. A second save of the newest step is ignored.
 
         Args:
-          tree: nested dicts of arrays, which lie whole on each of their devices.
+          tree: nested dicts of arrays, replicated on their devices.
           validation: the metrics of the step on the validation split, if it was validated.
-          window: sums of the steps since the last log line, kept in `metadata` for a resumed run's next line.
+          window: sums of the steps since the last log line; a resumed run's next line includes them.
 
         Raises:
           CheckpointError: the save before it could not be written.
         """
         before = self._saving
         if step != self._newest:
-            # The copy, for the next step takes the state's own memory; of one device, for all hold the same.
-            values, sums = _copy(jax.tree.map(lambda x: x.addressable_data(0), tree))
+            # A copy, because the next train step donates the state; of one device, because all hold the same.
+            values, sums = copy_with_sums(jax.tree.map(lambda x: x.addressable_data(0), tree))
             self._saving = self._thread.submit(self._write, step, values, sums, validation, window or {})
             self._newest = step
-            if before:  # this one is tried whatever became of that
+            if before:  # its failure does not keep this save from being tried
                 self._require(before)
 
     def raise_if_failed(self) -> None:
-        """CheckpointError where the last save has ended, and not well. Waits for nothing."""
+        """Raises CheckpointError if the last save has failed. Does not wait for a running one."""
         if self._saving and self._saving.done():
             self.wait()
 
     def _write(
         self, step: int, values: Any, sums: jax.Array, validation: dict[str, float] | None, window: dict[str, float]
     ) -> None:
-        self._scores[step] = _selection_score(validation)
+        self._scores[step] = selection_score(validation)
         items = {
             "state": ocp.args.PyTreeSave(jax.device_get(values)),
             "checksums": ocp.args.JsonSave(by_path(values, sums)),
@@ -175,12 +172,12 @@ class Checkpoints:
         self._finish_deletions()
 
     def _finish_deletions(self) -> None:
-        """Deletes the files of steps that were renamed for it. A kill meanwhile leaves no part of a step among the steps."""
+        """Deletes the files of steps that Orbax has moved to `deleting`: a kill meanwhile leaves no partial step."""
         if (deleting := epath.Path(self._folder) / _DELETING).exists():
             deleting.rmtree()
 
     def wait(self) -> None:
-        """Returns when every save is on disk; CheckpointError if one is not."""
+        """Waits until every save is on disk; raises CheckpointError if one failed."""
         saving, self._saving = self._saving, None
         if saving:
             self._require(saving)
@@ -197,13 +194,13 @@ class Checkpoints:
             ) from None
 
     def restore_newest(self, abstract: Any, tell: Callable[[str], None]) -> Any:
-        """The tree of the newest step that is whole, on the host; None if nothing was saved. See `restore`.
+        """The tree of the newest undamaged step, on the host; None if nothing was saved. See `restore`.
 
-        Damaged steps after it are told of, and moved to the folder `damaged` beside this one, since
-        training will come to those steps again; nothing is deleted.
+        Damaged steps after it are reported and moved to the folder `damaged` beside this one, because training will
+        save those steps again; nothing is deleted.
 
         Raises:
-          CheckpointError: no step is whole; nothing was moved.
+          CheckpointError: every step is damaged; nothing was moved.
         """
         damaged: dict[int, CheckpointError] = {}
         for step in reversed(self.steps()):
@@ -235,26 +232,20 @@ class Checkpoints:
         """The tree of a step, as numpy arrays.
 
         Args:
-          abstract: the tree that was saved, with shapes and types in place of arrays.
-          is_partial: `abstract` is a part of that tree; only that part is read.
+          abstract: shapes and types of the saved arrays.
+          is_partial: read only the part of the saved tree that `abstract` holds.
 
         Raises:
           CheckpointError: the step is damaged, or does not fit the abstract tree.
-          TryAgainError: it could not be reached, memory does not suffice, or a device failed: it is not known to be damaged.
+          TryAgainError: storage, memory or a device failed, so nothing is known of damage.
         """
         restore_args = jax.tree.map(lambda x: ocp.RestoreArgs(restore_type=np.ndarray, dtype=x.dtype), abstract)
         args = ocp.args.PyTreeRestore(abstract, restore_args=restore_args, partial_restore=is_partial)
         try:
             restored = self._read(step, "state", args)
-            for wanted, found in zip(jax.tree.leaves(abstract), jax.tree.leaves(restored), strict=True):
-                if not isinstance(found, np.ndarray) or (found.shape, found.dtype) != (wanted.shape, wanted.dtype):
-                    raise ValueError("an array is missing, or of another shape")
-            saved = self._read(step, "checksums", ocp.args.JsonRestore())
-            for path, sums in checksums(restored).items():
-                if saved[path] != sums:
-                    raise ValueError(f"the checksum of {path} is not the one it was saved with")
+            verify(restored, abstract, self._read(step, "checksums", ocp.args.JsonRestore()))
         except Exception as error:  # a damaged step raises anything at all
-            _raise_unless_damage(error, f"{self._folder}/{step}")
+            raise_unless_damage(error, f"{self._folder}/{step}")
             raise CheckpointError(
                 f"{self._folder}/{step}: this checkpoint cannot be used: it is damaged or of another model "
                 f"({one_line(error)})"
@@ -262,11 +253,11 @@ class Checkpoints:
         return restored
 
     def newest_metadata(self) -> dict[str, Any]:
-        """What was written beside the newest step of which that can be read; empty if there is none."""
+        """The metadata of the newest step whose metadata are undamaged; empty if there is none."""
         return next((metadata for step in reversed(self.steps()) if (metadata := self.metadata(step))), {})
 
     def metadata(self, step: int) -> dict[str, Any]:
-        """What was written beside a step: JSON objects by name; empty where that is damaged.
+        """The metadata written with a step: JSON objects by name; empty if damaged.
 
         Raises:
           TryAgainError: as in `restore`.
@@ -276,8 +267,8 @@ class Checkpoints:
             if not all(isinstance(value, dict) for value in metadata.values()):
                 raise ValueError("a value is no JSON object")
             return metadata
-        except Exception as error:  # as in `restore`; it is not needed to go on
-            _raise_unless_damage(error, f"{self._folder}/{step}")
+        except Exception as error:  # as in `restore`; training can continue without it
+            raise_unless_damage(error, f"{self._folder}/{step}")
             return {}
 
     def _read(self, step: int, name: str, args: Any) -> Any:
@@ -285,18 +276,18 @@ class Checkpoints:
 
 
 class _Manager(ocp.CheckpointManager):
-    """Orbax's manager, which verifies the validation figures of a step; None where they are damaged."""
+    """Orbax's manager; it verifies the validation metrics of a step, and gives None for damaged ones."""
 
     def metrics(self, step: int) -> dict[str, Any] | None:
         try:
             return unsealed(super().metrics(step), _METRICS.format(step))
         except Exception as error:  # damaged files raise anything at all
-            _raise_unless_damage(error, f"{self.directory}/{step}")
+            raise_unless_damage(error, f"{self.directory}/{step}")
             return None
 
 
 class _KeepSteps(managers.PreservationPolicy):
-    """Keeps the steps that `wanted` chooses of those that there are."""
+    """Keeps the steps that `wanted` chooses. (Orbax's BestN would also keep steps that were not validated.)"""
 
     def __init__(self, wanted: Callable[[Sequence[int]], set[int | None]]):
         self._wanted = wanted
@@ -305,53 +296,3 @@ class _KeepSteps(managers.PreservationPolicy):
         steps = [checkpoint.step for checkpoint in checkpoints]
         wanted = self._wanted(steps)
         return [step in wanted for step in steps]
-
-
-_NO_SCORE = -1.0
-
-
-def _selection_score(metrics: Any) -> float:
-    """What is greatest for the best step: accuracy, and among equals the lower loss; -1 for a step not validated or diverged."""
-    try:
-        accuracy, loss = float(metrics["sequence_accuracy"]), float(metrics["loss"])
-    except (KeyError, TypeError, ValueError):
-        return _NO_SCORE
-    return accuracy - 1e-9 * min(loss, 100.0) if math.isfinite(accuracy) and math.isfinite(loss) else _NO_SCORE
-
-
-def _quieten_orbax() -> None:
-    """Orbax reports some fifty lines a save, and a failed one several times over; we tell it once."""
-    for chatty in ("absl", "asyncio"):
-        logging.getLogger(chatty).setLevel(logging.CRITICAL)
-    if sys.unraisablehook is sys.__unraisablehook__:
-        sys.unraisablehook = _without_late_answers
-
-
-def _without_late_answers(unraisable: Any) -> None:
-    """For sys.unraisablehook, where TensorStore's threads end that come to tell Orbax of a save that has failed already."""
-    if str(unraisable.exc_value) != "Event loop is closed":
-        sys.__unraisablehook__(unraisable)
-
-
-def _raise_unless_damage(error: Exception, place: str) -> None:
-    """Raises TryAgainError where reading `place` failed for another reason than damage."""
-    if not _is_damage(error):
-        raise TryAgainError(
-            f"{place}: could not be read just now; see that it can be, and run the same command again ({one_line(error)})"
-        ) from None
-
-
-def _is_damage(error: BaseException) -> bool:
-    """Whether an error may come of the checkpoint itself: not of the way to it, of the memory for it, or of a device."""
-    words = ("RESOURCE_EXHAUSTED", "PERMISSION_DENIED", "UNAVAILABLE", "DEADLINE_EXCEEDED", "UNAUTHENTICATED")
-    if isinstance(error, MemoryError | jax.errors.JaxRuntimeError) or any(word in str(error) for word in words):
-        return False
-    if isinstance(error, OSError) and error.errno not in (None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR):
-        return False
-    return error.__cause__ is None or _is_damage(error.__cause__)  # Orbax and TensorStore raise errors from others
-
-
-@jax.jit
-def _copy(values: Any) -> tuple[Any, jax.Array]:
-    """A copy, and the checksums of its arrays."""
-    return jax.tree.map(jnp.copy, values), array_sums(values)

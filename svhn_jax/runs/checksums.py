@@ -28,6 +28,12 @@ def array_sums(tree: Any) -> jax.Array:
     return jnp.stack([_device_sums(leaf) for leaf in jax.tree.leaves(tree)])
 
 
+@jax.jit
+def copy_with_sums(tree: Any) -> tuple[Any, jax.Array]:
+    """A copy of a tree of arrays, and its `array_sums`."""
+    return jax.tree.map(jnp.copy, tree), array_sums(tree)
+
+
 def by_path(tree: Any, sums: Any) -> dict[str, list[int]]:
     """The sums of each array of the tree under its path, such as ['params']['stem']['kernel']."""
     paths = [path for path, _ in jax.tree_util.tree_flatten_with_path(tree)[0]]
@@ -37,6 +43,20 @@ def by_path(tree: Any, sums: Any) -> dict[str, list[int]]:
 def checksums(tree: Any) -> dict[str, list[int]]:
     """The same sums by path, computed on the host: no device takes part."""
     return by_path(tree, [_host_sums(np.asarray(leaf)) for leaf in jax.tree.leaves(tree)])
+
+
+def verify(tree: Any, abstract: Any, saved: dict[str, list[int]]) -> None:
+    """Checks restored numpy arrays against shapes and types, and against the sums by path they were saved with.
+
+    Raises:
+      ValueError, KeyError: an array is missing or differs.
+    """
+    for wanted, found in zip(jax.tree.leaves(abstract), jax.tree.leaves(tree), strict=True):
+        if not isinstance(found, np.ndarray) or (found.shape, found.dtype) != (wanted.shape, wanted.dtype):
+            raise ValueError("an array is missing, or of another shape")
+    for path, sums in checksums(tree).items():
+        if saved[path] != sums:
+            raise ValueError(f"the checksum of {path} is not the one it was saved with")
 
 
 def sealed(values: dict[str, Any], of: str) -> dict[str, Any]:

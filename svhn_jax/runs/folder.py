@@ -7,12 +7,10 @@ metrics.jsonl   a row for every printed line and every validation
 events/         TensorBoard: train/ and validation/, whose curves share charts
 steps/N/        Orbax checkpoints
 profile/        a trace of a few steps, where --profile asked for one
-results/        SPLIT.csv, written by svhn_jax.evaluate, and SPLIT.json: which data it is of; predictions/SPLIT-STEP.csv
+results/        of svhn_jax.evaluate, see svhn_jax.runs.results
 """
 
-import csv
 import dataclasses
-import io
 import json
 import math
 import os
@@ -30,22 +28,6 @@ from svhn_jax.data.crop import CropRule, require_same_rule
 from svhn_jax.errors import InputError
 from svhn_jax.runs.checksums import sealed, unsealed
 from svhn_jax.runs.versions import versions
-
-RESULT_COLUMNS = (
-    "step",
-    "examples",
-    "loss",
-    "digit_accuracy",
-    "positional_digit_accuracy",
-    "length_accuracy",
-    "sequence_accuracy",
-    "sequence_low",
-    "sequence_high",
-    "coverage_98",
-    "coverage_99",
-    "calibration_error",
-    "edit_distance",
-)
 
 
 @dataclass(frozen=True)
@@ -86,7 +68,7 @@ class DataRecord:
 
 
 class RunFolder:
-    """The files of a run, all but the checkpoints' contents and the TensorBoard events."""
+    """The text files of a run and its lock."""
 
     def __init__(self, path: str):
         self.path = epath.Path(path)
@@ -142,10 +124,10 @@ class RunFolder:
             )
 
     def lock(self) -> None:
-        """Keeps other processes of this machine's file system from training here until this one ends, or `close`.
+        """Locks the run against other trainers on this file system, until this process ends or calls `close`.
 
         Raises:
-          InputError: another process does; with its host and number.
+          InputError: another process holds the lock; names its host and number.
         """
         if str(self.path).startswith(files.REMOTE):
             return
@@ -158,9 +140,9 @@ class RunFolder:
             self._lock.close()
 
     def start_or_continue(self, config: Config, data: DataRecord, *, has_steps: bool) -> None:
-        """Writes config.json and data.json; where steps were saved, checks first that the run may go on with these.
+        """Writes config.json and data.json; if steps were saved, first checks that config and data match the saved run.
 
-        A run without a saved step has nothing to go on with: it begins anew, with any configuration and data.
+        A run without a saved step starts anew, with any configuration and data.
 
         Raises:
           InputError: naming the field that differs, or that the data did.
@@ -180,16 +162,16 @@ class RunFolder:
                         "restore those data, or give another --name for a new run"
                     )
             began_with = self._data_values()["versions"]
-        self._replace("data.json", _data_json(dataclasses.asdict(data), began_with))  # they may have been moved
-        self._replace("config.json", config_files.to_json(config))  # another log_every_steps, say
+        self._replace("data.json", _data_json(dataclasses.asdict(data), began_with))  # the data may have been moved
+        self._replace("config.json", config_files.to_json(config))  # log_every_steps, for one, may change
 
     def repair(self, metadata: dict[str, Any]) -> list[str]:
-        """Writes config.json and data.json anew where they are missing or damaged; returns which.
+        """Rewrites config.json and data.json if missing or damaged; returns the names of those rewritten.
 
         A config.json that contradicts the checkpoint counts as damaged.
 
         Args:
-          metadata: what a checkpoint of the run says of it (config, data, versions); empty if there is none.
+          metadata: config, data and versions from a checkpoint of the run; empty if there is none.
         """
         if not {"config", "data", "versions"} <= metadata.keys():
             return []
@@ -210,7 +192,7 @@ class RunFolder:
             lines = path.read_bytes().decode("utf-8", "replace").splitlines(keepends=True)
             kept = [line for line in lines if line.endswith("\n") and _step_of(line) <= step]
             if len(kept) != len(lines):
-                self._write("metrics.jsonl", "".join(kept))
+                self.write_text("metrics.jsonl", "".join(kept))
 
     def add_metrics(self, row: dict[str, Any]) -> None:
         """Appends a row to metrics.jsonl; a value that is not finite, which JSON does not have, becomes null."""
@@ -241,66 +223,14 @@ class RunFolder:
         """profile/."""
         return str(self.path / "profile")
 
-    def results_path(self, name: str) -> epath.Path:
-        """results/NAME.csv."""
-        return self.path / "results" / f"{name}.csv"
-
-    def write_predictions(self, name: str, step: int, text: str) -> epath.Path:
-        """Writes results/predictions/NAME-STEP.csv, as a whole; returns its path."""
-        path = self.path / "results" / "predictions" / f"{name}-{step}.csv"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._write(str(path.relative_to(self.path)), text)
-        return path
-
-    def results(self, name: str) -> list[dict[str, float]]:
-        """The rows of results/NAME.csv, which `merge_results` wrote; none if it is not there.
-
-        Raises:
-          InputError: the file is none of ours.
-        """
-        path = self.results_path(name)
-        rows = _read_table(path).values() if path.exists() else ()
-        try:
-            return [dict(zip(RESULT_COLUMNS, (int(row[0]), *map(float, row[1:])), strict=True)) for row in rows]
-        except ValueError as error:
-            raise InputError(f"{path}: not a table of ours ({error}); move it away") from None
-
-    def merge_results(self, name: str, rows: dict[int, dict[str, float]], fingerprint: str) -> None:
-        """Writes results/NAME.csv: these steps and those already in it, ascending.
-
-        results/NAME.json holds the fingerprint of the data the rows were scored on.
-
-        Raises:
-          InputError: the rows already there are of other data, or the file is none of ours.
-        """
-        path = self.results_path(name)
-        scored_on = json.dumps({"data_fingerprint": fingerprint}) + "\n"
-        table: dict[int, list[str]] = {}
-        if path.exists():
-            table = _read_table(path)
-            seal = path.with_suffix(".json")
-            if not seal.exists() or seal.read_text() != scored_on:
-                raise InputError(f"{path}: holds results on other data of that name; move it away, or give --data DIR")
-        table |= {
-            step: [str(step), *(_cell(column, row[column]) for column in RESULT_COLUMNS[1:])]
-            for step, row in rows.items()
-        }
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(RESULT_COLUMNS)
-        writer.writerows(table[step] for step in sorted(table))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._write(f"results/{name}.json", scored_on)
-        self._write(f"results/{name}.csv", text.getvalue())
-
     def _replace(self, name: str, text: str) -> None:
         """Writes a text file unless it has that content already."""
         path = self.path / name
         if not path.exists() or path.read_bytes() != text.encode():
-            self._write(name, text)
+            self.write_text(name, text)
 
-    def _write(self, name: str, text: str) -> None:
-        """Replaces a text file as a whole."""
+    def write_text(self, name: str, text: str) -> None:
+        """Replaces a text file of the run as a whole: a kill leaves the old or the new one."""
         if str(self.path).startswith(files.REMOTE):  # object stores replace an object as a whole
             (self.path / name).write_text(text)
             return
@@ -320,26 +250,8 @@ def _data_json(data: dict[str, Any], began_with: dict[str, str]) -> str:
     return json.dumps(sealed(data | {"versions": began_with}, "data.json"), indent=1) + "\n"
 
 
-def _read_table(path: epath.Path) -> dict[int, list[str]]:
-    """Rows of a results file by step; InputError if it is none of ours."""
-    try:
-        header, *rows = csv.reader(io.StringIO(path.read_text()))
-        if tuple(header) != RESULT_COLUMNS or any(len(row) != len(RESULT_COLUMNS) for row in rows):
-            raise ValueError("other columns")
-        return {int(row[0]): row for row in rows}
-    except (ValueError, csv.Error) as error:
-        raise InputError(f"{path}: not a table of ours ({error}); move it away") from None
-
-
 def _step_of(line: str) -> int:
     try:
         return int(json.loads(line)["step"])
     except (ValueError, KeyError, TypeError, OverflowError):
-        return 2**62  # a torn line goes
-
-
-def _cell(column: str, value: float) -> str:
-    if column == "examples":
-        return str(int(value))
-    # The loss is a float32 sum: beyond the fourth decimal it depends on the batch size.
-    return f"{value:.4f}" if column == "loss" else f"{value:.6f}"
+        return 2**62  # drops a torn line

@@ -1,4 +1,4 @@
-"""What a run says while it trains: lines, a progress bar, metrics.jsonl and TensorBoard events."""
+"""Reports a training run: printed lines, a progress bar, metrics.jsonl and TensorBoard events."""
 
 import datetime
 import os
@@ -25,7 +25,7 @@ SAMPLE_IMAGES = 32
 class EventFile:
     """A TensorBoard event file, written in the loop itself.
 
-    tensorboardX's own SummaryWriter leaves that to a thread, which a full disk kills; the run then waits for it for ever.
+    tensorboardX's own SummaryWriter writes in a thread; a full disk kills that thread, and the run then hangs.
     """
 
     def __init__(self, folder: str, first_step: int):
@@ -42,7 +42,7 @@ class EventFile:
         self._write(Event(wall_time=time.time(), step=step, summary=values))
 
     def flush(self) -> None:
-        """Puts what was added on disk."""
+        """Writes buffered events to disk."""
         self._writer.flush()
 
     def close(self) -> None:
@@ -54,7 +54,7 @@ class EventFile:
 
 
 class RunLogger:
-    """Writes one run's progress; a context manager. Where `is_writer` is False it prints, and writes no file."""
+    """Prints and writes the progress of a run; a context manager. Without `is_writer` it writes no file."""
 
     def __init__(
         self, run: RunFolder, console: Console, first_step: int, total_steps: int, batch_size: int, *, is_writer: bool
@@ -87,14 +87,14 @@ class RunLogger:
             events.close()
 
     def pause(self) -> None:
-        """Stops the clock of images/s: what follows is not training."""
+        """Stops the images/s clock, for work that is not training."""
         self._paused = time.perf_counter()
         self._busy_s += self._paused - self._started
         if not self._paused_s:
             self._print("compiling the evaluation step")
 
     def resume(self) -> None:
-        """Starts it again."""
+        """Restarts the images/s clock."""
         self._started = time.perf_counter()
         self._paused_s += self._started - self._paused
 
@@ -104,33 +104,36 @@ class RunLogger:
         rate = (step - self._first_step) * self._batch_size / max(busy_s, 1e-9)
         self._bar.update(self._task, completed=step, rate=f"{rate:,.0f}")
 
-    def write_train(self, step: int, figures: dict[str, float], learning_rate: float) -> None:
-        """A line, a row and scalars of the steps since the last call."""
+    def write_train(self, step: int, metrics: dict[str, float], learning_rate: float) -> None:
+        """Writes a line, a row and scalars of the steps since the last call."""
         busy_s = self._busy_s + time.perf_counter() - self._started
         rate = (step - self._last[0]) * self._batch_size / max(busy_s - self._last[1], 1e-9)
         self._last = step, busy_s
         step_s = self._batch_size / rate + self._paused_s / (step - self._first_step)
         left = datetime.timedelta(seconds=round((self._total_steps - step) * step_s))
         self._print(
-            f"Step: {step:5d}/{self._total_steps}, Loss: {figures['loss']:.5f}, "
-            f"Seq Acc: {figures['sequence_accuracy']:.2f}, Dig Acc: {figures['digit_accuracy']:.2f}, "
+            f"Step: {step:5d}/{self._total_steps}, Loss: {metrics['loss']:.5f}, "
+            f"Seq Acc: {metrics['sequence_accuracy']:.2f}, Dig Acc: {metrics['digit_accuracy']:.2f}, "
             f"{rate:,.0f} images/s, {left} left"
         )
-        self._write(step, "train", figures, {"learning_rate": learning_rate, "images_per_s": round(rate, 1)})
+        self._write(step, "train", metrics, {"learning_rate": learning_rate, "images_per_s": round(rate, 1)})
 
     def write_validation(
-        self, step: int, figures: dict[str, float], split: Split, readings: np.ndarray, params: Any
+        self, step: int, metrics: dict[str, float], split: Split, predicted: np.ndarray, params: Any
     ) -> None:
-        """A line, a row, scalars, sample images with their readings, and a histogram of every weight."""
+        """Writes a line, a row, scalars, sample images with the predicted numbers, and a histogram of every weight.
+
+        predicted: int32[N, 6], the labels predicted for the images of `split`.
+        """
         self._print(
-            f"Step: {step:5d}/{self._total_steps}, validation: Loss: {figures['loss']:.5f}, "
-            f"Seq Acc: {figures['sequence_accuracy']:.4f}, Dig Acc: {figures['digit_accuracy']:.4f}"
+            f"Step: {step:5d}/{self._total_steps}, validation: Loss: {metrics['loss']:.5f}, "
+            f"Seq Acc: {metrics['sequence_accuracy']:.4f}, Dig Acc: {metrics['digit_accuracy']:.4f}"
         )
-        self._write(step, "validation", figures, {})
+        self._write(step, "validation", metrics, {})
         events = self._events.get("validation")
         if not events:
             return
-        sheet = contact_sheet(split.images[:SAMPLE_IMAGES], split.labels[:SAMPLE_IMAGES], readings[:SAMPLE_IMAGES])
+        sheet = contact_sheet(split.images[:SAMPLE_IMAGES], split.labels[:SAMPLE_IMAGES], predicted[:SAMPLE_IMAGES])
         events.add(step, summary.image("readings", np.asarray(sheet), dataformats="HWC"))
         for path, leaf in jax.tree_util.tree_leaves_with_path(params):
             name = "/".join(str(key.key) for key in path)
@@ -142,13 +145,13 @@ class RunLogger:
         now = time.strftime("%H:%M:%S")
         self._console.print(f"[{now}] {text}", markup=False, highlight=False, soft_wrap=True)
 
-    def _write(self, step: int, split: str, figures: dict[str, float], of_training: dict[str, float]) -> None:
-        """A row of metrics.jsonl, and curves; those of training alone apart from those that validation has too."""
+    def _write(self, step: int, split: str, metrics: dict[str, float], of_training: dict[str, float]) -> None:
+        """Writes a row of metrics.jsonl, and curves; metrics that only training has get a chart group of their own."""
         events = self._events.get(split)
         if not events:
             return
-        self._run.add_metrics({"step": step, "split": split} | figures | of_training)
-        curves = {f"metrics/{name}": value for name, value in figures.items() if name != "examples"}
+        self._run.add_metrics({"step": step, "split": split} | metrics | of_training)
+        curves = {f"metrics/{name}": value for name, value in metrics.items() if name != "examples"}
         for tag, value in (curves | {f"training/{name}": value for name, value in of_training.items()}).items():
             events.add(step, summary.scalar(tag, value))
         events.flush()

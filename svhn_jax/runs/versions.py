@@ -1,4 +1,4 @@
-"""What a run's bits depend on beside its configuration and data: the libraries, and the code that computes."""
+"""Versions of the libraries and a checksum of the computing code, on which the exact results of a run depend."""
 
 import ast
 import hashlib
@@ -13,7 +13,7 @@ from svhn_jax.errors import printable
 
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 CODE = "code"
-# Whatever decides what a step computes, and on which images.
+# The modules that decide what a step computes, and on which images.
 COMPUTING = (
     "config",
     "labels",
@@ -24,8 +24,10 @@ COMPUTING = (
     "model/losses",
     "model/metrics",
     "model/networks",
+    "model/normalization",
     "model/randomness",
     "model/winograd",
+    "training/compilation",
     "training/dataset",
     "training/evaluator",
     "training/input_pipeline",
@@ -49,9 +51,9 @@ def code_sha256(sources: Sequence[str]) -> str:
 
 
 def notes(saved: Iterable[Mapping[str, str]]) -> list[str]:
-    """What a user is told of checkpoints that were saved with other versions than these, each line once.
+    """Notes on checkpoints that were saved with other versions, each line once.
 
-    saved: of each checkpoint, its versions; empty where they are not known.
+    saved: the versions of each checkpoint; empty if unknown.
     """
     now, lines = versions(), []
     for known in filter(None, saved):
@@ -68,7 +70,7 @@ def notes(saved: Iterable[Mapping[str, str]]) -> list[str]:
 
 
 def _content(node: Any) -> Any:
-    """A syntax tree as nested tuples: no docstrings, no positions, none of the empty fields that Python versions add."""
+    """A syntax tree as nested tuples, without docstrings, positions, and empty fields, which differ by Python version."""
     if isinstance(node, list):
         return [_content(item) for item in node if not _is_text(item)]
     if isinstance(node, ast.AST):

@@ -35,10 +35,10 @@ def _is_option(name: str) -> bool:
 
 
 def enable_compilation_cache() -> None:
-    """Has JAX keep on disk what it compiles, so that the same command starts faster the next time.
+    """Keeps compiled programs on disk, so that the same command starts faster the next time.
 
-    In compiled/HOST of the user's cache folder (~/.cache/svhn_jax): one folder for each machine, because a program compiled for
-    a CPU suits its kind only. JAX_COMPILATION_CACHE_DIR names another; JAX_ENABLE_COMPILATION_CACHE=false keeps nothing.
+    The folder is compiled/HOST in ~/.cache/svhn_jax: one per machine, because a program compiled for one kind of CPU may
+    not run on another. JAX_COMPILATION_CACHE_DIR names another; JAX_ENABLE_COMPILATION_CACHE=false keeps nothing.
     If the cache is not writable, nothing is cached.
     """
     if os.environ.get("JAX_COMPILATION_CACHE_DIR"):
@@ -52,7 +52,7 @@ def enable_compilation_cache() -> None:
 
 
 def make_deterministic() -> None:
-    """Has XLA use only deterministic operations on GPUs; to be called before JAX first uses a device.
+    """Makes XLA use only deterministic operations on GPUs. Call before JAX first uses a device.
 
     Otherwise XLA times several kernels for an operation and takes the fastest, and sums with atomic additions, so that
     two runs of one program differ by rounding. See https://openxla.org/xla/determinism.

@@ -1,4 +1,4 @@
-"""The arrays a run trains on, gathered from one or more prepared data sets."""
+"""The training set of a run, from one or more prepared data sets, and the order of its rows."""
 
 import functools
 import hashlib
@@ -18,13 +18,16 @@ NAMES_SHOWN = 5
 class DataOrder:
     """Which rows each step trains on.
 
-    The steps read one endless list, a new permutation of `epoch` after another, so that every epoch
-    shows everything once whatever the batch size. It is a pure function of (seed, step): nothing
-    about it is saved, and a resumed run sees what an uninterrupted one does.
+    Steps take consecutive rows of an endless sequence of permutations of `epoch`, so that each epoch shows every row
+    once for any batch size. The order is a pure function of (seed, step): nothing is saved, and a resumed run sees the
+    same batches as an uninterrupted one.
+
+        rows = DataOrder(data.epoch, config.batch_size, config.seed).rows(step)
+        images, labels = data.take(rows), data.labels[rows]
     """
 
     def __init__(self, epoch: np.ndarray, batch_size: int, seed: int):
-        """epoch: int[M], the rows of one epoch; a row may stand in it several times."""
+        """epoch: int[M], the rows of one epoch; a row may occur several times."""
         self._epoch, self._batch_size, self._seed = epoch, batch_size, seed
         self._permutation = functools.lru_cache(maxsize=3)(self._permute)
 
@@ -40,10 +43,13 @@ class DataOrder:
 
 
 class TrainingSet(NamedTuple):
-    """Images in parts, one for each data set, each uint8[n, S * S * 3], on disk as long as nobody reads them.
+    """The train splits of one or more data sets.
 
-    labels int32[N, 6] are those of all parts; epoch int[M]: the rows of an epoch, repeats included. fingerprint is that
-    of the contents and the epoch.
+    Attributes:
+      parts: images of each data set, uint8[n, S * S * 3], memory-mapped.
+      labels: int32[N, 6], of all parts in turn.
+      epoch: int[M], the rows of one epoch, repeats included.
+      fingerprint: SHA-256 of contents and epoch.
     """
 
     parts: tuple[np.ndarray, ...]
@@ -58,7 +64,7 @@ class TrainingSet(NamedTuple):
 
     @property
     def nbytes(self) -> int:
-        """Of all images and labels."""
+        """Bytes of all images and labels."""
         return sum(part.nbytes for part in self.parts) + self.labels.nbytes
 
     def images(self) -> np.ndarray:
@@ -113,9 +119,9 @@ def refuse_held_out_photos(config: Config) -> None:
         for folder in config.data.mix_in:
             names = shared_photos(ours, split, remote.local(folder), "train")
             if names:
-                some = ", ".join(names[:NAMES_SHOWN]) + (", ..." if len(names) > NAMES_SHOWN else "")
+                shown = ", ".join(names[:NAMES_SHOWN]) + (", ..." if len(names) > NAMES_SHOWN else "")
                 raise InputError(
-                    f"{folder}: its train split holds {len(names):,} of the {split} photos of {config.data.dir} ({some}): "
+                    f"{folder}: its train split holds {len(names):,} of the {split} photos of {config.data.dir} ({shown}): "
                     f"training would see what {split} measures; prepare both from the same photos with the same --seed "
                     f"and --validation-fraction, or leave {folder} out of data.mix_in"
                 )
@@ -125,10 +131,10 @@ def load_images(folder: str, split: str, config: Config, rule: tuple[CropRule, s
     """A split that holds at least one image, no smaller than the configured window.
 
     Args:
-      rule: the crop rule that the data set must have, and what has it already, for messages.
+      rule: the crop rule that the data set must have, and the name of what requires it, for messages.
 
     Raises:
-      InputError: it is not there, cropped by another rule, empty, or too small for `image.crop`.
+      InputError: the split is missing, cropped by another rule, empty, or smaller than `image.crop`.
     """
     loaded = arrays.load_split(remote.local(folder), split)
     if rule:

@@ -19,8 +19,8 @@ def score_split(
 ) -> tuple[dict[str, float], Predictions[np.ndarray]]:
     """Metrics over every image of a split, and its predictions, as numpy arrays of N rows.
 
-    The last batch is padded with images that do not count. The next batch is dispatched before the
-    last one's result is read.
+    The last batch is padded with images that do not count. The next batch is dispatched before the result of the
+    last one is fetched.
 
     Args:
       eval_step: from svhn_jax.training.steps.compile_eval_step.

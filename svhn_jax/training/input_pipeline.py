@@ -1,8 +1,8 @@
 """Brings each step's batch to the devices, from a set that is resident there or streamed from disk.
 
-Resident, the whole set is on every device; the host sends only row numbers, for many steps at a time, and a small
-program of its own gathers each batch. Streamed, threads read the batches of coming steps from the memory-mapped
-arrays. Both give the train step the same arrays, so that one compiled step serves both.
+Resident: every device holds the whole set; the host sends row numbers for many steps at once, and a small compiled
+program gathers each batch. Streamed: threads read the batches of the next steps from the memory-mapped arrays. Both
+give the train step equal arrays, so one compiled step serves both.
 """
 
 import math
@@ -45,7 +45,7 @@ class Placement(NamedTuple):
 
 
 def choose_placement(data: TrainingSet, wanted: str, mesh: Mesh) -> Placement:
-    """Where the set is kept; the same answer on every process, all of which must ask.
+    """Where the set is kept. Every process must call it; all get the same answer.
 
     Args:
       wanted: config.data.placement.
@@ -64,10 +64,10 @@ class InputPipeline:
     """The batches of a run, in order, on the devices."""
 
     def __init__(self, config: Config, data: TrainingSet, mesh: Mesh, *, is_resident: bool):
-        """Sends the whole set to the devices if it is resident.
+        """Copies the whole set to the devices if it is resident.
 
         Raises:
-          InputError: it does not fit there.
+          InputError: the set does not fit in device memory.
         """
         self._data, self._mesh, self._batch_size = data, mesh, config.batch_size
         self._order = DataOrder(data.epoch, config.batch_size, config.seed)
@@ -92,7 +92,7 @@ class InputPipeline:
         places = [devices.put(np.int32(n), everywhere) for n in range(min(ROWS_SENT_STEPS, last_step - first_step))]
         for start in range(first_step, last_step, ROWS_SENT_STEPS):
             end = min(start + ROWS_SENT_STEPS, last_step)
-            rows = np.zeros((ROWS_SENT_STEPS, self._batch_size), np.int32)  # of one shape, so that one program does all
+            rows = np.zeros((ROWS_SENT_STEPS, self._batch_size), np.int32)  # always one shape, so that it compiles once
             rows[: end - start] = [self._order.rows(step) for step in range(start, end)]
             on_devices = devices.put(rows, by_batch)
             for n in range(end - start):
@@ -147,7 +147,7 @@ def _free_bytes(device: jax.Device) -> int:
 
 
 def _container_free_bytes() -> float:
-    """What the memory limits of this process's control groups leave (cgroup v2, else v1); infinite without one.
+    """Bytes left under the memory limits of this process's control groups (cgroup v2, else v1); infinite without one.
 
     Of the page cache the inactive part counts as free, as in `docker stats`.
     """

@@ -1,5 +1,6 @@
 """The optimizer and its schedule."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -22,10 +23,21 @@ def schedule(config: OptimizerConfig, total_steps: int) -> optax.Schedule:
     return optax.join_schedules([rise, after], [warmup])
 
 
-def optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
-    """AdamW (Loshchilov & Hutter 2019) or SGD with momentum, before the learning rate; decay of kernels alone.
+def host_schedule(config: OptimizerConfig, total_steps: int) -> Callable[[int], float]:
+    """The same learning rate as a float on the host, for log lines."""
+    rate = schedule(config, total_steps)
 
-    The train step multiplies what this gives by minus the learning rate of its step.
+    def at(step: int) -> float:
+        with jax.transfer_guard("allow"):
+            return float(rate(step))
+
+    return at
+
+
+def optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
+    """AdamW (Loshchilov & Hutter 2019) or SGD with momentum, without the learning rate; only kernels decay.
+
+    The train step multiplies the updates by minus the learning rate of its step.
     """
     decay = optax.add_decayed_weights(config.weight_decay, _is_kernel)
     if config.algorithm == "sgd":

@@ -20,23 +20,23 @@ from svhn_jax.errors import InputError, TryAgainError, one_line
 Result = TypeVar("Result")
 _SOUND, _PASSING, _FAILED = 0, 1, 2  # how a process fared: see `all_or_none`
 JOIN_S = 300
-HEARTBEAT_S = 60  # after so long without a word of a process, JAX ends the others
+HEARTBEAT_S = 60  # JAX ends all processes if one sends no heartbeat for so long
 LOST = ("Gloo", "NCCL", "UNAVAILABLE", "DEADLINE_EXCEEDED", "ABORTED", "CANCELLED", "coordination", "Connection")
 
 
 def join_processes(coordinator: str | None = None, count: int | None = None, index: int | None = None) -> None:
-    """Makes this process one of many, before JAX is first used, where that is asked for or the environment says so.
+    """Joins this process to the others of its run, if options or environment say so. Call before JAX is first used.
 
     Args:
       coordinator: HOST:PORT that process 0 listens on.
-      count: how many processes there are; 1 leaves this one alone whatever the environment says.
+      count: number of processes; 1: join none, whatever the environment says.
       index: of this process, 0 to count - 1.
-      All of them None: as SLURM, Open MPI, a TPU pod or an indexed Job of Kubernetes started it (see
+      All None: take them from SLURM, Open MPI, a TPU pod or an indexed Kubernetes Job (see
       jax.distributed.initialize).
 
     Raises:
-      InputError: only some of the arguments are given, or they make no sense; or JAX cannot ask Kubernetes for the
-        other pods of an indexed Job.
+      InputError: the arguments are incomplete or invalid, or JAX cannot ask Kubernetes for the other pods of an
+        indexed Job.
       TryAgainError: the processes did not find one another.
     """
     if count == 1 or is_joined():
@@ -100,12 +100,12 @@ def is_pod() -> bool:
 
 
 def is_process_zero() -> bool:
-    """Whether this is the process that reports, and touches the run's folder."""
+    """Whether this process is the one that reports and writes the run's folder."""
     return jax.process_index() == 0
 
 
 def all_or_none(work: Callable[[], Result]) -> Result:
-    """Calls `work` on every process; where it fails on one, all stop: that one with its error, the others naming it."""
+    """Calls `work` on every process. If it fails on one, all raise: that one its error, the others an error naming it."""
     if jax.process_count() == 1:
         return work()
     failure: Exception | None = None
@@ -116,7 +116,7 @@ def all_or_none(work: Callable[[], Result]) -> Result:
     verdict = _SOUND if failure is None else _PASSING if isinstance(failure, TryAgainError) else _FAILED
     verdicts = _gather(np.array(verdict))
     if verdicts.any():
-        # The others must hear of it before a process leaves, and the main one leaves last: JAX ends them without it.
+        # Let the others receive the verdict before this process ends. Process 0 ends last: JAX ends the others without it.
         time.sleep(3 if is_process_zero() else 1)
     if failure:
         raise failure
@@ -127,12 +127,12 @@ def all_or_none(work: Callable[[], Result]) -> Result:
 
 
 def on_process_zero(work: Callable[[], Result]) -> Result | None:
-    """Calls `work` on the main process alone; None on others, which stop where it fails."""
+    """Calls `work` on process 0 and returns its result; None on the others. All raise if it fails."""
     return all_or_none(lambda: work() if is_process_zero() else None)
 
 
 def check_same(text: str, what: str) -> None:
-    """Raises InputError where the processes give different texts; `what` says of what."""
+    """Raises InputError if `text` differs between processes; `what` names it in the message."""
     digest = np.frombuffer(hashlib.sha256(text.encode()).digest(), np.uint8)
     digests = _gather(digest).reshape(-1, len(digest))
     differing = np.flatnonzero((digests != digests[0]).any(axis=1))
@@ -141,10 +141,10 @@ def check_same(text: str, what: str) -> None:
 
 
 def broadcast_from_zero(tree: Any) -> Any:
-    """The main process's arrays, on every process. The others give arrays of the same shapes and types."""
+    """The arrays of process 0, on every process. The others pass arrays of the same shapes and types."""
     if jax.process_count() == 1:
         return tree
-    # As bytes: the values themselves would be added to zeros, and -0.0 become 0.0.
+    # As bytes: JAX broadcasts by adding zeros, which turns -0.0 into 0.0.
     whole = jax.tree.map(lambda x: np.ascontiguousarray(x).reshape(-1).view(np.uint8), tree)
     sent = multihost_utils.broadcast_one_to_all(whole)
     return jax.tree.map(lambda x, like: np.asarray(x).view(like.dtype).reshape(like.shape), sent, tree)
@@ -160,39 +160,39 @@ def broadcast_text(text: str) -> str:
 
 
 def is_true_on_all(what: bool) -> bool:
-    """Whether it is so on every process."""
+    """Whether `what` is true on every process."""
     return bool(np.all(_gather(np.array(what))))
 
 
 def _gather(value: np.ndarray) -> np.ndarray:
-    """What each process gives, in a row."""
-    with jax.transfer_guard("allow"):  # this is meant, though JAX does not count it as explicit
+    """The values of all processes, stacked by process."""
+    with jax.transfer_guard("allow"):  # intended, though JAX counts it as implicit
         return np.asarray(multihost_utils.process_allgather(value))
 
 
 def is_joined() -> bool:
-    """Whether this process joined others, or was started as one of many and is the only one."""
+    """Whether `join_processes` joined this process to a run of one or more."""
     return jax.distributed.is_initialized()
 
 
 def take_sigterm() -> None:
-    """Has JAX listen for SIGTERM from here on, for `is_stop_agreed`; it then ends no process. Once in a process."""
+    """Makes JAX handle SIGTERM, for `is_stop_agreed`: it no longer ends the process. Call once per process."""
     jax.config.update("jax_enable_preemption_service", True)
     distributed.global_state.initialize_preemption_sync_manager()
 
 
 def is_stop_agreed(call: int) -> bool:
-    """Whether any of the joined processes was told to end since `take_sigterm`; all hear of it at the same call.
+    """Whether any joined process received SIGTERM since `take_sigterm`; all get True at the same call.
 
     Args:
-      call: 0, 1, 2 ...: JAX agrees on one of them that is still to come, so none may be left out.
+      call: increases by 1 with each call; JAX agrees on a future number, so none may be left out.
     """
     return is_joined() and multihost_utils.reached_preemption_sync_point(call)
 
 
 @contextmanager
 def naming_lost_processes() -> Iterator[None]:
-    """Within the block, what happens when another process has gone is told in one line."""
+    """Turns the JAX errors of a lost process into one TryAgainError."""
     try:
         yield
     except jax.errors.JaxRuntimeError as error:

@@ -8,30 +8,30 @@ import jax
 
 from svhn_jax.training import processes
 
-FIRST, COUNT = 10, 10  # steps left out, for the first few compile; and recorded, or one dispatch where that is more
+FIRST, COUNT = 10, 10  # steps skipped, because the first ones compile; steps recorded
 
 
 class Profiler:
-    """Records COUNT steps, FIRST after `first_step`, in `folder`; nothing where that is None."""
+    """Records COUNT steps to `folder`, after skipping FIRST steps; records nothing if `folder` is None."""
 
     def __init__(self, folder: str | None, first_step: int):
         self._folder, self._start, self._end = folder, first_step + FIRST, 0
         self.is_running = self.has_begun = False
 
     def at(self, step: int, state: Any) -> None:
-        """To be called after each dispatch, with the step it led to and what it gave."""
+        """Starts or ends the recording; call it after each step is dispatched."""
         if self.is_running and step >= self._end:
             jax.block_until_ready(state)
             self.stop()
         elif self._folder and step >= self._start and not self.has_begun:
             jax.block_until_ready(state)
             options = jax.profiler.ProfileOptions()
-            options.python_tracer_level = 0  # every call of Python would be 100 MB, and 20 s to write
+            options.python_tracer_level = 0  # tracing Python calls takes 100 MB, and 20 s to write
             jax.profiler.start_trace(self._folder, create_perfetto_trace=True, profiler_options=options)
             self._end, self.is_running, self.has_begun = step + COUNT, True, True
 
     def drop(self) -> None:
-        """Ends the recording unwritten: whoever has to stop now has no time for it."""
+        """Discards the recording: writing it would delay a run that was told to stop."""
         self.is_running = self.has_begun = False
 
     def outcome(self) -> str:
@@ -46,7 +46,7 @@ class Profiler:
 
 @contextmanager
 def few_steps(folder: str | None, first_step: int) -> Iterator[Profiler]:
-    """A Profiler of this block, on the main process; a run that ends before its last step is recorded as far as it went."""
+    """A Profiler for this block, on process 0. If the block ends early, the steps so far are written."""
     profiler = Profiler(folder if processes.is_process_zero() else None, first_step)
     try:
         yield profiler

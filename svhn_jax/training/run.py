@@ -1,9 +1,9 @@
-"""A training run from its configuration to its last step: what python -m svhn_jax.train does."""
+"""A training run from set-up to last step: what python -m svhn_jax.train does."""
 
-import dataclasses
 import json
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, nullcontext
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from typing import Any
 
 import jax
@@ -12,16 +12,28 @@ from rich.console import Console
 
 from svhn_jax import files
 from svhn_jax.config import Config
-from svhn_jax.data import arrays, remote
-from svhn_jax.errors import InputError
-from svhn_jax.model import counting, inputs, networks
+from svhn_jax.errors import InputError, naming_out_of_memory
+from svhn_jax.model import metrics
 from svhn_jax.options import Processes
 from svhn_jax.runs import versions
 from svhn_jax.runs.checkpoint import Checkpoints
-from svhn_jax.runs.folder import DataRecord, RunFolder
-from svhn_jax.training import compilation, devices, input_pipeline, loop, processes, signals
-from svhn_jax.training.dataset import load_images, load_training_set, refuse_held_out_photos
-from svhn_jax.training.loop import RunSetup
+from svhn_jax.runs.folder import RunFolder
+from svhn_jax.runs.logger import RunLogger
+from svhn_jax.runs.no_checkpoints import NoCheckpoints
+from svhn_jax.training import (
+    compilation,
+    devices,
+    input_pipeline,
+    optimizer,
+    processes,
+    profiling,
+    signals,
+    steps,
+)
+from svhn_jax.training.divergence import DivergenceWatch
+from svhn_jax.training.evaluator import score_split
+from svhn_jax.training.input_pipeline import InputPipeline
+from svhn_jax.training.setup import RunSetup, describe, open_checkpoints, prepare
 from svhn_jax.training.state import TrainState
 
 
@@ -48,14 +60,14 @@ def run(config: Config, place: Processes) -> int:
 
 def _run(config: Config) -> int:
     console = Console(highlight=False, markup=False, quiet=not processes.is_process_zero())
-    setup = processes.all_or_none(lambda: _prepare(config))
+    setup = processes.all_or_none(lambda: prepare(config))
     processes.check_same(f"{config} {setup.fingerprints}", "a configuration or data")
     placement = input_pipeline.choose_placement(setup.data, config.data.placement, setup.mesh)
-    _describe(console, setup, placement)
+    describe(console, setup, placement)
     with (
         _naming_the_run(setup.run),
         closing(setup.run),
-        processes.on_process_zero(lambda: _open(console, setup)) or nullcontext() as checkpoints,
+        processes.on_process_zero(lambda: open_checkpoints(console, setup)) or NoCheckpoints() as checkpoints,
     ):
         state, window = _start_or_restore(console, setup, checkpoints)
         step, received = int(state.step), []
@@ -63,10 +75,9 @@ def _run(config: Config) -> int:
             console.print(f"Nothing left to train: the run has its {setup.total_steps} steps")
         else:
             with signals.noted() as received:
-                step = loop.train(console, setup, placement.is_resident, state, window, checkpoints, received)
-                if checkpoints:
-                    checkpoints.wait()
-        best = checkpoints.best_step() if checkpoints else None
+                step = train(console, setup, placement.is_resident, state, window, checkpoints, received)
+                checkpoints.wait()
+        best = checkpoints.best_step()
     if received and step < setup.total_steps:
         console.print(
             f"Saved step {step} to {setup.run.steps_path}; the same command goes on from there", soft_wrap=True
@@ -81,79 +92,16 @@ def _run(config: Config) -> int:
     return 0
 
 
-def _prepare(config: Config) -> RunSetup:
-    """Checks the configuration against devices and data."""
-    mesh = devices.make_mesh()
-    devices.check_batch_size("batch_size", config.batch_size, mesh)
-    data, validation = load_training_set(config), load_images(config.data.dir, "validation", config)
-    if config.batch_size > len(data.epoch):
-        most = len(data.epoch) // mesh.size * mesh.size
-        remedy = f"give --batch-size {most} or less" if most else f"train on fewer than {mesh.size} devices"
-        raise InputError(
-            f"batch_size is {config.batch_size}, more than the {len(data.epoch)} images of an epoch; {remedy}"
-        )
-    refuse_held_out_photos(config)
-    run = RunFolder(f"{config.runs_dir}/{config.name}")
-    total_steps = config.total_steps(len(data.epoch))
-    has_test = "test" in arrays.nonempty_splits(remote.local(config.data.dir))
-    return RunSetup(config, mesh, data, validation, has_test, run, networks.build(config.model), total_steps)
-
-
-def _open(console: Console, setup: RunSetup) -> Checkpoints:
-    """Takes the run's folder, and checks the saved run, if there is one, against configuration and data."""
-    setup.run.lock()
-    data = DataRecord.of(setup.config, setup.fingerprints, setup.validation.crop)
-    checkpoints = Checkpoints(
-        setup.run.steps_path,
-        keep_newest=setup.config.keep_newest,
-        keep_every_steps=setup.config.keep_every_steps,
-        metadata={
-            "config": dataclasses.asdict(setup.config),
-            "data": dataclasses.asdict(data),
-            "versions": versions.versions(),
-        },
-        is_writer=True,
-    )
-    for name in setup.run.repair(checkpoints.newest_metadata()):
-        console.print(f"warning: {setup.run.path}/{name} was missing or damaged: written anew from a checkpoint")
-    setup.run.start_or_continue(setup.config, data, has_steps=bool(checkpoints.steps()))
-    return checkpoints
-
-
-def _describe(console: Console, setup: RunSetup, placement: input_pipeline.Placement) -> None:
-    config, data = setup.config, setup.data
-    window = f"{config.image.crop} of {data.side} pixels"
-    params = counting.count_params(jax.eval_shape(setup.fresh_state).params)
-    macs = counting.count_macs(setup.network, inputs.input_shape(config.image))
-    devices = jax.devices()
-    among = f" of {jax.process_count()} processes" if jax.process_count() > 1 else ""
-    rows = {
-        "run": f"{config.name}, in {setup.run.path}",
-        "data": f"{', '.join((config.data.dir, *config.data.mix_in))}: {len(data.labels):,} training images "
-        f"({len(data.epoch):,} an epoch), {len(setup.validation.labels):,} validation",
-        "input": placement.reason,
-        "batch": f"{config.batch_size} images over {len(devices)} device(s){among}: {devices[0].device_kind}",
-        "epochs": f"{setup.total_steps * config.batch_size / len(data.epoch):.4g}, {setup.total_steps:,} steps",
-        "learning rate": f"{config.optimizer.learning_rate:g}, {config.optimizer.schedule}",
-        "random crop": window if config.augment.random_crop else f"no (the middle {window})",
-        "grayscale": "yes" if config.image.grayscale else "no",
-        "model": f"{config.model.architecture}, {params:,} parameters, "
-        f"{macs / 1e6:,.1f} million multiply-accumulates an image, {config.model.compute_dtype}",
-    }
-    for name, text in rows.items():
-        console.print(f"{name + ':':15}{text}", soft_wrap=True)
-
-
 def _start_or_restore(
-    console: Console, setup: RunSetup, checkpoints: Checkpoints | None
+    console: Console, setup: RunSetup, checkpoints: Checkpoints | NoCheckpoints
 ) -> tuple[TrainState, dict[str, float]]:
-    """The state to go on from, and the sums of the steps since the last log line before it.
+    """The state to continue from, and the sums of the steps since the last log line before it.
 
-    It is that of the newest whole checkpoint, read by process 0 for all, or a fresh one.
+    Process 0 reads the newest undamaged checkpoint and sends it to all; without one, the state is a fresh one.
     """
     everywhere = devices.replicated(setup.mesh)
     abstract = jax.eval_shape(setup.fresh_state).tree()
-    restored = processes.on_process_zero(lambda: _restore(console, checkpoints, abstract) if checkpoints else None)
+    restored = processes.on_process_zero(lambda: _restore(console, checkpoints, abstract))
     tree, window = restored or (None, {})
     if not processes.broadcast_from_zero(np.array(tree is not None)):
         console.print(
@@ -167,8 +115,8 @@ def _start_or_restore(
     return devices.put(state, everywhere), window
 
 
-def _restore(console: Console, checkpoints: Checkpoints, abstract: Any) -> tuple[Any, dict[str, float]]:
-    """The newest whole step's tree, None if there is none, and its sums since the last log line."""
+def _restore(console: Console, checkpoints: Checkpoints | NoCheckpoints, abstract: Any) -> tuple[Any, dict[str, float]]:
+    """The tree of the newest undamaged step, None if there is none, and its sums since the last log line."""
 
     def tell(text: str) -> None:
         console.print(f"warning: {text}", soft_wrap=True)
@@ -189,9 +137,94 @@ def _restore(console: Console, checkpoints: Checkpoints, abstract: Any) -> tuple
     return tree, metadata.get("window", {})
 
 
+def train(
+    console: Console,
+    setup: RunSetup,
+    is_resident: bool,
+    state: TrainState,
+    window: dict[str, float],
+    checkpoints: Checkpoints | NoCheckpoints,
+    received: list[int],
+) -> int:
+    """Trains to the last step, or until a signal is received, and saves. Returns the last step.
+
+    Args:
+      window: sums of the steps since the last log line before `state` was saved; empty at the start of a run.
+
+    Raises:
+      InputError: the run has diverged, or memory is exhausted.
+    """
+    config, step = setup.config, int(state.step)
+    train_step = steps.compile_train_step(config, setup.network, setup.total_steps, setup.mesh)
+    eval_step = steps.compile_eval_step(config, setup.network, setup.mesh)
+    learning_rate = optimizer.host_schedule(config.optimizer, setup.total_steps)
+    pipeline = processes.all_or_none(lambda: InputPipeline(config, setup.data, setup.mesh, is_resident=is_resident))
+    batches = pipeline.batches(step, setup.total_steps)
+    sums = steps.DeferredMetrics(window)
+    watch = DivergenceWatch(console, config.optimizer.skip_nonfinite, checkpoints)
+    with (
+        naming_out_of_memory(f"--batch-size is {config.batch_size}, --eval-batch-size {config.eval_batch_size}"),
+        RunLogger(
+            setup.run, console, step, setup.total_steps, config.batch_size, is_writer=processes.is_process_zero()
+        ) as logger,
+        closing(batches),
+        profiling.few_steps(setup.run.profile_path if config.profile else None, step) as profiler,
+        jax.transfer_guard("disallow"),  # no implicit transfers between host and devices; intended ones use "allow"
+    ):
+        for batch in batches:
+            state, step_sums = train_step(state, *batch)
+            sums.add(step_sums)  # fetches the sums of the step before, while this one runs
+            logger.advance(step)
+            step += 1
+            profiler.at(step, state)
+            is_last = step == setup.total_steps
+            if is_last or step % config.log_every_steps == 0:
+                rows = sums.take()
+                logger.advance(step)
+                train_metrics = metrics.summarize(rows)
+                watch.check_train(rows, train_metrics, step)
+                logger.write_train(step, train_metrics, learning_rate(step - 1))
+                checkpoints.raise_if_failed()
+            if is_last or step % config.eval_every_steps == 0:
+                _validate(setup, state, eval_step, step, logger, watch, checkpoints, sums.total())
+            if processes.is_stop_agreed(step):
+                received.append(signal.SIGTERM)
+            if received:
+                console.print("stopping: saving this step")
+                profiler.drop()
+                checkpoints.save(step, state.tree(), None, sums.total())
+                break
+    if config.profile and not received:
+        console.print(f"trace: {profiler.outcome()}", soft_wrap=True)
+    return step
+
+
+def _validate(
+    setup: RunSetup,
+    state: TrainState,
+    eval_step: Callable[..., Any],
+    step: int,
+    logger: RunLogger,
+    watch: DivergenceWatch,
+    checkpoints: Checkpoints | NoCheckpoints,
+    window: dict[str, float],
+) -> None:
+    """Scores the validation split, saves the step with its metrics, and logs them, outside the images/s clock."""
+    jax.block_until_ready(state)
+    logger.pause()
+    variables = state.eval_variables()
+    split_metrics, predictions = score_split(
+        eval_step, variables, setup.validation, setup.config.eval_batch_size, setup.mesh
+    )
+    watch.check_validation(split_metrics, step)
+    checkpoints.save(step, state.tree(), split_metrics, window)
+    logger.write_validation(step, split_metrics, setup.validation, np.asarray(predictions.labels), variables["params"])
+    logger.resume()
+
+
 @contextmanager
 def _naming_the_run(run: RunFolder) -> Iterator[None]:
-    """Within the block an error of the disk names at least the run: one of a file already open names none."""
+    """Adds the run's folder to an OSError that names no file, as errors of open files do."""
     try:
         yield
     except OSError as error:

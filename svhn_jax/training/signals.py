@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM in a train loop, which saves before it ends."""
+"""Lets the train loop save before Ctrl-C or SIGTERM ends it."""
 
 import os
 import signal
@@ -11,11 +11,11 @@ from svhn_jax.training import processes
 
 @contextmanager
 def noted() -> Iterator[list[int]]:
-    """Within the block SIGINT and SIGTERM are put in the list yielded; SIGINT after either acts as it did before the block.
+    """Appends SIGINT and SIGTERM to the yielded list; a SIGINT after either acts as it did before the block.
 
     A second SIGTERM does not interrupt: a machine that shuts down sends it to every process, and
-    launch/keep_going.sh hands its own on. One of many processes must not stop alone: there JAX takes SIGTERM
-    (see `processes.is_stop_agreed`), and SIGINT becomes one.
+    launch/keep_going.sh forwards the one it received. Joined processes must stop at the same step: JAX handles their
+    SIGTERM (see `processes.is_stop_agreed`), and SIGINT is turned into SIGTERM.
     """
     received: list[int] = []
     seen: list[int] = []

@@ -1,4 +1,4 @@
-"""What a run carries from step to step, and what a checkpoint holds."""
+"""The state of a run, which a checkpoint holds."""
 
 import dataclasses
 from typing import Any
@@ -28,24 +28,23 @@ class TrainState:
         """The state as nested dicts, which is what a checkpoint holds; `TrainState(**tree)` is its inverse."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
-    def eval_tree(self) -> dict[str, Any]:
-        """The part of `tree` that evaluation needs; `eval_variables` makes variables of it."""
-        return {"ema": self.ema} if self.ema else {"params": self.params, "batch_stats": self.batch_stats}
-
     def eval_variables(self) -> Any:
         """The variables that evaluation uses: the running average if there is one."""
-        return eval_variables(self.eval_tree())
-
-
-def eval_variables(eval_tree: dict[str, Any]) -> Any:
-    """The network's variables from `TrainState.eval_tree`."""
-    return eval_tree.get("ema", eval_tree)
+        return self.ema or {"params": self.params, "batch_stats": self.batch_stats}
 
 
 def create(config: Config, network: nn.Module) -> TrainState:
     """The state before the first step, a function of the config's seed; to be jitted."""
-    images = jnp.zeros((1, *input_shape(config.image)))
-    variables = network.init(random_key(config.seed), images, False)
+    variables = _init(config, network)
     params, batch_stats = variables["params"], variables["batch_stats"]
     ema = {"params": params, "batch_stats": batch_stats} if config.optimizer.ema_decay else {}
     return TrainState(jnp.int32(0), params, batch_stats, optimizer.optimizer(config.optimizer).init(params), ema)
+
+
+def abstract_variables(config: Config, network: nn.Module) -> Any:
+    """Shapes and types of the network's variables."""
+    return jax.eval_shape(lambda: _init(config, network))
+
+
+def _init(config: Config, network: nn.Module) -> Any:
+    return network.init(random_key(config.seed), jnp.zeros((1, *input_shape(config.image))), False)

@@ -4,7 +4,6 @@ import dataclasses
 import io
 import shutil
 
-import jax
 import jax.numpy as jnp
 import pytest
 from rich.console import Console
@@ -13,7 +12,9 @@ from tiny import CONFIG, prepare
 from svhn_jax.config import DataConfig
 from svhn_jax.data import arrays
 from svhn_jax.errors import CheckpointError, InputError
-from svhn_jax.inference.evaluation import _load_split, _restore, _steps_to_score
+from svhn_jax.inference.evaluation import _load
+from svhn_jax.inference.source import load_split, steps_to_score
+from svhn_jax.model import networks
 from svhn_jax.options import Evaluate
 from svhn_jax.runs import versions
 from svhn_jax.runs.checkpoint import Checkpoints
@@ -35,7 +36,7 @@ def run(tmp_path, monkeypatch):
 
 
 def load(run, **options):
-    return _load_split(Evaluate(split="validation", **options), run, run.config())[1]
+    return load_split(Evaluate(split="validation", **options), run, run.config())[1]
 
 
 def test_a_runs_own_data_are_found_from_anywhere(run, tmp_path, monkeypatch):
@@ -73,14 +74,14 @@ def test_a_config_that_contradicts_the_checkpoint_is_refused(run):
             InputError, match=r"config\.json: image\.crop is 21, but 20 in the saved run; run the same train command"
         ),
     ):
-        _steps_to_score(Console(), Evaluate(), checkpoints, run)
+        steps_to_score(Console(), Evaluate(), checkpoints, run)
 
 
 def test_a_damaged_step_comes_with_a_remedy(run):
     with saved(run) as checkpoints:
         shutil.rmtree(run.path / "steps" / "3" / "state")
         with pytest.raises(CheckpointError, match="; give another --step, or run the same train command"):
-            _restore(checkpoints, 3, {"w": jax.ShapeDtypeStruct((2,), jnp.float32)}, [], 1)
+            _load(checkpoints, 3, CONFIG, networks.build(CONFIG.model), [], 1)
 
 
 def test_moved_runs_and_moved_data_are_scored_with_data(run, tmp_path, monkeypatch):
@@ -114,13 +115,13 @@ def test_crops_of_another_rule_are_refused(run, tmp_path):
 @pytest.mark.parametrize("options", [{}, {"data": "data/a"}])
 def test_a_split_that_the_data_lack_is_told_with_those_they_have(run, options):
     with pytest.raises(InputError, match=r"^data/a: has no test images; give --split train or validation$"):
-        _load_split(Evaluate(split="test", **options), run, run.config())
+        load_split(Evaluate(split="test", **options), run, run.config())
 
 
 def test_what_there_is_to_know_of_the_steps_is_printed_once(run):
     steps = {1: 0.4, 3: 0.8, 5: 0.6}
-    about = {"versions": versions.versions() | {"code": "of before"}}
-    with Checkpoints(run.steps_path, keep_newest=9, metadata=about, is_writer=True) as checkpoints:
+    metadata = {"versions": versions.versions() | {"code": "of before"}}
+    with Checkpoints(run.steps_path, keep_newest=9, metadata=metadata, is_writer=True) as checkpoints:
         for step, accuracy in steps.items():
             state = TrainState(jnp.int32(step), {"w": jnp.ones(2)}, {}, {}, {})
             checkpoints.save(step, state.tree(), {"sequence_accuracy": accuracy, "loss": 1.0})
@@ -130,12 +131,12 @@ def test_what_there_is_to_know_of_the_steps_is_printed_once(run):
     for wanted in ("best", "all", "latest"):
         console = Console(file=io.StringIO(), width=1000)
         with Checkpoints(run.steps_path) as checkpoints:
-            chosen = _steps_to_score(console, Evaluate(step=wanted), checkpoints, run)
+            chosen = steps_to_score(console, Evaluate(step=wanted), checkpoints, run)
         printed[wanted] = chosen, console.file.getvalue().splitlines()
     assert {wanted: chosen for wanted, (chosen, _) in printed.items()} == {"best": [5], "all": [1, 3, 5], "latest": [5]}
     warning, note = printed["all"][1]
     assert warning.startswith("warning: ")
-    assert "the validation figures of step 3 are damaged" in warning
+    assert "the validation metrics of step 3 are damaged" in warning
     assert note.startswith("note: the code that computes a step has changed")
     assert printed["best"][1] == [warning, note]
     assert printed["latest"][1] == [note]

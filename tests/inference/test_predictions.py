@@ -40,7 +40,7 @@ def test_more_than_five_digits_and_no_photo_at_all(tmp_path):
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        ("a,12,1x,0.5,0.5,,,,,", "'1x' is no house number"),
+        ("a,12,1x,0.5,0.5,,,,,", "'1x' is not a house number"),
         ("a,12,1+,0.5,0.5,,,,,", r"'1\+' has \+ after fewer than 5 digits"),
         ("a,12,1,half,0.5,,,,,", "could not convert"),
         ("a,12,1,1.5,0.5,,,,,", "not a row of such a table"),

@@ -6,18 +6,18 @@ from svhn_jax.labels import encode
 from svhn_jax.model import metrics
 
 
-def count(truths, readings, mask=None):
+def count(truths, predicted, mask=None):
     loss = jnp.arange(1.0, 1 + len(truths))
     labels = jnp.stack([jnp.array(encode(digits)) for digits in truths])
-    read = jnp.stack([jnp.array(encode(digits)) for digits in readings])
-    return metrics.count(read, labels, loss, jnp.ones(len(truths), jnp.int32) if mask is None else jnp.array(mask))
+    numbers = jnp.stack([jnp.array(encode(digits)) for digits in predicted])
+    return metrics.count(numbers, labels, loss, jnp.ones(len(truths), jnp.int32) if mask is None else jnp.array(mask))
 
 
-def test_figures_are_those_counted_by_hand():
+def test_metrics_are_those_counted_by_hand():
     truths = [[1, 2], [3], [4, 5, 6]]
-    readings = [[1, 2], [3, 0], [4, 5]]
-    figures = metrics.summarize([jax.device_get(count(truths, readings))])
-    assert figures == {
+    predicted = [[1, 2], [3, 0], [4, 5]]
+    found = metrics.summarize([jax.device_get(count(truths, predicted))])
+    assert found == {
         "examples": 3,
         "loss": 2.0,
         "digit_accuracy": pytest.approx((2 + 1 + 2) / 6),
@@ -37,11 +37,11 @@ def test_masked_images_do_not_count_even_where_their_loss_is_infinite():
     assert float(infinite["loss"]) == 1.0
 
 
-def test_batches_of_any_cut_give_the_same_figures():
+def test_batches_of_any_cut_give_the_same_metrics():
     truths = [[1, 2], [3], [4, 5, 6], []]
-    readings = [[1, 2], [3, 0], [4, 5], []]
-    parts = [jax.device_get(count(truths[n : n + 1], readings[n : n + 1])) for n in range(4)]
-    whole = jax.device_get(count(truths, readings))
+    predicted = [[1, 2], [3, 0], [4, 5], []]
+    parts = [jax.device_get(count(truths[n : n + 1], predicted[n : n + 1])) for n in range(4)]
+    whole = jax.device_get(count(truths, predicted))
     together, apart = metrics.summarize([whole]), metrics.summarize(parts)
     together.pop("loss")  # `count` above numbers the losses anew in each batch
     apart.pop("loss")

@@ -9,9 +9,7 @@ from svhn_jax.config import DataConfig
 from svhn_jax.data.crop import CropRule
 from svhn_jax.errors import InputError
 from svhn_jax.runs.checksums import sealed
-from svhn_jax.runs.folder import RESULT_COLUMNS, DataRecord, RunFolder
-
-ROW = dict.fromkeys(RESULT_COLUMNS[1:], 0.5) | {"examples": 3.0}
+from svhn_jax.runs.folder import DataRecord, RunFolder
 
 
 def data(train="a", *, folder="/data/tiny", **crop):
@@ -84,39 +82,6 @@ def test_metrics_after_the_restored_step_and_torn_lines_are_forgotten(tmp_path):
     assert rows == [{"step": 1, "loss": 0.5}, {"step": 2, "loss": 1.0}]
 
 
-def test_results_are_merged_and_sorted_by_step(tmp_path):
-    run = RunFolder(str(tmp_path))
-    run.merge_results("test", {1000: ROW, 200: ROW}, "print")
-    run.merge_results("test", {30: ROW, 200: ROW | {"loss": 0.25}}, "print")
-    path = run.results_path("test")
-    lines = path.read_text().splitlines()
-    assert lines[0] == ",".join(RESULT_COLUMNS)
-    assert RESULT_COLUMNS[:3] == ("step", "examples", "loss")
-    assert [line.split(",")[:3] for line in lines[1:]] == [
-        ["30", "3", "0.5000"],
-        ["200", "3", "0.2500"],
-        ["1000", "3", "0.5000"],
-    ]
-
-
-def test_a_results_file_of_something_else_is_left_alone(tmp_path):
-    (tmp_path / "results").mkdir()
-    (tmp_path / "results" / "test.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(InputError, match="not a table of ours"):
-        RunFolder(str(tmp_path)).merge_results("test", {1: ROW}, "print")
-    assert (tmp_path / "results" / "test.csv").read_text() == "a,b\n1,2\n"
-
-
-def test_results_on_other_data_are_not_mixed_in(tmp_path):
-    run = RunFolder(str(tmp_path))
-    run.merge_results("test", {1: ROW}, "print")
-    path = run.results_path("test")
-    before = path.read_text()
-    with pytest.raises(InputError, match="holds results on other data"):
-        run.merge_results("test", {2: ROW}, "another print")
-    assert path.read_text() == before
-
-
 def test_a_second_trainer_is_refused_with_the_owners_process(tmp_path):
     first = RunFolder(str(tmp_path))
     first.lock()
@@ -132,23 +97,23 @@ def test_config_and_data_are_mended_from_what_a_checkpoint_says(tmp_path):
     run, config = RunFolder(str(tmp_path)), dataclasses.replace(CONFIG, seed=5)
     run.start_or_continue(config, data(), has_steps=False)
     whole = {name: (tmp_path / name).read_text() for name in ("config.json", "data.json")}
-    about = {
+    metadata = {
         "config": dataclasses.asdict(config),
         "data": dataclasses.asdict(data()),
         "versions": json.loads(whole["data.json"])["versions"],
     }
-    assert run.repair(about) == []
+    assert run.repair(metadata) == []
     (tmp_path / "config.json").write_text("{")
     (tmp_path / "data.json").unlink()
     assert run.repair({}) == []
-    assert run.repair(json.loads(json.dumps(about))) == ["config.json", "data.json"]
+    assert run.repair(json.loads(json.dumps(metadata))) == ["config.json", "data.json"]
     assert {name: (tmp_path / name).read_text() for name in whole} == whole
     (tmp_path / "config.json").write_text(whole["config.json"].replace('"crop": 20', '"crop": 21'))
     with pytest.raises(InputError, match=r"config\.json: image\.crop is 21, but 20 in the saved run; "):
-        run.refuse_changed_config(about)
-    assert run.repair(about) == ["config.json"]
+        run.refuse_changed_config(metadata)
+    assert run.repair(metadata) == ["config.json"]
     assert run.config() == config
-    run.refuse_changed_config(about)
+    run.refuse_changed_config(metadata)
     run.refuse_changed_config({})
 
 

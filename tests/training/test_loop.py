@@ -11,7 +11,7 @@ from tiny import CONFIG, prepare
 
 from svhn_jax.config import DataConfig
 from svhn_jax.errors import CheckpointError, InputError
-from svhn_jax.training import compilation, loop, processes
+from svhn_jax.training import compilation, divergence, processes
 from svhn_jax.training import run as training_run
 
 pytestmark = pytest.mark.filterwarnings("ignore:Sharding info not provided")
@@ -57,7 +57,7 @@ def test_skipped_updates_stop_a_run_only_when_nothing_else_comes(config, monkeyp
     first, *others = rows_of(skipping)
     assert (first["step"], first["updates_skipped"]) == (4, 3)
     assert [(row["loss"], row["updates_skipped"]) for row in others] == [(None, 4), (None, 4)]
-    monkeypatch.setattr(loop, "MAX_SKIPPED", 6)
+    monkeypatch.setattr(divergence, "MAX_SKIPPED", 6)
     with pytest.raises(InputError, match=r"the last 7 updates, up to step 8, were all skipped: the run has diverged"):
         training_run._run(dataclasses.replace(skipping, name="stopped"))
 
@@ -71,7 +71,7 @@ def test_the_command_that_comes_next_scores_a_split_that_is_there(config, monkey
         manifest["splits"]["test"] = manifest["splits"]["validation"]
         (tmp_path / "data" / "manifest.json").write_text(json.dumps(manifest))
         setup = dataclasses.replace(setup, data=DataConfig(dir=str(tmp_path / "data")))
-    monkeypatch.setattr(loop, "train", lambda *_: 1)
+    monkeypatch.setattr(training_run, "train", lambda *_: 1)
     assert training_run._run(setup) == 0
     assert f"--split {split} --step best" in capsys.readouterr().out
 
@@ -89,7 +89,7 @@ def test_memory_that_does_not_suffice_is_one_line_that_names_the_batch(config, m
     def full(*_):
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 12345 bytes.")
 
-    monkeypatch.setattr(loop.steps, "compile_train_step", lambda *_: full)
+    monkeypatch.setattr(training_run.steps, "compile_train_step", lambda *_: full)
     with pytest.raises(
         InputError, match=r"out of memory .*; give smaller batches: --batch-size is 16, --eval-batch-size 256$"
     ):
@@ -102,7 +102,7 @@ def test_a_full_disk_is_not_called_a_lack_of_memory(config, monkeypatch):
     def full(*_):
         raise CheckpointError(said)
 
-    monkeypatch.setattr(loop.steps, "compile_train_step", lambda *_: full)
+    monkeypatch.setattr(training_run.steps, "compile_train_step", lambda *_: full)
     with pytest.raises(CheckpointError) as error:
         training_run._run(dataclasses.replace(config, name="disk"))
     assert str(error.value) == said

@@ -17,7 +17,9 @@ from svhn_jax.options import Processes
 from svhn_jax.runs import versions
 from svhn_jax.runs.checkpoint import Checkpoints
 from svhn_jax.training import run as training_run
-from svhn_jax.training.run import _open, _prepare, _restore
+from svhn_jax.training.run import _restore
+from svhn_jax.training.setup import open_checkpoints
+from svhn_jax.training.setup import prepare as prepare_run
 from svhn_jax.training.state import TrainState
 
 
@@ -50,9 +52,9 @@ def state_at(step):
 
 def opened(config):
     """What was recorded of the run; its folder is closed again."""
-    setup = _prepare(config)
+    setup = prepare_run(config)
     try:
-        with _open(Console(file=io.StringIO()), setup) as checkpoints:
+        with open_checkpoints(Console(file=io.StringIO()), setup) as checkpoints:
             if not checkpoints.steps():
                 checkpoints.save(3, state_at(3).tree(), None)
     finally:
@@ -64,7 +66,7 @@ def test_validation_photos_are_never_trained_on(config, tmp_path):
     prepare(tmp_path / "leak", 6, seed=100)  # the validation photos of tmp_path/a
     mixed = dataclasses.replace(config.data, mix_in=(str(tmp_path / "leak"),))
     with pytest.raises(InputError, match="leak: its train split holds 6 of the validation photos"):
-        _prepare(dataclasses.replace(config, data=mixed))
+        prepare_run(dataclasses.replace(config, data=mixed))
 
 
 def test_a_run_records_its_data_and_goes_on_with_no_others(config, tmp_path):
@@ -80,8 +82,8 @@ def test_a_run_records_its_data_and_goes_on_with_no_others(config, tmp_path):
 
 
 def test_only_a_saved_step_keeps_other_settings_from_starting(config):
-    setup = _prepare(dataclasses.replace(config, batch_size=8))
-    _open(Console(file=io.StringIO()), setup).__exit__(None)  # a start that failed before its first save
+    setup = prepare_run(dataclasses.replace(config, batch_size=8))
+    open_checkpoints(Console(file=io.StringIO()), setup).__exit__(None)  # a start that failed before its first save
     setup.run._lock.close()
     opened(config)
     with pytest.raises(InputError, match="batch_size is 8, but 16 in the saved run"):
@@ -89,9 +91,9 @@ def test_only_a_saved_step_keeps_other_settings_from_starting(config):
 
 
 def test_damaged_figures_and_changed_code_are_told_when_a_run_goes_on(tmp_path):
-    about = {"versions": versions.versions() | {"code": "of before"}}
+    metadata = {"versions": versions.versions() | {"code": "of before"}}
     console = Console(file=io.StringIO(), width=1000)
-    with Checkpoints(str(tmp_path), keep_newest=9, metadata=about, is_writer=True) as checkpoints:
+    with Checkpoints(str(tmp_path), keep_newest=9, metadata=metadata, is_writer=True) as checkpoints:
         for step in (1, 3):
             checkpoints.save(step, state_at(step).tree(), {"sequence_accuracy": 0.5, "loss": 1.0})
         checkpoints.wait()
@@ -101,7 +103,7 @@ def test_damaged_figures_and_changed_code_are_told_when_a_run_goes_on(tmp_path):
         tree, window = _restore(console, checkpoints, jax.eval_shape(lambda: state_at(0)).tree())
     assert (int(tree["step"]), window) == (3, {})
     warning, note = console.file.getvalue().splitlines()
-    assert warning.endswith("the validation figures of step 1 are damaged; not considered for the best step")
+    assert warning.endswith("the validation metrics of step 1 are damaged; not considered for the best step")
     assert note.startswith("note: the code that computes a step has changed")
 
 

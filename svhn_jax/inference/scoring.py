@@ -1,0 +1,75 @@
+"""Scoring saved steps of a run."""
+
+import time
+from typing import Any, NamedTuple
+
+from svhn_jax.config import Config
+from svhn_jax.data.arrays import Split
+from svhn_jax.inference import predictions
+from svhn_jax.inference.predictions import PredictionTable
+from svhn_jax.inference.source import Source, choose_steps, find
+from svhn_jax.inference.weights import load_variables
+from svhn_jax.model import networks
+from svhn_jax.options import Evaluate
+from svhn_jax.runs.checkpoint import Checkpoints
+from svhn_jax.training import devices, steps
+from svhn_jax.training.evaluator import score_split
+
+
+class StepScorer:
+    """Scores saved steps of a run on one split; the eval step is compiled once."""
+
+    def __init__(self, config: Config, split: Split, batch_size: int):
+        """Makes what all steps share.
+
+        Args:
+          split: at least one image.
+          batch_size: of the eval step; the result does not depend on it.
+        """
+        self._split, self._batch_size = split, batch_size
+        self.mesh, self.network = devices.make_mesh(), networks.build(config.model)
+        self._eval_step = steps.compile_eval_step(config, self.network, self.mesh)
+        self._is_compiled = False
+
+    def score(self, variables: Any) -> tuple[dict[str, float], PredictionTable]:
+        """The metrics of the whole split, images/s among them, and its predictions.
+
+        Args:
+          variables: of the network, on the host, see `load_variables`.
+        """
+        variables = devices.put(variables, devices.replicated(self.mesh))
+        if not self._is_compiled:  # so that images/s does not count the time of compiling
+            first = self._split._replace(
+                images=self._split.images[: self._batch_size], labels=self._split.labels[: self._batch_size]
+            )
+            score_split(self._eval_step, variables, first, self._batch_size, self.mesh)
+            self._is_compiled = True
+        started = time.perf_counter()
+        metrics, predicted = score_split(self._eval_step, variables, self._split, self._batch_size, self.mesh)
+        rate = len(self._split.images) / (time.perf_counter() - started)
+        table = predictions.tabulate(self._split, predicted)
+        return metrics | predictions.summarize(table) | {"images_per_s": rate}, table
+
+
+class ScoredStep(NamedTuple):
+    """One saved step, scored."""
+
+    source: Source
+    step: int
+    metrics: dict[str, float]
+    table: PredictionTable
+
+
+def score_step(options: Evaluate) -> ScoredStep:
+    """Scores one step, in this process alone, and writes nothing.
+
+    Raises:
+      InputError: there is no such run, step or data.
+      CheckpointError: the step is damaged.
+    """
+    source = find(options)
+    scorer = StepScorer(source.config, source.split, source.batch_size)
+    with Checkpoints(source.run.steps_path) as checkpoints:
+        step = choose_steps(options.step, checkpoints, source.run)[-1]
+        metrics, table = scorer.score(load_variables(checkpoints, step, source.config, scorer.network))
+    return ScoredStep(source, step, metrics, table)

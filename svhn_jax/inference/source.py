@@ -1,0 +1,144 @@
+"""What an evaluation scores: a run, a split of a data set, and steps."""
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from etils import epath
+from rich.console import Console
+
+from svhn_jax import config_files
+from svhn_jax.config import Config
+from svhn_jax.data import arrays, remote
+from svhn_jax.data.arrays import Split
+from svhn_jax.errors import InputError
+from svhn_jax.options import Evaluate
+from svhn_jax.runs import versions
+from svhn_jax.runs.checkpoint import Checkpoints
+from svhn_jax.runs.folder import RunFolder
+from svhn_jax.training.dataset import load_images
+
+
+class Source(NamedTuple):
+    """A run, and the images it is scored on.
+
+    batch_size: of the eval step. folder: of the data set. name: of the results table in the run's folder.
+    """
+
+    run: RunFolder
+    config: Config
+    batch_size: int
+    split: Split
+    folder: str
+    name: str
+
+
+def find(options: Evaluate) -> Source:
+    """Opens the run, and the split that the options name.
+
+    Raises:
+      InputError: there is no such run or split, or the split does not suit the run.
+    """
+    run = RunFolder(_folder_of(options))
+    config = run.config()
+    batch_size = config.eval_batch_size if options.batch_size is None else options.batch_size
+    if batch_size < 1:
+        raise InputError(f"--batch-size is {batch_size}; it must be at least 1")
+    split, folder = load_split(options, run, config)
+    return Source(run, config, batch_size, split, folder, _result_name(options, split))
+
+
+def _folder_of(options: Evaluate) -> str:
+    if (options.config is None) == (options.run is None):
+        raise InputError("give either --config FILE or --run FOLDER")
+    if options.run is not None:
+        return options.run
+    config: Config = config_files.load(options.config or "")
+    return f"{config.runs_dir}/{config.name}"
+
+
+def load_split(options: Evaluate, run: RunFolder, config: Config) -> tuple[Split, str]:
+    """The split to score, and its folder: --data, else `data.dir` of the run, else the recorded absolute path.
+
+    Raises:
+      InputError: the split is missing, not the data of the run, or cropped by another rule.
+    """
+    record = run.data()
+    if options.data is not None:
+        _require_split(options.data, options.split)
+        return load_images(options.data, options.split, config, (record.crop, f"the run {run.path}")), options.data
+    folders = dict.fromkeys((config.data.dir, record.folder))
+    there = [folder for folder in folders if (epath.Path(folder) / arrays.MANIFEST).exists()]
+    damaged: list[InputError] = []
+    for folder in there:
+        try:
+            validation = load_images(folder, "validation", config)
+        except InputError as error:  # the next folder may hold the run's own data
+            damaged.append(error)
+            continue
+        if (validation.fingerprint, validation.crop) == (record.fingerprints["validation"], record.crop):
+            _require_split(folder, options.split)
+            return load_images(folder, options.split, config), folder
+    if damaged:
+        raise damaged[0]
+    if there:
+        raise InputError(
+            f"{run.path}: the data in {there[0]} have changed since it was trained; "
+            "give --data DIR to score it on what is there now"
+        )
+    raise InputError(
+        f"{run.path}: the data it was trained with are not in {' or '.join(folders)} any more; "
+        "give --data DIR, the folder where they are"
+    )
+
+
+def _require_split(folder: str, split: str) -> None:
+    """Raises InputError, naming the splits there are, if the data set has no such split."""
+    there = arrays.nonempty_splits(remote.local(folder))
+    if split not in there:
+        raise InputError(f"{folder}: has no {split} images; give --split {' or '.join(there)}")
+
+
+def _result_name(options: Evaluate, split: Split) -> str:
+    """SPLIT for the run's own data; SPLIT-FOLDER-FINGERPRINT for others, so that no table mixes them."""
+    if options.data is None:
+        return options.split
+    return f"{options.split}-{re.sub(r'[^A-Za-z0-9_.-]', '_', Path(options.data).name)}-{split.fingerprint[:8]}"
+
+
+def steps_to_score(console: Console, options: Evaluate, checkpoints: Checkpoints, run: RunFolder) -> list[int]:
+    """The chosen steps; prints warnings and version notes on them.
+
+    Raises:
+      InputError: there is no such step, or config.json is not the configuration of the checkpoints.
+    """
+    run.refuse_changed_config(checkpoints.newest_metadata())
+    if options.step in ("best", "all"):
+        checkpoints.tell_damaged_metrics(lambda text: console.print(f"warning: {text}", soft_wrap=True))
+    chosen = choose_steps(options.step, checkpoints, run)
+    for note in versions.notes(checkpoints.metadata(step).get("versions", {}) for step in chosen):
+        console.print(note, soft_wrap=True)
+    return chosen
+
+
+def choose_steps(wanted: str, checkpoints: Checkpoints, run: RunFolder) -> list[int]:
+    """The saved steps that --step names.
+
+    Raises:
+      InputError: there is no such step.
+    """
+    saved = checkpoints.steps()
+    if not saved:
+        raise InputError(f"{run.path}: holds no checkpoint yet; train it first")
+    if wanted == "all":
+        return saved
+    if wanted == "latest":
+        return saved[-1:]
+    if wanted == "best":
+        best = checkpoints.best_step()
+        if best is None:
+            raise InputError(f"{run.path}: no saved step has validation metrics; give --step latest or a number")
+        return [best]
+    if wanted.isascii() and wanted.isdigit() and int(wanted) in saved:
+        return [int(wanted)]
+    raise InputError(f"--step is {wanted!r}; it must be latest, best, all or one of {', '.join(map(str, saved))}")

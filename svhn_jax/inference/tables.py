@@ -1,0 +1,60 @@
+"""Results of an evaluation, printed in 80 columns or as JSON."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from svhn_jax.inference import predictions, scores
+from svhn_jax.inference.predictions import PredictionTable
+from svhn_jax.labels import MAX_DIGITS
+
+SHOWN = {  # metrics of the printed table, and their headings
+    "loss": "loss",
+    "sequence_accuracy": "sequence",
+    "digit_accuracy": "per digit",
+    "positional_digit_accuracy": "positional",
+    "length_accuracy": "length",
+}
+
+
+def print_table(console: Console, title: str, rows: dict[int, dict[str, float]]) -> None:
+    """One line of metrics for each step."""
+    table = Table(title=title)
+    for heading in ("step", "photos", *SHOWN.values()):
+        table.add_column(heading, justify="right")
+    for step, row in rows.items():
+        table.add_row(str(step), f"{row['examples']:,.0f}", *(f"{row[name]:.4f}" for name in SHOWN))
+    console.print(table)
+
+
+def print_details(console: Console, step: int, row: dict[str, float], table: PredictionTable) -> None:
+    """What else is to know of one step, in lines of at most 80 characters."""
+    lengths = {f"> {MAX_DIGITS}" if n > MAX_DIGITS else str(n): x for n, x in predictions.by_length(table).items()}
+    positions = {str(n): counts for n, counts in predictions.by_position(table).items()}
+    console.print(
+        f"step {step}: sequence {row['sequence_accuracy']:.2%} "
+        f"(95 % interval {row['sequence_low']:.2%} to {row['sequence_high']:.2%})\n"
+        f"coverage: {row['coverage_98']:.1%} of the photos at 98 % accuracy, {row['coverage_99']:.1%} at 99 %\n"
+        f"calibration error {row['calibration_error']:.2%}; mean edit distance {row['edit_distance']:.3f}; "
+        f"{row['images_per_s']:,.0f} images/s"
+    )
+    for title, counts in (("right by length:  ", lengths), ("right by position:", positions)):
+        shares = (f"{name}: {right / total:.1%} of {total:,}" for name, (right, total) in counts.items())
+        console.print(f"{title} " + "; ".join(shares), soft_wrap=True)
+
+
+def as_json(run: str, split: str, rows: dict[int, dict[str, float]], table: PredictionTable) -> Any:
+    """The results for scripts: metrics of every step; of the last one also counts (right, of how many) and confusions."""
+    return {
+        "run": run,
+        "split": split,
+        "steps": [{"step": step} | row for step, row in rows.items()],
+        "last_step": {
+            "step": max(rows),
+            "by_length": predictions.by_length(table),
+            "by_position": predictions.by_position(table),
+            "digit_confusion": scores.digit_confusion(table.truths, table.predictions).tolist(),
+            "length_confusion": scores.length_confusion(table.truths, table.predictions).tolist(),
+        },
+    }
