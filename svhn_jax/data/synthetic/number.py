@@ -1,0 +1,94 @@
+"""The number itself: which digits, in which type, how they stand to one another."""
+
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFilter
+
+from svhn_jax.data.synthetic.fonts import random_font
+
+LENGTH_COUNTS = {  # numbers of 1 ... 5 digits in the published splits
+    "train": (5137, 18130, 8691, 1434, 9),
+    "extra": (9385, 71726, 106789, 14338, 115),
+    "test": (2483, 8356, 2081, 146, 2),
+}
+# Shares of the digits 0 ... 9, in per cent, in the labels of the 33,402 published train photos: first digits, later digits.
+FIRST_SHARES = (0.0, 27.9, 18.9, 13.0, 10.5, 8.5, 6.5, 5.6, 4.7, 4.4)
+LATER_SHARES = (12.2, 11.6, 10.7, 10.4, 9.9, 10.2, 9.0, 9.3, 8.7, 8.0)
+# Medians of width / height of a digit's box there; the boxes of neighbours touch (median of the gaps: 0).
+ASPECT_OF_ONE, ASPECT_OF_OTHERS = 0.37, 0.51
+ASPECT_SPREAD = 0.25  # of the logarithm of a number's width / height, given its digits; there too
+
+
+class Setting(NamedTuple):
+    """A set number: its mask uint8 (255: ink), and int[n, 4] tight boxes (left, top, width, height) of its digits."""
+
+    mask: Image.Image
+    boxes: np.ndarray
+
+
+def draw_digits(rng: np.random.Generator, split: str = "train") -> tuple[int, ...]:
+    """A number: as long as those of the published split, its digits as frequent as in train; no leading zero."""
+    length = 1 + _pick(rng, LENGTH_COUNTS[split])
+    return (_pick(rng, FIRST_SHARES), *(_pick(rng, LATER_SHARES) for _ in range(length - 1)))
+
+
+def natural_aspect(digits: tuple[int, ...]) -> float:
+    """Median width / height of the published boxes of a number of these digits."""
+    return sum(ASPECT_OF_ONE if digit == 1 else ASPECT_OF_OTHERS for digit in digits)
+
+
+def typeset(rng: np.random.Generator, digits: tuple[int, ...], height: float) -> Setting:
+    """Sets the number in one random face, its digits about `height` pixels high."""
+    font = random_font(rng, height)
+    spacing = height * (rng.normal(0.03, 0.05) if rng.random() < 0.85 else rng.uniform(0.1, 0.45))
+    jitter = height * (rng.uniform(0.02, 0.1) if rng.random() < 0.12 else 0.005)
+    slope = rng.normal(0, 0.35) if rng.random() < 0.05 else 0.0  # digits that climb or descend, upright
+    is_vertical = len(digits) > 1 and rng.random() < 0.012
+    pen, glyphs, boxes = np.zeros(2), [], []
+    for digit in digits:
+        character = str(digit)
+        left, top, right, bottom = font.getbbox(character, anchor="ls")
+        at = np.rint(pen - [left, 0] + [0, rng.normal(0, jitter)])
+        glyphs.append((character, at))
+        boxes.append((at[0] + left, at[1] + top, right - left, bottom - top))
+        if is_vertical:
+            pen = pen + [0, height * 1.15 + abs(spacing)]
+        else:
+            # between the optical distance of signs and the advance widths of type
+            advance = max(0.5 * (right - left + 0.1 * height + font.getlength(character)), right - left) + spacing
+            pen = pen + [advance, slope * advance]
+    places = np.array(boxes, float)
+    if is_vertical:
+        places[:, 0] = -places[:, 2] / 2
+        glyphs = [(glyph, np.array([box[0] - font.getbbox(glyph, anchor="ls")[0], at[1]]))
+                  for (glyph, at), box in zip(glyphs, places, strict=True)]  # fmt: skip
+    pad = 0.1 * height + 2
+    offset = np.floor(places[:, :2].min(axis=0) - pad)
+    places[:, :2] -= offset
+    size = np.ceil((places[:, :2] + places[:, 2:]).max(axis=0) + pad).astype(int)
+    mask = Image.new("L", (int(size[0]), int(size[1])), 0)
+    draw = ImageDraw.Draw(mask)
+    line = max(1, round(height * rng.uniform(0.02, 0.05))) if rng.random() < 0.03 else 0
+    for character, at in glyphs:
+        place = (float(at[0] - offset[0]), float(at[1] - offset[1]))
+        if line:  # drawn in outline
+            draw.text(place, character, font=font, anchor="ls", fill=0, stroke_width=line, stroke_fill=255)
+        else:
+            draw.text(place, character, font=font, anchor="ls", fill=255)
+    if rng.random() < 0.5 and not line:
+        mask = _reweigh(rng, mask, height)
+    return Setting(mask, places)
+
+
+def _reweigh(rng: np.random.Generator, mask: Image.Image, height: float) -> Image.Image:
+    """Bolder or lighter strokes with rounder corners: the blurred mask, cut at another level than the half."""
+    level, steepness = 255 * rng.uniform(0.28, 0.6), 3.0
+    table = [int(min(255, max(0, (value - level) * steepness + 128))) for value in range(256)]
+    return mask.filter(ImageFilter.GaussianBlur(height * rng.uniform(0.02, 0.045))).point(table)
+
+
+def _pick(rng: np.random.Generator, shares: tuple[float, ...]) -> int:
+    """An index, as probable as its share."""
+    sums = np.cumsum(shares)
+    return int(np.searchsorted(sums, rng.random() * sums[-1], side="right"))
