@@ -2,7 +2,7 @@
 
 Every choice is drawn from one numpy Generator, so a photo is a pure function of its seed. Geometry follows the published
 annotations of the 33,402 train photos: number height 1 % 12 px, median 31, 99 % 112; width / height by the digits
-(svhn_jax.data.synthetic.number); photos 1.4 times as high as the number (5 % 1.1, 95 % 2.5), so that many crops
+(svhn_jax.data.synthetic.typesetting); photos 1.4 times as high as the number (5 % 1.1, 95 % 2.5), so that many crops
 reach past the photo's upper and lower edge. They are 3.4 times as wide; ours are narrower, for no crop needs more.
 """
 
@@ -12,8 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from svhn_jax.data.synthetic import camera, number
-from svhn_jax.data.synthetic.number import draw_digits
+from svhn_jax.data.synthetic import camera, typesetting
 from svhn_jax.data.synthetic.scene import draw_scene, paint_number
 
 VERSION = 2  # counts up when the photos change
@@ -43,16 +42,16 @@ def blocks(count: int) -> Iterator[range]:
 
 def render(rng: np.random.Generator, split: str = "train") -> Rendering:
     """One synthetic photo, its number as long as those of the published split."""
-    digits = draw_digits(rng, split)
-    height = float(np.clip(31 * np.exp(rng.normal(0, 0.5)), 11, 112))
+    digits = typesetting.draw_digits(rng, split)
+    height = float(np.clip(27 * np.exp(rng.normal(0, 0.5)), 10, 105))
     unit = float(np.clip(height * 1.25, 20, 80))  # of the flat scene, pixels
-    mask, flat = number.typeset(rng, digits, unit)
+    mask, flat = typesetting.typeset(rng, digits, unit)
     flat_size = _extent(flat)
     natural = flat_size[0] / flat_size[1]
     is_level = flat_size[1] < 1.6 * flat[:, 3].max()
     stretch = rng.normal(0, 0.1)
     if is_level:  # half of the way from the type's width to a published one
-        wanted = number.natural_aspect(digits) * np.exp(rng.normal(0, number.ASPECT_SPREAD))
+        wanted = typesetting.natural_aspect(digits) * np.exp(rng.normal(0, typesetting.ASPECT_SPREAD))
         stretch += 0.7 * np.log(wanted / natural)
     stretch = float(np.clip(np.exp(stretch), 0.45, 1.7))
     center = flat[:, :2].min(axis=0) + np.array(flat_size) / 2
@@ -76,7 +75,7 @@ def render(rng: np.random.Generator, split: str = "train") -> Rendering:
     low, top = np.floor(np.maximum(seen.min(axis=0), -reach)), np.ceil(np.minimum(seen.max(axis=0), reach))
     scene_size = tuple(int(side) for side in np.maximum(top - low, 8))
     shift = np.rint(-center - low)
-    on_scene = flat + [*shift, 0, 0]
+    on_scene = flat + np.array([*shift, 0, 0])
     photo, ink = draw_scene(rng, (scene_size[0], scene_size[1]), on_scene, unit)
     paint_number(rng, photo, mask, (int(shift[0]), int(shift[1])), ink, unit)
     # Most published photos hold less detail than their pixels could: taken with fewer pixels, then enlarged.

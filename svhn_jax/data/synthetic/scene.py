@@ -1,5 +1,7 @@
 """What stands around a synthetic number: the wall, plates and tiles, and what else comes near the crop's border."""
 
+from itertools import pairwise
+
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
@@ -9,7 +11,7 @@ from svhn_jax.data.synthetic.palette import PAIRS
 
 DIGITS, LETTERS = "0123456789", "ABCDEHabc-/."
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-LEAST_CONTRAST = 28.0  # grey levels between ground and ink; 5 % of real crops have a standard deviation below 14
+LEAST_CONTRAST = 36.0  # grey levels between ground and ink; 5 % of real crops have a standard deviation below 14
 Color = tuple[int, int, int]
 Sides = tuple[float, float, float, float]  # left, top, right, bottom
 
@@ -44,9 +46,12 @@ def _colors(rng: np.random.Generator) -> tuple[Color, Color]:
     if rng.random() < 0.12:  # the measured pairs know no others
         ground, ink = ink, ground
     contrast = abs(float((ink - ground) @ LUMA))
-    ink = ground + (ink - ground) * max(rng.uniform(0.6, 1.1), LEAST_CONTRAST / max(contrast, 1.0))
-    light = np.exp(rng.normal(0, 0.12))
-    return _rgb(ground * light + rng.normal(0, 6, 3)), _rgb(ink * light + rng.normal(0, 6, 3))
+    ink = ground + (ink - ground) * max(rng.uniform(0.7, 1.25), LEAST_CONTRAST / max(contrast, 1.0))
+    light, colorfulness = np.exp(rng.normal(0, 0.12)), rng.uniform(0.4, 1)
+    pair = np.stack([ground, ink])
+    grey = (pair @ LUMA)[:, None]
+    pair = (grey + (pair - grey) * colorfulness) * light + rng.normal(0, 3.5, (2, 3))
+    return _rgb(pair[0]), _rgb(pair[1])
 
 
 def _other_ground(rng: np.random.Generator, ground: Color) -> Color:
@@ -115,7 +120,12 @@ def _draw_plate(
         shape(unit * rng.uniform(0.02, 0.15), _shade(rng, plate, 45) if rng.random() < 0.6 else ink)
     shape(0, plate)
     if rng.random() < 0.4:  # an inner frame, as on enamel
-        shape(-unit * rng.uniform(0.01, 0.08), None, _mix(ink, plate, rng.uniform(0, 0.4)), unit * rng.uniform(0.015, 0.07))
+        shape(
+            -unit * rng.uniform(0.01, 0.08),
+            None,
+            _mix(ink, plate, rng.uniform(0, 0.4)),
+            unit * rng.uniform(0.015, 0.07),
+        )
     if rng.random() < 0.2:
         r = max(0.7, unit * 0.03)
         for x in (box[0] + 2 * r, box[2] - 2 * r):
@@ -147,10 +157,14 @@ def _draw_tiles(
     """Each digit on a tile of its own."""
     grow, line = unit * rng.uniform(0.05, 0.2), max(1, round(unit * rng.uniform(0.02, 0.06)))
     top, bottom = boxes[:, 1].min() - grow, (boxes[:, 1] + boxes[:, 3]).max() + grow
-    edges = [boxes[0, 0] - grow, *((boxes[:-1, 0] + boxes[:-1, 2] + boxes[1:, 0]) / 2), boxes[-1, 0] + boxes[-1, 2] + grow]
+    edges = [
+        boxes[0, 0] - grow,
+        *((boxes[:-1, 0] + boxes[:-1, 2] + boxes[1:, 0]) / 2),
+        boxes[-1, 0] + boxes[-1, 2] + grow,
+    ]
     color = _shade(rng, ground, 30) if rng.random() < 0.6 else _mix(ink, ground, 0.4)
     fill = _shade(rng, ground, 10)
-    for left, right in zip(edges[:-1], edges[1:], strict=True):
+    for left, right in pairwise(edges):
         if right > left:
             draw.rectangle([left, top, right, bottom], fill=fill, outline=color, width=line)
 
@@ -165,7 +179,11 @@ def _draw_text(
     if kind < 0.4:  # small print above or below
         height = unit * rng.uniform(0.12, 0.35)
         text = "".join(rng.choice(list(DIGITS + LETTERS), rng.integers(4, 12)))
-        y = top - unit * rng.uniform(0.06, 0.3) if rng.random() < 0.5 else bottom + height + unit * rng.uniform(0.06, 0.3)
+        y = (
+            top - unit * rng.uniform(0.06, 0.3)
+            if rng.random() < 0.5
+            else bottom + height + unit * rng.uniform(0.06, 0.3)
+        )
         draw.text(((left + right) / 2, y), text, font=random_font(rng, height), anchor="ms", fill=color)
     elif kind < 0.75:  # a letter or dash beside it, or the number of the next door, farther away
         is_near = rng.random() < 0.6
@@ -190,14 +208,15 @@ def _draw_objects(
     """Door frames, windows, gutters, cables, ledges: none, one or two."""
     for _ in range(int(rng.integers(0, 3))):
         color = _rgb(PAIRS[rng.integers(len(PAIRS)), 0] * rng.uniform(0.5, 1.1))
+        sides: Sides
         reach = unit * rng.uniform(0.08, 1.2)
         kind = rng.random()
         if kind < 0.45:
             edge = number[0] - reach if rng.random() < 0.5 else number[2] + reach
-            sides = (0, 0, edge, size[1]) if edge < number[0] else (edge, 0, size[0], size[1])
+            sides = (0.0, 0.0, edge, size[1]) if edge < number[0] else (edge, 0.0, size[0], size[1])
         elif kind < 0.7:
             edge = number[1] - reach if rng.random() < 0.5 else number[3] + reach
-            sides = (0, 0, size[0], edge) if edge < number[1] else (0, edge, size[0], size[1])
+            sides = (0.0, 0.0, size[0], edge) if edge < number[1] else (0.0, edge, size[0], size[1])
         else:
             y = number[1] - reach if rng.random() < 0.5 else number[3] + reach
             fall = rng.normal(0, 0.06) * size[0]

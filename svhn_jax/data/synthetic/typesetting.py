@@ -53,11 +53,11 @@ def typeset(rng: np.random.Generator, digits: tuple[int, ...], height: float) ->
         glyphs.append((character, at))
         boxes.append((at[0] + left, at[1] + top, right - left, bottom - top))
         if is_vertical:
-            pen = pen + [0, height * 1.15 + abs(spacing)]
+            pen = pen + np.array([0, height * 1.15 + abs(spacing)])
         else:
             # between the optical distance of signs and the advance widths of type
             advance = max(0.5 * (right - left + 0.1 * height + font.getlength(character)), right - left) + spacing
-            pen = pen + [advance, slope * advance]
+            pen = pen + np.array([advance, slope * advance])
     places = np.array(boxes, float)
     if is_vertical:
         places[:, 0] = -places[:, 2] / 2
