@@ -46,13 +46,13 @@ def expose(rng: np.random.Generator, photo: Image.Image, unit: float) -> Image.I
     (quartiles of contrast, saturation and spectrum; docs/experiments.md)."""
     pixels = _light(rng, np.asarray(photo, np.float32), unit)
     photo = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
-    blur = 0.7 * np.exp(rng.normal(0, 0.35)) + (unit * rng.uniform(0.0, 0.07) if rng.random() < 0.25 else 0)
-    blur = min(blur, 0.075 * unit)
+    blur = 0.7 * np.exp(rng.normal(0, 0.35)) + (unit * rng.uniform(0.0, 0.06) if rng.random() < 0.2 else 0)
+    blur = min(blur, 0.065 * unit)
     wide = rng.uniform(1, 1.35) if rng.random() < 0.5 else 1.0  # Street View's stitching and motion blur sideways
     photo = photo.filter(ImageFilter.GaussianBlur((blur * wide, blur)))
     if rng.random() < 0.5:
         photo = photo.filter(ImageFilter.UnsharpMask(rng.uniform(1, 2.5), int(rng.uniform(30, 150)), 0))
-    pixels = np.asarray(photo, np.float32)
+    pixels = _legible(rng, np.asarray(photo, np.float32))
     pixels = pixels + rng.normal(0, abs(rng.normal(0, 2)), (*pixels.shape[:2], 1)).astype(np.float32)
     pixels += smooth_noise(rng, photo.size, rng.uniform(2, 6), abs(rng.normal(0, 4)), channels=3)
     photo = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
@@ -61,6 +61,19 @@ def expose(rng: np.random.Generator, photo: Image.Image, unit: float) -> Image.I
         photo.save(stream, "JPEG", quality=int(rng.integers(30, 92)))
         photo = Image.open(stream).convert("RGB")
     return photo
+
+
+def _legible(rng: np.random.Generator, pixels: np.ndarray) -> np.ndarray:
+    """Raises the contrast of a photo whose blurred number nobody could have annotated: 5 % of real crops have a
+    standard deviation below 14 grey levels, 25 % below 20."""
+    height, width = pixels.shape[:2]
+    core = pixels[height // 4 : height - height // 4, width // 4 : width - width // 4, 1]
+    deviation, middle = float(core.std()), float(core.mean())
+    least = rng.uniform(13, 26)
+    if deviation >= least:
+        return pixels
+    middle_after = min(max(middle, 2.2 * least), 255 - 2.2 * least)
+    return (pixels - middle) * (least / max(deviation, 3.0)) + middle_after
 
 
 def _light(rng: np.random.Generator, pixels: np.ndarray, unit: float) -> np.ndarray:

@@ -22,6 +22,9 @@ SPLIT_SEEDS = {"train": 0, "test": 1, "extra": 2}
 OCTAGON = np.array([[0.2, 0], [0.8, 0], [1, 0.2], [1, 0.8], [0.8, 1], [0.2, 1], [0, 0.8], [0, 0.2]])
 
 
+LEAST_DETAIL = 9.0  # pixels of height with which a photo is taken; fewer are not legible
+
+
 class Rendering(NamedTuple):
     """A photo and, in reading order, its digits and boxes int[n, 4] (left, top, width, height)."""
 
@@ -79,7 +82,7 @@ def render(rng: np.random.Generator, split: str = "train") -> Rendering:
     photo, ink = draw_scene(rng, (scene_size[0], scene_size[1]), on_scene, unit)
     paint_number(rng, photo, mask, (int(shift[0]), int(shift[1])), ink, unit)
     # Most published photos hold less detail than their pixels could: taken with fewer pixels, then enlarged.
-    coarse = np.maximum(1, np.exp(rng.normal([0.35, 0.25], 0.3)))
+    coarse = np.clip(np.exp(rng.normal([0.35, 0.25], 0.3)), 1, max(1.0, height / LEAST_DETAIL))
     taken = (max(8, round(size[0] / coarse[0])), max(8, round(size[1] / coarse[1])))
     shrunk = np.diag([taken[0] / size[0], taken[1] / size[1], 1])
     photo = camera.view(photo, shrunk @ matrix @ np.array([[1, 0, low[0]], [0, 1, low[1]], [0, 0, 1]]), taken)

@@ -41,9 +41,10 @@ def natural_aspect(digits: tuple[int, ...]) -> float:
 def typeset(rng: np.random.Generator, digits: tuple[int, ...], height: float) -> Setting:
     """Sets the number in one random face, its digits about `height` pixels high."""
     font = random_font(rng, height)
-    spacing = height * (rng.normal(0.03, 0.05) if rng.random() < 0.85 else rng.uniform(0.1, 0.45))
+    climbs = rng.random() < 0.1  # digits fixed one by one along a slope, upright
+    slope = rng.choice((-1, 1), p=(0.65, 0.35)) * rng.uniform(0.1, 0.7) if climbs else 0.0
+    spacing = height * (rng.uniform(0.1, 0.45) if climbs or rng.random() < 0.15 else rng.normal(0.03, 0.05))
     jitter = height * (rng.uniform(0.02, 0.1) if rng.random() < 0.12 else 0.005)
-    slope = rng.normal(0, 0.35) if rng.random() < 0.05 else 0.0  # digits that climb or descend, upright
     is_vertical = len(digits) > 1 and rng.random() < 0.012
     pen, glyphs, boxes = np.zeros(2), [], []
     for digit in digits:
@@ -83,7 +84,7 @@ def typeset(rng: np.random.Generator, digits: tuple[int, ...], height: float) ->
 
 def _reweigh(rng: np.random.Generator, mask: Image.Image, height: float) -> Image.Image:
     """Bolder or lighter strokes with rounder corners: the blurred mask, cut at another level than the half."""
-    level, steepness = 255 * rng.uniform(0.28, 0.6), 3.0
+    level, steepness = 255 * rng.uniform(0.25, 0.52), 3.0
     table = [int(min(255, max(0, (value - level) * steepness + 128))) for value in range(256)]
     return mask.filter(ImageFilter.GaussianBlur(height * rng.uniform(0.02, 0.045))).point(table)
 
