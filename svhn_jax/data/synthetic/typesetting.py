@@ -3,8 +3,9 @@
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageChops, ImageFilter
 
+from svhn_jax.data.synthetic import figures
 from svhn_jax.data.synthetic.fonts import random_font
 
 LENGTH_COUNTS = {  # numbers of 1 ... 5 digits in the published splits
@@ -40,46 +41,39 @@ def natural_aspect(digits: tuple[int, ...]) -> float:
 
 def typeset(rng: np.random.Generator, digits: tuple[int, ...], height: float) -> Setting:
     """Sets the number in one random face, its digits about `height` pixels high."""
-    font = random_font(rng, height)
-    climbs = rng.random() < 0.1  # digits fixed one by one along a slope, upright
+    font, style = random_font(rng, height), figures.draw_style(rng)
+    drawn = [figures.figure(font, digit, height, style) for digit in digits]
+    corners = _places(rng, drawn, height)
+    sizes = np.array([figure.mask.size for figure in drawn])
+    pad = round(0.1 * height + 2)
+    corners += pad - corners.min(axis=0)
+    width, tall = ((corners + sizes).max(axis=0) + pad).tolist()
+    mask = Image.new("L", (width, tall), 0)
+    for figure, (left, top) in zip(drawn, corners.tolist(), strict=True):
+        mask.paste(255, (left, top), figure.mask)
+    if rng.random() < 0.03:  # drawn in outline
+        mask = ImageChops.subtract(mask.filter(ImageFilter.MaxFilter(3 if height < 40 else 5)), mask)
+    elif rng.random() < 0.5:
+        mask = _reweigh(rng, mask, height)
+    return Setting(mask, np.concatenate([corners, sizes], axis=1).astype(float))
+
+
+def _places(rng: np.random.Generator, drawn: list[figures.Figure], height: float) -> np.ndarray:
+    """int[n, 2]: the figures' upper left corners, along a line, now and then climbing, uneven or downwards."""
+    climbs = rng.random() < 0.1  # figures fixed one by one along a slope, upright
     slope = rng.choice((-1, 1), p=(0.65, 0.35)) * rng.uniform(0.1, 0.7) if climbs else 0.0
     spacing = height * (rng.uniform(0.1, 0.45) if climbs or rng.random() < 0.15 else rng.normal(0.03, 0.05))
     jitter = height * (rng.uniform(0.02, 0.1) if rng.random() < 0.12 else 0.005)
-    is_vertical = len(digits) > 1 and rng.random() < 0.012
-    pen, glyphs, boxes = np.zeros(2), [], []
-    for digit in digits:
-        character = str(digit)
-        left, top, right, bottom = font.getbbox(character, anchor="ls")
-        at = np.rint(pen - [left, 0] + [0, rng.normal(0, jitter)])
-        glyphs.append((character, at))
-        boxes.append((at[0] + left, at[1] + top, right - left, bottom - top))
-        if is_vertical:
-            pen = pen + np.array([0, height * 1.15 + abs(spacing)])
-        else:
-            # between the optical distance of signs and the advance widths of type
-            advance = max(0.5 * (right - left + 0.1 * height + font.getlength(character)), right - left) + spacing
-            pen = pen + np.array([advance, slope * advance])
-    places = np.array(boxes, float)
-    if is_vertical:
-        places[:, 0] = -places[:, 2] / 2
-        glyphs = [(glyph, np.array([box[0] - font.getbbox(glyph, anchor="ls")[0], at[1]]))
-                  for (glyph, at), box in zip(glyphs, places, strict=True)]  # fmt: skip
-    pad = 0.1 * height + 2
-    offset = np.floor(places[:, :2].min(axis=0) - pad)
-    places[:, :2] -= offset
-    size = np.ceil((places[:, :2] + places[:, 2:]).max(axis=0) + pad).astype(int)
-    mask = Image.new("L", (int(size[0]), int(size[1])), 0)
-    draw = ImageDraw.Draw(mask)
-    line = max(1, round(height * rng.uniform(0.02, 0.05))) if rng.random() < 0.03 else 0
-    for character, at in glyphs:
-        place = (float(at[0] - offset[0]), float(at[1] - offset[1]))
-        if line:  # drawn in outline
-            draw.text(place, character, font=font, anchor="ls", fill=0, stroke_width=line, stroke_fill=255)
-        else:
-            draw.text(place, character, font=font, anchor="ls", fill=255)
-    if rng.random() < 0.5 and not line:
-        mask = _reweigh(rng, mask, height)
-    return Setting(mask, places)
+    if rng.random() < 0.012:
+        return np.array([[-figure.mask.width // 2, row * (height * 1.15 + abs(spacing)) - figure.rise]
+                         for row, figure in enumerate(drawn)], int)  # fmt: skip
+    corners, x = [], 0.0
+    for figure in drawn:
+        corners.append((x, x * slope + rng.normal(0, jitter) - figure.rise))
+        width = figure.mask.width
+        # between the even gaps of signs and the advance widths of type
+        x += max(0.5 * (width + 0.1 * height + figure.advance), width) + spacing
+    return np.rint(corners).astype(int)
 
 
 def _reweigh(rng: np.random.Generator, mask: Image.Image, height: float) -> Image.Image:

@@ -11,8 +11,10 @@ from PIL import ImageFont
 # show mostly grotesques, and Clarendon and Didone figures of enamel plates; script, marker and display faces are rare.
 WEIGHTS = {
     "besley": 3.0,
-    "bodoni-moda": 2.0,
-    "old-standard-tt": 2.0,
+    "bodoni-moda": 4.0,
+    "didone-fat": 2.5,
+    "old-standard-tt": 3.0,
+    "serif-face-2": 2.5,
     "libre-caslon": 2.0,
     "serif-face": 1.5,
     "arimo": 3.0,
