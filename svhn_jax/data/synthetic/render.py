@@ -46,15 +46,15 @@ def blocks(count: int) -> Iterator[range]:
 def render(rng: np.random.Generator, split: str = "train") -> Rendering:
     """One synthetic photo, its number as long as those of the published split."""
     digits = typesetting.draw_digits(rng, split)
-    height = float(np.clip(27 * np.exp(rng.normal(0, 0.5)), 10, 105))
+    height = float(np.clip(25.5 * np.exp(rng.normal(0, 0.5)), 10, 105))
     unit = float(np.clip(height * 1.25, 20, 80))  # of the flat scene, pixels
     mask, flat = typesetting.typeset(rng, digits, unit)
     flat_size = _extent(flat)
     natural = flat_size[0] / flat_size[1]
     is_level = flat_size[1] < 1.6 * flat[:, 3].max()
     stretch = rng.normal(0, 0.1)
-    if is_level:  # half of the way from the type's width to a published one
-        wanted = typesetting.natural_aspect(digits) * np.exp(rng.normal(0, typesetting.ASPECT_SPREAD))
+    if is_level:  # most of the way from the type's width to a published one, less the boxes' slack
+        wanted = 0.88 * typesetting.natural_aspect(digits) * np.exp(rng.normal(0, typesetting.ASPECT_SPREAD))
         stretch += 0.7 * np.log(wanted / natural)
     stretch = float(np.clip(np.exp(stretch), 0.45, 1.7))
     center = flat[:, :2].min(axis=0) + np.array(flat_size) / 2
@@ -63,7 +63,7 @@ def render(rng: np.random.Generator, split: str = "train") -> Rendering:
     wide, high = _extent(boxes)
     size = (
         int(max(20, wide * rng.uniform(1.4, 2.6) + 2)),
-        int(max(12, high * (1.04 + np.exp(rng.normal(np.log(0.37), 0.75))) + 1)),
+        int(max(12, high * (1.1 + np.exp(rng.normal(np.log(0.42), 0.75))) + 1)),
     )
     free = np.array(size) - [wide, high]
     place = rng.normal([0.5, 0.46], [0.06, 0.15])

@@ -60,8 +60,8 @@ def typeset(rng: np.random.Generator, digits: tuple[int, ...], height: float) ->
 
 def _places(rng: np.random.Generator, drawn: list[figures.Figure], height: float) -> np.ndarray:
     """int[n, 2]: the figures' upper left corners, along a line, now and then climbing, uneven or downwards."""
-    climbs = rng.random() < 0.1  # figures fixed one by one along a slope, upright
-    slope = rng.choice((-1, 1), p=(0.65, 0.35)) * rng.uniform(0.1, 0.7) if climbs else 0.0
+    climbs = rng.random() < 0.08  # figures fixed one by one along a slope, upright
+    slope = rng.choice((-1, 1), p=(0.75, 0.25)) * rng.uniform(0.1, 0.6) if climbs else 0.0
     spacing = height * (rng.uniform(0.1, 0.45) if climbs or rng.random() < 0.15 else rng.normal(0.03, 0.05))
     jitter = height * (rng.uniform(0.02, 0.1) if rng.random() < 0.12 else 0.005)
     if rng.random() < 0.012:
