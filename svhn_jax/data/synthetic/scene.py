@@ -27,6 +27,11 @@ def draw_scene(
     wall = _other_ground(rng, ground) if has_plate else ground
     photo = _draw_wall(rng, size, wall, unit)
     draw = ImageDraw.Draw(photo)
+    if not has_plate and rng.random() < 0.06:  # half of the ground is of another colour
+        x, fall = rng.uniform(0, size[0]), rng.normal(0, 0.5) * size[1]
+        far = size[0] if rng.random() < 0.5 else 0
+        half = [(far, 0), (x, 0), (x + fall, size[1]), (far, size[1])]
+        draw.polygon(half, fill=_mix(_other_ground(rng, ground), ground, 0.5))
     if has_plate:
         plate = _draw_plate(rng, draw, number, ground, ink, unit)
         if rng.random() < 0.3:
@@ -172,11 +177,16 @@ def _draw_tiles(
 def _draw_text(
     rng: np.random.Generator, draw: ImageDraw.ImageDraw, number: Sides, ground: Color, ink: Color, unit: float
 ) -> None:
-    """What is written beside the number: a letter, a smaller number, a line of small print, a dash."""
+    """What is written beside the number: dots, a letter, a smaller number, a line of small print, a dash."""
     left, top, right, bottom = number
     color = _mix(ink, ground, rng.uniform(0, 0.5))
     kind = rng.random()
-    if kind < 0.4:  # small print above or below
+    if kind < 0.14:  # a dot on either side, or on one
+        radius, gap = unit * rng.uniform(0.03, 0.08), unit * rng.uniform(0.1, 0.35)
+        y = top + (bottom - top) * (rng.uniform(0.4, 0.6) if rng.random() < 0.7 else 0.95)
+        for x in (left - gap, right + gap)[int(rng.random() < 0.25) :]:
+            draw.ellipse([x - radius, y - radius, x + radius, y + radius], fill=color)
+    elif kind < 0.42:  # small print above or below
         height = unit * rng.uniform(0.12, 0.35)
         text = "".join(rng.choice(list(DIGITS + LETTERS), rng.integers(4, 12)))
         y = (
