@@ -47,7 +47,7 @@ def expose(rng: np.random.Generator, photo: Image.Image, unit: float) -> Image.I
     pixels = _light(rng, np.asarray(photo, np.float32), unit)
     photo = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
     blur = (
-        0.55 * np.exp(rng.normal(0, 0.35)) + 0.006 * unit + (unit * rng.uniform(0.0, 0.05) if rng.random() < 0.15 else 0)
+        0.55 * np.exp(rng.normal(0, 0.35)) + 0.006 * unit + (unit * rng.uniform(0.0, 0.06) if rng.random() < 0.2 else 0)
     )
     blur = min(blur, 0.065 * unit)
     wide = rng.uniform(1, 1.35) if rng.random() < 0.5 else 1.0  # Street View's stitching and motion blur sideways

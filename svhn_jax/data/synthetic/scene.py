@@ -70,7 +70,7 @@ def _draw_wall(rng: np.random.Generator, size: tuple[int, int], wall: Color, uni
     if rng.random() < 0.6:
         pixels = np.array(wall, np.float32) + smooth_noise(rng, size, unit * rng.uniform(0.2, 1.5), rng.uniform(1, 9))
         if rng.random() < 0.3:
-            pixels = pixels + smooth_noise(rng, size, unit * 0.08 + 1, rng.uniform(2, 26))
+            pixels = pixels + smooth_noise(rng, size, unit * 0.08 + 1, rng.uniform(2, 16))
         photo = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
     else:
         photo = Image.new("RGB", size, wall)
@@ -241,21 +241,16 @@ def paint_number(
 ) -> None:
     """Puts the number on, its mask's corner at `corner`; in relief, with a cast shadow, worn or shining as luck has it."""
     kind = rng.random()
-    if kind < 0.2:  # shadow
+    if kind < 0.22:  # shadow
         reach = unit * rng.uniform(0.03, 0.12)
         shift = (round(corner[0] + reach * rng.choice((-1, 1))), round(corner[1] + reach * rng.uniform(0.2, 1)))
         _blend(photo, mask.filter(ImageFilter.GaussianBlur(reach * 0.4)), shift, (0, 0, 0), rng.uniform(0.25, 0.75))
-    elif kind < 0.28:  # thick letters: their sides, of another tone
-        side, steps = int(rng.choice((-1, 1))), max(1, round(unit * rng.uniform(0.03, 0.1)))
-        tone = _shade(rng, _mix(ink, (0, 0, 0), 0.4), 30)
-        for step in range(steps, 0, -1):
-            photo.paste(tone, (corner[0] + side * step, corner[1] + round(0.6 * step)), mask)
-    elif kind < 0.43:  # relief: one edge bright, the opposite one dark
+    elif kind < 0.36:  # relief: one edge bright, the opposite one dark
         reach = max(1, round(unit * rng.uniform(0.02, 0.06)))
         strength, side = rng.uniform(0.3, 0.8), int(rng.choice((-1, 1)))
         _blend(photo, mask, (corner[0] + side * reach, corner[1] + reach), (0, 0, 0), strength)
         _blend(photo, mask, (corner[0] - side * reach, corner[1] - reach), (255, 255, 255), strength)
-    elif kind < 0.5:  # edged in another colour
+    elif kind < 0.42:  # edged in another colour
         edge = mask.filter(ImageFilter.MaxFilter(3 if unit < 40 else 5))
         _blend(photo, edge, corner, _shade(rng, ink, 70), 1.0)
     if rng.random() < 0.12:  # worn paint

@@ -42,7 +42,7 @@ WEIGHTS = {
     "pacifico": 0.4,
     "permanent-marker": 0.3,
     "poiret": 0.4,
-    "saira-stencil": 0.8,
+    "saira-stencil": 0.4,
     "script-face-2": 0.4,
     "script-face-4": 0.4,
     "serif-face-9": 0.4,
