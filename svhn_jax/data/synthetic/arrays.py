@@ -21,7 +21,7 @@ import svhn_jax
 from svhn_jax import files, labels
 from svhn_jax.data import arrays, crop, writing
 from svhn_jax.data.prepare.assign import Places, place, rows_of_splits
-from svhn_jax.data.synthetic import render
+from svhn_jax.data.synthetic import render, typesetting
 from svhn_jax.data.workers import Workers
 from svhn_jax.errors import InputError
 
@@ -137,7 +137,7 @@ def _places(wanted: dict[str, Any], workers: Workers) -> dict[str, Places]:
 
 
 def _lengths(seed: int, source: str, numbers: range) -> list[int]:
-    return [len(render.draw_digits(render.photo_rng(seed, source, number), source)) for number in numbers]
+    return [len(typesetting.draw_digits(render.photo_rng(seed, source, number), source)) for number in numbers]
 
 
 def _crop(seed: int, source: str, size: int, margin: float, task: Task) -> list[Outcome]:

@@ -1,238 +1,282 @@
-"""What stands around a synthetic number, and what the camera does to it."""
+"""What stands around a synthetic number: the wall, plates and tiles, and what else comes near the crop's border."""
 
-import io
+from itertools import pairwise
 
 import numpy as np
-from PIL import Image, ImageChops, ImageDraw, ImageFilter
+from PIL import Image, ImageDraw, ImageFilter
 
+from svhn_jax.data.synthetic.camera import smooth_noise
 from svhn_jax.data.synthetic.fonts import random_font
+from svhn_jax.data.synthetic.palette import PAIRS
 
-CLUTTER_CHARACTERS = "0123456789ABCDEHabc-/."
-PLATE_SHARES = (0.3, 0.08, 0.16, 0.14, 0.1, 0.06, 0.04, 0.04, 0.04, 0.04)
-PLATES = (  # (plate colour, ink colour), as on European and American streets
-    ((28, 52, 130), (235, 238, 240)),
-    ((22, 34, 84), (225, 225, 225)),
-    ((240, 240, 236), (30, 52, 140)),
-    ((238, 236, 228), (25, 25, 28)),
-    ((24, 24, 26), (232, 230, 224)),
-    ((206, 172, 60), (35, 30, 24)),
-    ((226, 200, 70), (30, 40, 110)),
-    ((170, 120, 60), (40, 26, 16)),
-    ((30, 90, 50), (232, 226, 180)),
-    ((140, 28, 30), (236, 224, 210)),
-)
+DIGITS, LETTERS = "0123456789", "ABCDEHabc-/."
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+LEAST_CONTRAST = 36.0  # grey levels between ground and ink; 5 % of real crops have a standard deviation below 14
 Color = tuple[int, int, int]
-
-
-def _noise(rng: np.random.Generator, size: tuple[int, int], cell: float, strength: float) -> np.ndarray:
-    """float32[H, W, 1] of smooth noise, blobs of about `cell` pixels."""
-    cells = (max(2, int(size[1] / cell)), max(2, int(size[0] / cell)))
-    coarse = Image.fromarray(rng.normal(0, strength, cells).astype(np.float32))
-    return np.asarray(coarse.resize(size, Image.Resampling.BILINEAR))[..., None]
-
-
-def _wall_color(rng: np.random.Generator) -> np.ndarray:
-    """float[3]: mostly greyish and brownish, sometimes any colour."""
-    value = rng.uniform(25, 240)
-    tint = rng.normal(0, 7, 3) + rng.uniform(0, 1) * np.array([12.0, 2.0, -14.0])
-    if rng.random() < 0.12:
-        tint = rng.normal(0, 35, 3)
-    return np.clip(value + tint, 5, 250)
+Sides = tuple[float, float, float, float]  # left, top, right, bottom
 
 
 def draw_scene(
-    rng: np.random.Generator, size: tuple[int, int], boxes: np.ndarray, number_height: float
+    rng: np.random.Generator, size: tuple[int, int], boxes: np.ndarray, unit: float
 ) -> tuple[Image.Image, Color]:
-    """The wall with what hangs on it, all but the number; and the colour of the number's ink."""
-    wall = _wall_color(rng)
-    pixels = np.broadcast_to(wall.astype(np.float32), (size[1], size[0], 3)).copy()
-    pixels += _noise(rng, size, number_height * rng.uniform(0.3, 2), rng.uniform(0, 9))
-    if rng.random() < 0.4:
-        pixels += _noise(rng, size, 2, rng.uniform(2, 14))
-    photo = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
-    draw = ImageDraw.Draw(photo)
-    if rng.random() < 0.35:
-        _draw_courses(rng, draw, size, wall, number_height)
+    """The wall with what hangs on it, all but the number; and the colour of the number's ink. unit: a digit's height."""
+    ground, ink = _colors(rng)
     low, high = boxes[:, :2].min(axis=0), (boxes[:, :2] + boxes[:, 2:]).max(axis=0)
-    ink: Color
-    if rng.random() < 0.62:
-        plate, ink = PLATES[int(rng.choice(len(PLATES), p=PLATE_SHARES))]
-        fade = rng.uniform(0, 0.5)
-        plate = _mix(_vary(rng, plate, 13), _rgb(wall), fade * 0.4)
-        ink = _mix(_vary(rng, ink, 14), plate, fade)
-        _draw_plate(rng, draw, low, high, plate, ink, number_height)
-        ground: Color = plate
-    else:
-        ground = _rgb(wall)
-        ink = _ink_for(rng, wall)
-    _draw_clutter(rng, draw, size, boxes, number_height, ground, ink)
+    number = (float(low[0]), float(low[1]), float(high[0]), float(high[1]))
+    has_plate = rng.random() < 0.6
+    wall = _other_ground(rng, ground) if has_plate else ground
+    photo = _draw_wall(rng, size, wall, unit)
+    draw = ImageDraw.Draw(photo)
+    if not has_plate and rng.random() < 0.06:  # half of the ground is of another colour
+        x, fall = rng.uniform(0, size[0]), rng.normal(0, 0.5) * size[1]
+        far = size[0] if rng.random() < 0.5 else 0
+        half = [(far, 0), (x, 0), (x + fall, size[1]), (far, size[1])]
+        draw.polygon(half, fill=_mix(_other_ground(rng, ground), ground, 0.5))
+    if has_plate:
+        plate = _draw_plate(rng, draw, number, ground, ink, unit)
+        if rng.random() < 0.3:
+            _draw_neighbours(rng, draw, size, plate, wall, unit)
+    elif rng.random() < 0.1 and len(boxes) > 1:
+        _draw_tiles(rng, draw, boxes, ground, ink, unit)
+    if rng.random() < 0.22:
+        _draw_text(rng, draw, number, ground, ink, unit)
+    if not has_plate or rng.random() < 0.2:
+        _draw_objects(rng, draw, size, number, unit)
     return photo, ink
 
 
-def _draw_courses(
-    rng: np.random.Generator, draw: ImageDraw.ImageDraw, size: tuple[int, int], wall: np.ndarray, unit: float
-) -> None:
-    """Bricks, boards or a door frame."""
-    joint = _rgb(np.clip(wall + rng.normal(0, 45), 0, 255))
-    step = max(4.0, unit * rng.uniform(0.25, 1.2))
-    kind, line = rng.random(), int(rng.integers(1, 3))
+def _colors(rng: np.random.Generator) -> tuple[Color, Color]:
+    """Ground and ink: a measured pair, in another light, sometimes with less contrast."""
+    ground, ink = PAIRS[rng.integers(len(PAIRS))]
+    if rng.random() < 0.12:  # the measured pairs know no others
+        ground, ink = ink, ground
+    contrast = abs(float((ink - ground) @ LUMA))
+    ink = ground + (ink - ground) * max(rng.uniform(0.7, 1.25), LEAST_CONTRAST / max(contrast, 1.0))
+    light, colorfulness = np.exp(rng.normal(0, 0.12)), rng.uniform(0.4, 1)
+    pair = np.stack([ground, ink])
+    grey = (pair @ LUMA)[:, None]
+    pair = (grey + (pair - grey) * colorfulness) * light + rng.normal(0, 3.5, (2, 3))
+    return _rgb(pair[0]), _rgb(pair[1])
+
+
+def _other_ground(rng: np.random.Generator, ground: Color) -> Color:
+    """The colour of what lies behind a plate."""
+    other = PAIRS[rng.integers(len(PAIRS)), 0]
+    return _rgb(other * rng.uniform(0.6, 1.1) + rng.normal(0, 6, 3)) if rng.random() < 0.8 else _shade(rng, ground, 40)
+
+
+def _draw_wall(rng: np.random.Generator, size: tuple[int, int], wall: Color, unit: float) -> Image.Image:
+    """Plaster, stone, bricks or boards."""
+    if rng.random() < 0.6:
+        pixels = np.array(wall, np.float32) + smooth_noise(rng, size, unit * rng.uniform(0.2, 1.5), rng.uniform(1, 9))
+        if rng.random() < 0.3:
+            pixels = pixels + smooth_noise(rng, size, unit * 0.08 + 1, rng.uniform(2, 16))
+        photo = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+    else:
+        photo = Image.new("RGB", size, wall)
+    kind = rng.random()
+    if kind > 0.3:
+        return photo
+    draw = ImageDraw.Draw(photo)
+    joint = _shade(rng, wall, 30)
+    step, line = max(4.0, unit * rng.uniform(0.25, 1.3)), max(1, round(unit * rng.uniform(0.02, 0.07)))
     start = rng.uniform(0, step)
-    if kind < 0.75:
+    if kind < 0.2:
         for row, y in enumerate(np.arange(start, size[1], step)):
             draw.line([(0, y), (size[0], y)], fill=joint, width=line)
-            if kind < 0.45:
+            if kind < 0.12:
                 for x in np.arange((row % 2) * step, size[0], step * 2.2):
                     draw.line([(x, y), (x, y + step)], fill=joint, width=line)
     else:
         for x in np.arange(start, size[0], step * rng.uniform(1, 3)):
-            draw.line([(x, 0), (x, size[1])], fill=joint, width=line * 2)
+            draw.line([(x, 0), (x, size[1])], fill=joint, width=line)
+    return photo
 
 
 def _draw_plate(
-    rng: np.random.Generator,
-    draw: ImageDraw.ImageDraw,
-    low: np.ndarray,
-    high: np.ndarray,
-    plate: Color,
-    ink: Color,
-    unit: float,
-) -> None:
-    """A plate behind the number, with a shadow, a border and screws as luck has it."""
-    pad = unit * rng.uniform(0.06, 0.45, 4)
-    box = [low[0] - pad[0], low[1] - pad[1], high[0] + pad[2], high[1] + pad[3]]
-    shape = rng.random()
-    radius = unit * (rng.uniform(0, 0.12) if shape < 0.7 else rng.uniform(0.15, 0.4))
+    rng: np.random.Generator, draw: ImageDraw.ImageDraw, number: Sides, plate: Color, ink: Color, unit: float
+) -> Sides:
+    """A plate behind the number, with shadow, rim, frame and screws as luck has it; returns its sides."""
+    pad = unit * (rng.uniform(0.05, 0.3, 4) if rng.random() < 0.6 else rng.uniform(0.1, 0.8, 4))
+    if rng.random() < 0.6:  # the number in the middle
+        pad[2:] = pad[:2] * rng.uniform(0.85, 1.15, 2)
+    box = (number[0] - pad[0], number[1] - pad[1], number[2] + pad[2], number[3] + pad[3])
+    kind = rng.random()
+    radius = 0.0 if kind < 0.45 else unit * rng.uniform(0.03, 0.35)
+    is_oval = kind > 0.93
 
-    def outline(extra: float, fill: Color) -> None:
-        grown = [box[0] - extra, box[1] - extra, box[2] + extra, box[3] + extra]
-        if shape > 0.9:
-            dx, dy = (grown[2] - grown[0]) * 0.16, (grown[3] - grown[1]) * 0.16
-            draw.ellipse([grown[0] - dx, grown[1] - dy, grown[2] + dx, grown[3] + dy], fill=fill)
+    def shape(grow: float, fill: Color | None, outline: Color | None = None, width: float = 0) -> None:
+        sides = (box[0] - grow, box[1] - grow, box[2] + grow, box[3] + grow)
+        line = max(1, round(width))
+        if sides[2] - sides[0] < 4 or sides[3] - sides[1] < 4:
+            return
+        if is_oval:
+            dx, dy = (sides[2] - sides[0]) * 0.16, (sides[3] - sides[1]) * 0.16
+            draw.ellipse([sides[0] - dx, sides[1] - dy, sides[2] + dx, sides[3] + dy], fill, outline, line)
         else:
-            draw.rounded_rectangle(grown, radius=max(0.0, radius + extra), fill=fill)
+            draw.rounded_rectangle(sides, max(0.0, radius + grow), fill, outline, line)
 
-    if rng.random() < 0.4:
-        drop = unit * 0.06
-        shifted = [box[0] + drop, box[1] + drop, box[2] + drop, box[3] + drop]
-        draw.rounded_rectangle(shifted, radius=radius, fill=_mix(plate, (0, 0, 0), 0.75))
-    if rng.random() < 0.5:
-        border = unit * rng.uniform(0.02, 0.07)
-        outline(border * 2, plate)
-        outline(border, ink)
-    elif rng.random() < 0.3:
-        outline(unit * 0.05, _mix(plate, (0, 0, 0), 0.5))
-    outline(0, plate)
-    if rng.random() < 0.25:
+    if rng.random() < 0.35:  # cast shadow
+        drop, dark = unit * rng.uniform(0.03, 0.12), _mix(plate, (0, 0, 0), rng.uniform(0.5, 0.9))
+        side = rng.choice((-1, 1))
+        draw.rectangle([box[0] + side * drop, box[1] + drop, box[2] + side * drop, box[3] + drop], fill=dark)
+    rim = rng.random()
+    if rim < 0.25:  # a rim of another colour
+        shape(unit * rng.uniform(0.02, 0.15), _shade(rng, plate, 45) if rng.random() < 0.6 else ink)
+    shape(0, plate)
+    if rng.random() < 0.4:  # an inner frame, as on enamel
+        shape(
+            -unit * rng.uniform(0.01, 0.08),
+            None,
+            _mix(ink, plate, rng.uniform(0, 0.4)),
+            unit * rng.uniform(0.015, 0.07),
+        )
+    if rng.random() < 0.2:
         r = max(0.7, unit * 0.03)
         for x in (box[0] + 2 * r, box[2] - 2 * r):
             y = (box[1] + box[3]) / 2 if rng.random() < 0.5 else box[1] + 2 * r
             draw.ellipse([x - r, y - r, x + r, y + r], fill=_mix(ink, plate, 0.3))
+    return box
 
 
-def _draw_clutter(
-    rng: np.random.Generator,
-    draw: ImageDraw.ImageDraw,
-    size: tuple[int, int],
-    boxes: np.ndarray,
-    unit: float,
-    ground: Color,
-    ink: Color,
+def _draw_neighbours(
+    rng: np.random.Generator, draw: ImageDraw.ImageDraw, size: tuple[int, int], plate: Sides, wall: Color, unit: float
 ) -> None:
-    """What stands beside the number: letters, another number, cables, edges of windows and doors."""
-    low, high = boxes[:, :2].min(axis=0), (boxes[:, :2] + boxes[:, 2:]).max(axis=0)
-    if rng.random() < 0.14:
-        font = random_font(rng, max(6, int(unit * rng.uniform(0.4, 1.1))))
-        text = "".join(rng.choice(list(CLUTTER_CHARACTERS), rng.integers(1, 4)))
-        color = ink if rng.random() < 0.7 else _ink_for(rng, np.array(ground, float))
-        gap = unit * rng.uniform(0.3, 0.8)
-        side = rng.integers(4)
-        if side == 0:
-            draw.text((low[0] - gap, high[1]), text, font=font, anchor="rs", fill=color)
-        elif side == 1:
-            draw.text((high[0] + gap, high[1]), text, font=font, anchor="ls", fill=color)
-        elif side == 2:
-            draw.text((low[0], low[1] - gap * 0.7), text, font=font, anchor="ls", fill=color)
+    """What the plate is fixed to ends near it: a post, a frame, the next house."""
+    color = _other_ground(rng, wall)
+    gap = unit * rng.uniform(0, 0.5)
+    side = rng.integers(4)
+    sides = (
+        (0, 0, plate[0] - gap, size[1]),
+        (plate[2] + gap, 0, size[0], size[1]),
+        (0, 0, size[0], plate[1] - gap),
+        (0, plate[3] + gap, size[0], size[1]),
+    )[side]
+    if sides[2] > sides[0] and sides[3] > sides[1]:
+        draw.rectangle(sides, fill=color)
+
+
+def _draw_tiles(
+    rng: np.random.Generator, draw: ImageDraw.ImageDraw, boxes: np.ndarray, ground: Color, ink: Color, unit: float
+) -> None:
+    """Each digit on a tile of its own."""
+    grow, line = unit * rng.uniform(0.05, 0.2), max(1, round(unit * rng.uniform(0.02, 0.06)))
+    top, bottom = boxes[:, 1].min() - grow, (boxes[:, 1] + boxes[:, 3]).max() + grow
+    edges = [
+        boxes[0, 0] - grow,
+        *((boxes[:-1, 0] + boxes[:-1, 2] + boxes[1:, 0]) / 2),
+        boxes[-1, 0] + boxes[-1, 2] + grow,
+    ]
+    color = _shade(rng, ground, 30) if rng.random() < 0.6 else _mix(ink, ground, 0.4)
+    fill = _shade(rng, ground, 10)
+    for left, right in pairwise(edges):
+        if right > left:
+            draw.rectangle([left, top, right, bottom], fill=fill, outline=color, width=line)
+
+
+def _draw_text(
+    rng: np.random.Generator, draw: ImageDraw.ImageDraw, number: Sides, ground: Color, ink: Color, unit: float
+) -> None:
+    """What is written beside the number: dots, a letter, a smaller number, a line of small print, a dash."""
+    left, top, right, bottom = number
+    color = _mix(ink, ground, rng.uniform(0, 0.5))
+    kind = rng.random()
+    if kind < 0.14:  # a dot on either side, or on one
+        radius, gap = unit * rng.uniform(0.03, 0.08), unit * rng.uniform(0.1, 0.35)
+        y = top + (bottom - top) * (rng.uniform(0.4, 0.6) if rng.random() < 0.7 else 0.95)
+        for x in (left - gap, right + gap)[int(rng.random() < 0.25) :]:
+            draw.ellipse([x - radius, y - radius, x + radius, y + radius], fill=color)
+    elif kind < 0.42:  # small print above or below
+        height = unit * rng.uniform(0.12, 0.35)
+        text = "".join(rng.choice(list(DIGITS + LETTERS), rng.integers(4, 12)))
+        y = (
+            top - unit * rng.uniform(0.06, 0.3)
+            if rng.random() < 0.5
+            else bottom + height + unit * rng.uniform(0.06, 0.3)
+        )
+        draw.text(((left + right) / 2, y), text, font=random_font(rng, height), anchor="ms", fill=color)
+    elif kind < 0.75:  # a letter or dash beside it, or the number of the next door, farther away
+        is_near = rng.random() < 0.6
+        text = str(rng.choice(list("ABCDEabc-/." if is_near else DIGITS)))
+        height = unit * (rng.uniform(0.3, 0.8) if is_near else rng.uniform(0.5, 1.1))
+        gap = unit * (rng.uniform(0.08, 0.3) if is_near else rng.uniform(0.35, 0.8))
+        font = random_font(rng, height)
+        if rng.random() < 0.5:
+            draw.text((left - gap, bottom), text, font=font, anchor="rs", fill=color)
         else:
-            draw.text((low[0], high[1] + gap * 0.7), text, font=font, anchor="lt", fill=color)
-    for _ in range(int(rng.integers(0, 3)) if rng.random() < 0.45 else 0):
-        color = _rgb(_wall_color(rng))
-        if rng.random() < 0.5:  # a door frame, a window, a gutter at one side
-            reach = unit * rng.uniform(0.35, 2)
-            edge = low[0] - reach if rng.random() < 0.5 else high[0] + reach
-            box = [0, 0, edge, size[1]] if edge < low[0] else [edge, 0, size[0], size[1]]
-            if box[2] > box[0]:
-                draw.rectangle(box, fill=color)
+            draw.text((right + gap, bottom), text, font=font, anchor="ls", fill=color)
+    else:  # another line of figures
+        height, gap = unit * rng.uniform(0.4, 1), unit * rng.uniform(0.2, 0.5)
+        text = "".join(rng.choice(list(DIGITS), rng.integers(1, 4)))
+        y = top - gap if rng.random() < 0.5 else bottom + gap + height
+        draw.text(((left + right) / 2, y), text, font=random_font(rng, height), anchor="ms", fill=color)
+
+
+def _draw_objects(
+    rng: np.random.Generator, draw: ImageDraw.ImageDraw, size: tuple[int, int], number: Sides, unit: float
+) -> None:
+    """Door frames, windows, gutters, cables, ledges: none, one or two."""
+    for _ in range(int(rng.integers(0, 3))):
+        color = _rgb(PAIRS[rng.integers(len(PAIRS)), 0] * rng.uniform(0.5, 1.1))
+        sides: Sides
+        reach = unit * rng.uniform(0.08, 1.2)
+        kind = rng.random()
+        if kind < 0.45:
+            edge = number[0] - reach if rng.random() < 0.5 else number[2] + reach
+            sides = (0.0, 0.0, edge, size[1]) if edge < number[0] else (edge, 0.0, size[0], size[1])
+        elif kind < 0.7:
+            edge = number[1] - reach if rng.random() < 0.5 else number[3] + reach
+            sides = (0.0, 0.0, size[0], edge) if edge < number[1] else (0.0, edge, size[0], size[1])
         else:
-            y = low[1] - unit * rng.uniform(0.2, 1) if rng.random() < 0.5 else high[1] + unit * rng.uniform(0.2, 1)
-            draw.line([(0, y), (size[0], y + rng.normal(0, 0.1) * size[0])], fill=color, width=int(rng.integers(1, 5)))
+            y = number[1] - reach if rng.random() < 0.5 else number[3] + reach
+            fall = rng.normal(0, 0.06) * size[0]
+            draw.line([(0, y), (size[0], y + fall)], fill=color, width=max(1, int(unit * rng.uniform(0.02, 0.12))))
+            continue
+        if sides[2] > sides[0] and sides[3] > sides[1]:
+            draw.rectangle(sides, fill=color)
 
 
 def paint_number(
-    rng: np.random.Generator, photo: Image.Image, mask: Image.Image, ink: Color, unit: float
-) -> Image.Image:
-    """Puts the number on, with a cast shadow or an edge light where it stands off the wall."""
-    if rng.random() < 0.3:
-        reach = max(1, int(unit * rng.uniform(0.02, 0.09)))
-        shadow = ImageChops.offset(mask, reach * int(rng.choice((-1, 1))), reach)
-        tone = (0, 0, 0) if rng.random() < 0.8 else (255, 255, 255)
-        strength = rng.uniform(0.2, 0.7)
-        photo.paste(tone, mask=shadow.filter(ImageFilter.GaussianBlur(reach * 0.5)).point(lambda v: int(v * strength)))
+    rng: np.random.Generator, photo: Image.Image, mask: Image.Image, corner: tuple[int, int], ink: Color, unit: float
+) -> None:
+    """Puts the number on, its mask's corner at `corner`; in relief, with a cast shadow, worn or shining as luck has it."""
+    kind = rng.random()
+    if kind < 0.22:  # shadow
+        reach = unit * rng.uniform(0.03, 0.12)
+        shift = (round(corner[0] + reach * rng.choice((-1, 1))), round(corner[1] + reach * rng.uniform(0.2, 1)))
+        _blend(photo, mask.filter(ImageFilter.GaussianBlur(reach * 0.4)), shift, (0, 0, 0), rng.uniform(0.25, 0.75))
+    elif kind < 0.36:  # relief: one edge bright, the opposite one dark
+        reach = max(1, round(unit * rng.uniform(0.02, 0.06)))
+        strength, side = rng.uniform(0.3, 0.8), int(rng.choice((-1, 1)))
+        _blend(photo, mask, (corner[0] + side * reach, corner[1] + reach), (0, 0, 0), strength)
+        _blend(photo, mask, (corner[0] - side * reach, corner[1] - reach), (255, 255, 255), strength)
+    elif kind < 0.42:  # edged in another colour
+        edge = mask.filter(ImageFilter.MaxFilter(3 if unit < 40 else 5))
+        _blend(photo, edge, corner, _shade(rng, ink, 70), 1.0)
     if rng.random() < 0.12:  # worn paint
-        wear = 1 - np.clip(_noise(rng, mask.size, max(2.0, unit * 0.15), 0.6)[..., 0], 0, 0.9)
+        wear = 1 - np.clip(smooth_noise(rng, mask.size, max(2.0, unit * 0.15), 0.6)[..., 0], 0, 0.85)
         mask = Image.fromarray((np.asarray(mask) * wear).astype(np.uint8))
-    if rng.random() < 0.15:  # metal: lit from above
-        shade = np.linspace(rng.uniform(0, 70), -rng.uniform(0, 70), photo.height, dtype=np.float32)[:, None, None]
-        body = np.broadcast_to(np.array(ink, np.float32), (photo.height, photo.width, 3)) + shade
-        photo.paste(Image.fromarray(body.clip(0, 255).astype(np.uint8)), mask=mask)
+    if rng.random() < 0.2:  # metal, or lit from above
+        rise = np.linspace(rng.normal(0, 45), rng.normal(0, 45), mask.height, dtype=np.float32)[:, None, None]
+        body = np.broadcast_to(np.array(ink, np.float32) + rise, (mask.height, mask.width, 3))
+        photo.paste(Image.fromarray(body.clip(0, 255).astype(np.uint8)), corner, mask)
     else:
-        photo.paste(ink, mask=mask)
-    return photo
+        photo.paste(ink, corner, mask)
 
 
-def expose(rng: np.random.Generator, photo: Image.Image, unit: float) -> Image.Image:
-    """The camera: shadow, exposure, contrast, colour cast, blur, noise, JPEG."""
-    pixels = np.asarray(photo, np.float32)
-    size = photo.size
-    if rng.random() < 0.12:  # the edge of a shadow
-        x, y = np.meshgrid(np.linspace(-1, 1, size[0]), np.linspace(-1, 1, size[1]))
-        angle = rng.uniform(0, 2 * np.pi)
-        side = np.clip((np.cos(angle) * x + np.sin(angle) * y + rng.uniform(-0.6, 0.6)) * 8 + 0.5, 0, 1)
-        pixels = pixels * (1 - rng.uniform(0.2, 0.65) * side[..., None])
-    middle = pixels.mean()
-    pixels = (pixels - middle) * rng.uniform(0.4, 1.1) + middle * rng.uniform(0.55, 1.2) + rng.uniform(0, 20)
-    pixels = pixels * (1 + rng.normal(0, 0.035, 3)).astype(np.float32)
-    photo = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
-    blur = abs(rng.normal(0, 0.035)) * unit if rng.random() < 0.75 else rng.uniform(0.04, 0.1) * unit
-    if blur > 0.25:
-        photo = photo.filter(ImageFilter.GaussianBlur(min(blur, 5.0)))
-    if rng.random() < 0.1:
-        photo = photo.filter(ImageFilter.BoxBlur((unit * 0.06, 0) if rng.random() < 0.6 else (0, unit * 0.06)))
-    pixels = np.asarray(photo, np.float32)
-    pixels = pixels + rng.normal(0, abs(rng.normal(0, 5)), pixels.shape).astype(np.float32)
-    photo = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
-    if rng.random() < 0.6:
-        stream = io.BytesIO()
-        photo.save(stream, "JPEG", quality=int(rng.integers(35, 92)))
-        photo = Image.open(stream).convert("RGB")
-    return photo
+def _blend(photo: Image.Image, mask: Image.Image, corner: tuple[int, int], color: Color, strength: float) -> None:
+    photo.paste(color, corner, mask.point([int(value * strength) for value in range(256)]))
 
 
 def _rgb(color: np.ndarray) -> Color:
-    red, green, blue = (int(value) for value in np.clip(color, 0, 255))
+    red, green, blue = (int(min(255, max(0, value))) for value in color)
     return red, green, blue
 
 
-def _vary(rng: np.random.Generator, color: Color, spread: float) -> Color:
-    return _rgb(np.array(color) + rng.normal(0, spread, 3))
+def _shade(rng: np.random.Generator, color: Color, spread: float) -> Color:
+    """The colour, brighter or darker."""
+    return _rgb(np.array(color) + rng.normal(0, spread) + rng.normal(0, spread * 0.1, 3))
 
 
 def _mix(color: Color, other: Color, share: float) -> Color:
     return _rgb(np.array(color) * (1 - share) + np.array(other) * share)
-
-
-def _ink_for(rng: np.random.Generator, ground: np.ndarray) -> Color:
-    """An ink that stands out from the ground, sometimes barely."""
-    contrast = rng.uniform(50, 200)
-    is_darker = ground.mean() > 128 if rng.random() < 0.85 else ground.mean() > 60
-    ink = ground + (-contrast if is_darker else contrast) + rng.normal(0, 15, 3)
-    return _rgb(ink)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from svhn_jax.data.synthetic import archive as synthetic_archive
-from svhn_jax.data.synthetic import render
+from svhn_jax.data.synthetic import camera, render, typesetting
 
 
 def test_a_photo_depends_on_seed_split_and_number_alone():
@@ -24,40 +24,61 @@ def test_every_split_has_its_own_mix_of_lengths():
     rng = np.random.default_rng(0)
     # published: 106,789 of extra's 202,353 have three digits, 2,081 of test's 13,068
     for split, share in (("extra", 0.528), ("test", 0.159)):
-        lengths = Counter(len(render.draw_digits(rng, split)) for _ in range(4000))
+        lengths = Counter(len(typesetting.draw_digits(rng, split)) for _ in range(4000))
         assert lengths[3] / 4000 == pytest.approx(share, abs=0.024)
 
 
 def test_lengths_and_first_digits_follow_their_laws():
     rng = np.random.default_rng(0)
-    numbers = [render.draw_digits(rng) for _ in range(4000)]
+    numbers = [typesetting.draw_digits(rng) for _ in range(4000)]
     lengths = Counter(map(len, numbers))
     # published shares of train: 5137, 18130, 8691, 1434 and 9 of 33401; 3 sigma of 4000 draws is at most 0.024
     for length, share in ((1, 0.154), (2, 0.543), (3, 0.260), (4, 0.043), (5, 0.0003)):
         assert lengths[length] / 4000 == pytest.approx(share, abs=0.024)
+    # published: 27.67 % of the first digits are 1, 4.34 % are 9; 12.2 % of the later ones are 0, 8.05 % are 9
     firsts = Counter(digits[0] for digits in numbers)
     assert firsts[0] == 0
-    assert firsts[1] / 4000 == pytest.approx(0.301, abs=0.024)
-    assert firsts[9] / 4000 == pytest.approx(0.046, abs=0.024)
+    assert firsts[1] / 4000 == pytest.approx(0.277, abs=0.024)
+    assert firsts[9] / 4000 == pytest.approx(0.043, abs=0.024)
+    later = Counter(digit for digits in numbers for digit in digits[1:])
+    assert later[0] / later.total() == pytest.approx(0.122, abs=0.015)
+    assert later[9] / later.total() == pytest.approx(0.080, abs=0.015)
     assert {digit for digits in numbers for digit in digits[1:]} == set(range(10))
 
 
-def test_boxes_follow_the_ink_through_warp_and_camera():
+def test_boxes_follow_the_ink_through_the_perspective():
     shares = []
     for seed in range(40):
         rng = np.random.default_rng(seed)
-        mask, boxes = render._typeset(rng, "407")
-        mask, boxes = render._warp(rng, mask, boxes, 0.6)
-        mask, boxes = render._turn_camera(rng, mask, boxes, mask.size)
-        ink = np.asarray(mask, float)
+        mask, flat = typesetting.typeset(rng, (4, 0, 7), 40.0)
+        matrix = np.array([[1, 0, 60], [0, 1, 60], [0, 0, 1]]) @ camera.homography(rng, 1.0, 0.6, 90.0)
+        boxes = render._project_boxes(matrix, flat)
+        size = tuple(int(side) + 20 for side in (boxes[:, :2] + boxes[:, 2:]).max(axis=0))
+        ink = np.asarray(camera.view(mask, matrix, size), float)
         boxed = np.zeros(ink.shape, bool)
         for left, top, width, height in boxes:
             part = np.s_[max(0, int(top)) : int(top + height) + 1, max(0, int(left)) : int(left + width) + 1]
             boxed[part] = True
-            assert ink[part].mean() > 0.1 * 255  # every box has a digit in it
+            assert ink[part].mean() > 0.05 * 255  # every box has a digit in it
         shares.append(ink[boxed].sum() / ink.sum())
     assert min(shares) > 0.8
     assert np.mean(shares) > 0.97
+
+
+@pytest.mark.parametrize("digits", [(7,), (1, 1), (3, 0, 8), (2, 9, 4, 5)])
+def test_set_digits_lie_in_their_boxes_in_reading_order(digits):
+    for seed in range(20):
+        mask, boxes = typesetting.typeset(np.random.default_rng(seed), digits, 40.0)
+        ink = np.asarray(mask, float)
+        assert len(boxes) == len(digits)
+        outside = ink.copy()
+        for left, top, width, height in boxes.astype(int):
+            grown = np.s_[max(0, top - 3) : top + height + 3, max(0, left - 3) : left + width + 3]
+            assert ink[grown].max() > 200
+            outside[grown] = 0
+        assert outside.sum() < 0.02 * ink.sum()
+        steps = np.diff(boxes[:, :2], axis=0)
+        assert (steps.max(axis=1) > 0).all()  # to the right or down
 
 
 def test_a_photo_shows_its_number():
