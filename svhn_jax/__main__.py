@@ -12,6 +12,7 @@ COMMANDS = (
     "download",
     "synthesize",
     "preprocess",
+    "box",
     "inspect",
     "train",
     "evaluate",
