@@ -18,6 +18,7 @@ COMMANDS = (
     "evaluate",
     "compare",
     "report",
+    "publish",
     "benchmark",
 )
 

@@ -1,39 +1,19 @@
 """Reading crops with a saved step."""
 
-import dataclasses
-
-import jax
 import numpy as np
 import pytest
-from tiny import CONFIG, mesh_of, prepare, random_split
+from tiny import mesh_of, random_split, save_run
 
-from svhn_jax.config import DataConfig
-from svhn_jax.data import arrays
 from svhn_jax.inference import reader as readers
 from svhn_jax.inference.reader import Reader
 from svhn_jax.model import networks
-from svhn_jax.runs.checkpoint import Checkpoints
-from svhn_jax.runs.folder import DataRecord, RunFolder
-from svhn_jax.training import state as states
 from svhn_jax.training import steps
 from svhn_jax.training.evaluator import score_split
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A run of fresh weights, saved as step 7."""
-    folder = tmp_path_factory.mktemp("reader")
-    prepare(folder / "data", 3, validation=4)
-    config = dataclasses.replace(CONFIG, data=DataConfig(dir=str(folder / "data")))
-    run = RunFolder(str(folder / "run"))
-    validation = arrays.load_split(folder / "data", "validation")
-    record = DataRecord.of(config, {"train": "t", "validation": validation.fingerprint}, validation.crop)
-    run.start_or_continue(config, record, has_steps=False)
-    state = jax.jit(lambda: states.create(config, networks.build(config.model)))()
-    with Checkpoints(run.steps_path, is_writer=True) as checkpoints:
-        checkpoints.save(7, state.tree(), {"sequence_accuracy": 0.5, "loss": 1.0})
-        checkpoints.wait()
-    return run, config, state
+    return save_run(tmp_path_factory.mktemp("reader"))
 
 
 def test_it_reads_as_evaluation_does_whatever_the_number_of_crops(run, monkeypatch):

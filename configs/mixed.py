@@ -4,7 +4,7 @@
     python -m svhn_jax.synthesize --arrays data/synthetic_150k --train 150000 --test 2000 --validation-fraction 0.01 --seed 5
     python -m svhn_jax.box PHOTOS --run checkpoints/real --to data/boxed_raw
     python -m svhn_jax.preprocess --raw data/boxed_raw --to data/boxed --validation-fraction 0
-    python -m svhn_jax.train --config configs/pretrained.py
+    python -m svhn_jax.train --config configs/mixed.py
 
 RAW holds archives of SVHN Format 1, PHOTOS photos with a labels.csv without boxes; checkpoints/real is a run of
 configs/real.py. docs/experiments.md has the photos, the hardware and what it reached. 45.6 million multiply-accumulates
@@ -14,7 +14,7 @@ an image.
 from svhn_jax.config import AugmentConfig, Config, DataConfig, LossConfig, ModelConfig, OptimizerConfig
 
 config = Config(
-    name="pretrained",
+    name="mixed",
     num_epochs=10,
     batch_size=64,
     log_every_steps=200,
