@@ -14,6 +14,7 @@ from svhn_jax.inference.source import choose_steps
 from svhn_jax.inference.weights import load_variables
 from svhn_jax.model import decode, inputs, networks
 from svhn_jax.model.decode import Predictions
+from svhn_jax.model.networks import Logits
 from svhn_jax.runs.checkpoint import Checkpoints
 from svhn_jax.runs.folder import RunFolder
 
@@ -45,9 +46,10 @@ class Reader:
         with Checkpoints(folder.steps_path) as checkpoints:
             self.step = choose_steps(step, checkpoints, folder)[-1]
             self._variables = jax.device_put(load_variables(checkpoints, self.step, self.config, network))
-        self._read = jax.jit(lambda variables, images: decode.decode(self._logits(network, variables, images)))
+        self._forward = jax.jit(lambda variables, images: _logits(self.config, network, variables, images))
+        self._read = jax.jit(lambda variables, images: decode.decode(self._forward(variables, images)))
         self._score = jax.jit(
-            lambda variables, images, labels: decode.log_p_of(self._logits(network, variables, images), labels)
+            lambda variables, images, labels: decode.log_p_of(self._forward(variables, images), labels)
         )
 
     def read(self, images: np.ndarray) -> Predictions[np.ndarray]:
@@ -59,9 +61,15 @@ class Reader:
         [values] = _in_batches(lambda x, y: [self._score(self._variables, x, y)], images, labels)
         return values
 
-    def _logits(self, network: nn.Module, variables: Any, images: jax.Array) -> networks.Logits:
-        logits: networks.Logits = network.apply(variables, inputs.center_window(images, self.config.image), False)  # type: ignore[assignment]
-        return logits
+    def logits(self, images: np.ndarray) -> Logits:
+        """The logits for uint8[N, S, S, 3], N at least 1, as numpy arrays."""
+        parts: Any = _in_batches(lambda x: self._forward(self._variables, x), images)
+        return Logits(*parts)
+
+
+def _logits(config: Config, network: nn.Module, variables: Any, images: jax.Array) -> Logits:
+    logits: Any = network.apply(variables, inputs.center_window(images, config.image), False)
+    return Logits(*logits)
 
 
 def _in_batches(function: Callable[..., Any], *columns: np.ndarray) -> list[np.ndarray]:
