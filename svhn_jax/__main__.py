@@ -12,11 +12,13 @@ COMMANDS = (
     "download",
     "synthesize",
     "preprocess",
+    "box",
     "inspect",
     "train",
     "evaluate",
     "compare",
     "report",
+    "publish",
     "benchmark",
 )
 

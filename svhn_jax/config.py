@@ -44,12 +44,24 @@ class DataConfig(_Checked):
     repeat: int = 1
     """how many times an epoch shows each training image of `dir`"""
     mix_in: tuple[str, ...] = ()
-    """further prepared data sets; their train splits are trained on too, each image once an epoch"""
+    """further prepared data sets; their train splits are trained on too, see `mix_in_repeat`"""
+    mix_in_repeat: tuple[int, ...] = ()
+    """how many times an epoch shows each training image of each data set of `mix_in`; none given: once"""
     placement: Literal["auto", "resident", "streamed"] = "auto"
     """training images on every device, or streamed from disk; the same batches (auto: resident where they fit in half of its memory)"""
 
     def _rules(self) -> Sequence[tuple[str, bool, str]]:
-        return (("dir", bool(self.dir), "the path of a prepared data set"), ("repeat", self.repeat >= 1, "at least 1"))
+        repeats, sets = self.mix_in_repeat, len(self.mix_in)
+        return (
+            ("dir", bool(self.dir), "the path of a prepared data set"),
+            ("repeat", self.repeat >= 1, "at least 1"),
+            (
+                "mix_in_repeat",
+                len(repeats) in (0, sets),
+                f"one count for each of the {sets} data sets of mix_in, or none",
+            ),
+            ("mix_in_repeat", min(repeats, default=1) >= 1, "counts of at least 1"),
+        )
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,8 @@ class Evaluate:
     """another prepared data set than the run's own"""
     batch_size: OptionalInt = None
     """images per evaluation step; the result does not depend on it"""
+    tta: bool = False
+    """test-time augmentation: average five windows of each crop, shifted by three pixels; five times the work"""
     sheet: OptionalPath = None
     """PNG to write: the first photos of the split, with what the last scored step reads"""
     json: bool = False

@@ -36,6 +36,11 @@ def test_there_are_the_four_configs_the_readme_names():
         ("config = Config(augment=AugmentConfig(blur=-1.0))", ["augment.blur is -1.0", "0 to 8"]),
         ("config = Config(augment=AugmentConfig(downscale=0.5))", ["augment.downscale is 0.5", "0, or 1 to 8"]),
         ("config = Config(augment=AugmentConfig(cutout=33))", ["augment.cutout is 33", "0 to 32"]),
+        (
+            "config = Config(data=DataConfig(mix_in=('a', 'b'), mix_in_repeat=(2,)))",
+            ["data.mix_in_repeat is (2,)", "2 data"],
+        ),
+        ("config = Config(data=DataConfig(mix_in=('a',), mix_in_repeat=(0,)))", ["counts of at least 1"]),
         ("config = Config(name='a/b')", ["name is 'a/b'"]),
         ("config = Config(name='\\x1b[2J')", ["printable characters"]),
         ("config = 3", ["defines no `config = Config(...)`"]),

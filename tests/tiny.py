@@ -1,5 +1,6 @@
 """What several tests of the training half share: a tiny configuration and random data of a given size."""
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,12 @@ from svhn_jax import labels
 from svhn_jax.config import AugmentConfig, Config, DataConfig, ImageConfig, ModelConfig, OptimizerConfig
 from svhn_jax.data import arrays, writing
 from svhn_jax.data.crop import CropRule
+from svhn_jax.model import networks
 from svhn_jax.model.layers import AXIS
+from svhn_jax.runs.checkpoint import Checkpoints
+from svhn_jax.runs.folder import DataRecord, RunFolder
+from svhn_jax.training import state as states
+from svhn_jax.training.state import TrainState
 
 CONFIG = Config(
     name="tiny",
@@ -68,6 +74,21 @@ def prepare(folder: Path, count: int, *, validation: int = 0, side: int = 24, se
     manifest = {"format": arrays.FORMAT, "crop": {"size": side, "margin": 0.3}, "splits": entries, "sources": {}}
     (folder / arrays.MANIFEST).write_text(json.dumps(manifest))
     return train
+
+
+def save_run(folder: Path, config: Config = CONFIG) -> tuple[RunFolder, Config, TrainState]:
+    """A run at folder/run of fresh weights, saved as step 7, of prepared data at folder/data."""
+    prepare(folder / "data", 3, validation=4)
+    config = dataclasses.replace(config, data=DataConfig(dir=str(folder / "data")))
+    run = RunFolder(str(folder / "run"))
+    validation = arrays.load_split(folder / "data", "validation")
+    record = DataRecord.of(config, {"train": "t", "validation": validation.fingerprint}, validation.crop)
+    run.start_or_continue(config, record, has_steps=False)
+    state = jax.jit(lambda: states.create(config, networks.build(config.model)))()
+    metadata = {"config": dataclasses.asdict(config), "data": dataclasses.asdict(record), "versions": {}}
+    with Checkpoints(run.steps_path, metadata=metadata, is_writer=True) as checkpoints:
+        checkpoints.save(7, state.tree(), {"sequence_accuracy": 0.5, "loss": 1.0}, {"examples": 3.0})
+    return run, config, state
 
 
 def float32_products(function: Callable[..., Any], *arguments: Any) -> list[str]:

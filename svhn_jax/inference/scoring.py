@@ -19,16 +19,17 @@ from svhn_jax.training.evaluator import score_split
 class StepScorer:
     """Scores saved steps of a run on one split; the eval step is compiled once."""
 
-    def __init__(self, config: Config, split: Split, batch_size: int):
+    def __init__(self, config: Config, split: Split, batch_size: int, views: int = 1):
         """Makes what all steps share.
 
         Args:
           split: at least one image.
           batch_size: of the eval step; the result does not depend on it.
+          views: windows that are averaged, see `svhn_jax.training.steps.eval_step`.
         """
         self._split, self._batch_size = split, batch_size
         self.mesh, self.network = devices.make_mesh(), networks.build(config.model)
-        self._eval_step = steps.compile_eval_step(config, self.network, self.mesh)
+        self._eval_step = steps.compile_eval_step(config, self.network, self.mesh, views)
         self._is_compiled = False
 
     def score(self, variables: Any) -> tuple[dict[str, float], PredictionTable]:

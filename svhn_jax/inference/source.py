@@ -100,10 +100,11 @@ def _require_split(folder: str, split: str) -> None:
 
 
 def _result_name(options: Evaluate, split: Split) -> str:
-    """SPLIT for the run's own data; SPLIT-FOLDER-FINGERPRINT for others, so that no table mixes them."""
+    """SPLIT for the run's own data; SPLIT-FOLDER-FINGERPRINT for others, -tta with averaged windows: no table mixes them."""
+    tta = "-tta" if options.tta else ""
     if options.data is None:
-        return options.split
-    return f"{options.split}-{re.sub(r'[^A-Za-z0-9_.-]', '_', Path(options.data).name)}-{split.fingerprint[:8]}"
+        return options.split + tta
+    return f"{options.split}-{re.sub(r'[^A-Za-z0-9_.-]', '_', Path(options.data).name)}-{split.fingerprint[:8]}{tta}"
 
 
 def steps_to_score(console: Console, options: Evaluate, checkpoints: Checkpoints, run: RunFolder) -> list[int]:

@@ -18,7 +18,10 @@ def load_variables(checkpoints: Checkpoints, step: int, config: Config, network:
     Raises:
       CheckpointError, TryAgainError: see `Checkpoints.restore`.
     """
-    abstract = abstract_variables(config, network)
-    if not config.optimizer.ema_decay:
-        return checkpoints.restore(step, abstract, is_partial=True)
-    return checkpoints.restore(step, {"ema": abstract}, is_partial=True)["ema"]
+    restored = checkpoints.restore(step, saved_form(config, abstract_variables(config, network)), is_partial=True)
+    return restored["ema"] if config.optimizer.ema_decay else restored
+
+
+def saved_form(config: Config, variables: Any) -> Any:
+    """The part of a checkpoint's tree that holds the variables that evaluation uses."""
+    return {"ema": variables} if config.optimizer.ema_decay else variables

@@ -49,3 +49,13 @@ def decode(logits: Logits) -> Predictions[jax.Array]:
         jnp.where(is_present, best, 0),
         joint.max(axis=1),
     )
+
+
+def log_p_of(logits: Logits, labels: jax.Array) -> jax.Array:
+    """float32[B]: the log-probability, in nats, of numbers int32[B, 6], as `decode` defines it."""
+    length_log_p = jax.nn.log_softmax(logits.length)
+    digit_log_p = jax.nn.log_softmax(logits.digits[..., :BLANK])
+    digits = labels[:, 1:]
+    of_digits = jnp.take_along_axis(digit_log_p, jnp.minimum(digits, BLANK - 1)[..., None], axis=2)[..., 0]
+    of_length = jnp.take_along_axis(length_log_p, labels[:, :1], axis=1)[:, 0]
+    return of_length + jnp.where(digits == BLANK, 0, of_digits).sum(axis=1)

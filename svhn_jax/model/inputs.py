@@ -5,13 +5,21 @@ import jax.numpy as jnp
 
 from svhn_jax.config import ImageConfig
 
+# Shifts of the views that evaluation may average, in pixels: the middle, then one to each side (docs/experiments.md).
+VIEWS = ((0, 0), (3, 0), (-3, 0), (0, 3), (0, -3))
 GRAY = (0.299, 0.587, 0.114)  # ITU-R BT.601 luma, as Pillow and TensorFlow use
 
 
 def center_window(images: jax.Array, image: ImageConfig) -> jax.Array:
     """uint8[B, S, S, 3] to the model's input float32[B, s, s, C]: the middle window, no randomness."""
-    start = (images.shape[1] - image.crop) // 2
-    window = images[:, start : start + image.crop, start : start + image.crop]
+    return shifted_window(images, image, (0, 0))
+
+
+def shifted_window(images: jax.Array, image: ImageConfig, shift: tuple[int, int]) -> jax.Array:
+    """As `center_window`, `shift` pixels (down, right) from the middle; a shift ends at the edge of the stored crop."""
+    slack = images.shape[1] - image.crop
+    top, left = (min(max(slack // 2 + part, 0), slack) for part in shift)
+    window = images[:, top : top + image.crop, left : left + image.crop]
     return prepare(window.astype(jnp.float32) / 255, image)
 
 

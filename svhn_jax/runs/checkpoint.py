@@ -117,6 +117,10 @@ class Checkpoints:
                 f"{self._folder}: the validation metrics of step {damaged} are damaged; not considered for the best step"
             )
 
+    def validation(self, step: int) -> dict[str, float] | None:
+        """The metrics of a step on the validation split; empty if it was not validated, None if they are damaged."""
+        return self._manager.metrics(step)
+
     def _best_of(self, steps: Sequence[int]) -> int | None:
         candidates = [step for step in steps if self._score_of(step) > NO_SCORE]  # excludes NaN
         return max(candidates, key=self._score_of, default=None)

@@ -85,7 +85,7 @@ class TrainingSet(NamedTuple):
 
 
 def load_training_set(config: Config) -> TrainingSet:
-    """The train splits of `data.dir` (`data.repeat` times an epoch) and of each of `data.mix_in` (once).
+    """The train splits of `data.dir` and of each of `data.mix_in`, as many times an epoch as the configuration says.
 
     Raises:
       InputError: a data set is missing, empty, or cropped by another rule than the first.
@@ -93,9 +93,10 @@ def load_training_set(config: Config) -> TrainingSet:
     parts: list[arrays.Split] = []
     epoch, fingerprint = [], hashlib.sha256()
     first_row = 0
-    for folder in (config.data.dir, *config.data.mix_in):
+    mixed_in = config.data.mix_in_repeat or (1,) * len(config.data.mix_in)
+    repeats = zip((config.data.dir, *config.data.mix_in), (config.data.repeat, *mixed_in), strict=True)
+    for folder, repeat in repeats:
         split = load_images(folder, "train", config, (parts[0].crop, config.data.dir) if parts else None)
-        repeat = config.data.repeat if not parts else 1
         epoch.append(np.tile(np.arange(first_row, first_row + len(split.images)), repeat))
         first_row += len(split.images)
         fingerprint.update(f"{split.fingerprint} x {repeat}\n".encode())

@@ -86,7 +86,10 @@ def open_checkpoints(console: Console, setup: RunSetup) -> Checkpoints:
         },
         is_writer=True,
     )
-    for name in setup.run.repair(checkpoints.newest_metadata()):
+    saved = checkpoints.newest_metadata()
+    if "published" in saved:
+        raise InputError(f"{setup.run.path}: holds published weights, which cannot be trained on; give another --name")
+    for name in setup.run.repair(saved):
         console.print(f"warning: {setup.run.path}/{name} was missing or damaged: written anew from a checkpoint")
     setup.run.start_or_continue(setup.config, data, has_steps=bool(checkpoints.steps()))
     return checkpoints

@@ -74,7 +74,14 @@ def train_step(
 
 
 def eval_step(
-    variables: Any, images: jax.Array, labels: jax.Array, mask: jax.Array, *, config: Config, network: nn.Module
+    variables: Any,
+    images: jax.Array,
+    labels: jax.Array,
+    mask: jax.Array,
+    *,
+    config: Config,
+    network: nn.Module,
+    views: int = 1,
 ) -> tuple[metrics.Sums, decode.Predictions[jax.Array]]:
     """Sums over the images of the global batch where mask is 1, and the predictions. Runs on each device.
 
@@ -85,11 +92,16 @@ def eval_step(
       images: uint8[b, S, S, 3], this device's part of the batch.
       labels: int32[b, 6].
       mask: int32[b], 0 on padding.
+      views: how many of `inputs.VIEWS` are read; their logits are averaged, which averages log-probabilities.
 
     Returns:
       The sums (see svhn_jax.model.metrics.count), and the predictions of this device's part.
     """
-    logits: Any = network.apply(variables, inputs.center_window(images, config.image), False)
+    read: list[Any] = [
+        network.apply(variables, inputs.shifted_window(images, config.image, shift), False)
+        for shift in inputs.VIEWS[:views]
+    ]
+    logits = jax.tree.map(lambda *parts: sum(parts) / len(parts), *read)
     loss = losses.cross_entropy(logits, labels, LossConfig())
     predictions = decode.decode(logits)
     return jax.lax.psum(metrics.count(predictions.labels, labels, loss, mask), AXIS), predictions
@@ -111,13 +123,13 @@ def compile_train_step(config: Config, network: nn.Module, total_steps: int, mes
     return jax.jit(mapped, donate_argnums=0, compiler_options=compilation.compiler_options(mesh))
 
 
-def compile_eval_step(config: Config, network: nn.Module, mesh: Mesh) -> Callable[..., Any]:
+def compile_eval_step(config: Config, network: nn.Module, mesh: Mesh, views: int = 1) -> Callable[..., Any]:
     """`eval_step` on every device of the mesh: (variables, images, labels, mask) -> (sums, predictions).
 
     The batch is split over the devices; sums and predictions come back whole on every device.
     """
     mapped = jax.shard_map(
-        partial(eval_step, config=config, network=network),
+        partial(eval_step, config=config, network=network, views=views),
         mesh=mesh,
         in_specs=(REPLICATED, SHARDED, SHARDED, SHARDED),
         out_specs=(REPLICATED, SHARDED),

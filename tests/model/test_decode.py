@@ -78,3 +78,16 @@ def test_prediction_is_the_best_of_all_numbers_by_brute_force():
         ]
         assert float(predictions.log_p[row]) == pytest.approx(max(best, *longer), abs=1e-4)
         labels.decode(predictions.labels[row])  # raises unless length and digits agree
+
+
+def test_the_log_probability_of_any_number():
+    logits = logits_of([0.05, 0.05, 0.8, 0.1, 1e-9, 1e-9, 1e-9], {0: {7: 0.9, 1: 0.1}, 1: {4: 0.75, 9: 0.25}})
+
+    def p(number):
+        return float(np.exp(decode.log_p_of(logits, jnp.array(labels.encode_text(number))[None])[0]))
+
+    assert p("74") == pytest.approx(0.8 * 0.9 * 0.75, abs=1e-4)
+    assert p("19") == pytest.approx(0.8 * 0.1 * 0.25, abs=1e-4)
+    assert p("7") == pytest.approx(0.05 * 0.9, abs=1e-4)
+    read = decode.decode(logits)
+    np.testing.assert_allclose(decode.log_p_of(logits, read.labels), read.log_p, atol=1e-6)

@@ -50,6 +50,15 @@ def test_data_sets_are_joined_and_the_first_is_repeated(tmp_path):
     assert data.side == 24
 
 
+def test_every_data_set_may_be_repeated(tmp_path):
+    prepare(tmp_path / "a", 3)
+    prepare(tmp_path / "b", 2, seed=1)
+    prepare(tmp_path / "c", 1, seed=2)
+    config = config_of(tmp_path / "a", tmp_path / "b", tmp_path / "c")
+    config = dataclasses.replace(config, data=dataclasses.replace(config.data, mix_in_repeat=(1, 3)))
+    assert load_training_set(config).epoch.tolist() == [0, 1, 2, 3, 4, 5, 5, 5]
+
+
 def test_another_mix_has_another_fingerprint(tmp_path):
     prepare(tmp_path / "a", 3)
     prepare(tmp_path / "b", 2, seed=1)

@@ -1,0 +1,137 @@
+"""python -m svhn_jax.box PHOTOS --run FOLDER --to NEW: finds the boxes of numbers whose digits are known.
+
+PHOTOS has a labels.csv (svhn_jax.data.sources.labels_csv). A row without a box gets the box under which the run's network
+reads its number with the greatest probability. NEW gets copies of the photos and a labels.csv with all boxes, for
+svhn_jax.preprocess. Photos whose number the network does not find are left out, and named in NEW/not_found.csv.
+"""
+
+from svhn_jax import interrupts
+
+if __name__ == "__main__":
+    interrupts.end_at_once()  # the imports below take time
+
+import csv
+import io
+import math
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import tyro
+from PIL import Image
+from rich.console import Console
+from rich.progress import Progress
+
+from svhn_jax import command_line, files
+from svhn_jax.data import photos, writing
+from svhn_jax.data.crop import union
+from svhn_jax.data.records import BadRecord, Record
+from svhn_jax.data.sources import labels_csv
+from svhn_jax.errors import InputError, printable, run_command
+
+if TYPE_CHECKING:  # it imports JAX, which takes seconds
+    from svhn_jax.inference.reader import Reader
+
+NOT_FOUND = "not_found.csv"
+PHOTOS_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class Options:
+    """Finds the boxes of numbers whose digits are known."""
+
+    photos: tyro.conf.Positional[Path]
+    """folder of photos with labels.csv"""
+    run: str
+    """the folder of a trained run"""
+    to: Path
+    """folder for copies of the photos and the new labels.csv; replaced as a whole"""
+    step: str = "best"
+    """the step that finds them: best (on validation while training), latest or a step's number"""
+    min_confidence: float = 0.2
+    """least probability of the number under the box; below it the photo is left out"""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.min_confidence <= 1:
+            raise InputError(f"--min-confidence is {self.min_confidence}; it must be 0 to 1")
+
+
+def main() -> int:
+    options = command_line.parse(Options, "python -m svhn_jax.box", __doc__ or "")
+    table = options.photos / labels_csv.NAME
+    if not table.is_file():
+        raise InputError(f"{table}: no such file; write file,label in its first line, and a photo in each row")
+    if options.to.exists() and not (options.to / NOT_FOUND).is_file():
+        raise InputError(f"{options.to}: not made by this command; give another --to")
+    records = labels_csv.read(table)
+    if bad := [record for record in records if isinstance(record, BadRecord)]:
+        raise InputError(
+            f"{table}: {len(bad)} rows cannot be used; correct or delete them",
+            [f"line {one.line}: {printable(one.name)}: {one.reason}" for one in bad],
+        )
+    from svhn_jax.inference.reader import Reader  # imports JAX, which takes seconds: not for --help
+
+    reader = Reader(options.run, options.step)
+    with writing.building(options.to) as folder:
+        shutil.rmtree(folder)
+        folder.mkdir()
+        found = _write(options, reader, [one for one in records if isinstance(one, Record)], folder)
+    print(f"{options.to}: boxes of {found:,} of {len(records):,} photos; the others are in {NOT_FOUND}")
+    return 0
+
+
+def _write(options: Options, reader: "Reader", records: list[Record], folder: Path) -> int:
+    """Copies the photos whose number is found, and writes both tables. Returns the number of these photos."""
+    console = Console(highlight=False, markup=False)
+    rows: list[list[object]] = [list(labels_csv.COLUMNS)]
+    not_found: list[list[object]] = [["file", "label", "reason"]]
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        for start in bar.track(range(0, len(records), PHOTOS_AT_ONCE), description="finding numbers"):
+            for record, outcome in _find(options, reader, records[start : start + PHOTOS_AT_ONCE]):
+                number = "".join(map(str, record.digits))
+                if isinstance(outcome, str):
+                    not_found.append([record.name, number, outcome])
+                    continue
+                rows.append([record.name, number, *(f"{value:.2f}" for value in outcome)])
+                (folder / record.name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(options.photos / record.name, folder / record.name)
+    for name, table in ((labels_csv.NAME, rows), (NOT_FOUND, not_found)):
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(table)
+        files.write_text(folder / name, text.getvalue())
+    return len(rows) - 1
+
+
+def _find(
+    options: Options, reader: "Reader", records: list[Record]
+) -> list[tuple[Record, tuple[float, float, float, float] | str]]:
+    """For each record its box (left, top, width, height), in pixels, or why there is none."""
+    from svhn_jax.inference.boxing import find_boxes
+
+    outcomes: dict[str, tuple[float, float, float, float] | str] = {}
+    wanted: list[tuple[Record, Image.Image]] = []
+    for record in records:
+        if known := union(record.boxes):
+            outcomes[record.name] = known.left_top_width_height()
+            continue
+        photo = photos.read_photo(options.photos, record.name)
+        try:
+            if photo.problem:
+                raise ValueError(photo.problem)
+            wanted.append((record, photos.decode_photo(photo.content)))
+        except ValueError as error:
+            outcomes[record.name] = str(error)
+    numbers = [(photo, "".join(map(str, record.digits))) for record, photo in wanted]
+    for (record, _), found in zip(wanted, find_boxes(reader, numbers), strict=True):
+        confidence = math.exp(found.log_p)
+        outcomes[record.name] = (
+            found.box.left_top_width_height()
+            if confidence >= options.min_confidence
+            else f"read as that number with probability {confidence:.2f} at most"
+        )
+    return [(record, outcomes[record.name]) for record in records]
+
+
+if __name__ == "__main__":
+    run_command(main)

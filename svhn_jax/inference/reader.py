@@ -1,0 +1,83 @@
+"""Reads crops with the weights of a saved step."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from svhn_jax.config import Config
+from svhn_jax.data.crop import CropRule
+from svhn_jax.inference.source import choose_steps
+from svhn_jax.inference.weights import load_variables
+from svhn_jax.model import decode, inputs, networks
+from svhn_jax.model.decode import Predictions
+from svhn_jax.model.networks import Logits
+from svhn_jax.runs.checkpoint import Checkpoints
+from svhn_jax.runs.folder import RunFolder
+
+BATCH_SIZE = 256  # of the compiled function: more crops go through it in turn, fewer are padded
+
+
+class Reader:
+    """A saved step of a run, ready to read crops on one device.
+
+    reader = Reader("checkpoints/demo", "best")
+    predictions = reader.read(images)  # uint8[N, S, S, 3], cropped by reader.crop
+    """
+
+    def __init__(self, run: str, step: str = "best"):
+        """Loads the weights.
+
+        Args:
+          run: the run's folder.
+          step: best, latest, or a step's number.
+
+        Raises:
+          InputError: there is no such run or step.
+          CheckpointError: the step is damaged.
+        """
+        folder = RunFolder(run)
+        self.config: Config = folder.config()
+        self.crop: CropRule = folder.data().crop
+        network = networks.build(self.config.model)
+        with Checkpoints(folder.steps_path) as checkpoints:
+            self.step = choose_steps(step, checkpoints, folder)[-1]
+            self._variables = jax.device_put(load_variables(checkpoints, self.step, self.config, network))
+        self._forward = jax.jit(lambda variables, images: _logits(self.config, network, variables, images))
+        self._read = jax.jit(lambda variables, images: decode.decode(self._forward(variables, images)))
+        self._score = jax.jit(
+            lambda variables, images, labels: decode.log_p_of(self._forward(variables, images), labels)
+        )
+
+    def read(self, images: np.ndarray) -> Predictions[np.ndarray]:
+        """The predictions for uint8[N, S, S, 3], N at least 1."""
+        return Predictions(*_in_batches(lambda x: self._read(self._variables, x), images))
+
+    def log_p(self, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """float32[N]: log-probability, in nats, of labels int32[N, 6] for uint8[N, S, S, 3]; N at least 1."""
+        [values] = _in_batches(lambda x, y: [self._score(self._variables, x, y)], images, labels)
+        return values
+
+    def logits(self, images: np.ndarray) -> Logits:
+        """The logits for uint8[N, S, S, 3], N at least 1, as numpy arrays."""
+        parts: Any = _in_batches(lambda x: self._forward(self._variables, x), images)
+        return Logits(*parts)
+
+
+def _logits(config: Config, network: nn.Module, variables: Any, images: jax.Array) -> Logits:
+    logits: Any = network.apply(variables, inputs.center_window(images, config.image), False)
+    return Logits(*logits)
+
+
+def _in_batches(function: Callable[..., Any], *columns: np.ndarray) -> list[np.ndarray]:
+    """The results of a compiled function for N rows, which it gets BATCH_SIZE at a time; zeros fill the last batch."""
+    count = len(columns[0])
+    parts = []
+    for start in range(0, count, BATCH_SIZE):
+        batch = [column[start : start + BATCH_SIZE] for column in columns]
+        batch = [np.pad(x, ((0, BATCH_SIZE - len(x)), *((0, 0),) * (x.ndim - 1))) for x in batch]
+        parts.append(jax.device_get(function(*map(jnp.asarray, batch))))
+    return [np.concatenate(column)[:count] for column in zip(*parts, strict=True)]
