@@ -14,15 +14,14 @@ import dataclasses
 import json
 import math
 import os
-import typing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Annotated, Any
 
-import typeguard
 from etils import epath
 
 from svhn_jax import config_files, files
+from svhn_jax.checked import Checked, Rule
 from svhn_jax.config import Config
 from svhn_jax.data.crop import CropRule, require_same_rule
 from svhn_jax.errors import InputError
@@ -31,7 +30,7 @@ from svhn_jax.runs.versions import versions
 
 
 @dataclass(frozen=True)
-class DataRecord:
+class DataRecord(Checked):
     """The data that a run trains and validates on.
 
     Attributes:
@@ -41,7 +40,7 @@ class DataRecord:
       mix_in: of `data.mix_in`, likewise.
     """
 
-    fingerprints: dict[str, str]
+    fingerprints: Annotated[dict[str, str], Rule({"train", "validation"}.issubset, "of train and validation")]
     crop: CropRule
     folder: str
     mix_in: tuple[str, ...]
@@ -52,19 +51,9 @@ class DataRecord:
         return cls(fingerprints, crop, _absolute(config.data.dir), tuple(map(_absolute, config.data.mix_in)))
 
     @classmethod
-    def from_values(cls, values: dict[str, Any]) -> "DataRecord":
-        """From what `dataclasses.asdict` made of it, and JSON of that.
-
-        Raises:
-          KeyError, TypeError, ValueError, typeguard.TypeCheckError: a field is missing, or of another type.
-        """
-        record = cls(values["fingerprints"], CropRule(**values["crop"]), values["folder"], tuple(values["mix_in"]))
-        for part in (record, record.crop):
-            for name, hint in typing.get_type_hints(type(part)).items():
-                typeguard.check_type(getattr(part, name), hint)
-        if not {"train", "validation"} <= record.fingerprints.keys():
-            raise ValueError("fingerprints lacks train or validation")
-        return record
+    def called(cls, name: str) -> str:
+        """The field in data.json."""
+        return name
 
 
 class RunFolder:
@@ -92,10 +81,11 @@ class RunFolder:
         path = self.path / "data.json"
         try:
             values = self._data_values()
-            if not isinstance(values["versions"], dict):
+            if not isinstance(values.pop("versions"), dict):
                 raise TypeError("versions is no JSON object")
-            return DataRecord.from_values(values)
-        except (OSError, ValueError, KeyError, TypeError, RecursionError, typeguard.TypeCheckError) as error:
+            record: DataRecord = config_files.build(DataRecord, values)
+            return record
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, InputError) as error:
             remedy = self._remedy("train under another --name")
             raise InputError(f"{path}: missing, damaged or of an older version ({error!r}); {remedy}") from None
 

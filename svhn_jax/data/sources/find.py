@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from svhn_jax import files
 from svhn_jax.data.photos import MAT_NAME, MAX_PHOTO_BYTES, OTHER_FILES, PHOTO_NAME, SUFFIXES, read_photo, stamp
 from svhn_jax.data.records import BadRecord, Photo, Record
 from svhn_jax.data.sources import digit_struct, labels_csv
@@ -123,8 +124,8 @@ class LabelledFolder:
         self._table = path / labels_csv.NAME
 
     def stamp(self) -> str:
-        files = (self.path / record.name for record in self._usable())
-        return stamp([self._table, *(path for path in files if path.is_file())])
+        photos = (self.path / record.name for record in self._usable())
+        return stamp([self._table, *(path for path in photos if path.is_file())])
 
     def fingerprint(self) -> str:
         """SHA-256 of the names and contents of labels.csv and of every photo that it names."""
@@ -152,10 +153,7 @@ def _sha256_of(folder: Path, names: Iterable[str]) -> str:
     digest = hashlib.sha256()
     for name in names:
         size = (folder / name).stat().st_size
-        if size > (MAX_MAT_BYTES if name == MAT_NAME else MAX_PHOTO_BYTES) and name != labels_csv.NAME:
-            content = f"{size} bytes"
-        else:
-            with open(folder / name, "rb") as file:
-                content = hashlib.file_digest(file, "sha256").hexdigest()
+        is_too_large = size > (MAX_MAT_BYTES if name == MAT_NAME else MAX_PHOTO_BYTES) and name != labels_csv.NAME
+        content = f"{size} bytes" if is_too_large else files.sha256(folder / name)
         digest.update(f"{name} {content}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()

@@ -261,7 +261,7 @@ def test_the_command_prepares_once_and_tells_what_is_there(tmp_path):
     arguments = ("-m", "svhn_jax.data.svhn_full", "--raw", tmp_path / "raw", "--data-dir", tmp_path / "tfds")
     missing = run_python(*arguments)
     assert_one_error_line(missing)
-    assert "none of train, test, extra in it" in missing.stderr
+    assert "no such folder; give the folder with the photos" in missing.stderr
     files = split_files(tmp_path, TRAIN)
     del files["12.png"]
     write_split(tmp_path / "raw", "train", files)
