@@ -37,6 +37,9 @@ FREE_FIELDS = (
 def load(path: str | Path) -> Config:
     """The `config` of a configuration file.
 
+        config = load("configs/demo.py")
+        config.optimizer.learning_rate, to_json(config)
+
     Raises:
       InputError: no such file, no Config in it, a misspelt field (with the nearest name), a bad value.
     """

@@ -189,8 +189,8 @@ class Checkpoints:
             raise
         except Exception as error:  # a full disk arrives as ValueError, OSError or others
             raise CheckpointError(
-                f"{self._folder}: could not save a checkpoint; see that there is space and leave to write, and run "
-                f"the same command again: it goes on from the last whole one ({one_line(error)})"
+                f"{self._folder}: could not save a checkpoint; check free space and permissions, then run "
+                f"the same command again: it resumes from the last complete one ({one_line(error)})"
             ) from None
 
     def restore_newest(self, abstract: Any, tell: Callable[[str], None]) -> Any:
@@ -216,7 +216,7 @@ class Checkpoints:
             return tree
         if damaged:
             raise CheckpointError(
-                f"{damaged[max(damaged)]}; no step before it is whole either: train under another --name"
+                f"{damaged[max(damaged)]}; every step before it is damaged too: train under another --name"
             )
         return None
 

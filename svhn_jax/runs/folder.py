@@ -57,7 +57,11 @@ class DataRecord(Checked):
 
 
 class RunFolder:
-    """The text files of a run and its lock."""
+    """The text files of a run and its lock.
+
+    run = RunFolder("checkpoints/demo")
+    run.config().batch_size, run.metrics()[-1]["loss"]
+    """
 
     def __init__(self, path: str):
         self.path = epath.Path(path)
@@ -68,7 +72,7 @@ class RunFolder:
         self.events_path = str(self.path / "events")
 
     def config(self) -> Config:
-        """The configuration the run was trained with; InputError if there is no run here."""
+        """The configuration the run was trained with; InputError if the folder holds no run."""
         path = self.path / "config.json"
         if not path.exists():
             remedy = self._remedy("train one with python -m svhn_jax.train")
@@ -77,7 +81,7 @@ class RunFolder:
         return config_files.from_json(text, str(path), self._remedy("put it right, or train under another --name"))
 
     def data(self) -> DataRecord:
-        """The data the run trains and validates on; InputError if that is not known."""
+        """The data the run trains and validates on; InputError if their record is missing or damaged."""
         path = self.path / "data.json"
         try:
             values = self._data_values()
@@ -93,7 +97,7 @@ class RunFolder:
         return unsealed(json.loads((self.path / "data.json").read_bytes()), "data.json")
 
     def _remedy(self, without_steps: str) -> str:
-        """What mends a missing or damaged config.json or data.json."""
+        """The remedy for a missing or damaged config.json or data.json."""
         steps = epath.Path(self.steps_path)
         if steps.exists() and any(path.name.isdigit() for path in steps.iterdir()):
             return "run the same train command: it writes it anew from a checkpoint"

@@ -283,7 +283,7 @@ def test_where_no_step_is_whole_nothing_is_moved(tmp_path, fresh):
         damage_truncate(folder / str(step))
     with (
         Checkpoints(str(folder), is_writer=True) as checkpoints,
-        pytest.raises(InputError, match=r"/5: this checkpoint cannot be used.* no step before it is whole either"),
+        pytest.raises(InputError, match=r"/5: this checkpoint cannot be used.* every step before it is damaged too"),
     ):
         checkpoints.restore_newest(jax.eval_shape(lambda: fresh), print)
     assert sorted(path.name for path in tmp_path.rglob("[0-9]")) == ["3", "5"]

@@ -31,6 +31,9 @@ MAX_DIGITS = 30
 def read(path: Path) -> list[Record | BadRecord]:
     """The rows of a labels.csv in order, each with its line number; for a row that cannot be used, the reason.
 
+        records = read(Path("myphotos/labels.csv"))
+        good = [record for record in records if isinstance(record, Record)]
+
     Raises:
       InputError: the whole file is not such a table.
     """
