@@ -126,7 +126,7 @@ def _prepared(options: Options) -> Iterator[Contents]:
     for split, source in manifest["sources"].items():
         skipped = [Skipped(**entry) for entry in source["skipped"]]
         if skipped:
-            none = np.zeros((0, 6), int)
+            none = np.zeros((0, labels.HEADS), int)
             yield Contents(f"{source['path']} ({split})", [], none, none, none, skipped, {}, [])
 
 
@@ -179,7 +179,7 @@ def _contents(
 ) -> Contents:
     rows = np.flatnonzero(sizes[:, 0])
     records, sizes = [account.records[row] for row in rows], sizes[rows]
-    targets = np.array([labels.encode(record.digits) for record in records], np.int32).reshape(-1, 6)
+    targets = labels.encode_all(record.digits for record in records)
     numbers = [crop.number_in(record.boxes, *size) for record, size in zip(records, sizes.tolist(), strict=True)]
     boxes = np.array([number.left_top_width_height() for number in numbers]).reshape(-1, 4)
     suspicious = statistics.suspicious(targets, boxes, sizes) | statistics.suspicious_boxes(records)
@@ -200,7 +200,9 @@ def _print(console: Console, contents: Contents) -> None:
     if len(contents.targets):
         counts = statistics.lengths(contents.targets)
         many = ", ".join(
-            f"{count:,} of {name}" for name, count in zip((*"012345", "more"), counts, strict=True) if count
+            f"{count:,} of {name}"
+            for name, count in zip((*map(str, range(labels.MANY)), "more"), counts, strict=True)
+            if count
         )
         console.print(f"  {len(contents.targets):,} numbers; by digits: {many}", soft_wrap=True)
         table = Table("position", *"0123456789", "blank", title="digits by position")

@@ -36,6 +36,7 @@ from svhn_jax.data.sources import tfds as tfds_source
 from svhn_jax.data.sources.find import Source
 from svhn_jax.data.workers import usable_cores
 from svhn_jax.errors import InputError, run_command
+from svhn_jax.labels import MANY
 from svhn_jax.options import OptionalInt, Splits
 
 
@@ -116,7 +117,7 @@ def _has_lost_validation(options: Options, manifest: dict[str, Any]) -> bool:
     splits = manifest["splits"]
     if not options.validation_fraction or "validation" not in splits or splits["validation"]["examples"]:
         return False
-    return splits["train"]["examples"] >= 2 and any(length in splits["train"]["lengths"] for length in "12345")
+    return splits["train"]["examples"] >= 2 and any(str(n) in splits["train"]["lengths"] for n in range(1, MANY))
 
 
 def _find_sources(options: Options) -> list[Source]:
@@ -197,10 +198,10 @@ def _refuse_other_folders(options: Options, splits: Sequence[str]) -> None:
 
 def _print_summary(console: Console, manifest: dict[str, Any], folder: Path) -> None:
     table = Table(title=f"{folder}: {manifest['crop']['size']} x {manifest['crop']['size']} uint8 crops")
-    for column in ("split", "numbers", "1 digit", *"2345", "more"):
+    for column in ("split", "numbers", "1 digit", *map(str, range(2, MANY)), "more"):
         table.add_column(column, justify="left" if column == "split" else "right")
     for split, entry in manifest["splits"].items():
-        lengths = (entry["lengths"].get(str(length), 0) for length in range(1, 7))
+        lengths = (entry["lengths"].get(str(length), 0) for length in range(1, MANY + 1))
         table.add_row(split, f"{entry['examples']:,}", *(f"{count:,}" for count in lengths))
     console.print(table)
     if manifest["splits"].get("validation", {"examples": 1})["examples"] == 0:

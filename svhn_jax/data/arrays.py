@@ -23,6 +23,7 @@ import numpy as np
 from svhn_jax import files
 from svhn_jax.data.crop import CropRule
 from svhn_jax.errors import InputError, printable
+from svhn_jax.labels import BLANK, HEADS, MANY
 
 FORMAT = 2
 MANIFEST = "manifest.json"
@@ -129,11 +130,11 @@ def load_split(folder: str | Path, split: str) -> Split:
     count, size = entry["examples"], rule.size
     checksums = json.dumps({name: entry["sha256"][name] for name in TRAINED_ON}, sort_keys=True)
     images = _open(folder, split, "images", np.uint8, (count, size, size, 3))
-    targets = _open(folder, split, "labels", np.int32, (count, 6))
+    targets = _open(folder, split, "labels", np.int32, (count, HEADS))
     names = _open(folder, split, "names", None, (count,))
     if names.dtype.kind != "S" or names.dtype.itemsize > MAX_NAME_BYTES or not _are_texts(names):
         raise InputError(f"{folder}/{split}/names.npy: damaged (not names of photos); preprocess again")
-    if not ((targets >= 0).all() and (targets[:, 0] <= 6).all() and (targets[:, 1:] <= 10).all()):
+    if not ((targets >= 0).all() and (targets[:, 0] <= MANY).all() and (targets[:, 1:] <= BLANK).all()):
         raise InputError(f"{folder}/{split}/labels.npy: damaged (impossible labels); delete {folder}, preprocess again")
     return Split(images, targets, names, hashlib.sha256(checksums.encode()).hexdigest(), rule)
 
@@ -215,5 +216,5 @@ def damaged_arrays(folder: str | Path) -> Iterator[tuple[Path, bool]]:
 
 def most_bytes(entry: dict[str, Any], size: int) -> int:
     """An upper limit of the bytes on disk of a split with this entry in the manifest and images of this side."""
-    per_row = size * size * 3 + 6 * 4 + 4 * 4 + 2 * 4 + MAX_NAME_BYTES
+    per_row = size * size * 3 + HEADS * 4 + 4 * 4 + 2 * 4 + MAX_NAME_BYTES
     return int(entry["examples"]) * per_row + len(entry["sha256"]) * 4096
