@@ -243,7 +243,7 @@ def test_a_save_that_fails_is_told_at_the_next_and_that_one_is_tried(tmp_path, f
         )
         checkpoints.save(1, at_step(fresh, 1), None)
         checkpoints._saving.exception()
-        with pytest.raises(CheckpointError, match="could not save a checkpoint; see that there is space"):
+        with pytest.raises(CheckpointError, match="could not save a checkpoint; check free space"):
             checkpoints.raise_if_failed()
         checkpoints.save(2, at_step(fresh, 2), None)
         checkpoints._saving.exception()
