@@ -18,7 +18,7 @@ from typing import IO
 
 from svhn_jax import files
 from svhn_jax.data.photos import MAT_NAME, MAX_PHOTO_BYTES, OTHER_FILES, PHOTO_NAME, stamp
-from svhn_jax.data.records import BadRecord, Photo, Record
+from svhn_jax.data.records import Photo, Record, Skipped
 from svhn_jax.data.sources import digit_struct
 from svhn_jax.errors import InputError, printable
 
@@ -44,7 +44,7 @@ class Archive:
             self._sha256 = files.sha256(self.path)
         return self._sha256
 
-    def records(self) -> list[Record | BadRecord]:
+    def records(self) -> list[Record | Skipped]:
         """Every record of the split's digitStruct.mat, which is unpacked to a temporary file first."""
         with tempfile.TemporaryFile() as file:  # it has no name, so that nothing is left after a kill
             self._copy_mat(file)

@@ -16,7 +16,7 @@ import tensorflow_datasets as tfds
 
 from svhn_jax.data.accounting import SECOND_PHOTO, Account
 from svhn_jax.data.photos import decode_photo
-from svhn_jax.data.records import BadRecord, Photo, Record, Skipped
+from svhn_jax.data.records import Photo, Record, Skipped
 from svhn_jax.data.sources.find import find_all
 from svhn_jax.data.sources.published import ARCHIVES, BASE_URL, LICENCE
 from svhn_jax.data.svhn_full.record_order import in_order_of
@@ -140,7 +140,7 @@ def _usable_photos(account: Account) -> Iterator[Photo]:
             yield photo
 
 
-def _entry(skipped: Skipped, position: int | None = None, record: Record | BadRecord | None = None) -> dict[str, Any]:
+def _entry(skipped: Skipped, position: int | None = None, record: Record | Skipped | None = None) -> dict[str, Any]:
     """An entry of LeftOut, with the record if there is one."""
     entry: dict[str, Any] = {"name": skipped.name, "reason": skipped.reason}
     if position is not None:

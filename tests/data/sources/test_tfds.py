@@ -28,7 +28,7 @@ from PIL import Image
 
 from svhn_jax.data import crop
 from svhn_jax.data.photos import decode_photo
-from svhn_jax.data.records import BadRecord
+from svhn_jax.data.records import Skipped
 from svhn_jax.data.sources import published
 from svhn_jax.data.sources import tfds as tfds_source
 from svhn_jax.data.sources.find import find_source
@@ -78,7 +78,7 @@ def copy(made, tmp_path):
 
 def plain(records):
     return [
-        tuple(record) if isinstance(record, BadRecord) else (record.name, record.digits, record.boxes.tolist())
+        tuple(record) if isinstance(record, Skipped) else (record.name, record.digits, record.boxes.tolist())
         for record in records
     ]
 
