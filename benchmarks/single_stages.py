@@ -25,7 +25,7 @@ import numpy as np
 from PIL import Image
 
 from svhn_jax.data import arrays, crop, photos
-from svhn_jax.data.records import BadRecord, Record
+from svhn_jax.data.records import Record, Skipped
 from svhn_jax.data.sources import digit_struct
 
 MARGIN, SIZE = 0.3, 64  # preprocess's defaults
@@ -49,7 +49,7 @@ def parse(mat: Path) -> Result:
     start = time.perf_counter()
     records = digit_struct.read(mat)
     seconds = time.perf_counter() - start
-    bad = sum(isinstance(record, BadRecord) for record in records)
+    bad = sum(isinstance(record, Skipped) for record in records)
     return {"count": len(records), "bad": bad, "seconds": seconds}
 
 

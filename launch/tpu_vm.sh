@@ -79,10 +79,10 @@ train() {
     local runs
     runs=$(runs)
     # On preemption the VM sends SIGTERM: the run saves. keep_going starts it again where only a process was lost.
-    # The run inherits the lock (descriptor 9): the kernel drops it when the last of its processes ends, however it ends.
+    # The run alone keeps the lock (descriptor 9): the kernel drops it when the last of its processes ends, however it ends.
     on_all "cd svhn_jax_checkout && exec 9> train.lock || exit 1; flock -n 9 || { echo 'already training' >&2; exit 1; }; \
 PATH=\$PWD/.venv/bin:\$PATH nohup bash launch/keep_going.sh python -m svhn_jax.train --config $config \
---runs-dir $runs $options >> train.log 2>&1 < /dev/null & sleep 1"
+--runs-dir $runs $options >> train.log 2>&1 < /dev/null & exec 9>&-; sleep 1"
 }
 
 fetch() {

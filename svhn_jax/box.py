@@ -16,7 +16,7 @@ import math
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 from PIL import Image
@@ -24,9 +24,10 @@ from rich.console import Console
 from rich.progress import Progress
 
 from svhn_jax import command_line, files
+from svhn_jax.checked import Checked, within
 from svhn_jax.data import photos, writing
 from svhn_jax.data.crop import union
-from svhn_jax.data.records import BadRecord, Record
+from svhn_jax.data.records import Record, Skipped
 from svhn_jax.data.sources import labels_csv
 from svhn_jax.errors import InputError, printable, run_command
 
@@ -38,7 +39,7 @@ PHOTOS_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(Checked):
     """Finds the boxes of numbers whose digits are known."""
 
     photos: tyro.conf.Positional[Path]
@@ -49,12 +50,8 @@ class Options:
     """folder for copies of the photos and the new labels.csv; replaced as a whole"""
     step: str = "best"
     """the step that finds them: best (on validation while training), latest or a step's number"""
-    min_confidence: float = 0.2
+    min_confidence: Annotated[float, within(0, 1)] = 0.2
     """least probability of the number under the box; below it the photo is left out"""
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.min_confidence <= 1:
-            raise InputError(f"--min-confidence is {self.min_confidence}; it must be 0 to 1")
 
 
 def main() -> int:
@@ -65,7 +62,7 @@ def main() -> int:
     if options.to.exists() and not (options.to / NOT_FOUND).is_file():
         raise InputError(f"{options.to}: not made by this command; give another --to")
     records = labels_csv.read(table)
-    if bad := [record for record in records if isinstance(record, BadRecord)]:
+    if bad := [record for record in records if isinstance(record, Skipped)]:
         raise InputError(
             f"{table}: {len(bad)} rows cannot be used; correct or delete them",
             [f"line {one.line}: {printable(one.name)}: {one.reason}" for one in bad],

@@ -37,6 +37,9 @@ FREE_FIELDS = (
 def load(path: str | Path) -> Config:
     """The `config` of a configuration file.
 
+        config = load("configs/demo.py")
+        config.optimizer.learning_rate, to_json(config)
+
     Raises:
       InputError: no such file, no Config in it, a misspelt field (with the nearest name), a bad value.
     """
@@ -80,11 +83,31 @@ def from_json(text: str, source: str, remedy: str = "put it right, or train unde
       InputError: no JSON, unknown fields, bad values.
     """
     try:
-        return _build(Config, json.loads(text))
+        return build(Config, json.loads(text))
     except (ValueError, TypeError, AttributeError) as error:
         raise InputError(f"{source}: damaged ({error}); {remedy}") from None
     except InputError as error:
         raise InputError(f"{source}: {error}; {remedy}") from None
+
+
+def build(kind: type, values: dict[str, Any]) -> Any:
+    """The object of a dataclass, and of those in its fields, from what `dataclasses.asdict` made, and JSON of that.
+
+    Raises:
+      InputError: an unknown field, or a value that the dataclass refuses.
+      TypeError, AttributeError: a field is missing, or an object is no object.
+    """
+    hints = typing.get_type_hints(kind)
+    arguments = {}
+    for name, value in values.items():
+        if name not in hints:
+            raise InputError(f"unknown field {name!r}{_nearest(repr(name))}")
+        if dataclasses.is_dataclass(hints[name]):
+            value = build(typing.cast(type, hints[name]), value)
+        elif isinstance(value, list):
+            value = tuple(value)
+        arguments[name] = value
+    return kind(**arguments)
 
 
 def differences(config: Config, other: Config) -> str:
@@ -113,20 +136,6 @@ def _place(path: str | Path, error: BaseException) -> str:
     if isinstance(error, SyntaxError) and error.filename == str(path):
         lines.append(error.lineno)
     return f"{path}, line {lines[-1]}" if lines and lines[-1] else str(path)
-
-
-def _build(kind: type, values: dict[str, Any]) -> Any:
-    hints = typing.get_type_hints(kind)
-    arguments = {}
-    for name, value in values.items():
-        if name not in hints:
-            raise InputError(f"unknown field {name!r}{_nearest(repr(name))}")
-        if dataclasses.is_dataclass(hints[name]):
-            value = _build(typing.cast(type, hints[name]), value)
-        elif isinstance(value, list):
-            value = tuple(value)
-        arguments[name] = value
-    return kind(**arguments)
 
 
 def _nearest(message: str) -> str:

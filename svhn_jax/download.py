@@ -23,12 +23,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 import svhn_jax
 from svhn_jax import command_line, files
+from svhn_jax.checked import Checked, Rule
 from svhn_jax.data.sources import published
 from svhn_jax.data.sources.published import Archive
 from svhn_jax.errors import InputError, run_command
@@ -41,21 +43,19 @@ BLOCK_BYTES = 1 << 18
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(Checked):
     """Downloads the archives of SVHN Format 1 and verifies their checksums."""
 
     to: Path
     """folder for train.tar.gz, test.tar.gz and extra.tar.gz"""
     splits: Splits = ()
     """the archives to download"""
-    base_url: str = published.BASE_URL
+    base_url: Annotated[str, Rule(re.compile(r"https?://[^\s/]\S*").fullmatch, "an http:// or https:// address")] = (
+        published.BASE_URL
+    )
     """http or https address of the folder that has the archives, such as a mirror"""
     checksums: OptionalPath = None
     """file with a line `SHA-256 BYTES NAME.tar.gz` for each archive, if they are not the published ones"""
-
-    def __post_init__(self) -> None:
-        if not re.fullmatch(r"https?://[^\s/]\S*", self.base_url):
-            raise InputError(f"--base-url is {self.base_url!r}; it must be an http:// or https:// address")
 
 
 class _Failure(Exception):

@@ -14,7 +14,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import tyro
@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from svhn_jax import command_line, labels
+from svhn_jax.checked import Checked, within
 from svhn_jax.data import arrays, crop, photos, pictures, statistics
 from svhn_jax.data.accounting import Account, skipped_lines, some_names
 from svhn_jax.data.records import Skipped
@@ -34,14 +35,14 @@ AUGMENTED_COLUMNS = 8
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(Checked):
     """Shows what is in a data set."""
 
     folder: tyro.conf.Positional[Path]
     """a prepared data set, or a folder of archives, of extracted splits, or of your own photos"""
     sheet: OptionalPath = None
     """PNG file to write: photos with their boxes and labels"""
-    photos: int = 48
+    photos: Annotated[int, within(1, 1000)] = 48
     """number of photos of each split on the sheet"""
     seed: int = 0
     """seed for the choice of photos on the sheet"""
@@ -52,8 +53,7 @@ class Options:
     """check every array of a prepared data set against its checksum, and find duplicate crops"""
 
     def __post_init__(self) -> None:
-        if not 1 <= self.photos <= 1000:
-            raise InputError(f"--photos is {self.photos}; it must be 1 to 1000")
+        super().__post_init__()
         if self.sheet and self.sheet.suffix.lower() != ".png":
             raise InputError(f"--sheet is {self.sheet}; its name must end in .png")
         if self.augmented and not self.sheet:
@@ -126,7 +126,7 @@ def _prepared(options: Options) -> Iterator[Contents]:
     for split, source in manifest["sources"].items():
         skipped = [Skipped(**entry) for entry in source["skipped"]]
         if skipped:
-            none = np.zeros((0, 6), int)
+            none = np.zeros((0, labels.HEADS), int)
             yield Contents(f"{source['path']} ({split})", [], none, none, none, skipped, {}, [])
 
 
@@ -179,7 +179,7 @@ def _contents(
 ) -> Contents:
     rows = np.flatnonzero(sizes[:, 0])
     records, sizes = [account.records[row] for row in rows], sizes[rows]
-    targets = np.array([labels.encode(record.digits) for record in records], np.int32).reshape(-1, 6)
+    targets = labels.encode_all(record.digits for record in records)
     numbers = [crop.number_in(record.boxes, *size) for record, size in zip(records, sizes.tolist(), strict=True)]
     boxes = np.array([number.left_top_width_height() for number in numbers]).reshape(-1, 4)
     suspicious = statistics.suspicious(targets, boxes, sizes) | statistics.suspicious_boxes(records)
@@ -200,7 +200,9 @@ def _print(console: Console, contents: Contents) -> None:
     if len(contents.targets):
         counts = statistics.lengths(contents.targets)
         many = ", ".join(
-            f"{count:,} of {name}" for name, count in zip((*"012345", "more"), counts, strict=True) if count
+            f"{count:,} of {name}"
+            for name, count in zip((*map(str, range(labels.MANY)), "more"), counts, strict=True)
+            if count
         )
         console.print(f"  {len(contents.targets):,} numbers; by digits: {many}", soft_wrap=True)
         table = Table("position", *"0123456789", "blank", title="digits by position")

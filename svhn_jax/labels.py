@@ -7,11 +7,12 @@ The scheme is that of Goodfellow et al. 2014 (arXiv:1312.6082, section 3.1), who
 outcome "more than five".
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 MAX_DIGITS = 5
+HEADS = 1 + MAX_DIGITS
 MANY = MAX_DIGITS + 1
 LENGTH_CLASSES = MAX_DIGITS + 2
 BLANK = 10
@@ -29,7 +30,7 @@ def encode(digits: Sequence[int]) -> np.ndarray:
     Raises:
       ValueError: a digit is not a whole number from 0 to 9.
     """
-    label = np.full(1 + MAX_DIGITS, BLANK, np.int32)
+    label = np.full(HEADS, BLANK, np.int32)
     label[0] = min(len(digits), MANY)
     for position, digit in enumerate(digits):
         if digit not in range(10):
@@ -37,6 +38,11 @@ def encode(digits: Sequence[int]) -> np.ndarray:
         if position < MAX_DIGITS:
             label[1 + position] = digit
     return label
+
+
+def encode_all(numbers: Iterable[Sequence[int]]) -> np.ndarray:
+    """int32[N, 6]: the labels of N numbers, see `encode`."""
+    return np.array([encode(digits) for digits in numbers], np.int32).reshape(-1, HEADS)
 
 
 def encode_text(text: str) -> np.ndarray:
@@ -55,7 +61,7 @@ def decode(label: Sequence[int] | np.ndarray) -> str:
       ValueError: the label does not have six values, or its length does not fit its digits.
     """
     values = [int(value) for value in label]
-    if len(values) != 1 + MAX_DIGITS or not 0 <= values[0] <= MANY:
+    if len(values) != HEADS or not 0 <= values[0] <= MANY:
         raise ValueError(f"{values} is not a label: it needs a length 0 to {MANY} and {MAX_DIGITS} digits")
     present = min(values[0], MAX_DIGITS)
     digits, rest = values[1 : 1 + present], values[1 + present :]

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from svhn_jax.checked import Checked, Rule, at_least
 from svhn_jax.config import Config
 
 # The hint stands for "(default: None)", the metavar for "{None}|PATH".
@@ -42,7 +43,7 @@ class Train:
 
 
 @dataclass(frozen=True)
-class Evaluate:
+class Evaluate(Checked):
     """Options of svhn_jax.evaluate."""
 
     config: OptionalPath = None
@@ -55,7 +56,7 @@ class Evaluate:
     """latest, best (on validation while training), all, or a step's number"""
     data: OptionalStr = None
     """another prepared data set than the run's own"""
-    batch_size: OptionalInt = None
+    batch_size: Annotated[OptionalInt, at_least(1)] = None
     """images per evaluation step; the result does not depend on it"""
     tta: bool = False
     """test-time augmentation: average five windows of each crop, shifted by three pixels; five times the work"""
@@ -67,14 +68,14 @@ class Evaluate:
 
 
 @dataclass(frozen=True)
-class Benchmark:
+class Benchmark(Checked):
     """Options of svhn_jax.benchmark."""
 
     config: Path = Path("configs/demo.py")
     """the configuration file; options named like its fields override them"""
-    rounds: int = 5
+    rounds: Annotated[int, at_least(1)] = 5
     """runs of each measurement"""
-    seconds: float = 3.0
+    seconds: Annotated[float, Rule(lambda s: 0 < s <= 3600, "more than 0, and at most 3600")] = 3.0
     """length of a run"""
     images: int = 20_000
     """number of images in the training set"""

@@ -14,7 +14,7 @@ if __name__ == "__main__":
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import h5py
 import numpy as np
@@ -24,6 +24,7 @@ from rich.table import Table
 
 import svhn_jax
 from svhn_jax import command_line
+from svhn_jax.checked import Checked, Fraction, at_least, within
 from svhn_jax.data import arrays, writing
 from svhn_jax.data.accounting import skipped_lines
 from svhn_jax.data.crop import CropRule
@@ -35,11 +36,12 @@ from svhn_jax.data.sources import tfds as tfds_source
 from svhn_jax.data.sources.find import Source
 from svhn_jax.data.workers import usable_cores
 from svhn_jax.errors import InputError, run_command
+from svhn_jax.labels import MANY
 from svhn_jax.options import OptionalInt, Splits
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(Checked):
     """Crops the numbers of SVHN Format 1 archives, or of photos of your own, and writes memory-mapped arrays."""
 
     raw: Path
@@ -52,34 +54,22 @@ class Options:
     """files: archives or folders; tfds: svhn_full as prepared with TensorFlow Datasets; svhn_cropped: the single digits of TFDS"""
     splits: Splits = ()
     """the splits to read"""
-    limit: OptionalInt = None
+    limit: Annotated[OptionalInt, at_least(1)] = None
     """read only the first so many numbers of each split, for a quick look"""
-    margin: float = 0.3
+    margin: Annotated[float, within(0, 10)] = 0.3
     """how much the box of a number is enlarged, as a share of its width and height"""
-    size: int = 64
+    size: Annotated[int, within(8, 512)] = 64
     """side of the crops in pixels"""
-    validation_fraction: float = 0.05
+    validation_fraction: Fraction = 0.05
     """share of train and of extra, for each length 1 to 5, that is held out for validation; at least one number is held
     out, unless the share is 0 or there is only one number"""
-    seed: int = 0
+    seed: Annotated[int, at_least(0)] = 0
     """seed for the choice of validation photos"""
     skip_bad: bool = False
     """skip the rows of your labels.csv that cannot be used, and name them in the manifest; by default the command lists
     them and writes nothing. Bad records of the published archives are always skipped and named"""
-    jobs: int = field(default_factory=usable_cores)
+    jobs: Annotated[int, at_least(1)] = field(default_factory=usable_cores)
     """number of processes that decode and crop; the arrays do not depend on it"""
-
-    def __post_init__(self) -> None:
-        for name, is_right, rule in (
-            ("limit", self.limit is None or self.limit >= 1, "at least 1"),
-            ("margin", 0 <= self.margin <= 10, "0 to 10"),
-            ("size", 8 <= self.size <= 512, "8 to 512"),
-            ("validation-fraction", 0 <= self.validation_fraction < 1, "at least 0 and less than 1"),
-            ("jobs", self.jobs >= 1, "at least 1"),
-            ("seed", self.seed >= 0, "at least 0"),
-        ):
-            if not is_right:
-                raise InputError(f"--{name} is {getattr(self, name.replace('-', '_'))}; it must be {rule}")
 
 
 def main() -> None:
@@ -127,7 +117,7 @@ def _has_lost_validation(options: Options, manifest: dict[str, Any]) -> bool:
     splits = manifest["splits"]
     if not options.validation_fraction or "validation" not in splits or splits["validation"]["examples"]:
         return False
-    return splits["train"]["examples"] >= 2 and any(length in splits["train"]["lengths"] for length in "12345")
+    return splits["train"]["examples"] >= 2 and any(str(n) in splits["train"]["lengths"] for n in range(1, MANY))
 
 
 def _find_sources(options: Options) -> list[Source]:
@@ -208,10 +198,10 @@ def _refuse_other_folders(options: Options, splits: Sequence[str]) -> None:
 
 def _print_summary(console: Console, manifest: dict[str, Any], folder: Path) -> None:
     table = Table(title=f"{folder}: {manifest['crop']['size']} x {manifest['crop']['size']} uint8 crops")
-    for column in ("split", "numbers", "1 digit", *"2345", "more"):
+    for column in ("split", "numbers", "1 digit", *map(str, range(2, MANY)), "more"):
         table.add_column(column, justify="left" if column == "split" else "right")
     for split, entry in manifest["splits"].items():
-        lengths = (entry["lengths"].get(str(length), 0) for length in range(1, 7))
+        lengths = (entry["lengths"].get(str(length), 0) for length in range(1, MANY + 1))
         table.add_row(split, f"{entry['examples']:,}", *(f"{count:,}" for count in lengths))
     console.print(table)
     if manifest["splits"].get("validation", {"examples": 1})["examples"] == 0:

@@ -50,7 +50,7 @@ def main() -> int:
     from svhn_jax.inference.weights import load_variables, saved_form
     from svhn_jax.model import networks
     from svhn_jax.runs.checkpoint import Checkpoints
-    from svhn_jax.runs.folder import DataRecord, RunFolder
+    from svhn_jax.runs.folder import RunFolder
 
     run, published = RunFolder(options.run), RunFolder(str(options.to))
     config = dataclasses.replace(run.config(), name=options.to.name, runs_dir=Config.runs_dir)
@@ -68,7 +68,7 @@ def main() -> int:
         checkpoints.save(
             step, jax.device_put(saved_form(config, calibration.cooled(variables, temperature))), validation
         )
-    published.start_or_continue(config, DataRecord.from_values(dataclasses.asdict(record)), has_steps=False)
+    published.start_or_continue(config, record, has_steps=False)
     size = sum(path.stat().st_size for path in options.to.rglob("*") if path.is_file())
     print(f"{options.to}: step {step}, {size / 1e6:.1f} MB, temperature {temperature:.3f}. Read with it:")
     print(f"  python -m svhn_jax.evaluate --run {options.to} --data DIR --split test")

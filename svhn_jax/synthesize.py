@@ -18,11 +18,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Annotated
 
 from rich.console import Console
 from rich.progress import Progress
 
 from svhn_jax import command_line
+from svhn_jax.checked import Checked, Fraction, at_least, within
 from svhn_jax.data import arrays, writing
 from svhn_jax.data.synthetic import archive as synthetic_archive
 from svhn_jax.data.synthetic import arrays as synthetic_arrays
@@ -34,40 +36,32 @@ PHOTOS_PER_PROCESS = 500  # starting a process takes as long as rendering so man
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(Checked):
     """Renders synthetic house-number photos."""
 
     to: OptionalPath = None
     """folder for train.tar.gz, extra.tar.gz and test.tar.gz"""
     arrays: OptionalPath = None
     """folder for a prepared data set; an existing one is replaced when the new one is complete"""
-    train: int = 20_000
+    train: Annotated[int, at_least(0)] = 20_000
     """number of photos of train; 0 for none"""
-    extra: int = 0
+    extra: Annotated[int, at_least(0)] = 0
     """number of photos of extra, which has longer numbers; 0 for none"""
-    test: int = 2_000
+    test: Annotated[int, at_least(0)] = 2_000
     """number of photos of test; 0 for none"""
-    seed: int = 0
+    seed: Annotated[int, at_least(0)] = 0
     """seed of the photos"""
-    size: int = 64
+    size: Annotated[int, within(8, 512)] = 64
     """with --arrays: side of the crops in pixels"""
-    margin: float = 0.3
+    margin: Annotated[float, within(0, 10)] = 0.3
     """with --arrays: how much the box of a number is enlarged, as a share of its width and height"""
-    validation_fraction: float = 0.05
+    validation_fraction: Fraction = 0.05
     """with --arrays: share of train and of extra, for each length 1 to 5, that is held out for validation"""
-    jobs: int = field(default_factory=usable_cores)
+    jobs: Annotated[int, at_least(1)] = field(default_factory=usable_cores)
     """number of processes; the photos do not depend on it"""
 
     def __post_init__(self) -> None:
-        for name, least in (("train", 0), ("extra", 0), ("test", 0), ("seed", 0), ("jobs", 1)):
-            if getattr(self, name) < least:
-                raise InputError(f"--{name} is {getattr(self, name)}; it must be at least {least}")
-        if not 8 <= self.size <= 512:
-            raise InputError(f"--size is {self.size}; it must be 8 to 512")
-        if not 0 <= self.margin <= 10:
-            raise InputError(f"--margin is {self.margin}; it must be 0 to 10")
-        if not 0 <= self.validation_fraction < 1:
-            raise InputError(f"--validation-fraction is {self.validation_fraction}; it must be at least 0, less than 1")
+        super().__post_init__()
         if not self.counts:
             raise InputError("--train, --extra and --test are all 0; there is nothing to make")
         if (self.to is None) == (self.arrays is None):

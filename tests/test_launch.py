@@ -157,8 +157,9 @@ def test_a_second_run_on_the_same_machine_is_refused_until_the_first_has_ended(c
         cloud(action)
     [first] = cloud.trainers(1)
     assert "already training" in cloud("train", status=1)
-    os.kill(first, signal.SIGTERM)  # 143: keep_going ends with it
-    wait_until_gone(first)
+    keeper = parent_of(first)
+    os.kill(first, signal.SIGTERM)
+    wait_until_gone(keeper)  # keep_going ends after the run, with its status 143; it holds the lock until then
     cloud("train")
     second = cloud.trainers(2)[1]
     keeper = parent_of(second)

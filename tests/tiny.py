@@ -48,7 +48,7 @@ def random_split(count: int, *, side: int = 24, seed: int = 0) -> arrays.Split:
     names = np.array([f"train/{n}.png" for n in range(count)], dtype="S")
     return arrays.Split(
         images,
-        np.array([labels.encode(digits) for digits in numbers], np.int32).reshape(-1, 6),
+        labels.encode_all(numbers),
         names,
         f"random {seed}",
         CropRule(side, 0.3),

@@ -71,14 +71,8 @@ def run(options: Benchmark, arguments: list[str]) -> int:
 
 
 def _check(options: Benchmark) -> None:
-    least = options.settings.batch_size
-    for name, is_right, rule in (
-        ("images", options.images >= least, f"at least batch_size, {least}"),
-        ("rounds", options.rounds >= 1, "at least 1"),
-        ("seconds", 0 < options.seconds <= 3600, "more than 0, and at most 3600"),
-    ):
-        if not is_right:
-            raise InputError(f"--{name} is {getattr(options, name)}; it must be {rule}")
+    if options.images < options.settings.batch_size:
+        raise options.mistake("images", f"at least batch_size, {options.settings.batch_size}")
     if options.settings.image.crop > SIDE:
         raise InputError(
             f"image.crop is {options.settings.image.crop}, more than the {SIDE} pixels of the images here; "

@@ -30,14 +30,14 @@ class Spread(NamedTuple):
 
 
 def spread(values: list[float]) -> Spread:
-    """Of one or more runs."""
+    """The median, least and greatest of one or more runs."""
     return Spread(statistics.median(values), min(values), max(values), len(values))
 
 
 def in_turn(runs: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
-    """The results of each of `runs`, all of them called once a round: what slows the machine for a while slows all.
+    """The results of each of `runs`, which are called in turn, once a round, so that a slow moment affects all alike.
 
-    One round before them, in which things are compiled and caches filled, does not count.
+    A first round, which compiles and fills caches, is not counted.
     """
     results: dict[str, list[float]] = {name: [] for name in runs}
     for number in range(rounds + 1):
@@ -49,7 +49,7 @@ def in_turn(runs: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, l
 
 
 def ratios(results: Mapping[str, list[float]], of: str, to: str) -> Spread:
-    """Of two things measured in turn, round by round."""
+    """The ratios of two measurements that were taken in turn, round by round."""
     return spread([one / other for one, other in zip(results[of], results[to], strict=True)])
 
 
@@ -61,7 +61,7 @@ def seconds(work: Callable[..., Any], *arguments: Any) -> float:
 
 
 def matmul_run(dtype: Any, mesh: Mesh) -> Callable[[], float]:
-    """A run that gives the TFLOP/s of large square matrix products on all devices at once: the most their arithmetic does."""
+    """A measurement of the TFLOP/s of large square matrix products on all devices: the ceiling of their arithmetic."""
     side = 1024 if mesh.devices.flat[0].platform == "cpu" else 8192
     sharding = devices.sharded(mesh)
     draw = jax.jit(
@@ -81,7 +81,7 @@ def matmul_run(dtype: Any, mesh: Mesh) -> Callable[[], float]:
 
 
 def hardware(mesh: Mesh) -> dict[str, Any]:
-    """What a figure was measured on."""
+    """What was measured on: devices, processor, date and versions."""
     device = mesh.devices.flat[0]
     return {
         "device": f"{mesh.size} x {device.device_kind}",

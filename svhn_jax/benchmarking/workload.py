@@ -8,7 +8,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from svhn_jax.config import Config
-from svhn_jax.labels import BLANK
+from svhn_jax.labels import BLANK, HEADS
 from svhn_jax.model import metrics, networks
 from svhn_jax.training import devices, steps
 from svhn_jax.training import state as states
@@ -27,7 +27,7 @@ def random_data(count: int, folder: Path) -> TrainingSet:
         part = images[start : start + 4096]
         part[:] = rng.integers(0, 256, part.shape, np.uint8)
     images.flush()
-    labels = np.full((count, 6), BLANK, np.int32)
+    labels = np.full((count, HEADS), BLANK, np.int32)
     labels[:, 0], labels[:, 1:3] = 2, rng.integers(0, 10, (count, 2))
     np.save(folder / "labels.npy", labels)
     return load_random_data(folder)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from rich.progress import track
 
-from svhn_jax.data.records import BadRecord, Photo, Record, Skipped
+from svhn_jax.data.records import Photo, Record, Skipped
 from svhn_jax.data.sources.find import Source
 
 SECOND_PHOTO, SECOND_RECORD = "a second photo of that name", "a second record of that name"
@@ -28,15 +28,14 @@ class Account:
     def __init__(self, source: Source, limit: int | None = None):
         self.source, self.name = source, source.split
         self.skipped: list[Skipped] = []
-        self.unusable: dict[int, Record | BadRecord] = {}
+        self.unusable: dict[int, Record | Skipped] = {}
         usable: dict[str, tuple[int, Record]] = {}
         for position, record in enumerate(source.records()):
             if isinstance(record, Record) and record.name not in usable:
                 usable[record.name] = (position, record)
                 continue
             self.unusable[position] = record
-            is_bad = isinstance(record, BadRecord)
-            self.skipped.append(Skipped(*record) if is_bad else Skipped(record.name, SECOND_RECORD))
+            self.skipped.append(record if isinstance(record, Skipped) else Skipped(record.name, SECOND_RECORD))
         chosen = list(usable.values())[:limit]
         self.positions = [position for position, _ in chosen]
         self.records = [record for _, record in chosen]

@@ -23,6 +23,7 @@ import numpy as np
 from svhn_jax import files
 from svhn_jax.data.crop import CropRule
 from svhn_jax.errors import InputError, printable
+from svhn_jax.labels import BLANK, HEADS, MANY
 
 FORMAT = 2
 MANIFEST = "manifest.json"
@@ -62,27 +63,22 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
             raise ValueError(f"more than {MAX_MANIFEST_BYTES} bytes")
         manifest = json.loads(path.read_text())
         if manifest["format"] != FORMAT:
-            raise InputError(
-                f"{path}: format {printable(repr(manifest['format']))}, this version reads {FORMAT}; preprocess again"
-            )
+            raise InputError(f"format {printable(repr(manifest['format']))}, this version reads {FORMAT}")
         _check_manifest(manifest)
         return manifest
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(
             f"{folder}: no prepared data set there; make one with python -m svhn_jax.preprocess --raw RAW --to {folder}"
         ) from None
+    except InputError as error:
+        raise InputError(f"{path}: damaged or of another version ({error}); preprocess again") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{path}: damaged ({printable(repr(error))}); preprocess again") from None
 
 
 def _check_manifest(manifest: dict[str, Any]) -> None:
-    """Raises ValueError, KeyError, TypeError or AttributeError if a field is not as this package writes it."""
-    size, margin = manifest["crop"]["size"], manifest["crop"]["margin"]
-    rule = CropRule(**manifest["crop"])  # TypeError if it has other fields
-    words = (rule.border, rule.filter, rule.color)
-    _require(all(type(text) is str and text.isprintable() for text in words), "a text of crop is not printable text")
-    _require(_is_count(size, 512) and size >= 1, "crop.size is not a number of pixels from 1 to 512")
-    _require(type(margin) in (int, float) and 0 <= margin <= 10, "crop.margin is not a number from 0 to 10")  # nor NaN
+    """Raises InputError, ValueError, KeyError, TypeError or AttributeError if a field is not as this package writes it."""
+    CropRule(**manifest["crop"])
     for split, entry in manifest["splits"].items():
         _require(split in SPLITS, f"{split!r} is not a split")
         _require(_is_count(entry["examples"], MAX_ROWS), "a split's examples are not a count")
@@ -134,11 +130,11 @@ def load_split(folder: str | Path, split: str) -> Split:
     count, size = entry["examples"], rule.size
     checksums = json.dumps({name: entry["sha256"][name] for name in TRAINED_ON}, sort_keys=True)
     images = _open(folder, split, "images", np.uint8, (count, size, size, 3))
-    targets = _open(folder, split, "labels", np.int32, (count, 6))
+    targets = _open(folder, split, "labels", np.int32, (count, HEADS))
     names = _open(folder, split, "names", None, (count,))
     if names.dtype.kind != "S" or names.dtype.itemsize > MAX_NAME_BYTES or not _are_texts(names):
         raise InputError(f"{folder}/{split}/names.npy: damaged (not names of photos); preprocess again")
-    if not ((targets >= 0).all() and (targets[:, 0] <= 6).all() and (targets[:, 1:] <= 10).all()):
+    if not ((targets >= 0).all() and (targets[:, 0] <= MANY).all() and (targets[:, 1:] <= BLANK).all()):
         raise InputError(f"{folder}/{split}/labels.npy: damaged (impossible labels); delete {folder}, preprocess again")
     return Split(images, targets, names, hashlib.sha256(checksums.encode()).hexdigest(), rule)
 
@@ -220,5 +216,5 @@ def damaged_arrays(folder: str | Path) -> Iterator[tuple[Path, bool]]:
 
 def most_bytes(entry: dict[str, Any], size: int) -> int:
     """An upper limit of the bytes on disk of a split with this entry in the manifest and images of this side."""
-    per_row = size * size * 3 + 6 * 4 + 4 * 4 + 2 * 4 + MAX_NAME_BYTES
+    per_row = size * size * 3 + HEADS * 4 + 4 * 4 + 2 * 4 + MAX_NAME_BYTES
     return int(entry["examples"]) * per_row + len(entry["sha256"]) * 4096

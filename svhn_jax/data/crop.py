@@ -3,11 +3,12 @@
 import dataclasses
 import math
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from PIL import Image
 
+from svhn_jax.checked import Checked, Rule, within
 from svhn_jax.errors import InputError
 
 MAX_PIXELS = 2**24  # of a photo with its repeated edges; the published ones have at most a third of this
@@ -26,8 +27,11 @@ class Box(NamedTuple):
         return self.left, self.top, self.right - self.left, self.bottom - self.top
 
 
+Text = Annotated[str, Rule(str.isprintable, "printable text")]
+
+
 @dataclasses.dataclass(frozen=True)
-class CropRule:
+class CropRule(Checked):
     """The parameters of `crop_number`. A model reads crops of one rule only.
 
     Attributes:
@@ -38,11 +42,16 @@ class CropRule:
       color: of the channels.
     """
 
-    size: int
-    margin: float
-    border: str = "edge"
-    filter: str = "bicubic"
-    color: str = "RGB"
+    size: Annotated[int, within(1, 512)]
+    margin: Annotated[float, within(0, 10)]
+    border: Text = "edge"
+    filter: Text = "bicubic"
+    color: Text = "RGB"
+
+    @classmethod
+    def called(cls, name: str) -> str:
+        """The field in the manifest of a data set."""
+        return f"crop.{name}"
 
 
 def require_same_rule(folder: str | Path, found: CropRule, wanted: CropRule, wanted_by: str) -> None:

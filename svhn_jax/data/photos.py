@@ -51,6 +51,9 @@ def read_photo(folder: Path, name: str) -> Photo:
 def decode_photo(content: bytes) -> Image.Image:
     """The upright RGB image of an image file's bytes; of several images in one file, the first.
 
+        photo = decode_photo(Path("door.jpg").read_bytes())
+        photo.size  # (width, height)
+
     Raises:
       ValueError: the bytes are not an image, or it is cut short, too large, or of a pixel format without a known white.
     """

@@ -18,6 +18,9 @@ def contact_sheet(
 ) -> Image.Image:
     """A sheet of crops, each with its label, or with its prediction, and the label if they differ.
 
+        split = arrays.load_split("data/full", "test")
+        contact_sheet(split.images[:24], split.labels[:24]).save("sheet.png")
+
     Args:
       images: uint8[N, S, S, 3].
       truths: int32[N, 6].

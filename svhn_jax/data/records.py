@@ -18,14 +18,6 @@ class Record(NamedTuple):
     line: int = 0
 
 
-class BadRecord(NamedTuple):
-    """A record that cannot be used: its name, or its position in the file, the reason, and its line as in `Record`."""
-
-    name: str
-    reason: str
-    line: int = 0
-
-
 class Photo(NamedTuple):
     """A file of the split: its name without the folder, its bytes, or why they cannot be read."""
 
@@ -35,7 +27,7 @@ class Photo(NamedTuple):
 
 
 class Skipped(NamedTuple):
-    """A record or photo that is skipped: its name, the reason, and its line in labels.csv, or 0."""
+    """A record or photo that cannot be used: its name (a record without one: its position), the reason, its line as in `Record`."""
 
     name: str
     reason: str

@@ -42,8 +42,6 @@ def find(options: Evaluate) -> Source:
     run = RunFolder(_folder_of(options))
     config = run.config()
     batch_size = config.eval_batch_size if options.batch_size is None else options.batch_size
-    if batch_size < 1:
-        raise InputError(f"--batch-size is {batch_size}; it must be at least 1")
     split, folder = load_split(options, run, config)
     return Source(run, config, batch_size, split, folder, _result_name(options, split))
 

@@ -18,6 +18,9 @@ YIQ = ((0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.31
 def random_window(images: jax.Array, keys: jax.Array, image: ImageConfig, augment: AugmentConfig) -> jax.Array:
     """As `center_window`, with random geometry and colour.
 
+        keys = jax.random.split(random_key(0), len(images))
+        model_input = random_window(images, keys, config.image, config.augment)
+
     Args:
       images: uint8[B, S, S, 3].
       keys: B keys; what happens to an image depends on its own key alone.

@@ -11,7 +11,11 @@ GRAY = (0.299, 0.587, 0.114)  # ITU-R BT.601 luma, as Pillow and TensorFlow use
 
 
 def center_window(images: jax.Array, image: ImageConfig) -> jax.Array:
-    """uint8[B, S, S, 3] to the model's input float32[B, s, s, C]: the middle window, no randomness."""
+    """uint8[B, S, S, 3] to the model's input float32[B, s, s, C]: the middle window, no randomness.
+
+    split = arrays.load_split("data/full", "test")
+    model_input = center_window(jnp.asarray(split.images[:8]), config.image)
+    """
     return shifted_window(images, image, (0, 0))
 
 
@@ -40,7 +44,7 @@ def prepare(windows: jax.Array, image: ImageConfig) -> jax.Array:
     if image.normalize == "mean and contrast":
         # Of values whose mean is 0 already: jnp.std would pass over them once more to find it.
         deviation = jnp.sqrt(jnp.square(windows).mean(axis=(1, 2, 3), keepdims=True))
-        windows = windows / (deviation + 0.02)  # no photo has less contrast than its noise
+        windows = windows / (deviation + 0.02)  # the constant keeps noise small in a photo without contrast
     return windows
 
 

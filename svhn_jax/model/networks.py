@@ -22,7 +22,11 @@ class Logits(NamedTuple):
 
 
 def build(config: ModelConfig) -> nn.Module:
-    """The network of a configuration. Call: apply(variables, images, is_training, dropout_keys)."""
+    """The network of a configuration. Call: apply(variables, images, is_training, dropout_keys).
+
+    network = build(config.model)
+    logits = network.apply(variables, inputs.center_window(images, config.image), False)
+    """
     networks: dict[str, Callable[[ModelConfig], nn.Module]] = {
         "resnet": AttentionResNet,
         "seed": SeedNet,
@@ -32,11 +36,11 @@ def build(config: ModelConfig) -> nn.Module:
 
 
 class AttentionResNet(nn.Module):
-    """A stem that shrinks the map at once, residual stages, and six heads that each look where they need.
+    """A stem that reduces the map at once, residual stages, and six heads with attention pooling.
 
-    A head pools the last map by attention: its weights are a softmax over positions of what the
-    features say plus what the position says. That keeps where a digit stands, for a few hundred
-    parameters, where a dense layer over the flattened map needs millions.
+    A head is a weighted mean of the last map over positions. The weights are a softmax of scores: a linear function
+    of the features plus a learned value for each position. So the heads know where a digit stands with a few
+    hundred parameters; a dense layer over the flattened map needs millions.
     """
 
     config: ModelConfig

@@ -193,8 +193,8 @@ class Checkpoints:
             raise
         except Exception as error:  # a full disk arrives as ValueError, OSError or others
             raise CheckpointError(
-                f"{self._folder}: could not save a checkpoint; see that there is space and leave to write, and run "
-                f"the same command again: it goes on from the last whole one ({one_line(error)})"
+                f"{self._folder}: could not save a checkpoint; check free space and permissions, then run "
+                f"the same command again: it resumes from the last complete one ({one_line(error)})"
             ) from None
 
     def restore_newest(self, abstract: Any, tell: Callable[[str], None]) -> Any:
@@ -219,9 +219,7 @@ class Checkpoints:
                 self._manager.reload()
             return tree
         if damaged:
-            raise CheckpointError(
-                f"{damaged[max(damaged)]}; no step before it is whole either: train under another --name"
-            )
+            raise CheckpointError(f"{damaged[max(damaged)]}; so is every step before it: train under another --name")
         return None
 
     def _move_aside(self, step: int) -> epath.Path:

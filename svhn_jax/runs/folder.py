@@ -14,15 +14,14 @@ import dataclasses
 import json
 import math
 import os
-import typing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Annotated, Any
 
-import typeguard
 from etils import epath
 
 from svhn_jax import config_files, files
+from svhn_jax.checked import Checked, Rule
 from svhn_jax.config import Config
 from svhn_jax.data.crop import CropRule, require_same_rule
 from svhn_jax.errors import InputError
@@ -31,7 +30,7 @@ from svhn_jax.runs.versions import versions
 
 
 @dataclass(frozen=True)
-class DataRecord:
+class DataRecord(Checked):
     """The data that a run trains and validates on.
 
     Attributes:
@@ -41,7 +40,7 @@ class DataRecord:
       mix_in: of `data.mix_in`, likewise.
     """
 
-    fingerprints: dict[str, str]
+    fingerprints: Annotated[dict[str, str], Rule({"train", "validation"}.issubset, "of train and validation")]
     crop: CropRule
     folder: str
     mix_in: tuple[str, ...]
@@ -52,23 +51,17 @@ class DataRecord:
         return cls(fingerprints, crop, _absolute(config.data.dir), tuple(map(_absolute, config.data.mix_in)))
 
     @classmethod
-    def from_values(cls, values: dict[str, Any]) -> "DataRecord":
-        """From what `dataclasses.asdict` made of it, and JSON of that.
-
-        Raises:
-          KeyError, TypeError, ValueError, typeguard.TypeCheckError: a field is missing, or of another type.
-        """
-        record = cls(values["fingerprints"], CropRule(**values["crop"]), values["folder"], tuple(values["mix_in"]))
-        for part in (record, record.crop):
-            for name, hint in typing.get_type_hints(type(part)).items():
-                typeguard.check_type(getattr(part, name), hint)
-        if not {"train", "validation"} <= record.fingerprints.keys():
-            raise ValueError("fingerprints lacks train or validation")
-        return record
+    def called(cls, name: str) -> str:
+        """The field in data.json."""
+        return name
 
 
 class RunFolder:
-    """The text files of a run and its lock."""
+    """The text files of a run and its lock.
+
+    run = RunFolder("checkpoints/demo")
+    run.config().batch_size, run.metrics()[-1]["loss"]
+    """
 
     def __init__(self, path: str):
         self.path = epath.Path(path)
@@ -79,7 +72,7 @@ class RunFolder:
         self.events_path = str(self.path / "events")
 
     def config(self) -> Config:
-        """The configuration the run was trained with; InputError if there is no run here."""
+        """The configuration the run was trained with; InputError if the folder holds no run."""
         path = self.path / "config.json"
         if not path.exists():
             remedy = self._remedy("train one with python -m svhn_jax.train")
@@ -88,14 +81,15 @@ class RunFolder:
         return config_files.from_json(text, str(path), self._remedy("put it right, or train under another --name"))
 
     def data(self) -> DataRecord:
-        """The data the run trains and validates on; InputError if that is not known."""
+        """The data the run trains and validates on; InputError if their record is missing or damaged."""
         path = self.path / "data.json"
         try:
             values = self._data_values()
-            if not isinstance(values["versions"], dict):
+            if not isinstance(values.pop("versions"), dict):
                 raise TypeError("versions is no JSON object")
-            return DataRecord.from_values(values)
-        except (OSError, ValueError, KeyError, TypeError, RecursionError, typeguard.TypeCheckError) as error:
+            record: DataRecord = config_files.build(DataRecord, values)
+            return record
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, InputError) as error:
             remedy = self._remedy("train under another --name")
             raise InputError(f"{path}: missing, damaged or of an older version ({error!r}); {remedy}") from None
 
@@ -103,7 +97,7 @@ class RunFolder:
         return unsealed(json.loads((self.path / "data.json").read_bytes()), "data.json")
 
     def _remedy(self, without_steps: str) -> str:
-        """What mends a missing or damaged config.json or data.json."""
+        """The remedy for a missing or damaged config.json or data.json."""
         steps = epath.Path(self.steps_path)
         if steps.exists() and any(path.name.isdigit() for path in steps.iterdir()):
             return "run the same train command: it writes it anew from a checkpoint"

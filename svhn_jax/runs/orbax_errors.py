@@ -28,7 +28,7 @@ def raise_unless_damage(error: Exception, place: str) -> None:
     """Raises TryAgainError if reading `place` failed for another reason than damage."""
     if not _is_damage(error):
         raise TryAgainError(
-            f"{place}: could not be read just now; see that it can be, and run the same command again ({one_line(error)})"
+            f"{place}: could not be read just now; check the storage, then run the same command again ({one_line(error)})"
         ) from None
 
 

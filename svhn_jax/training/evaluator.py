@@ -19,6 +19,9 @@ def score_split(
 ) -> tuple[dict[str, float], Predictions[np.ndarray]]:
     """Metrics over every image of a split, and its predictions, as numpy arrays of N rows.
 
+        eval_step = steps.compile_eval_step(config, network, mesh)
+        metrics, predictions = score_split(eval_step, variables, split, 256, mesh)
+
     The last batch is padded with images that do not count. The next batch is dispatched before the result of the
     last one is fetched.
 

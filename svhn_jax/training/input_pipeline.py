@@ -117,7 +117,7 @@ class InputPipeline:
     def _read(self, step: int) -> StepInputs:
         data, rows, by_image = self._data, self._order.rows(step), devices.sharded(self._mesh)
         images = devices.put_parts((len(rows), data.parts[0].shape[1]), by_image, lambda part: data.take(rows[part[0]]))
-        labels = devices.put_parts((len(rows), 6), by_image, lambda part: data.labels[rows[part[0]]])
+        labels = devices.put_parts((len(rows), data.labels.shape[1]), by_image, lambda part: data.labels[rows[part[0]]])
         return StepInputs(images, labels)
 
 

@@ -61,7 +61,7 @@ def join_processes(coordinator: str | None = None, count: int | None = None, ind
         )
     except RuntimeError as error:
         raise TryAgainError(
-            f"the processes of this run did not find one another ({one_line(error)}); see that all are started, and "
+            f"the processes of this run did not find one another ({one_line(error)}); check that all are started and "
             "can reach the coordinator; --processes 1 trains on this machine alone"
         ) from None
     except Exception as error:

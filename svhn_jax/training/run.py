@@ -40,6 +40,9 @@ from svhn_jax.training.state import TrainState
 def run(config: Config, place: Processes) -> int:
     """Trains the run, or continues it. Returns the exit status: 0, or 128 + the signal that stopped it.
 
+        config = config_files.load("configs/demo.py")
+        run(config, Processes())
+
     Raises:
       InputError: data, devices or the saved run do not suit the configuration, or the run has diverged.
       TryAgainError: another process of the run was lost.

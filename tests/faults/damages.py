@@ -69,7 +69,7 @@ def _judge(
     if done.returncode:
         is_one_line = done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
         return "refused with one line" if is_one_line else "failed", words
-    is_same_best = _best_step(done.stdout) == best or "validation figures of step" in done.stdout
+    is_same_best = _best_step(done.stdout) == best or "the validation metrics of step" in done.stdout
     return "continues" if material.final_state(run) == expected and is_same_best else "failed", words
 
 

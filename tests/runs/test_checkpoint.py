@@ -243,7 +243,7 @@ def test_a_save_that_fails_is_told_at_the_next_and_that_one_is_tried(tmp_path, f
         )
         checkpoints.save(1, at_step(fresh, 1), None)
         checkpoints._saving.exception()
-        with pytest.raises(CheckpointError, match="could not save a checkpoint; see that there is space"):
+        with pytest.raises(CheckpointError, match="could not save a checkpoint; check free space"):
             checkpoints.raise_if_failed()
         checkpoints.save(2, at_step(fresh, 2), None)
         checkpoints._saving.exception()
@@ -283,7 +283,7 @@ def test_where_no_step_is_whole_nothing_is_moved(tmp_path, fresh):
         damage_truncate(folder / str(step))
     with (
         Checkpoints(str(folder), is_writer=True) as checkpoints,
-        pytest.raises(InputError, match=r"/5: this checkpoint cannot be used.* no step before it is whole either"),
+        pytest.raises(InputError, match=r"/5: this checkpoint cannot be used.* so is every step before it"),
     ):
         checkpoints.restore_newest(jax.eval_shape(lambda: fresh), print)
     assert sorted(path.name for path in tmp_path.rglob("[0-9]")) == ["3", "5"]

@@ -53,7 +53,7 @@ def test_a_run_without_a_saved_step_begins_anew_with_any_config_and_data(tmp_pat
 def test_what_a_run_was_trained_with_is_recorded_by_absolute_paths(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     config = dataclasses.replace(CONFIG, data=DataConfig(dir="data/tiny", mix_in=("/else", "gs://bucket/data")))
-    record = DataRecord.of(config, {}, CropRule(24, 0.3))
+    record = DataRecord.of(config, {"train": "t", "validation": "v"}, CropRule(24, 0.3))
     assert (record.folder, record.mix_in) == (f"{tmp_path}/data/tiny", ("/else", "gs://bucket/data"))
 
 

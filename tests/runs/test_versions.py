@@ -70,4 +70,4 @@ def test_all_that_a_step_imports_of_ours_counts_as_computing():
         coming |= {name for name in names if (PACKAGE / f"{name}.py").is_file()} - needed
     reading = {"files", "data/arrays", "data/crop", "data/overlap", "data/remote"}  # verified by fingerprints
     placing = {"training/devices", "training/processes"}
-    assert needed - set(versions.COMPUTING) <= {"errors", "interrupts"} | reading | placing
+    assert needed - set(versions.COMPUTING) <= {"checked", "errors", "interrupts"} | reading | placing

@@ -152,18 +152,18 @@ def _described(skipped: Skipped) -> dict[str, Any]:
 
 def _finish_split(folder: Path, split: str, parts: list[Part], sizes: dict[str, np.ndarray]) -> dict[str, Any]:
     """Writes the other arrays of a split; returns its entry in the manifest."""
-    names, targets, boxes, photo_sizes = [], [], [], []
+    names, digits, boxes, photo_sizes = [], [], [], []
     for part in parts:
         account = part.account
         for row in np.flatnonzero(part.places.splits == SPLITS.index(split)).tolist():
             record, size = account.records[row], sizes[account.name][row].tolist()
             names.append(f"{account.name}/{record.name}")
-            targets.append(labels.encode(record.digits))
+            digits.append(record.digits)
             boxes.append(crop.number_in(record.boxes, *size).left_top_width_height())
             photo_sizes.append(size)
     return writing.finish_split(
         folder / split,
-        np.array(targets, np.int32).reshape(-1, 6),
+        labels.encode_all(digits),
         names,
         np.array(boxes).reshape(-1, 4),
         np.array(photo_sizes, np.int32).reshape(-1, 2),

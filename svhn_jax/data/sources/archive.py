@@ -5,7 +5,6 @@ checked before anything is read.
 """
 
 import gzip
-import hashlib
 import io
 import os
 import shutil
@@ -17,8 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from svhn_jax import files
 from svhn_jax.data.photos import MAT_NAME, MAX_PHOTO_BYTES, OTHER_FILES, PHOTO_NAME, stamp
-from svhn_jax.data.records import BadRecord, Photo, Record
+from svhn_jax.data.records import Photo, Record, Skipped
 from svhn_jax.data.sources import digit_struct
 from svhn_jax.errors import InputError, printable
 
@@ -41,11 +41,10 @@ class Archive:
     def fingerprint(self) -> str:
         """SHA-256 of the archive's bytes."""
         if not self._sha256:
-            with open(self.path, "rb") as file:
-                self._sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            self._sha256 = files.sha256(self.path)
         return self._sha256
 
-    def records(self) -> list[Record | BadRecord]:
+    def records(self) -> list[Record | Skipped]:
         """Every record of the split's digitStruct.mat, which is unpacked to a temporary file first."""
         with tempfile.TemporaryFile() as file:  # it has no name, so that nothing is left after a kill
             self._copy_mat(file)

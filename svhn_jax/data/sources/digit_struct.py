@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from svhn_jax.data.records import BadRecord, Record
+from svhn_jax.data.records import Record, Skipped
 from svhn_jax.data.sources import hdf5_records, hdf5_walk
 from svhn_jax.data.sources.hdf5_walk import FLOAT64, REFERENCE, UINT16, Walk
 from svhn_jax.errors import InputError, printable
@@ -27,7 +27,7 @@ WALKED_CHARACTERS = 32
 NAME = re.compile(r"[ -~]{1,255}")
 
 
-def read(path: str | Path, called: str = "") -> list[Record | BadRecord]:
+def read(path: str | Path, called: str = "") -> list[Record | Skipped]:
     """Every record of a digitStruct.mat in file order, also the bad ones.
 
         records = read("data/raw/train/digitStruct.mat")
@@ -58,23 +58,23 @@ def read(path: str | Path, called: str = "") -> list[Record | BadRecord]:
     return [record for record in found if record is not None]
 
 
-def _check(name: str, columns: hdf5_records.Columns | str) -> Record | BadRecord:
+def _check(name: str, columns: hdf5_records.Columns | str) -> Record | Skipped:
     """The record of these fields (label, left, top, width, height), or the reason why they are bad."""
     if not NAME.fullmatch(name):
-        return BadRecord(printable(ascii(name)[1:-1]), "no printable name")
+        return Skipped(printable(ascii(name)[1:-1]), "no printable name")
     if isinstance(columns, str):
-        return BadRecord(name, printable(columns))
+        return Skipped(name, printable(columns))
     labels, *box_columns = columns
     if not labels:
-        return BadRecord(name, "no box")
+        return Skipped(name, "no box")
     if {len(column) for column in box_columns} != {len(labels)}:
-        return BadRecord(name, "its fields differ in length")
+        return Skipped(name, "its fields differ in length")
     for label in labels:
         if label not in range(1, 11):
-            return BadRecord(name, f"label {label:g} is not 1 to 10")
+            return Skipped(name, f"label {label:g} is not 1 to 10")
     boxes = np.array(box_columns).T
     if not are_boxes(boxes).all():
-        return BadRecord(name, "a box is not finite, has no width or height, or is a million pixels away")
+        return Skipped(name, "a box is not finite, has no width or height, or is a million pixels away")
     return Record(name, tuple(int(label) % 10 for label in labels), boxes)
 
 
@@ -83,7 +83,7 @@ def are_boxes(boxes: np.ndarray) -> np.ndarray:
     return (np.abs(boxes) <= MAX_PIXELS_OFF).all(axis=1) & (boxes[:, 2:] >= MIN_SIDE).all(axis=1)  # nan fails both
 
 
-def _walk(path: Path) -> list[Record | BadRecord | None] | None:
+def _walk(path: Path) -> list[Record | Skipped | None] | None:
     """The records in MATLAB's layout, None for each other record; None if the whole file has another layout."""
     with open(path, "rb") as file:
         if path.stat().st_size == 0:
@@ -96,7 +96,7 @@ def _walk(path: Path) -> list[Record | BadRecord | None] | None:
             return None
 
 
-def _walk_records(walk: Walk, mapped: mmap.mmap) -> list[Record | BadRecord | None] | None:
+def _walk_records(walk: Walk, mapped: mmap.mmap) -> list[Record | Skipped | None] | None:
     ok, members = walk.children(walk.root, (b"#refs#", b"digitStruct"))
     if not ok.all():
         return None
@@ -107,7 +107,7 @@ def _walk_records(walk: Walk, mapped: mmap.mmap) -> list[Record | BadRecord | No
         return None
     if count * hdf5_records.MIN_RECORD_BYTES > len(mapped):  # the library will refuse it
         return None
-    records: list[Record | BadRecord | None] = []
+    records: list[Record | Skipped | None] = []
     for start in range(0, count, RECORDS_AT_ONCE):
         rows = min(RECORDS_AT_ONCE, count - start)
         boxes, names = (walk.elements(columns.data[i : i + 1] + 8 * start, rows, REFERENCE)[0][0] for i in (0, 1))
@@ -119,7 +119,7 @@ def _walk_records(walk: Walk, mapped: mmap.mmap) -> list[Record | BadRecord | No
     return records
 
 
-def _walk_block(walk: Walk, name_addresses: np.ndarray, box_addresses: np.ndarray) -> list[Record | BadRecord | None]:
+def _walk_block(walk: Walk, name_addresses: np.ndarray, box_addresses: np.ndarray) -> list[Record | Skipped | None]:
     """The records of N names and boxes, int64[N] addresses."""
     count = len(name_addresses)
     names = walk.datasets(name_addresses)

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from svhn_jax import files
 from svhn_jax.data.photos import MAT_NAME, MAX_PHOTO_BYTES, OTHER_FILES, PHOTO_NAME, SUFFIXES, read_photo, stamp
-from svhn_jax.data.records import BadRecord, Photo, Record
+from svhn_jax.data.records import Photo, Record, Skipped
 from svhn_jax.data.sources import digit_struct, labels_csv
 from svhn_jax.data.sources.archive import MAX_MAT_BYTES, Archive
 from svhn_jax.errors import InputError, printable
@@ -27,7 +28,7 @@ class Source(Protocol):
     def fingerprint(self) -> str:
         """SHA-256 of the content."""
 
-    def records(self) -> list[Record | BadRecord]:
+    def records(self) -> list[Record | Skipped]:
         """Every record, in the order of the source."""
 
     def photos(self) -> Iterator[Photo]:
@@ -95,7 +96,7 @@ class Folder:
         """SHA-256 of every file's name and content."""
         return _sha256_of(self.path, [path.name for path in self._files() if path.is_file()])
 
-    def records(self) -> list[Record | BadRecord]:
+    def records(self) -> list[Record | Skipped]:
         """Every record of digitStruct.mat."""
         path = self.path / MAT_NAME
         if path.is_file() and path.stat().st_size > MAX_MAT_BYTES:
@@ -123,14 +124,14 @@ class LabelledFolder:
         self._table = path / labels_csv.NAME
 
     def stamp(self) -> str:
-        files = (self.path / record.name for record in self._usable())
-        return stamp([self._table, *(path for path in files if path.is_file())])
+        photos = (self.path / record.name for record in self._usable())
+        return stamp([self._table, *(path for path in photos if path.is_file())])
 
     def fingerprint(self) -> str:
         """SHA-256 of the names and contents of labels.csv and of every photo that it names."""
         return _sha256_of(self.path, [labels_csv.NAME, *(record.name for record in self._usable())])
 
-    def records(self) -> list[Record | BadRecord]:
+    def records(self) -> list[Record | Skipped]:
         """Every row with its line number, also those that cannot be used."""
         return labels_csv.read(self._table)
 
@@ -152,10 +153,7 @@ def _sha256_of(folder: Path, names: Iterable[str]) -> str:
     digest = hashlib.sha256()
     for name in names:
         size = (folder / name).stat().st_size
-        if size > (MAX_MAT_BYTES if name == MAT_NAME else MAX_PHOTO_BYTES) and name != labels_csv.NAME:
-            content = f"{size} bytes"
-        else:
-            with open(folder / name, "rb") as file:
-                content = hashlib.file_digest(file, "sha256").hexdigest()
+        is_too_large = size > (MAX_MAT_BYTES if name == MAT_NAME else MAX_PHOTO_BYTES) and name != labels_csv.NAME
+        content = f"{size} bytes" if is_too_large else files.sha256(folder / name)
         digest.update(f"{name} {content}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()

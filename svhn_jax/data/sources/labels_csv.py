@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from svhn_jax.data.photos import SUFFIXES
-from svhn_jax.data.records import BadRecord, Record
+from svhn_jax.data.records import Record, Skipped
 from svhn_jax.data.sources.digit_struct import MAX_PIXELS_OFF, MIN_SIDE
 from svhn_jax.errors import InputError, printable
 
@@ -28,8 +28,11 @@ MAX_BYTES = 2**26  # a million rows
 MAX_DIGITS = 30
 
 
-def read(path: Path) -> list[Record | BadRecord]:
+def read(path: Path) -> list[Record | Skipped]:
     """The rows of a labels.csv in order, each with its line number; for a row that cannot be used, the reason.
+
+        records = read(Path("myphotos/labels.csv"))
+        good = [record for record in records if isinstance(record, Record)]
 
     Raises:
       InputError: the whole file is not such a table.
@@ -45,7 +48,7 @@ def read(path: Path) -> list[Record | BadRecord]:
         (one for one in ";\t" if one in first and "," not in first), ","
     )  # Excel writes ; in much of Europe
     rows = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
-    records: list[Record | BadRecord] = []
+    records: list[Record | Skipped] = []
     lines: dict[str, int] = {}
     try:
         header = [cell.strip().lower() for cell in next(rows, [])]
@@ -59,9 +62,7 @@ def read(path: Path) -> list[Record | BadRecord]:
             record = _record([cell.strip() for cell in row], len(header), path.parent, rows.line_num)
             line = lines.setdefault(record.name, record.line) if isinstance(record, Record) else record.line
             is_second = line != record.line
-            records.append(
-                BadRecord(record.name, f"line {line} names it already", record.line) if is_second else record
-            )
+            records.append(Skipped(record.name, f"line {line} names it already", record.line) if is_second else record)
     except csv.Error as error:
         raise InputError(
             f"{path}: the row that ends in line {rows.line_num} is not valid CSV ({error}); correct it"
@@ -71,7 +72,7 @@ def read(path: Path) -> list[Record | BadRecord]:
     return records
 
 
-def _record(row: list[str], columns: int, folder: Path, line: int) -> Record | BadRecord:
+def _record(row: list[str], columns: int, folder: Path, line: int) -> Record | Skipped:
     file = row[0]
     name = str(PurePosixPath(file)) if file else ""
     try:
@@ -83,7 +84,7 @@ def _record(row: list[str], columns: int, folder: Path, line: int) -> Record | B
             raise ValueError(f"label {label[:100]!r} is not a number; write its digits")
         return Record(name, tuple(map(int, label)), _boxes(box), line)
     except ValueError as error:
-        return BadRecord(printable(name), str(error), line)
+        return Skipped(printable(name), str(error), line)
 
 
 def _check_file(file: str, folder: Path) -> None:

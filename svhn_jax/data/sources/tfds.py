@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from svhn_jax.data.photos import stamp
-from svhn_jax.data.records import BadRecord, Photo, Record
+from svhn_jax.data.records import Photo, Record, Skipped
 from svhn_jax.data.sources.find import SOURCE_SPLITS
 from svhn_jax.errors import InputError
 
@@ -125,11 +125,11 @@ class TfdsSource(_PreparedSplit):
         folder = data_dir / Builder.name / str(Builder.VERSION)
         super().__init__(folder, split, {"image", "name", "digits"}, remedy)
 
-    def records(self) -> list[Record | BadRecord]:
+    def records(self) -> list[Record | Skipped]:
         """Every record, in the order of digitStruct.mat, also those of skipped photos."""
         left_out = [entry for entry in (*self._bad_records, *self._bad_photos) if "position" in entry]
         others = {entry["position"]: _left_out_record(entry) for entry in left_out}
-        records: list[Record | BadRecord] = []
+        records: list[Record | Skipped] = []
         for example in self._examples():
             while len(records) in others:
                 records.append(others.pop(len(records)))
@@ -145,10 +145,10 @@ class TfdsSource(_PreparedSplit):
             yield Photo(entry["name"], b"", entry["reason"])
 
 
-def _left_out_record(entry: dict[str, Any]) -> Record | BadRecord:
+def _left_out_record(entry: dict[str, Any]) -> Record | Skipped:
     if "digits" in entry:
         return Record(entry["name"], tuple(entry["digits"]), np.array(entry["boxes"]))
-    return BadRecord(entry["name"], entry["reason"])
+    return Skipped(entry["name"], entry["reason"])
 
 
 class CroppedDigits(_PreparedSplit):
@@ -173,7 +173,7 @@ class CroppedDigits(_PreparedSplit):
         )
         super().__init__(data_dir / "svhn_cropped" / "3.1.0", split, {"image", "label", "id"}, remedy)
 
-    def records(self) -> list[Record | BadRecord]:
+    def records(self) -> list[Record | Skipped]:
         """Every digit, in the order of storage."""
         return [Record(_cropped_name(example), (int(example["label"]),), NO_BOX) for example in self._examples()]
 

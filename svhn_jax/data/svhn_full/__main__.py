@@ -17,6 +17,7 @@ from rich.console import Console
 from svhn_jax import command_line
 from svhn_jax.data.accounting import skipped_lines
 from svhn_jax.data.records import Skipped
+from svhn_jax.data.sources.find import find_all
 from svhn_jax.data.sources.tfds import import_tfds
 from svhn_jax.errors import InputError, run_command
 
@@ -37,7 +38,7 @@ def main() -> None:
     tfds = import_tfds()
     from svhn_jax.data.svhn_full import svhn_full_dataset_builder as svhn_full  # it needs tensorflow_datasets
 
-    splits = svhn_full.splits_in(options.raw)
+    splits = [source.split for source in find_all(options.raw)]
     builder = svhn_full.Builder(data_dir=options.data_dir)
     if not builder.info.initialized:
         config = tfds.download.DownloadConfig(manual_dir=options.raw)

@@ -16,13 +16,12 @@ import tensorflow_datasets as tfds
 
 from svhn_jax.data.accounting import SECOND_PHOTO, Account
 from svhn_jax.data.photos import decode_photo
-from svhn_jax.data.records import BadRecord, Photo, Record, Skipped
-from svhn_jax.data.sources.find import find_source
+from svhn_jax.data.records import Photo, Record, Skipped
+from svhn_jax.data.sources.find import find_all
 from svhn_jax.data.sources.published import ARCHIVES, BASE_URL, LICENCE
 from svhn_jax.data.svhn_full.record_order import in_order_of
 from svhn_jax.errors import InputError
 
-SPLITS = tuple(ARCHIVES)
 PHOTOS_PER_SHARD = 8192  # 100 MB of published photos, which is also the memory they take while written
 Examples = Iterator[tuple[int, dict[str, Any]]]
 
@@ -73,23 +72,11 @@ class Builder(tfds.core.ShardBasedBuilder):
         )
 
     def _shard_iterators_per_split(self, dl_manager: Any) -> dict[str, list[Callable[[], Examples]]]:
-        raw = _raw_folder(dl_manager)
-        left_out: dict[str, LeftOut] = {split: {"records": [], "photos": []} for split in splits_in(raw)}
+        sources = find_all(_raw_folder(dl_manager))
+        left_out: dict[str, LeftOut] = {source.split: {"records": [], "photos": []} for source in sources}
         self.info.metadata["left_out"] = left_out  # filled at the end of each stream; saved after that
         folder = Path(self.data_path)
-        return {split: _shards(Account(find_source(raw, split)), left_out[split], folder) for split in left_out}
-
-
-def splits_in(raw: Path) -> list[str]:
-    """The splits that a folder has, as SPLIT.tar.gz or SPLIT/.
-
-    Raises:
-      InputError: it has none.
-    """
-    splits = [split for split in SPLITS if (raw / f"{split}.tar.gz").is_file() or (raw / split).is_dir()]
-    if not splits:
-        raise InputError(f"{raw}: none of train, test, extra in it, as NAME.tar.gz or NAME/; give their folder")
-    return splits
+        return {source.split: _shards(Account(source), left_out[source.split], folder) for source in sources}
 
 
 def _raw_folder(dl_manager: Any) -> Path:
@@ -97,7 +84,7 @@ def _raw_folder(dl_manager: Any) -> Path:
     try:
         return Path(dl_manager.manual_dir)
     except AssertionError:  # no such folder, or nothing in it
-        archives = dl_manager.download({split: f"{BASE_URL}/{split}.tar.gz" for split in SPLITS})
+        archives = dl_manager.download({split: f"{BASE_URL}/{split}.tar.gz" for split in ARCHIVES})
     links = Path(dl_manager.download_dir) / "svhn_full" / "archives"
     links.mkdir(parents=True, exist_ok=True)
     for split, archive in archives.items():
@@ -153,7 +140,7 @@ def _usable_photos(account: Account) -> Iterator[Photo]:
             yield photo
 
 
-def _entry(skipped: Skipped, position: int | None = None, record: Record | BadRecord | None = None) -> dict[str, Any]:
+def _entry(skipped: Skipped, position: int | None = None, record: Record | Skipped | None = None) -> dict[str, Any]:
     """An entry of LeftOut, with the record if there is one."""
     entry: dict[str, Any] = {"name": skipped.name, "reason": skipped.reason}
     if position is not None:

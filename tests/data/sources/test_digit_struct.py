@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from archives import fields, write_mat
 
-from svhn_jax.data.records import BadRecord, Record
+from svhn_jax.data.records import Record, Skipped
 from svhn_jax.data.sources import digit_struct, hdf5_records
 from svhn_jax.data.synthetic import digit_struct_writer
 from svhn_jax.errors import InputError
@@ -102,7 +102,7 @@ def test_a_bad_record_is_named_with_its_reason_and_the_others_survive(tmp_path, 
         change(file)
     first, bad, third = digit_struct.read(tmp_path / "a.mat")
     assert (first.digits, third.digits) == ((5,), (0,))
-    assert isinstance(bad, BadRecord)
+    assert isinstance(bad, Skipped)
     assert bad.name == "2.png"
     assert bad.reason
     assert re.search(reason, bad.reason)
@@ -113,7 +113,7 @@ def test_a_record_without_a_usable_name_is_named_by_its_position(tmp_path, name)
     write_mat(tmp_path / "a.mat", [GOOD[0], (name, fields("4", [[1, 1, 2, 2]])), GOOD[2]])
     records = list(digit_struct.read(tmp_path / "a.mat"))
     assert [record.name for record in records] == ["1.png", "record 2", "3.png"]
-    assert isinstance(records[1], BadRecord)
+    assert isinstance(records[1], Skipped)
 
 
 def unreadable(tmp_path, kind):
@@ -203,7 +203,7 @@ def test_a_name_with_a_nul_in_it_is_none_by_either_way(tmp_path, monkeypatch, wa
 
 def records_as_values(records):
     return [
-        (r.name, r.reason) if isinstance(r, BadRecord) else (r.name, r.digits, r.boxes.tolist(), r.boxes.dtype.str)
+        (r.name, r.reason) if isinstance(r, Skipped) else (r.name, r.digits, r.boxes.tolist(), r.boxes.dtype.str)
         for r in records
     ]
 
@@ -284,7 +284,7 @@ def test_nothing_leads_out_of_the_file_or_round_in_circles(tmp_path, change, rea
         change(file)
     first, bad, third = digit_struct.read(tmp_path / "a.mat")
     assert (first.digits, third.digits) == ((5,), (0,))
-    assert isinstance(bad, BadRecord)
+    assert isinstance(bad, Skipped)
     assert re.search(reason, bad.reason), bad
 
 
@@ -346,4 +346,4 @@ def test_a_file_of_bad_records_only_is_given_up(tmp_path):
 
 def test_what_cannot_be_printed_is_told_in_few_words(tmp_path):
     write_mat(tmp_path / "a.mat", [("\uabcd" * 255, fields("4", [[1, 1, 2, 2]]))])
-    assert digit_struct.read(tmp_path / "a.mat") == [BadRecord(("\\uabcd" * 34)[:200], "no printable name")]
+    assert digit_struct.read(tmp_path / "a.mat") == [Skipped(("\\uabcd" * 34)[:200], "no printable name")]

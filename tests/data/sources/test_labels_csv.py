@@ -12,7 +12,7 @@ from PIL import Image
 from svhn_jax import inspect, labels, preprocess
 from svhn_jax.data import arrays
 from svhn_jax.data.prepare import build
-from svhn_jax.data.records import BadRecord, Record
+from svhn_jax.data.records import Record, Skipped
 from svhn_jax.data.sources import find, labels_csv
 from svhn_jax.errors import InputError
 
@@ -70,7 +70,7 @@ def test_semicolons_and_tabs_separate_too(folder, delimiter):
 
 def test_a_decimal_comma_is_named(folder):
     path = write(folder, HEADER.replace(",", ";"), "door 1.jpg;5;1,5;2;3;4")
-    assert labels_csv.read(path) == [BadRecord("door 1.jpg", "left is '1,5', not a number; write 1.5", 2)]
+    assert labels_csv.read(path) == [Skipped("door 1.jpg", "left is '1,5', not a number; write 1.5", 2)]
 
 
 @pytest.mark.parametrize("name", ["train/labels.csv", "test.tar.gz", "extra/digitStruct.mat"])
@@ -123,7 +123,7 @@ def test_every_bad_row_is_listed_with_its_line_number(folder):
     )
     records = labels_csv.read(path)
     assert [(one.name, one.line) for one in records if isinstance(one, Record)] == [("gate.png", 2), ("long.png", 14)]
-    assert [one._replace(name=one.name[:30]) for one in records if isinstance(one, BadRecord)] == [
+    assert [one._replace(name=one.name[:30]) for one in records if isinstance(one, Skipped)] == [
         ("gone.png", "no such file in the folder", 3),
         ("../labels.csv", "not the name of a file in the folder", 4),
         ("/etc/hostname.png", "not the name of a file in the folder", 5),

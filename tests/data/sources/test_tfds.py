@@ -28,7 +28,7 @@ from PIL import Image
 
 from svhn_jax.data import crop
 from svhn_jax.data.photos import decode_photo
-from svhn_jax.data.records import BadRecord
+from svhn_jax.data.records import Skipped
 from svhn_jax.data.sources import published
 from svhn_jax.data.sources import tfds as tfds_source
 from svhn_jax.data.sources.find import find_source
@@ -78,7 +78,7 @@ def copy(made, tmp_path):
 
 def plain(records):
     return [
-        tuple(record) if isinstance(record, BadRecord) else (record.name, record.digits, record.boxes.tolist())
+        tuple(record) if isinstance(record, Skipped) else (record.name, record.digits, record.boxes.tolist())
         for record in records
     ]
 
@@ -261,7 +261,7 @@ def test_the_command_prepares_once_and_tells_what_is_there(tmp_path):
     arguments = ("-m", "svhn_jax.data.svhn_full", "--raw", tmp_path / "raw", "--data-dir", tmp_path / "tfds")
     missing = run_python(*arguments)
     assert_one_error_line(missing)
-    assert "none of train, test, extra in it" in missing.stderr
+    assert "no such folder; give the folder with the photos" in missing.stderr
     files = split_files(tmp_path, TRAIN)
     del files["12.png"]
     write_split(tmp_path / "raw", "train", files)
