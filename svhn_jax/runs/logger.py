@@ -68,7 +68,7 @@ class RunLogger:
                 self._events[split] = EventFile(f"{run.events_path}/{split}", first_step)
         self._bar = Progress(
             TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("steps  {task.fields[rate]} images/s"),
-            TimeRemainingColumn(), console=console, disable=not console.is_terminal,
+            TimeRemainingColumn(), console=console, disable=console.quiet or not console.is_terminal,
         )  # fmt: skip
         self._task = self._bar.add_task("training", total=total_steps, completed=first_step, rate="-")
         self._first_step, self._busy_s, self._paused_s = first_step, 0.0, 0.0
