@@ -1,5 +1,6 @@
 """Results of an evaluation, printed in 80 columns or as JSON."""
 
+import textwrap
 from typing import Any
 
 from rich.console import Console
@@ -63,8 +64,9 @@ def print_details(console: Console, step: int, row: dict[str, float], table: Pre
         f"{row['images_per_s']:,.0f} images/s"
     )
     for title, counts in (("right by length:  ", lengths), ("right by position:", positions)):
-        shares = (f"{name}: {right / total:.1%} of {total:,}" for name, (right, total) in counts.items())
-        console.print(f"{title} " + "; ".join(shares), soft_wrap=True)
+        shares = (f"{name}:~{right / total:.1%}~of~{total:,}" for name, (right, total) in counts.items())
+        lines = textwrap.fill(f"{title}~" + "; ".join(shares), 80, subsequent_indent=" " * (len(title) + 1))
+        console.print(lines.replace("~", " "))  # a line ends between two shares alone
 
 
 def as_json(run: str, split: str, rows: dict[int, dict[str, float]], table: PredictionTable) -> Any:

@@ -170,9 +170,7 @@ def train(
     watch = DivergenceWatch(console, config.optimizer.skip_nonfinite, checkpoints)
     with (
         naming_out_of_memory(f"--batch-size is {config.batch_size}, --eval-batch-size {config.eval_batch_size}"),
-        RunLogger(
-            setup.run, console, step, setup.total_steps, config.batch_size, is_writer=processes.is_process_zero()
-        ) as logger,
+        RunLogger(setup.run, console, step, setup.total_steps, config, is_writer=processes.is_process_zero()) as logger,
         closing(batches),
         profiling.few_steps(setup.run.profile_path if config.profile else None, step) as profiler,
         jax.transfer_guard("disallow"),  # no implicit transfers between host and devices; intended ones use "allow"
