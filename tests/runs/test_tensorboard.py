@@ -85,7 +85,7 @@ def test_panels_show_photos_with_readings(ask):
         ask("plugin/images/images", run="fast/events/validation", tag="readings", sample=0, index=0)
     )
     with Image.open(io.BytesIO(ask(f"plugin/images/individualImage?{entry['query']}&"))) as picture:
-        assert (picture.width, picture.height) == (960, 138)
+        assert (picture.width, picture.height) == (960, 552)
 
 
 def test_every_weight_has_a_histogram(ask):
