@@ -75,18 +75,14 @@ def _sizes(splits: dict[str, _Split]) -> Section:
             ("Width of the photo", "width of the photo (pixels)", lambda split: split.sizes[:, 0]),
         )
     ]
-    tables = [
-        Table(
-            ("", "least", "1 %", "median", "99 %", "greatest"),
-            [
-                [name, *(f"{x:,.2f}" for x in row)]
-                for name, row in statistics.quantiles(split.boxes, split.sizes).items()
-            ],
-            title=name,
-        )
-        for name, split in splits.items()
+    quantiles = {name: statistics.quantiles(split.boxes, split.sizes) for name, split in splits.items()}
+    rows = [
+        [quantity, name, *(f"{x:,.2f}" for x in table[quantity])]
+        for quantity in next(iter(quantiles.values()), {})
+        for name, table in quantiles.items()
     ]
-    return Section("sizes", "Sizes", plots=charts, tables=tables)
+    table = Table(("", "split", "least", "1 %", "median", "99 %", "greatest"), rows)
+    return Section("sizes", "Sizes", plots=charts, tables=[table])
 
 
 def _photos(splits: dict[str, _Split]) -> Section:
