@@ -212,9 +212,10 @@ def _print(console: Console, contents: Contents) -> None:
             f"{count:,} of {name}" for name, count in zip((*"012345", "more"), counts, strict=True) if count
         )
         console.print(f"  {len(contents.targets):,} numbers; by digits: {many}", soft_wrap=True)
-        table = Table("position", *"0123456789", "blank", title="digits by position")
-        for index, row in enumerate(statistics.positions(contents.targets), 1):
-            table.add_row(str(index), *(f"{count:,}" for count in row))
+        counts_by_digit = statistics.positions(contents.targets).T
+        table = Table("digit", *(f"position {n}" for n in range(1, 1 + labels.MAX_DIGITS)))
+        for digit, row in zip((*"0123456789", "none"), counts_by_digit, strict=True):
+            table.add_row(digit, *(f"{count:,}" for count in row))
         console.print(table)
         table = Table("", "min", "1 %", "median", "99 %", "max", title="sizes")
         for name, values in statistics.quantiles(contents.boxes, contents.sizes).items():
