@@ -198,5 +198,5 @@ def test_tables_of_the_largest_published_split_fit_80_columns(capsys):
     contents = inspect.Contents("extra", ["a"], targets, boxes, sizes, [], {}, [])
     inspect._print(Console(width=80), contents)
     shown = capsys.readouterr().out
-    assert shown.count("202,353") == 1 + 5
+    assert shown.count("202,353") == 2 + 5
     assert "…" not in shown

@@ -147,8 +147,8 @@ def _confidence(table: PredictionTable) -> Section:
     kept, accuracies = scores.coverage_curve(confidence, right)
     targets = {target: scores.coverage(confidence, right, target) for target in scores.COVERAGE_TARGETS}
     text = (
-        "Left: if the photos of least confidence are left to a person, how many of the others are right (Goodfellow et al. 2014). "
-        "Right: a confidence of 80 % should be right 8 times in 10 (the dotted line); above the line the network is too modest, below it too sure. "
+        "Coverage: if the photos of least confidence are left to a person, how many of the others are right (Goodfellow et al. 2014). "
+        "Calibration: a confidence of 80 % should be right 8 times in 10 (the dotted line); above the line the network is too modest, below it too sure. "
         "The area of a dot is its share of the photos."
     )
     charts = [
