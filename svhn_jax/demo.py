@@ -52,7 +52,10 @@ def main() -> int:
         if status:
             return status
     seconds = time.perf_counter() - started
-    console.print(f"\nAll of it took {seconds:.0f} s. These are synthetic photos; README.md has the real ones.")
+    console.print(
+        f"\nAll of it took {seconds:.0f} s. These are synthetic photos; README.md has the real ones. A page of the results:\n"
+        "  python -m svhn_jax.report --run checkpoints/demo --to demo.html"
+    )
     if options.output.json:
         output.print_json(options.output, {"seconds": round(seconds, 1), "evaluation": json.loads(printed)})
     return 0

@@ -60,7 +60,7 @@ def run(config: Config, place: Processes, printed: Output = Output()) -> int:  #
         return _run(config, printed)
 
 
-def _run(config: Config, printed: Output) -> int:
+def _run(config: Config, printed: Output = Output()) -> int:  # noqa: B008 - it is frozen
     console = output.console(printed, is_silent=not processes.is_process_zero())
     setup = processes.all_or_none(lambda: prepare(config))
     processes.check_same(f"{config} {setup.fingerprints}", "a configuration or data")
