@@ -14,22 +14,22 @@ import csv
 import io
 import math
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
 from PIL import Image
-from rich.console import Console
-from rich.progress import Progress
 
-from svhn_jax import command_line, files
+from svhn_jax import command_line, files, output
 from svhn_jax.checked import Checked, within
 from svhn_jax.data import photos, writing
 from svhn_jax.data.crop import union
 from svhn_jax.data.records import Record, Skipped
 from svhn_jax.data.sources import labels_csv
 from svhn_jax.errors import InputError, printable, run_command
+from svhn_jax.options import OutputOptions
+from svhn_jax.output import Output
 
 if TYPE_CHECKING:  # it imports JAX, which takes seconds
     from svhn_jax.inference.reader import Reader
@@ -52,10 +52,12 @@ class Options(Checked):
     """the step that finds them: best (on validation while training), latest or a step's number"""
     min_confidence: Annotated[float, within(0, 1)] = 0.2
     """least probability of the number under the box; below it the photo is left out"""
+    output: OutputOptions = field(default_factory=Output)
 
 
 def main() -> int:
     options = command_line.parse(Options, "python -m svhn_jax.box", __doc__ or "")
+    console = output.console(options.output)
     table = options.photos / labels_csv.NAME
     if not table.is_file():
         raise InputError(f"{table}: no such file; write file,label in its first line, and a photo in each row")
@@ -74,18 +76,21 @@ def main() -> int:
         shutil.rmtree(folder)
         folder.mkdir()
         found = _write(options, reader, [one for one in records if isinstance(one, Record)], folder)
-    print(f"{options.to}: boxes of {found:,} of {len(records):,} photos; the others are in {NOT_FOUND}")
+    console.print(
+        f"{options.to}: boxes of {found:,} of {len(records):,} photos; the others are in {NOT_FOUND}", soft_wrap=True
+    )
+    output.print_json(options.output, {"photos": len(records), "boxes": found})
     return 0
 
 
 def _write(options: Options, reader: "Reader", records: list[Record], folder: Path) -> int:
     """Copies the photos whose number is found, and writes both tables. Returns the number of these photos."""
-    console = Console(highlight=False, markup=False)
     rows: list[list[object]] = [list(labels_csv.COLUMNS)]
     not_found: list[list[object]] = [["file", "label", "reason"]]
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        for start in bar.track(range(0, len(records), PHOTOS_AT_ONCE), description="finding numbers"):
-            for record, outcome in _find(options, reader, records[start : start + PHOTOS_AT_ONCE]):
+    with output.progress("finding numbers", len(records), "photos") as advance:
+        for start in range(0, len(records), PHOTOS_AT_ONCE):
+            some = records[start : start + PHOTOS_AT_ONCE]
+            for record, outcome in _find(options, reader, some):
                 number = "".join(map(str, record.digits))
                 if isinstance(outcome, str):
                     not_found.append([record.name, number, outcome])
@@ -93,6 +98,7 @@ def _write(options: Options, reader: "Reader", records: list[Record], folder: Pa
                 rows.append([record.name, number, *(f"{value:.2f}" for value in outcome)])
                 (folder / record.name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(options.photos / record.name, folder / record.name)
+            advance(len(some))
     for name, table in ((labels_csv.NAME, rows), (NOT_FOUND, not_found)):
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows(table)

@@ -1,7 +1,8 @@
-"""python -m svhn_jax.compare FIRST.csv SECOND.csv: two predictions of the same photos, paired.
+"""python -m svhn_jax.compare FIRST SECOND: two runs, two steps of a run, or two tables of predictions, on the same photos.
 
-Each file is a table of predictions that svhn_jax.evaluate wrote. Prints how often each is right, the paired difference
-with its 95 % interval, McNemar's exact test, and the photos that only one of them reads right.
+FIRST and SECOND are each the folder of a run (its best step on validation), FOLDER@STEP (a number, best or latest), or
+a CSV of predictions that svhn_jax.evaluate wrote; steps are scored anew. Prints how often each is right, the paired
+difference with its 95 % interval, McNemar's exact test, and the photos that only one of them reads right.
 """
 
 from svhn_jax import interrupts
@@ -11,21 +12,22 @@ if __name__ == "__main__":
 
 import csv
 import io
-import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import tyro
 from rich.console import Console
 from rich.table import Table
 
-from svhn_jax import command_line, files, labels
-from svhn_jax.errors import InputError, run_command
+from svhn_jax import command_line, files, labels, output
+from svhn_jax.errors import InputError, naming_out_of_memory, run_command
 from svhn_jax.inference import predictions, scores
 from svhn_jax.inference.predictions import PredictionTable
 from svhn_jax.inference.scores import Paired
-from svhn_jax.options import OptionalPath
+from svhn_jax.options import Evaluate, OptionalPath, OptionalStr, OutputOptions
+from svhn_jax.output import Output
 
 PHOTOS_SHOWN = 20
 COLUMNS = ("name", "truth", "first", "second", "first_confidence", "second_confidence")
@@ -33,22 +35,27 @@ COLUMNS = ("name", "truth", "first", "second", "first_confidence", "second_confi
 
 @dataclass(frozen=True)
 class Options:
-    """Compares two tables of predictions of the same photos."""
+    """Compares two predictions of the same photos."""
 
-    first: tyro.conf.Positional[Path]
-    """a table of predictions, as svhn_jax.evaluate writes it"""
-    second: tyro.conf.Positional[Path]
-    """another one, of the same photos"""
+    first: tyro.conf.Positional[str]
+    """the folder of a run, FOLDER@STEP, or a table of predictions"""
+    second: tyro.conf.Positional[str]
+    """another one"""
+    split: Literal["train", "validation", "test"] = "test"
+    """the photos that runs are scored on"""
+    data: OptionalStr = None
+    """another prepared data set than the runs' own to score them on"""
     csv: OptionalPath = None
     """CSV to write: every photo that one of the two reads right and the other wrong"""
-    json: bool = False
-    """print one line of JSON, not tables"""
+    output: OutputOptions = field(default_factory=Output)
 
 
 def main() -> int:
     options = command_line.parse(Options, "python -m svhn_jax.compare", __doc__ or "")
-    first, second = predictions.read(options.first), predictions.read(options.second)
-    predictions.require_same_photos(first, second, (str(options.first), str(options.second)))
+    console = output.console(options.output)
+    (first_title, first), (second_title, second) = (_open(one, options) for one in (options.first, options.second))
+    titles = first_title, second_title
+    predictions.require_same_photos(first, second, titles)
     if not first.names:
         raise InputError(f"{options.first}: has no photo to compare")
     paired = scores.compare(first.is_right, second.is_right)
@@ -59,11 +66,28 @@ def main() -> int:
         writer.writerow(COLUMNS)
         writer.writerows(differing)
         files.write_text(options.csv, text.getvalue())
-    if options.json:
-        print(json.dumps(paired._asdict() | {"difference": paired.difference._asdict()}))
-    else:
-        _print(options, first, second, paired, differing)
+    _print(console, titles, (first, second), paired, differing)
+    result = {"first": titles[0], "second": titles[1], "photos": len(first.names)} | paired._asdict()
+    output.print_json(options.output, result | {"difference": paired.difference._asdict()})
     return 0
+
+
+def _open(source: str, options: Options) -> tuple[str, PredictionTable]:
+    """A title, and the predictions: of a file, or of a step of a run, which is scored."""
+    if Path(source).is_file() or Path(source).suffix.lower() == ".csv":
+        return source, predictions.read(Path(source))
+    from svhn_jax.inference import scoring  # imports JAX, which takes seconds: not for --help
+    from svhn_jax.training import compilation
+
+    folder, at, step = source.rpartition("@")
+    if not at or Path(source).is_dir():
+        folder, step = source, "best"
+    if step == "all":
+        raise InputError(f"{source}: give one step: a number, best or latest")
+    compilation.enable_compilation_cache()
+    with naming_out_of_memory("eval_batch_size of the run's config.json sets them"):
+        scored = scoring.score_step(Evaluate(run=folder, split=options.split, step=step, data=options.data))
+    return f"{folder}@{scored.step}", scored.table
 
 
 def _differing(first: PredictionTable, second: PredictionTable) -> Iterator[tuple[str, ...]]:
@@ -76,25 +100,25 @@ def _differing(first: PredictionTable, second: PredictionTable) -> Iterator[tupl
 
 
 def _print(
-    options: Options, first: PredictionTable, second: PredictionTable, paired: Paired, differing: list[tuple[str, ...]]
+    console: Console,
+    titles: tuple[str, str],
+    tables: tuple[PredictionTable, PredictionTable],
+    paired: Paired,
+    differing: list[tuple[str, ...]],
 ) -> None:
-    console = Console(highlight=False, markup=False)
-    console.print(f"{len(first.names):,} photos")
-    for path, table, alone in (
-        (options.first, first, paired.only_first),
-        (options.second, second, paired.only_second),
-    ):
+    console.print(f"{len(tables[0].names):,} photos; right of them:")
+    for title, table, alone in zip(titles, tables, (paired.only_first, paired.only_second), strict=True):
         right = int(table.is_right.sum())
         share = scores.wilson_interval(right, len(table.names))
+        console.print(f"{title}:", soft_wrap=True)
         console.print(
-            f"{path}: {right:,} right, {share.share:.2%} ({share.low:.2%} to {share.high:.2%}); {alone:,} of them the other reads wrong",
-            soft_wrap=True,
+            f"  {right:,}, {share.share:.2%} (95 % interval {share.low:.2%} to {share.high:.2%}), {alone:,} by it alone"
         )
     difference = paired.difference
     console.print(
         f"second less first: {100 * difference.share:+.2f} points "
-        f"(95 % interval {100 * difference.low:+.2f} to {100 * difference.high:+.2f}); McNemar's exact p = {paired.p_value:.3g}",
-        soft_wrap=True,
+        f"(95 % interval {100 * difference.low:+.2f} to {100 * difference.high:+.2f})\n"
+        f"McNemar's exact test: p = {paired.p_value:.3g}"
     )
     if differing:
         shown = Table(title=f"read right by one alone ({min(len(differing), PHOTOS_SHOWN)} of {len(differing):,})")

@@ -21,7 +21,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -29,12 +29,13 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 import svhn_jax
-from svhn_jax import command_line, files
+from svhn_jax import command_line, files, output
 from svhn_jax.checked import Checked, Rule
 from svhn_jax.data.sources import published
 from svhn_jax.data.sources.published import Archive
 from svhn_jax.errors import InputError, run_command
-from svhn_jax.options import OptionalPath, Splits
+from svhn_jax.options import OptionalPath, OutputOptions, Splits
+from svhn_jax.output import Output
 
 TIMEOUT_S = 30.0  # without a byte: for the connection, the response, and each read of it
 MAX_FAILURES = 5  # attempts in a row without progress
@@ -56,6 +57,7 @@ class Options(Checked):
     """http or https address of the folder that has the archives, such as a mirror"""
     checksums: OptionalPath = None
     """file with a line `SHA-256 BYTES NAME.tar.gz` for each archive, if they are not the published ones"""
+    output: OutputOptions = field(default_factory=Output)
 
 
 class _Failure(Exception):
@@ -63,14 +65,17 @@ class _Failure(Exception):
 
 
 def main() -> None:
-    console = Console(highlight=False, markup=False)
     options = command_line.parse(Options, "python -m svhn_jax.download", __doc__ or "")
+    console = output.console(options.output)
     archives = published.read_checksums(options.checksums) if options.checksums else published.ARCHIVES
     splits: tuple[str, ...] = options.splits or tuple(archives)
     if unknown := [split for split in splits if split not in archives]:
         raise InputError(f"{options.checksums}: names no {unknown[0]}.tar.gz; add its line, or leave out the split")
     console.print(f"{published.LICENCE} {published.CITATION}", soft_wrap=True)
     fetch_archives(options.to, {split: archives[split] for split in splits}, options.base_url, console)
+    paths = {split: str(options.to / f"{split}.tar.gz") for split in splits}
+    result = {split: {"path": paths[split]} | archives[split]._asdict() for split in splits}
+    output.print_json(options.output, {"archives": result})
 
 
 def fetch_archives(
@@ -177,7 +182,7 @@ def _opened_alone(path: Path) -> Iterator[io.FileIO]:
 def _progress_bar(console: Console) -> Progress:
     name = TextColumn("{task.description}", markup=False)
     columns = (name, BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    return Progress(*columns, console=console, transient=True, disable=console.quiet or not console.is_terminal)
 
 
 def _length(file: io.FileIO) -> int:

@@ -5,6 +5,7 @@ import hashlib
 import os
 import shutil
 import socket
+import time
 from pathlib import Path
 from typing import IO
 
@@ -22,7 +23,7 @@ def hold_lock(path: Path, place: str | Path, doing: str) -> IO[str]:
     Raises:
       InputError: another process holds the lock: "PLACE: process 12 on HOST DOING".
     """
-    for _ in range(ATTEMPTS):
+    for attempt in range(ATTEMPTS):
         path.parent.mkdir(parents=True, exist_ok=True)
         # O_NOFOLLOW: never overwrite the target of a link.
         number = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
@@ -30,6 +31,10 @@ def hold_lock(path: Path, place: str | Path, doing: str) -> IO[str]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            if not attempt:  # `is_locked` may hold it for a moment
+                file.close()
+                time.sleep(0.1)
+                continue
             file.seek(0)
             owner = printable(file.read().strip()) or "another process"
             file.close()
@@ -41,6 +46,18 @@ def hold_lock(path: Path, place: str | Path, doing: str) -> IO[str]:
             return file
         file.close()  # its last owner deleted it meanwhile
     raise InputError(f"{path}: cannot be locked; use a file system that supports locks")
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process holds the lock at `path`."""
+    try:
+        with open(path) as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
 
 
 def user_cache() -> Path:

@@ -12,9 +12,9 @@ if __name__ == "__main__":
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import tyro
@@ -22,14 +22,15 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from svhn_jax import command_line, labels
+from svhn_jax import command_line, labels, output
 from svhn_jax.checked import Checked, within
 from svhn_jax.data import arrays, crop, photos, pictures, statistics
 from svhn_jax.data.accounting import Account, skipped_lines, some_names
 from svhn_jax.data.records import Skipped
 from svhn_jax.data.sources import find as sources
 from svhn_jax.errors import InputError, run_command
-from svhn_jax.options import OptionalPath
+from svhn_jax.options import OptionalPath, OutputOptions
+from svhn_jax.output import Output
 
 AUGMENTED_COLUMNS = 8
 
@@ -51,6 +52,7 @@ class Options(Checked):
     as in evaluation, then as in training with random augmentation"""
     verify: bool = False
     """check every array of a prepared data set against its checksum, and find duplicate crops"""
+    output: OutputOptions = field(default_factory=Output)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -76,8 +78,8 @@ class Contents(NamedTuple):
 
 
 def main() -> int:
-    console = Console(highlight=False, markup=False)
     options = command_line.parse(Options, "python -m svhn_jax.inspect", __doc__ or "")
+    console = output.console(options.output)
     if not options.folder.is_dir():
         raise InputError(f"{options.folder}: {'not a' if options.folder.exists() else 'no such'} folder")
     is_prepared = (options.folder / arrays.MANIFEST).is_file()
@@ -86,10 +88,16 @@ def main() -> int:
     if options.verify and not is_prepared:
         raise InputError(f"{options.folder}: no prepared data set; only those have checksums to verify")
     tiles: list[tuple[Image.Image, str, str]] = []
-    if options.verify and _verify(console, options.folder):
-        return 1
+    result: dict[str, Any] = {"folder": str(options.folder)}
+    if options.verify:
+        result |= _verify(console, options.folder)
+        if result["damaged"]:
+            output.print_json(options.output, result)
+            return 1
+    result["splits"] = []
     for contents in _prepared(options) if is_prepared else _raw(options):
         _print(console, contents)
+        result["splits"].append(_as_json(contents))
         tiles += contents.tiles
     if options.sheet and options.augmented:
         _augmented_sheet(options).save(options.sheet)
@@ -99,6 +107,7 @@ def main() -> int:
     elif options.sheet:
         pictures.tile_sheet(tiles).save(options.sheet)
         console.print(f"{options.sheet}: {len(tiles)} photos with their boxes", soft_wrap=True)
+    output.print_json(options.output, result)
     return 0
 
 
@@ -205,9 +214,10 @@ def _print(console: Console, contents: Contents) -> None:
             if count
         )
         console.print(f"  {len(contents.targets):,} numbers; by digits: {many}", soft_wrap=True)
-        table = Table("position", *"0123456789", "blank", title="digits by position")
-        for index, row in enumerate(statistics.positions(contents.targets), 1):
-            table.add_row(str(index), *(f"{count:,}" for count in row))
+        counts_by_digit = statistics.positions(contents.targets).T
+        table = Table("digit", *(f"position {n}" for n in range(1, 1 + labels.MAX_DIGITS)))
+        for digit, row in zip((*"0123456789", "none"), counts_by_digit, strict=True):
+            table.add_row(digit, *(f"{count:,}" for count in row))
         console.print(table)
         table = Table("", "min", "1 %", "median", "99 %", "max", title="sizes")
         for name, values in statistics.quantiles(contents.boxes, contents.sizes).items():
@@ -218,6 +228,19 @@ def _print(console: Console, contents: Contents) -> None:
     for reason, rows in contents.suspicious.items():
         names = some_names([contents.names[row] for row in rows])
         console.print(f"  suspicious: {len(rows):,} x {reason}: {names}", soft_wrap=True)
+
+
+def _as_json(contents: Contents) -> dict[str, Any]:
+    """What `_print` shows, for scripts; lengths and digits are counts, as in svhn_jax.data.statistics."""
+    return {
+        "title": contents.title,
+        "numbers": len(contents.targets),
+        "lengths": statistics.lengths(contents.targets).tolist(),
+        "digits_by_position": statistics.positions(contents.targets).tolist(),
+        "quantiles": statistics.quantiles(contents.boxes, contents.sizes),
+        "skipped": [one._asdict() for one in contents.skipped],
+        "suspicious": {reason: [contents.names[row] for row in rows] for reason, rows in contents.suspicious.items()},
+    }
 
 
 def _augmented_sheet(options: Options) -> Image.Image:
@@ -241,9 +264,11 @@ def _augmented_sheet(options: Options) -> Image.Image:
     return pictures.contact_sheet(drawn.reshape(-1, *drawn.shape[2:]), truths, columns=AUGMENTED_COLUMNS)
 
 
-def _verify(console: Console, folder: Path) -> bool:
-    """Whether an array is damaged; if none is, prints the duplicate crops."""
-    arrays_there = list(arrays.damaged_arrays(folder))
+def _verify(console: Console, folder: Path) -> dict[str, Any]:
+    """Prints which arrays are damaged, or if none is, the duplicate crops; returns both."""
+    manifest = arrays.read_manifest(folder)
+    count = sum(len(entry["sha256"]) for entry in manifest["splits"].values())
+    arrays_there = list(output.track(arrays.damaged_arrays(folder), "checksums", count, "arrays"))
     damaged = [path for path, is_damaged in arrays_there if is_damaged]
     for path in damaged:
         console.print(f"DAMAGED: {path}", soft_wrap=True)
@@ -252,19 +277,20 @@ def _verify(console: Console, folder: Path) -> bool:
             f"{len(damaged)} of {len(arrays_there)} arrays are damaged; delete {folder}, then preprocess again",
             soft_wrap=True,
         )
-        return True
+        return {"damaged": [str(path) for path in damaged]}
     seen: dict[bytes, tuple[str, str]] = {}
-    twice = 0
-    for split in arrays.read_manifest(folder)["splits"]:
+    twice: list[tuple[str, str]] = []
+    for split in manifest["splits"]:
         images, targets, names, *_ = arrays.load_split(folder, split)
-        for image, target, name in zip(images, targets, names.tolist(), strict=True):
+        rows = zip(images, targets, names.tolist(), strict=True)
+        for image, target, name in output.track(rows, f"{split}: duplicates", len(images), "photos"):
             here = f"{name.decode()} in {split}", _decoded(target)
             there = seen.setdefault(hashlib.blake2b(image.tobytes(), digest_size=16).digest(), here)
             if there is not here:
-                twice += 1
+                twice.append((there[0], here[0]))
                 console.print(f"the same crop twice: {there[0]} ({there[1]}), {here[0]} ({here[1]})", soft_wrap=True)
-    console.print(f"{len(arrays_there)} arrays match their checksums; {twice:,} duplicate crops", soft_wrap=True)
-    return False
+    console.print(f"{len(arrays_there)} arrays match their checksums; {len(twice):,} duplicate crops", soft_wrap=True)
+    return {"damaged": [], "duplicates": twice}
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import tyro
 
 from svhn_jax.checked import Checked, Rule, at_least
 from svhn_jax.config import Config
+from svhn_jax.output import Output
 
 # The hint stands for "(default: None)", the metavar for "{None}|PATH".
 OptionalPath = Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="(optional)")]
@@ -18,6 +19,7 @@ Splits = Annotated[
     tyro.conf.arg(metavar="{train,extra,test} ...", help_behavior_hint="(default: all)"),
 ]
 _Unprefixed = tyro.conf.arg(name="")  # the fields of a dataclass become options of their own names
+OutputOptions = Annotated[Output, _Unprefixed]
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class Train:
     config: Path
     """the configuration file; options named like its fields override them"""
     processes: Annotated[Processes, _Unprefixed] = field(default_factory=Processes)
+    output: OutputOptions = field(default_factory=Output)
     settings: Annotated[Config, _Unprefixed] = field(default_factory=Config)
 
 
@@ -62,9 +65,12 @@ class Evaluate(Checked):
     """test-time augmentation: average five windows of each crop, shifted by three pixels; five times the work"""
     sheet: OptionalPath = None
     """PNG to write: the first photos of the split, with what the last scored step reads"""
-    json: bool = False
-    """print the results as one line of JSON, not as tables"""
+    watch: bool = False
+    """follow a run that is being trained: score each step as it is saved, until its last one"""
+    patience_s: float = 60.0
+    """with --watch: seconds to wait for a run that no process trains, before giving up"""
     processes: Annotated[Processes, _Unprefixed] = field(default_factory=Processes)
+    output: OutputOptions = field(default_factory=Output)
 
 
 @dataclass(frozen=True)
@@ -81,8 +87,7 @@ class Benchmark(Checked):
     """number of images in the training set"""
     starts: bool = True
     """measure the time to the first step, too"""
-    json: bool = False
-    """print the measurements as one line of JSON, not as a table"""
     only_first_step: bool = False
     """take the first step, and end; the time to it is measured on further processes with this option"""
+    output: OutputOptions = field(default_factory=Output)
     settings: Annotated[Config, _Unprefixed] = field(default_factory=Config)

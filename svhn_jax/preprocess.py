@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 import svhn_jax
-from svhn_jax import command_line
+from svhn_jax import command_line, output
 from svhn_jax.checked import Checked, Fraction, at_least, within
 from svhn_jax.data import arrays, writing
 from svhn_jax.data.accounting import skipped_lines
@@ -37,7 +37,8 @@ from svhn_jax.data.sources.find import Source
 from svhn_jax.data.workers import usable_cores
 from svhn_jax.errors import InputError, run_command
 from svhn_jax.labels import MANY
-from svhn_jax.options import OptionalInt, Splits
+from svhn_jax.options import OptionalInt, OutputOptions, Splits
+from svhn_jax.output import Output
 
 
 @dataclass(frozen=True)
@@ -70,11 +71,12 @@ class Options(Checked):
     them and writes nothing. Bad records of the published archives are always skipped and named"""
     jobs: Annotated[int, at_least(1)] = field(default_factory=usable_cores)
     """number of processes that decode and crop; the arrays do not depend on it"""
+    output: OutputOptions = field(default_factory=Output)
 
 
 def main() -> None:
-    console = Console(highlight=False, markup=False)
     options = command_line.parse(Options, "python -m svhn_jax.preprocess", __doc__ or "")
+    console = output.console(options.output)
     found = _find_sources(options)
     _refuse_other_folders(options, [source.split for source in found])
     if _is_up_to_date(options, found):
@@ -96,7 +98,9 @@ def main() -> None:
                     for split, source in manifest["sources"].items()
                 }
                 _build(options, partial, found, settings | {"not_held_out": unusable}, stamps)
-    _print_summary(console, arrays.read_manifest(options.to), options.to)
+    manifest = arrays.read_manifest(options.to)
+    _print_summary(console, manifest, options.to)
+    output.print_json(options.output, {"to": str(options.to)} | manifest)
 
 
 def _build(

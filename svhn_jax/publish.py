@@ -12,13 +12,15 @@ if __name__ == "__main__":
     interrupts.end_at_once()  # the imports below take time
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from svhn_jax import command_line
+from svhn_jax import command_line, output
 from svhn_jax.config import Config
+from svhn_jax.data import writing
 from svhn_jax.errors import InputError, run_command
-from svhn_jax.options import Evaluate, OptionalStr
+from svhn_jax.options import Evaluate, OptionalStr, OutputOptions
+from svhn_jax.output import Output
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class Options:
     """another prepared data set than the run's own, for the validation photos"""
     step: str = "best"
     """best (on validation while training), latest or a step's number"""
+    output: OutputOptions = field(default_factory=Output)
 
     def __post_init__(self) -> None:
         if self.to.exists():
@@ -52,7 +55,8 @@ def main() -> int:
     from svhn_jax.runs.checkpoint import Checkpoints
     from svhn_jax.runs.folder import RunFolder
 
-    run, published = RunFolder(options.run), RunFolder(str(options.to))
+    console = output.console(options.output)
+    run = RunFolder(options.run)
     config = dataclasses.replace(run.config(), name=options.to.name, runs_dir=Config.runs_dir)
     with Checkpoints(run.steps_path) as saved:
         step = choose_steps(options.step, saved, run)[-1]
@@ -64,14 +68,19 @@ def main() -> int:
     metadata |= {"config": dataclasses.asdict(config), "data": dataclasses.asdict(record)}
     metadata |= {"published": {"run": run.config().name, "step": step, "temperature": temperature}}
     metadata.pop("window", None)
-    with Checkpoints(published.steps_path, metadata=metadata, is_writer=True) as checkpoints:
-        checkpoints.save(
-            step, jax.device_put(saved_form(config, calibration.cooled(variables, temperature))), validation
-        )
-    published.start_or_continue(config, record, has_steps=False)
+    tree = saved_form(config, calibration.cooled(variables, temperature))
+    with writing.building(options.to) as folder:
+        published = RunFolder(str(folder))
+        with Checkpoints(published.steps_path, metadata=metadata, is_writer=True) as checkpoints:
+            checkpoints.save(step, jax.device_put(tree), validation)
+        published.start_or_continue(config, record, has_steps=False)
     size = sum(path.stat().st_size for path in options.to.rglob("*") if path.is_file())
-    print(f"{options.to}: step {step}, {size / 1e6:.1f} MB, temperature {temperature:.3f}. Read with it:")
-    print(f"  python -m svhn_jax.evaluate --run {options.to} --data DIR --split test")
+    console.print(
+        f"{options.to}: step {step}, {size / 1e6:.1f} MB, temperature {temperature:.3f}. Read with it:\n"
+        f"  python -m svhn_jax.evaluate --run {options.to} --data DIR --split test",
+        soft_wrap=True,
+    )
+    output.print_json(options.output, {"step": step, "bytes": size, "temperature": temperature})
     return 0
 
 

@@ -10,13 +10,14 @@ from svhn_jax import interrupts
 if __name__ == "__main__":
     interrupts.end_at_once()  # the imports below take time
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from svhn_jax import command_line, files
+from svhn_jax import command_line, files, output
 from svhn_jax.errors import InputError, naming_out_of_memory, run_command
-from svhn_jax.options import Evaluate, OptionalStr
+from svhn_jax.options import Evaluate, OptionalStr, OutputOptions
+from svhn_jax.output import Output
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Options:
     """what the run is scored on"""
     step: str = "best"
     """the step that is scored: best (on validation while training), latest or a step's number"""
+    output: OutputOptions = field(default_factory=Output)
 
     def __post_init__(self) -> None:
         if self.run is None and self.data is None:
@@ -47,18 +49,22 @@ class Options:
 
 def main() -> int:
     options = command_line.parse(Options, "python -m svhn_jax.report", __doc__ or "")
-    files.write_text(options.to, _of_run(options) if options.run else _of_data(options))
-    print(f"{options.to}: open it in a browser")
+    console = output.console(options.output)
+    html, result = _of_run(options) if options.run else _of_data(options)
+    files.write_text(options.to, html)
+    console.print(f"{options.to}: open it in a browser", soft_wrap=True)
+    output.print_json(options.output, {"report": str(options.to)} | result)
     return 0
 
 
-def _of_data(options: Options) -> str:
+def _of_data(options: Options) -> tuple[str, dict[str, Any]]:
+    """The page, and what --json says of it."""
     from svhn_jax.reports import data_report  # imports matplotlib, which takes time: not for --help
 
-    return data_report.render(Path(options.data or ""))
+    return data_report.render(Path(options.data or "")), {"data": options.data}
 
 
-def _of_run(options: Options) -> str:
+def _of_run(options: Options) -> tuple[str, dict[str, Any]]:
     from svhn_jax.inference import scoring  # imports JAX, which takes seconds: not for --help
     from svhn_jax.reports import run_report
     from svhn_jax.training import compilation
@@ -68,7 +74,8 @@ def _of_run(options: Options) -> str:
         scored = scoring.score_step(
             Evaluate(run=options.run, split=options.split, step=options.step, data=options.data)
         )
-    return run_report.render(run_report.gather(scored, options.split))
+    result = {"run": options.run, "split": options.split, "step": scored.step} | scored.metrics
+    return run_report.render(run_report.gather(scored, options.split)), result
 
 
 if __name__ == "__main__":

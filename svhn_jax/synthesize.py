@@ -12,25 +12,21 @@ if __name__ == "__main__":
     interrupts.end_at_once()  # the imports below take time
 
 import shutil
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 from rich.console import Console
-from rich.progress import Progress
 
-from svhn_jax import command_line
+from svhn_jax import command_line, output
 from svhn_jax.checked import Checked, Fraction, at_least, within
 from svhn_jax.data import arrays, writing
 from svhn_jax.data.synthetic import archive as synthetic_archive
 from svhn_jax.data.synthetic import arrays as synthetic_arrays
 from svhn_jax.data.workers import Workers, usable_cores
 from svhn_jax.errors import InputError, run_command
-from svhn_jax.options import OptionalPath
+from svhn_jax.options import OptionalPath, OutputOptions
+from svhn_jax.output import Output
 
 PHOTOS_PER_PROCESS = 500  # starting a process takes as long as rendering so many
 
@@ -59,6 +55,7 @@ class Options(Checked):
     """with --arrays: share of train and of extra, for each length 1 to 5, that is held out for validation"""
     jobs: Annotated[int, at_least(1)] = field(default_factory=usable_cores)
     """number of processes; the photos do not depend on it"""
+    output: OutputOptions = field(default_factory=Output)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -76,11 +73,13 @@ class Options(Checked):
 
 def main() -> None:
     options = command_line.parse(Options, "python -m svhn_jax.synthesize", __doc__ or "")
-    console = Console(highlight=False, markup=False)
+    console = output.console(options.output)
     if options.arrays:
         _make_arrays(options, options.arrays, console)
     elif options.to:
         _make_archives(options, options.to, console)
+    made = {"photos": options.counts, "seed": options.seed}
+    output.print_json(options.output, {"to": str(options.to or options.arrays)} | made)
 
 
 def _make_archives(options: Options, folder: Path, console: Console) -> None:
@@ -100,7 +99,7 @@ def _make_archives(options: Options, folder: Path, console: Console) -> None:
     with _workers(options, sum(missing.values())) as workers:
         for split, count in missing.items():
             target = folder / f"{split}.tar.gz"
-            with _progress(console, split, count) as advance:
+            with output.progress(f"{split}: rendering", count, "photos") as advance:
                 synthetic_archive.write(target, split, count, seed=options.seed, workers=workers, advance=advance)
             console.print(f"{target}: {count:,} synthetic photos", soft_wrap=True)
 
@@ -119,7 +118,7 @@ def _make_arrays(options: Options, folder: Path, console: Console) -> None:
         count = sum(options.counts.values())
         with writing.building(folder) as unfinished:
             try:
-                with _workers(options, count) as workers, _progress(console, "all", count) as advance:
+                with _workers(options, count) as workers, output.progress("all: rendering", count, "photos") as advance:
                     synthetic_arrays.build(unfinished, wanted, workers, advance)
             except BaseException:  # it cannot be resumed
                 shutil.rmtree(unfinished, ignore_errors=True)
@@ -132,13 +131,6 @@ def _make_arrays(options: Options, folder: Path, console: Console) -> None:
 
 def _workers(options: Options, count: int) -> Workers:
     return Workers(max(1, min(options.jobs, count // PHOTOS_PER_PROCESS)))
-
-
-@contextmanager
-def _progress(console: Console, title: str, count: int) -> Iterator[Callable[[int], object]]:
-    """Shows a progress bar on the terminal; yields a function that advances it by a number of photos."""
-    with Progress(console=console, transient=True, disable=not sys.stdout.isatty()) as bar:
-        yield partial(bar.advance, bar.add_task(f"{title}: rendering", total=count))
 
 
 if __name__ == "__main__":

@@ -61,6 +61,8 @@ def test_help_needs_no_jax_fits_the_terminal_and_names_every_option(command):
     assert all(len(line) <= 80 for line in finished.stdout.splitlines() if not line.startswith("usage:"))
     assert "{None}" not in finished.stdout
     assert f"usage: python -m svhn_jax.{command} [-h]" in finished.stdout
+    assert "--quiet" in finished.stdout
+    assert "--json" in finished.stdout
     if command == "train":
         for option in ("--config PATH", "--coordinator STR", "--processes INT", "--process INT", "--seed INT"):
             assert option in finished.stdout

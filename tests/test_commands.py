@@ -78,7 +78,7 @@ def test_a_run_folder_holds_config_metrics_events_and_steps(workplace):
     assert [row["step"] for row in rows if row["split"] == "validation"] == list(range(3, 25, 3))
     assert {"learning_rate", "images_per_s", "loss", "digit_accuracy", "sequence_accuracy"} <= set(rows[0])
     assert sorted(int(path.name) for path in (folder / "steps").iterdir()) == list(range(3, 25, 3))
-    assert {path.name for path in (folder / "events").iterdir()} == {"train", "validation"}
+    assert {path.name for path in (folder / "events").iterdir() if path.is_dir()} == {"train", "validation"}
 
 
 def test_evaluate_all_is_a_sorted_table_that_no_batch_size_changes(workplace, one_device_env):
@@ -142,6 +142,60 @@ def test_report_of_a_run_and_of_its_data(workplace, one_device_env):
     assert "30 photos: the test split of data/tiny." in page
     run(workplace, one_device_env, "svhn_jax.report", "--data", "data/tiny", "--to", "data.html")
     assert "192 train, 8 validation, 30 test" in (workplace / "data.html").read_text()
+
+
+def test_compare_takes_steps_of_runs_and_tables_of_predictions(workplace, one_device_env):
+    compare = ("svhn_jax.compare", "checkpoints/tiny@3")
+    values = json.loads(run(workplace, one_device_env, *compare, "checkpoints/tiny", "--json"))
+    assert (values["first"], values["photos"]) == ("checkpoints/tiny@3", 30)
+    assert re.fullmatch(r"checkpoints/tiny@\d+", values["second"])
+    assert sum(values[name] for name in ("both", "only_first", "only_second", "neither")) == 30
+    run(workplace, one_device_env, "svhn_jax.evaluate", "--run", "checkpoints/tiny", "--split", "test", "--step", "3")
+    table = "checkpoints/tiny/results/predictions/test-3.csv"
+    same = json.loads(run(workplace, one_device_env, *compare, table, "--json"))
+    assert (same["only_first"], same["only_second"], same["p_value"]) == (0, 0, 1.0)
+    said = run(workplace, one_device_env, *compare, table, "--split", "validation", status=1)
+    assert re.search(
+        r"^error: row 1 is train/\d+\.png in checkpoints/tiny@3 and test/1\.png in .*test-3\.csv$", said, re.M
+    )
+
+
+def test_watch_scores_what_a_training_saves_and_ctrl_c_loses_nothing(workplace, one_device_env):
+    watch = ("svhn_jax.evaluate", "--run", "checkpoints/watched", "--split", "test", "--watch")
+    with start(workplace, one_device_env, *watch) as first:  # before the run has begun
+        training = start(workplace, one_device_env, *TRAIN, "--name", "watched", "--quiet")
+        wait_for_line(first, "step 3: ")
+        first.send_signal(signal.SIGINT)
+    assert first.returncode == 130
+    printed = run(workplace, one_device_env, *watch)
+    assert training.communicate(timeout=60)[0] == ""
+    assert training.returncode == 0
+    assert "] step 3: " not in printed
+    assert "] step 24: " in printed
+    rows = rows_of(workplace / "checkpoints/watched/results/test.csv")
+    assert [row["step"] for row in rows] == [str(step) for step in range(3, 25, 3)]
+
+
+RESULTS = [
+    (("synthesize", "--to", "raw", "--train", "200", "--test", "30"), {"photos": {"train": 200, "test": 30}}),
+    (("preprocess", "--raw", "raw", "--to", "data/tiny", "--size", "24"), {"to": "data/tiny", "limit": None}),
+    (("inspect", "data/tiny", "--verify"), {"folder": "data/tiny", "damaged": []}),
+    (("inspect", "raw"), {"folder": "raw"}),
+    (("train", "--config", "tiny.py"), {"step": 24, "total_steps": 24, "is_stopped": False}),
+    (("evaluate", "--run", "checkpoints/tiny"), {"split": "validation"}),
+    (("report", "--data", "data/tiny", "--to", "json.html"), {"report": "json.html", "data": "data/tiny"}),
+    (("report", "--run", "checkpoints/tiny", "--to", "json.html"), {"report": "json.html", "examples": 30}),
+]
+
+
+@pytest.mark.parametrize(("command", "expected"), RESULTS, ids=[" ".join(command) for command, _ in RESULTS])
+def test_json_prints_the_result_as_one_line_and_quiet_nothing(workplace, one_device_env, command, expected):
+    command = (f"svhn_jax.{command[0]}", *command[1:])
+    printed = run(workplace, one_device_env, *command, "--json")
+    assert printed.count("\n") == 1
+    values = json.loads(printed)
+    assert {name: values[name] for name in expected} == expected
+    assert run(workplace, one_device_env, *command, "--quiet") == ""
 
 
 @pytest.mark.parametrize(

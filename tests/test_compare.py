@@ -36,9 +36,9 @@ def folder(tmp_path):
 
 def test_prints_the_difference_and_the_photos(folder):
     printed = compare(folder, "--csv", "d.csv")
-    assert "first.csv: 2 right, 50.00%" in printed
+    assert "first.csv:\n  2, 50.00% (95 % interval 15.00% to 85.00%), 1 by it alone\n" in printed
     assert "second less first: +25.00 points" in printed
-    assert "McNemar's exact p = 1" in printed  # 1 against 2: 2 * (1 + 3) / 2**3
+    assert "McNemar's exact test: p = 1" in printed  # 1 against 2: 2 * (1 + 3) / 2**3
     rows = list(csv.DictReader((folder / "d.csv").read_text().splitlines()))
     assert [row["name"] for row in rows] == ["b.png", "c.png", "d.png"]
     assert (rows[0]["truth"], rows[0]["first"], rows[0]["second"]) == ("007", "007", "07")
@@ -47,9 +47,15 @@ def test_prints_the_difference_and_the_photos(folder):
 def test_json_is_one_line(folder):
     printed = compare(folder, "--json")
     assert printed.count("\n") == 1
+    assert compare(folder, "--quiet") == ""
     values = json.loads(printed)
     assert [values[name] for name in ("both", "only_first", "only_second", "neither")] == [1, 1, 2, 0]
     assert values["difference"]["share"] == 0.25
+
+
+def test_text_fits_80_columns(folder):
+    printed = compare(folder)
+    assert max(map(len, printed.splitlines())) <= 80
 
 
 def test_other_photos_and_no_photos_are_refused_in_one_line(folder):

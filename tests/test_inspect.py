@@ -7,6 +7,7 @@ import pytest
 import tiny
 from archives import MAT, assert_one_error_line, fields, mat_bytes, png, run_python, split_files, write_split
 from PIL import Image
+from rich.console import Console
 
 from svhn_jax import inspect, preprocess
 from svhn_jax.data import pictures, statistics
@@ -189,3 +190,13 @@ def test_a_folder_of_nothing_is_one_line(tmp_path, monkeypatch, arguments, words
 def test_a_bad_option_is_named(tmp_path, option, value):
     with pytest.raises(InputError, match=f"--{option} is {value}"):
         inspect.Options(tmp_path, **{option: tmp_path.__class__(value) if option == "sheet" else value})
+
+
+def test_tables_of_the_largest_published_split_fit_80_columns(capsys):
+    targets = np.tile(np.array([[5, 1, 2, 3, 4, 5]], np.int32), (202_353, 1))
+    boxes, sizes = np.ones((202_353, 4)), np.full((202_353, 2), 1_083)
+    contents = inspect.Contents("extra", ["a"], targets, boxes, sizes, [], {}, [])
+    inspect._print(Console(width=80), contents)
+    shown = capsys.readouterr().out
+    assert shown.count("202,353") == 2 + 5
+    assert "…" not in shown

@@ -1,7 +1,6 @@
 """How fast a configuration trains and evaluates: what python -m svhn_jax.benchmark does."""
 
 import dataclasses
-import json
 import os
 import resource
 import subprocess
@@ -19,6 +18,7 @@ from jax.sharding import AxisType, Mesh
 from rich.console import Console
 from rich.table import Table
 
+from svhn_jax import output
 from svhn_jax.benchmarking import timing
 from svhn_jax.benchmarking.timing import Spread
 from svhn_jax.benchmarking.workload import SIDE, BenchmarkLoop, random_data
@@ -49,7 +49,7 @@ def run(options: Benchmark, arguments: list[str]) -> int:
     Raises:
       InputError: the configuration does not suit the images or the devices.
     """
-    config = options.settings
+    config, console = options.settings, output.console(options.output)
     _check(options)
     if options.only_first_step:
         return _first_step(config, options.images)
@@ -63,10 +63,8 @@ def run(options: Benchmark, arguments: list[str]) -> int:
         data = random_data(options.images, Path(folder))
         figures = {"config": str(options.config), "batch_size": config.batch_size, "images": options.images}
         figures |= _figures(config, data, mesh, options) | {"first_step_s": starts}
-    if options.json:
-        print(json.dumps(figures | timing.hardware(mesh)))
-    else:
-        _print_table(Console(highlight=False, markup=False), figures)
+    _print_table(console, figures)
+    output.print_json(options.output, figures | timing.hardware(mesh))
     return 0
 
 
@@ -213,11 +211,13 @@ def _starts(arguments: list[str]) -> dict[str, Any]:
     """Seconds from the start of a process to the end of its first step; making the data is not counted."""
     command = [sys.executable, "-m", "svhn_jax.benchmark", *arguments, "--only-first-step"]
     times: dict[str, list[float]] = {"cold": [], "warm": []}
-    for _ in range(STARTS):
-        with tempfile.TemporaryDirectory() as cache:
-            env = os.environ | {"JAX_COMPILATION_CACHE_DIR": cache}
-            for name in times:
-                times[name].append(_time_start(command, env))
+    with output.progress("first steps", STARTS * len(times), "starts") as advance:
+        for _ in range(STARTS):
+            with tempfile.TemporaryDirectory() as cache:
+                env = os.environ | {"JAX_COMPILATION_CACHE_DIR": cache}
+                for name in times:
+                    times[name].append(_time_start(command, env))
+                    advance(1)
     return {name: timing.spread(values)._asdict() for name, values in times.items()}
 
 

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
+from svhn_jax import output
 from svhn_jax.runs.versions import versions
 from svhn_jax.training import devices
 
@@ -40,11 +41,13 @@ def in_turn(runs: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, l
     A first round, which compiles and fills caches, is not counted.
     """
     results: dict[str, list[float]] = {name: [] for name in runs}
-    for number in range(rounds + 1):
-        for name, run in runs.items():
-            result = run()
-            if number:
-                results[name].append(result)
+    with output.progress(f"{rounds} rounds", (rounds + 1) * len(runs), "runs") as advance:
+        for number in range(rounds + 1):
+            for name, run in runs.items():
+                result = run()
+                if number:
+                    results[name].append(result)
+                advance(1)
     return results
 
 

@@ -1,11 +1,9 @@
 """Accounts for every record and photo of a source: each is used, or skipped with a reason."""
 
-import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from rich.progress import track
-
+from svhn_jax import output
 from svhn_jax.data.records import Photo, Record, Skipped
 from svhn_jax.data.sources.find import Source
 
@@ -51,8 +49,7 @@ class Account:
         Photos whose record is skipped, or beyond the limit, are left out. Shows a progress bar on a terminal.
         """
         missing = self.rows.keys() - self._seen
-        title, is_silent = f"{self.name}: photos", not sys.stdout.isatty()
-        shown = track(self.source.photos(), title, total=len(self.records), transient=True, disable=is_silent)
+        shown = output.track(self.source.photos(), f"{self.name}: photos", len(self.records), "photos")
         photos = (photo for photo in shown if photo.name not in self._passed_over)
         for index, photo in enumerate(photos):
             if index >= start:

@@ -1,6 +1,5 @@
 """Scores saved steps of a run: what python -m svhn_jax.evaluate does."""
 
-import json
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
@@ -8,25 +7,20 @@ from typing import Any
 import jax
 import numpy as np
 from flax import linen as nn
-from rich.console import Console
-from rich.progress import Progress
 
+from svhn_jax import output
 from svhn_jax.config import Config
-from svhn_jax.data.pictures import contact_sheet
-from svhn_jax.errors import CheckpointError, InputError, naming_out_of_memory, printable
-from svhn_jax.inference import tables
-from svhn_jax.inference.predictions import PredictionTable
+from svhn_jax.errors import CheckpointError, InputError, naming_out_of_memory
+from svhn_jax.inference import tables, watch
 from svhn_jax.inference.scoring import StepScorer
-from svhn_jax.inference.source import Source, find, steps_to_score
+from svhn_jax.inference.source import find, steps_to_score
 from svhn_jax.inference.weights import load_variables
 from svhn_jax.model import inputs
 from svhn_jax.options import Evaluate
 from svhn_jax.runs.checkpoint import Checkpoints
-from svhn_jax.runs.results import merge_results, results_path, write_predictions
+from svhn_jax.runs.results import merge_results
 from svhn_jax.training import compilation, processes
 from svhn_jax.training.state import abstract_variables
-
-SHEET_IMAGES = 24
 
 
 def run(options: Evaluate) -> int:
@@ -34,16 +28,18 @@ def run(options: Evaluate) -> int:
 
     Raises:
       InputError: there is no such run, step or data.
+      UnfinishedError: --watch, and the run that it follows is no longer trained.
       TryAgainError: another process was lost.
     """
+    output.console(options.output)
     processes.join_processes(options.processes.coordinator, options.processes.processes, options.processes.process)
     compilation.enable_compilation_cache()
     with processes.naming_lost_processes(), naming_out_of_memory("the batch is set by --batch-size"):
-        return _evaluate(options)
+        return watch.follow(options) if options.watch else _evaluate(options)
 
 
 def _evaluate(options: Evaluate) -> int:
-    console = Console(highlight=False, markup=False, quiet=options.json or not processes.is_process_zero())
+    console = output.console(options.output, is_silent=not processes.is_process_zero())
     source = processes.all_or_none(lambda: find(options))
     run, config, split = source.run, source.config, source.split
     scorer = StepScorer(config, split, source.batch_size, len(inputs.VIEWS) if options.tta else 1)
@@ -56,43 +52,29 @@ def _evaluate(options: Evaluate) -> int:
             lambda: steps_to_score(console, options, checkpoints, run) if checkpoints else []
         )
         count = int(processes.broadcast_from_zero(np.array(len(chosen or []))))
-        with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-            for index in bar.track(range(count), description=f"{options.split}: steps"):
+        photos = count * len(split.images)
+        with output.progress(f"{options.split}: {count} step(s)", photos, "photos") as advance:
+            for index in range(count):
                 step = chosen[index] if chosen else 0
                 loaded = processes.on_process_zero(
                     partial(_load, checkpoints, step, config, scorer.network, damaged, count)
                 )
                 if not processes.broadcast_from_zero(np.array(loaded is not None)):
+                    advance(len(split.images))
                     continue
                 variables = processes.broadcast_from_zero(loaded or _zeros(abstract))
-                rows[step], table = scorer.score(variables)
+                rows[step], table = scorer.score(variables, advance)
                 processes.on_process_zero(
                     partial(merge_results, run, source.name, {step: rows[step]}, split.fingerprint)
                 )
     if not rows:
         raise InputError(f"{run.path}: none of its {count} checkpoints is whole", damaged)
-    processes.on_process_zero(lambda: _tell(console, options, source, rows, table))
+    processes.on_process_zero(lambda: tables.tell(console, options, source, rows, table))
+    if processes.is_process_zero():
+        output.print_json(options.output, tables.as_json(str(run.path), options.split, rows, table))
     for text in damaged:
         console.print(f"left out: {text}", soft_wrap=True)
     return int(bool(damaged))
-
-
-def _tell(
-    console: Console, options: Evaluate, source: Source, rows: dict[int, dict[str, float]], table: PredictionTable
-) -> None:
-    """Prints the results, and writes the predictions of the last step, and its sheet if one is wanted."""
-    step = max(rows)
-    path = write_predictions(source.run, source.name, step, table.to_csv())
-    if options.json:
-        print(json.dumps(tables.as_json(str(source.run.path), options.split, rows, table)))
-    tables.print_table(console, printable(f"{source.config.name}: {options.split} of {source.folder}"), rows)
-    tables.print_details(console, step, rows[step], table)
-    console.print(f"written to {results_path(source.run, source.name)}", soft_wrap=True)
-    console.print(f"predictions of step {step}: {path}", soft_wrap=True)
-    if options.sheet:
-        shown, split = slice(SHEET_IMAGES), source.split
-        contact_sheet(split.images[shown], split.labels[shown], table.predictions[shown]).save(options.sheet)
-        console.print(f"{options.sheet}: the first photos, as step {step} reads them", soft_wrap=True)
 
 
 def _load(

@@ -1,8 +1,10 @@
 """Scoring saved steps of a run."""
 
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from svhn_jax import output
 from svhn_jax.config import Config
 from svhn_jax.data.arrays import Split
 from svhn_jax.inference import predictions
@@ -32,11 +34,14 @@ class StepScorer:
         self._eval_step = steps.compile_eval_step(config, self.network, self.mesh, views)
         self._is_compiled = False
 
-    def score(self, variables: Any) -> tuple[dict[str, float], PredictionTable]:
+    def score(
+        self, variables: Any, advance: Callable[[int], object] | None = None
+    ) -> tuple[dict[str, float], PredictionTable]:
         """The metrics of the whole split, images/s among them, and its predictions.
 
         Args:
           variables: of the network, on the host, see `load_variables`.
+          advance: called with the number of photos scored since the last call.
         """
         variables = devices.put(variables, devices.replicated(self.mesh))
         if not self._is_compiled:  # so that images/s does not count the time of compiling
@@ -46,7 +51,7 @@ class StepScorer:
             score_split(self._eval_step, variables, first, self._batch_size, self.mesh)
             self._is_compiled = True
         started = time.perf_counter()
-        metrics, predicted = score_split(self._eval_step, variables, self._split, self._batch_size, self.mesh)
+        metrics, predicted = score_split(self._eval_step, variables, self._split, self._batch_size, self.mesh, advance)
         rate = len(self._split.images) / (time.perf_counter() - started)
         table = predictions.tabulate(self._split, predicted)
         return metrics | predictions.summarize(table) | {"images_per_s": rate}, table
@@ -72,5 +77,7 @@ def score_step(options: Evaluate) -> ScoredStep:
     scorer = StepScorer(source.config, source.split, source.batch_size)
     with Checkpoints(source.run.steps_path) as checkpoints:
         step = choose_steps(options.step, checkpoints, source.run)[-1]
-        metrics, table = scorer.score(load_variables(checkpoints, step, source.config, scorer.network))
+        variables = load_variables(checkpoints, step, source.config, scorer.network)
+        with output.progress(f"step {step}", len(source.split.images), "photos") as advance:
+            metrics, table = scorer.score(variables, advance)
     return ScoredStep(source, step, metrics, table)

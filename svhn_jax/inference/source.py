@@ -39,14 +39,15 @@ def find(options: Evaluate) -> Source:
     Raises:
       InputError: there is no such run or split, or the split does not suit the run.
     """
-    run = RunFolder(_folder_of(options))
+    run = RunFolder(folder_of(options))
     config = run.config()
     batch_size = config.eval_batch_size if options.batch_size is None else options.batch_size
     split, folder = load_split(options, run, config)
     return Source(run, config, batch_size, split, folder, _result_name(options, split))
 
 
-def _folder_of(options: Evaluate) -> str:
+def folder_of(options: Evaluate) -> str:
+    """The folder of the run that --config or --run names; InputError if neither or both are given."""
     if (options.config is None) == (options.run is None):
         raise InputError("give either --config FILE or --run FOLDER")
     if options.run is not None:

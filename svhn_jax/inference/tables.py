@@ -1,13 +1,21 @@
 """Results of an evaluation, printed in 80 columns or as JSON."""
 
+import textwrap
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from svhn_jax.data.pictures import contact_sheet
+from svhn_jax.errors import printable
 from svhn_jax.inference import predictions, scores
 from svhn_jax.inference.predictions import PredictionTable
+from svhn_jax.inference.source import Source
 from svhn_jax.labels import MAX_DIGITS
+from svhn_jax.options import Evaluate
+from svhn_jax.runs.results import results_path, write_predictions
+
+SHEET_IMAGES = 24
 
 SHOWN = {  # metrics of the printed table, and their headings
     "loss": "loss",
@@ -16,6 +24,22 @@ SHOWN = {  # metrics of the printed table, and their headings
     "positional_digit_accuracy": "positional",
     "length_accuracy": "length",
 }
+
+
+def tell(
+    console: Console, options: Evaluate, source: Source, rows: dict[int, dict[str, float]], table: PredictionTable
+) -> None:
+    """Prints the results, and writes the predictions of the last step, and its sheet if one is wanted."""
+    step = max(rows)
+    path = write_predictions(source.run, source.name, step, table.to_csv())
+    print_table(console, printable(f"{source.config.name}: {options.split} of {source.folder}"), rows)
+    print_details(console, step, rows[step], table)
+    console.print(f"written to {results_path(source.run, source.name)}", soft_wrap=True)
+    console.print(f"predictions of step {step}: {path}", soft_wrap=True)
+    if options.sheet:
+        shown, split = slice(SHEET_IMAGES), source.split
+        contact_sheet(split.images[shown], split.labels[shown], table.predictions[shown]).save(options.sheet)
+        console.print(f"{options.sheet}: the first photos, as step {step} reads them", soft_wrap=True)
 
 
 def print_table(console: Console, title: str, rows: dict[int, dict[str, float]]) -> None:
@@ -40,8 +64,9 @@ def print_details(console: Console, step: int, row: dict[str, float], table: Pre
         f"{row['images_per_s']:,.0f} images/s"
     )
     for title, counts in (("right by length:  ", lengths), ("right by position:", positions)):
-        shares = (f"{name}: {right / total:.1%} of {total:,}" for name, (right, total) in counts.items())
-        console.print(f"{title} " + "; ".join(shares), soft_wrap=True)
+        shares = (f"{name}:~{right / total:.1%}~of~{total:,}" for name, (right, total) in counts.items())
+        lines = textwrap.fill(f"{title}~" + "; ".join(shares), 80, subsequent_indent=" " * (len(title) + 1))
+        console.print(lines.replace("~", " "))  # a line ends between two shares alone
 
 
 def as_json(run: str, split: str, rows: dict[int, dict[str, float]], table: PredictionTable) -> Any:

@@ -8,6 +8,7 @@ import numpy as np
 
 from svhn_jax import labels
 from svhn_jax.data import arrays, statistics
+from svhn_jax.errors import InputError
 from svhn_jax.reports import page, plots
 from svhn_jax.reports.page import Gallery, Picture, Section, Table
 
@@ -32,6 +33,10 @@ def render(folder: Path) -> str:
         name: _Split(arrays.load_split(folder, name), *arrays.load_geometry(folder, name))
         for name in arrays.nonempty_splits(folder)
     }
+    if not splits:
+        raise InputError(
+            f"{folder}: has no photo; preprocess others, and see why these were skipped in its manifest.json"
+        )
     crop = manifest["crop"]
     counts = {name: len(split.data.labels) for name, split in splits.items()}
     skipped = sum(len(source["skipped"]) for source in manifest["sources"].values())
@@ -75,18 +80,14 @@ def _sizes(splits: dict[str, _Split]) -> Section:
             ("Width of the photo", "width of the photo (pixels)", lambda split: split.sizes[:, 0]),
         )
     ]
-    tables = [
-        Table(
-            ("", "least", "1 %", "median", "99 %", "greatest"),
-            [
-                [name, *(f"{x:,.2f}" for x in row)]
-                for name, row in statistics.quantiles(split.boxes, split.sizes).items()
-            ],
-            title=name,
-        )
-        for name, split in splits.items()
+    quantiles = {name: statistics.quantiles(split.boxes, split.sizes) for name, split in splits.items()}
+    rows = [
+        [quantity, name, *(f"{x:,.2f}" for x in table[quantity])]
+        for quantity in next(iter(quantiles.values()), {})
+        for name, table in quantiles.items()
     ]
-    return Section("sizes", "Sizes", plots=charts, tables=tables)
+    table = Table(("", "split", "least", "1 %", "median", "99 %", "greatest"), rows)
+    return Section("sizes", "Sizes", plots=charts, tables=[table])
 
 
 def _photos(splits: dict[str, _Split]) -> Section:

@@ -114,12 +114,13 @@ def confusion(matrix: np.ndarray, names: Sequence[str], what: str) -> str:
     return _svg(figure)
 
 
-def accuracy_bars(intervals: Mapping[str, tuple[Interval, int]], what: str) -> str:
+def accuracy_bars(intervals: Mapping[str, tuple[Interval, int]], what: str, ylabel: str) -> str:
     """A bar with its 95 % interval for each group.
 
     Args:
       intervals: accuracy and number of photos by name of the group.
       what: the groups have in common, for the axis.
+      ylabel: what the accuracy is of.
     """
     figure, axes = _axes()
     shares = [interval.share for interval, _ in intervals.values()]
@@ -127,7 +128,7 @@ def accuracy_bars(intervals: Mapping[str, tuple[Interval, int]], what: str) -> s
     labels = [f"{name}\nn = {count}" for name, (_, count) in intervals.items()]
     axes.bar(labels, shares, color=BLUE, alpha=0.75, width=0.6)
     axes.errorbar(labels, shares, yerr=np.maximum(0, np.array(errors)).T, fmt="none", ecolor=INK, lw=1, capsize=3)
-    axes.set(xlabel=what, ylabel="right", ylim=(0, 1.02))
+    axes.set(xlabel=what, ylabel=ylabel, ylim=(0, 1.02))
     axes.grid(axis="x", visible=False)
     _percent(axes.yaxis)
     return _svg(figure)

@@ -128,14 +128,18 @@ def _groups(table: PredictionTable) -> Section:
     lengths = {_length_name(length): counts for length, counts in predictions.by_length(table).items()}
     positions = {str(position): counts for position, counts in predictions.by_position(table).items()}
     charts = [
-        (title, plots.accuracy_bars({name: (scores.wilson_interval(*n), n[1]) for name, n in counts.items()}, what))
-        for title, counts, what in (
-            ("Whole numbers right, by length", lengths, "digits in the number"),
-            ("Digits right, by position", positions, "position of the digit, from the left"),
+        (f"{of}, {by}", plots.accuracy_bars(_with_intervals(counts), what, of.lower()))
+        for of, by, counts, what in (
+            ("Whole numbers right", "by length", lengths, "digits in the number"),
+            ("Digits right", "by position", positions, "position of the digit, from the left"),
         )
         if counts
     ]
     return Section("groups", "By length and position", "With 95 % intervals (Wilson).", plots=charts)
+
+
+def _with_intervals(counts: Mapping[str, tuple[int, int]]) -> dict[str, tuple[scores.Interval, int]]:
+    return {name: (scores.wilson_interval(right, total), total) for name, (right, total) in counts.items()}
 
 
 def _confidence(table: PredictionTable) -> Section:
@@ -143,8 +147,8 @@ def _confidence(table: PredictionTable) -> Section:
     kept, accuracies = scores.coverage_curve(confidence, right)
     targets = {target: scores.coverage(confidence, right, target) for target in scores.COVERAGE_TARGETS}
     text = (
-        "Left: if the photos of least confidence are left to a person, how many of the others are right (Goodfellow et al. 2014). "
-        "Right: a confidence of 80 % should be right 8 times in 10 (the dotted line); above the line the network is too modest, below it too sure. "
+        "Coverage: if the photos of least confidence are left to a person, how many of the others are right (Goodfellow et al. 2014). "
+        "Calibration: a confidence of 80 % should be right 8 times in 10 (the dotted line); above the line the network is too modest, below it too sure. "
         "The area of a dot is its share of the photos."
     )
     charts = [
@@ -161,7 +165,7 @@ def _confusions(table: PredictionTable) -> Section:
         ("Digits", plots.confusion(scores.digit_confusion(table.truths, table.predictions), digits, "digit")),
         ("Lengths", plots.confusion(scores.length_confusion(table.truths, table.predictions), lengths, "length")),
     ]
-    text = 'Digits at the same position are compared; "none" stands where a number has ended.'
+    text = 'Digits at the same position are compared; "none" stands where a number has ended. Cells are counts, shaded by their share of the row.'
     return Section("confusions", "Confusions", text, plots=charts)
 
 

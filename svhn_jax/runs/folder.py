@@ -128,6 +128,10 @@ class RunFolder:
         doing = "is training here; wait for it, or give another --name"
         self._lock = files.hold_lock(Path(self.path) / "lock", str(self.path), doing)
 
+    def is_being_trained(self) -> bool:
+        """Whether a process holds the lock. In a bucket, which has no locks, always True."""
+        return str(self.path).startswith(files.REMOTE) or files.is_locked(Path(self.path) / "lock")
+
     def close(self) -> None:
         """Gives up the lock, if it was taken."""
         if self._lock:

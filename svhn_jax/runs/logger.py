@@ -1,74 +1,40 @@
 """Reports a training run: printed lines, a progress bar, metrics.jsonl and TensorBoard events."""
 
 import datetime
-import os
-import socket
 import time
 from typing import Any
 
-import jax
 import numpy as np
-from etils import epath
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from tensorboardX import summary
-from tensorboardX.proto.event_pb2 import Event, SessionLog
-from tensorboardX.record_writer import RecordWriter
 
+from svhn_jax.config import Config
 from svhn_jax.data.arrays import Split
-from svhn_jax.data.pictures import contact_sheet
+from svhn_jax.runs import tensorboard
 from svhn_jax.runs.folder import RunFolder
-
-SAMPLE_IMAGES = 32
-
-
-class EventFile:
-    """A TensorBoard event file, written in the loop itself.
-
-    tensorboardX's own SummaryWriter writes in a thread; a full disk kills that thread, and the run then hangs.
-    """
-
-    def __init__(self, folder: str, first_step: int):
-        """Starts a new file in `folder`; TensorBoard then hides events of older files after `first_step`."""
-        epath.Path(folder).mkdir(parents=True, exist_ok=True)
-        name = f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}.{os.getpid()}"
-        self._writer = RecordWriter(f"{folder}/{name}")
-        self._write(Event(wall_time=time.time(), file_version="brain.Event:2"))
-        start = SessionLog(status=SessionLog.START)
-        self._write(Event(wall_time=time.time(), step=first_step + 1, session_log=start))
-
-    def add(self, step: int, values: Any) -> None:
-        """Adds a summary made by tensorboardX.summary."""
-        self._write(Event(wall_time=time.time(), step=step, summary=values))
-
-    def flush(self) -> None:
-        """Writes buffered events to disk."""
-        self._writer.flush()
-
-    def close(self) -> None:
-        """Closes the file."""
-        self._writer.close()
-
-    def _write(self, event: Any) -> None:
-        self._writer.write(event.SerializeToString())
+from svhn_jax.runs.tensorboard import Drawings, EventFile
 
 
 class RunLogger:
     """Prints and writes the progress of a run; a context manager. Without `is_writer` it writes no file."""
 
     def __init__(
-        self, run: RunFolder, console: Console, first_step: int, total_steps: int, batch_size: int, *, is_writer: bool
+        self, run: RunFolder, console: Console, first_step: int, total_steps: int, config: Config, *, is_writer: bool
     ):
-        self._run, self._console, self._batch_size, self._total_steps = run, console, batch_size, total_steps
+        self._run, self._console, self._batch_size, self._total_steps = run, console, config.batch_size, total_steps
         self._events: dict[str, EventFile] = {}
+        self._drawings: Drawings | None = None
         if is_writer:
             run.truncate_metrics(first_step)
+            tensorboard.describe(run.events_path, first_step, config)
             # TensorBoard draws the same tag of two folders in one chart.
             for split in ("train", "validation"):
                 self._events[split] = EventFile(f"{run.events_path}/{split}", first_step)
+            self._drawings = Drawings(self._events["validation"])
         self._bar = Progress(
             TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("steps  {task.fields[rate]} images/s"),
-            TimeRemainingColumn(), console=console, disable=not console.is_terminal,
+            TimeRemainingColumn(), console=console, disable=console.quiet or not console.is_terminal,
         )  # fmt: skip
         self._task = self._bar.add_task("training", total=total_steps, completed=first_step, rate="-")
         self._first_step, self._busy_s, self._paused_s = first_step, 0.0, 0.0
@@ -81,8 +47,10 @@ class RunLogger:
         self._started = time.perf_counter()
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         self._bar.stop()
+        if self._drawings:
+            self._drawings.close(is_failing=kind is not None)
         for events in self._events.values():
             events.close()
 
@@ -116,12 +84,14 @@ class RunLogger:
             f"Seq Acc: {metrics['sequence_accuracy']:.2f}, Dig Acc: {metrics['digit_accuracy']:.2f}, "
             f"{rate:,.0f} images/s, {left} left"
         )
+        if self._drawings:
+            self._drawings.raise_if_failed()
         self._write(step, "train", metrics, {"learning_rate": learning_rate, "images_per_s": round(rate, 1)})
 
     def write_validation(
         self, step: int, metrics: dict[str, float], split: Split, predicted: np.ndarray, params: Any
     ) -> None:
-        """Writes a line, a row, scalars, sample images with the predicted numbers, and a histogram of every weight.
+        """Writes a line, a row and scalars; draws sample images with the predicted numbers, and a histogram of every weight.
 
         predicted: int32[N, 6], the labels predicted for the images of `split`.
         """
@@ -129,17 +99,11 @@ class RunLogger:
             f"Step: {step:5d}/{self._total_steps}, validation: Loss: {metrics['loss']:.5f}, "
             f"Seq Acc: {metrics['sequence_accuracy']:.4f}, Dig Acc: {metrics['digit_accuracy']:.4f}"
         )
+        if self._drawings:
+            self._drawings.wait()  # it writes to the same file
         self._write(step, "validation", metrics, {})
-        events = self._events.get("validation")
-        if not events:
-            return
-        sheet = contact_sheet(split.images[:SAMPLE_IMAGES], split.labels[:SAMPLE_IMAGES], predicted[:SAMPLE_IMAGES])
-        events.add(step, summary.image("readings", np.asarray(sheet), dataformats="HWC"))
-        for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-            name = "/".join(str(key.key) for key in path)
-            values = np.asarray(jax.device_get(leaf)).ravel()
-            events.add(step, summary.histogram(f"params/{name}", values, bins="auto"))
-        events.flush()
+        if self._drawings:
+            self._drawings.add(step, split, predicted, params)
 
     def _print(self, text: str) -> None:
         now = time.strftime("%H:%M:%S")

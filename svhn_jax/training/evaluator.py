@@ -15,7 +15,12 @@ from svhn_jax.training.devices import put, sharded
 
 
 def score_split(
-    eval_step: Callable[..., Any], variables: Any, split: Split, batch_size: int, mesh: Mesh
+    eval_step: Callable[..., Any],
+    variables: Any,
+    split: Split,
+    batch_size: int,
+    mesh: Mesh,
+    advance: Callable[[int], object] | None = None,
 ) -> tuple[dict[str, float], Predictions[np.ndarray]]:
     """Metrics over every image of a split, and its predictions, as numpy arrays of N rows.
 
@@ -31,6 +36,7 @@ def score_split(
       split: at least one image.
       batch_size: rounded up to a multiple of the devices.
       mesh: the devices.
+      advance: called with the number of images of each batch once they are scored.
     """
     batch_size = -(-min(batch_size, len(split.images)) // mesh.size) * mesh.size
     pending: list[Any] = []
@@ -40,6 +46,8 @@ def score_split(
     def collect() -> None:
         counts, predictions = jax.device_get(pending.pop(0))
         sums.append(counts)
+        if advance:
+            advance(int(counts["examples"]))
         parts.append(predictions)
 
     for start in range(0, len(split.images), batch_size):

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import jax
 import numpy as np
+import rich
 from jax._src import distributed
 from jax.experimental import multihost_utils
 
@@ -43,7 +44,8 @@ def join_processes(coordinator: str | None = None, count: int | None = None, ind
         return
     _check_place(coordinator, count, index)
     if coordinator is not None:
-        print(f"process {index} of {count}: waits up to {JOIN_S} s for the others, at {coordinator}", flush=True)
+        text = f"process {index} of {count}: waits up to {JOIN_S} s for the others, at {coordinator}"
+        rich.get_console().print(text, soft_wrap=True)
     pod = os.environ.get("JOB_COMPLETION_INDEX") if is_pod() else None
     if pod is None or not importlib.util.find_spec("kubernetes"):
         # In a pod that is alone JAX would fail, and without the package print a warning of five lines.

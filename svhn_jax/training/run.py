@@ -10,11 +10,12 @@ import jax
 import numpy as np
 from rich.console import Console
 
-from svhn_jax import files
+from svhn_jax import files, output
 from svhn_jax.config import Config
 from svhn_jax.errors import InputError, naming_out_of_memory
 from svhn_jax.model import metrics
 from svhn_jax.options import Processes
+from svhn_jax.output import Output
 from svhn_jax.runs import versions
 from svhn_jax.runs.checkpoint import Checkpoints
 from svhn_jax.runs.folder import RunFolder
@@ -37,7 +38,7 @@ from svhn_jax.training.setup import RunSetup, describe, open_checkpoints, prepar
 from svhn_jax.training.state import TrainState
 
 
-def run(config: Config, place: Processes) -> int:
+def run(config: Config, place: Processes, printed: Output = Output()) -> int:  # noqa: B008 - it is frozen
     """Trains the run, or continues it. Returns the exit status: 0, or 128 + the signal that stopped it.
 
         config = config_files.load("configs/demo.py")
@@ -47,6 +48,7 @@ def run(config: Config, place: Processes) -> int:
       InputError: data, devices or the saved run do not suit the configuration, or the run has diverged.
       TryAgainError: another process of the run was lost.
     """
+    output.console(printed)
     if config.deterministic:
         compilation.make_deterministic()
     is_pod = processes.is_pod()  # joining may hide it
@@ -58,11 +60,11 @@ def run(config: Config, place: Processes) -> int:
         )
     compilation.enable_compilation_cache()
     with processes.naming_lost_processes():
-        return _run(config)
+        return _run(config, printed)
 
 
-def _run(config: Config) -> int:
-    console = Console(highlight=False, markup=False, quiet=not processes.is_process_zero())
+def _run(config: Config, printed: Output = Output()) -> int:  # noqa: B008 - it is frozen
+    console = output.console(printed, is_silent=not processes.is_process_zero())
     setup = processes.all_or_none(lambda: prepare(config))
     processes.check_same(f"{config} {setup.fingerprints}", "a configuration or data")
     placement = input_pipeline.choose_placement(setup.data, config.data.placement, setup.mesh)
@@ -81,7 +83,11 @@ def _run(config: Config) -> int:
                 step = train(console, setup, placement.is_resident, state, window, checkpoints, received)
                 checkpoints.wait()
         best = checkpoints.best_step()
-    if received and step < setup.total_steps:
+    is_stopped = bool(received) and step < setup.total_steps
+    if processes.is_process_zero():
+        result = {"run": str(setup.run.path), "step": step, "total_steps": setup.total_steps, "best_step": best}
+        output.print_json(printed, result | {"is_stopped": is_stopped})
+    if is_stopped:
         console.print(
             f"Saved step {step} to {setup.run.steps_path}; the same command goes on from there", soft_wrap=True
         )
@@ -167,9 +173,7 @@ def train(
     watch = DivergenceWatch(console, config.optimizer.skip_nonfinite, checkpoints)
     with (
         naming_out_of_memory(f"--batch-size is {config.batch_size}, --eval-batch-size {config.eval_batch_size}"),
-        RunLogger(
-            setup.run, console, step, setup.total_steps, config.batch_size, is_writer=processes.is_process_zero()
-        ) as logger,
+        RunLogger(setup.run, console, step, setup.total_steps, config, is_writer=processes.is_process_zero()) as logger,
         closing(batches),
         profiling.few_steps(setup.run.profile_path if config.profile else None, step) as profiler,
         jax.transfer_guard("disallow"),  # no implicit transfers between host and devices; intended ones use "allow"

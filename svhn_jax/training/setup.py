@@ -83,6 +83,7 @@ def open_checkpoints(console: Console, setup: RunSetup) -> Checkpoints:
             "config": dataclasses.asdict(setup.config),
             "data": dataclasses.asdict(data),
             "versions": versions.versions(),
+            "length": {"total_steps": setup.total_steps},
         },
         is_writer=True,
     )

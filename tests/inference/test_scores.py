@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn import metrics as sklearn_metrics
 
 from svhn_jax.inference import scores
-from svhn_jax.labels import encode_text
+from svhn_jax.labels import decode, encode_text
+from svhn_jax.model import metrics
 
 
 def labels(*texts):
@@ -100,3 +102,57 @@ def test_compare_by_hand():
     assert paired.difference.share == pytest.approx(-0.06)
     assert paired.p_value == pytest.approx(2 * (1 + 12 + 66 + 220) / 2**12)  # at most 3 of 12, two-sided
     assert scores.compare(first, first).p_value == 1.0
+
+
+def test_coverage_against_scikit_learns_precision(random_photos):
+    confidence, is_right = random_photos
+    precision, _, thresholds = sklearn_metrics.precision_recall_curve(is_right, confidence)
+    for accuracy in (0.7, 0.8, 0.9):
+        kept = [np.mean(confidence >= threshold) for threshold in thresholds[precision[:-1] >= accuracy]]
+        assert scores.coverage(confidence, is_right, accuracy) == pytest.approx(max(kept))
+
+
+def random_labels(draw, count):
+    return labels(*("".join(map(str, draw.integers(0, 10, draw.integers(1, 6)))) for _ in range(count)))
+
+
+def test_edit_distances_of_random_numbers_against_the_recursive_definition():
+    def distance(a, b):
+        if not a or not b:
+            return len(a) + len(b)
+        cheapest = min(distance(a[1:], b), distance(a, b[1:])) + 1
+        return min(cheapest, distance(a[1:], b[1:]) + (a[0] != b[0]))
+
+    draw = np.random.default_rng(2)
+    truths, predictions = random_labels(draw, 60), random_labels(draw, 60)
+    expected = [distance(*(decode(row) for row in pair)) for pair in zip(truths, predictions, strict=True)]
+    assert scores.edit_distances(truths, predictions).tolist() == expected
+
+
+def test_accuracies_of_random_numbers_against_scikit_learn():
+    draw = np.random.default_rng(3)
+    truths, predictions = random_labels(draw, 300), random_labels(draw, 300)
+    predictions[::2] = truths[::2]
+    counted = metrics.count(predictions, truths, np.zeros(300), np.ones(300))
+    ours = metrics.summarize([{name: float(value) for name, value in counted.items()}])
+    is_there = truths[:, 1:] != 10
+    expected = {
+        "sequence_accuracy": ([decode(row) for row in truths], [decode(row) for row in predictions]),
+        "digit_accuracy": (truths[:, 1:][is_there], predictions[:, 1:][is_there]),
+        "positional_digit_accuracy": (truths[:, 1:].ravel(), predictions[:, 1:].ravel()),
+        "length_accuracy": (truths[:, 0], predictions[:, 0]),
+    }
+    for name, pair in expected.items():
+        assert ours[name] == pytest.approx(sklearn_metrics.accuracy_score(*pair)), name
+
+
+def test_mcnemar_and_wilson_of_random_photos_against_scipy():
+    draw = np.random.default_rng(4)
+    first, second = draw.random(200) < 0.6, draw.random(200) < 0.7
+    paired = scores.compare(first, second)
+    tail = stats.binom.cdf(min(paired.only_first, paired.only_second), paired.only_first + paired.only_second, 0.5)
+    assert paired.p_value == pytest.approx(min(1.0, 2 * tail))
+    z = stats.norm.ppf(0.975)
+    interval = scores.wilson_interval(int(first.sum()), 200)
+    for bound in (interval.low, interval.high):  # Wilson's bounds are where the score test just does not reject
+        assert abs(first.mean() - bound) / np.sqrt(bound * (1 - bound) / 200) == pytest.approx(z)

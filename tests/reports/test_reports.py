@@ -5,13 +5,16 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+import tiny
 from reports_material import prepared, run_results
 
+from svhn_jax.errors import InputError
 from svhn_jax.inference import scores
 from svhn_jax.inference.predictions import PredictionTable
 from svhn_jax.labels import encode_text
 from svhn_jax.reports import data_report, page, plots, run_report
 from svhn_jax.reports.page import Section, Table
+from svhn_jax.runs.folder import RunFolder
 
 
 class Ids(HTMLParser):
@@ -118,3 +121,26 @@ def test_plots_are_the_same_each_time():
 def test_no_table_without_photos():
     empty = PredictionTable([], *(column[:0] for column in run_results(1).table[1:]))
     assert empty.is_right.shape == (0,)
+
+
+def test_data_report_of_one_photo_without_other_splits(tmp_path):
+    tiny.prepare(tmp_path / "data", 1)
+    html = data_report.render(tmp_path / "data")
+    require_sound(html)
+    assert "1 train" in html
+
+
+def test_data_report_without_any_photo_is_refused(tmp_path):
+    tiny.prepare(tmp_path / "data", 0)
+    with pytest.raises(InputError, match=r"data: has no photo; preprocess others"):
+        data_report.render(tmp_path / "data")
+
+
+def test_report_of_a_run_that_is_still_being_written(tmp_path):
+    """The last line of metrics.jsonl is torn, and no step was validated or scored yet."""
+    (tmp_path / "metrics.jsonl").write_text('{"step": 2, "split": "train", "loss": 1.5}\n{"step": 4, "spl')
+    rows = RunFolder(str(tmp_path)).metrics()
+    assert [row["step"] for row in rows] == [2]
+    html = run_report.render(run_results(3)._replace(metrics=rows, results=[]))
+    require_sound(html)
+    assert "has not been validated yet" in html

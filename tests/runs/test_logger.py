@@ -1,23 +1,26 @@
 """What a run says while it trains: its lines, and its curves in TensorBoard."""
 
+import dataclasses
 import io
 import re
 
-import numpy as np
+import jax.numpy as jnp
 import pytest
 from rich.console import Console
 from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tiny import CONFIG as TINY
 from tiny import random_split
 
-from svhn_jax.runs import logger
+from svhn_jax.runs import logger, tensorboard
 from svhn_jax.runs.folder import RunFolder
 
+CONFIG = dataclasses.replace(TINY, batch_size=64)
 METRICS = {"examples": 16.0, "loss": 5.53591, "digit_accuracy": 0.654, "sequence_accuracy": 0.081}
 
 
 def events_of(folder):
     """Every event of the files in a folder, oldest file first."""
-    for path in sorted(folder.iterdir()):
+    for path in sorted(path for path in folder.iterdir() if path.is_file()):
         data, at = path.read_bytes(), 0
         while at < len(data):  # a record: length (8 bytes), checksum (4), content, checksum (4)
             size = int.from_bytes(data[at : at + 8], "little")
@@ -42,12 +45,12 @@ def begin(folder, first_step=0):
     run = RunFolder(str(folder))
     run.path.mkdir(exist_ok=True)
     console = Console(file=io.StringIO(), width=40)
-    return logger.RunLogger(run, console, first_step, 5_000, 64, is_writer=True), console.file
+    return logger.RunLogger(run, console, first_step, 5_000, CONFIG, is_writer=True), console.file
 
 
 def validate(written, step):
     split = random_split(4)
-    written.write_validation(step, METRICS, split, split.labels, {"dense": {"kernel": np.arange(6.0)}})
+    written.write_validation(step, METRICS, split, split.labels, {"dense": {"kernel": jnp.arange(6.0)}})
 
 
 def test_a_line_tells_the_total_the_rate_and_the_time_left(tmp_path, clock):
@@ -83,10 +86,11 @@ def test_train_and_validation_share_the_names_of_their_curves(tmp_path):
     assert tags_of(validation, "simple_value") == shared
     assert tags_of(validation, "image") == {"readings"}
     assert tags_of(validation, "histo") == {"params/dense/kernel"}
+    assert tags_of(tmp_path / "run/events", "tensor") == {"config/text_summary"}
 
 
 def test_a_resumed_run_hides_what_both_curves_had_after_its_checkpoint(tmp_path, monkeypatch):
-    monkeypatch.setattr(logger.time, "time", iter(range(10**9, 2 * 10**9, 10)).__next__)  # names of files
+    monkeypatch.setattr(tensorboard.time, "time", iter(range(10**9, 2 * 10**9, 10)).__next__)  # names of files
     for first_step in (0, 7):
         with begin(tmp_path / "run", first_step)[0]:
             pass

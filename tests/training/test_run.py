@@ -29,7 +29,7 @@ from svhn_jax.training.state import TrainState
 def test_pods_that_do_not_know_of_one_another_do_not_write_one_run(monkeypatch, runs_dir, count, is_refused):
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
     monkeypatch.delenv("JOB_COMPLETION_INDEX", raising=False)
-    monkeypatch.setattr(training_run, "_run", lambda config: 0)
+    monkeypatch.setattr(training_run, "_run", lambda config, printed: 0)
     monkeypatch.setattr(training_run.compilation, "enable_compilation_cache", lambda: None)
     monkeypatch.setattr(  # as it does where it finds no cluster
         training_run.processes, "join_processes", lambda *_: os.environ.pop("KUBERNETES_SERVICE_HOST")

@@ -1,0 +1,133 @@
+"""Follows a run that is being trained, and scores each step as it is saved: svhn_jax.evaluate --watch.
+
+It ends when the last step of the run is scored, or when no process has trained the run for --patience-s. A run that is
+killed and resumed meanwhile is followed on. Steps in the results table are not scored again, so that the same command
+continues where an earlier one stopped.
+"""
+
+import time
+
+import jax
+from rich.console import Console
+
+from svhn_jax import output
+from svhn_jax.errors import CheckpointError, InputError, UnfinishedError
+from svhn_jax.inference import tables
+from svhn_jax.inference.predictions import PredictionTable
+from svhn_jax.inference.scoring import StepScorer
+from svhn_jax.inference.source import Source, find, folder_of
+from svhn_jax.inference.weights import load_variables
+from svhn_jax.options import Evaluate
+from svhn_jax.runs.checkpoint import Checkpoints
+from svhn_jax.runs.folder import RunFolder
+from svhn_jax.runs.results import merge_results, results, write_predictions
+
+POLL_S = 1.0
+
+
+def follow(options: Evaluate) -> int:
+    """Scores steps until the run ends; prints a line for each. Returns the exit status: 1 where a checkpoint is damaged.
+
+    Raises:
+      InputError: the options do not suit, or no process has begun the run.
+      UnfinishedError: no process trains the run any more, and its last step is not saved.
+    """
+    if jax.process_count() > 1:
+        raise InputError("--watch is for one process; give --processes 1, or start it outside the job")
+    if options.step != "latest":
+        raise InputError(f"--step is {options.step}, but --watch scores every step; leave --step out")
+    console = output.console(options.output)
+    _wait_for_run(options)
+    return _Follower(options, find(options), console).run()
+
+
+def _wait_for_run(options: Evaluate) -> None:
+    """Returns once the run has a configuration, or the patience is over."""
+    config = RunFolder(folder_of(options)).path / "config.json"
+    started = time.monotonic()
+    while not config.exists() and time.monotonic() - started < options.patience_s:
+        time.sleep(POLL_S)
+
+
+class _Follower:
+    """The steps of one run that were scored, and those that cannot be."""
+
+    def __init__(self, options: Evaluate, source: Source, console: Console):
+        self._options, self._source, self._console = options, source, console
+        self._scorer = StepScorer(source.config, source.split, source.batch_size)
+        self._scored = {int(row["step"]) for row in results(source.run, source.name)}
+        self._damaged: dict[int, str] = {}
+        self._rows: dict[int, dict[str, float]] = {}
+        self._table: PredictionTable | None = None
+        self._total_steps = 0
+
+    def run(self) -> int:
+        run = self._source.run
+        count = len(self._scored)
+        self._console.print(f"watching {run.path}; {count} of its steps are scored already", soft_wrap=True)
+        last_sign = time.monotonic()
+        while True:
+            is_trained = run.is_being_trained()  # asked first: a step saved afterwards is seen next time
+            if self._score_new() or is_trained:
+                last_sign = time.monotonic()
+            if self._total_steps in self._scored | self._damaged.keys():
+                break
+            if time.monotonic() - last_sign >= self._options.patience_s:
+                self._tell()
+                raise UnfinishedError(
+                    f"{run.path}: no process has trained it for {self._options.patience_s:g} s, and its last step "
+                    f"is not saved; {len(self._scored)} of its steps are scored: train it on, then watch again"
+                )
+            time.sleep(POLL_S)
+        self._tell()
+        return int(bool(self._damaged))
+
+    def _score_new(self) -> bool:
+        """Scores the steps saved since the last call; returns whether there were any."""
+        run = self._source.run
+        folder = type(run.path)(run.steps_path)
+        named = {int(path.name) for path in folder.iterdir() if path.name.isdigit()} if folder.exists() else set()
+        self._damaged = {step: why for step, why in self._damaged.items() if step in named}  # training saves it again
+        if not named - self._scored - self._damaged.keys() and self._total_steps:
+            return False
+        if not named:
+            return False
+        with Checkpoints(run.steps_path) as checkpoints:
+            new = [step for step in checkpoints.steps() if step not in self._scored and step not in self._damaged]
+            metadata = checkpoints.newest_metadata()
+            run.refuse_changed_config(metadata)
+            self._total_steps = metadata.get("length", {}).get("total_steps", self._total_steps)
+            for step in new:
+                self._score(checkpoints, step)
+        return bool(new)
+
+    def _score(self, checkpoints: Checkpoints, step: int) -> None:
+        source, network = self._source, self._scorer.network
+        try:
+            variables = load_variables(checkpoints, step, source.config, network)
+        except CheckpointError as error:
+            with Checkpoints(source.run.steps_path) as now:
+                if step not in now.steps():
+                    self._console.print(f"step {step} was deleted before it could be scored (keep_newest)")
+                    return
+            self._damaged[step] = str(error)
+            self._console.print(f"left out: {error}", soft_wrap=True)
+            return
+        with output.progress(f"step {step}", len(source.split.images), "photos") as advance:
+            row, self._table = self._scorer.score(variables, advance)
+        merge_results(source.run, source.name, {step: row}, source.split.fingerprint)
+        write_predictions(source.run, source.name, step, self._table.to_csv())
+        self._scored.add(step)
+        self._rows[step] = row
+        output.print_json(self._options.output, {"step": step} | row)
+        self._console.print(
+            f"[{time.strftime('%H:%M:%S')}] step {step}: sequence {row['sequence_accuracy']:.4f}, "
+            f"per digit {row['digit_accuracy']:.4f}, loss {row['loss']:.4f}"
+        )
+
+    def _tell(self) -> None:
+        """Prints the table of what was scored now."""
+        if self._table:
+            tables.tell(self._console, self._options, self._source, self._rows, self._table)
+        else:
+            self._console.print("nothing new was saved to score")

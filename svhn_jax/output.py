@@ -1,0 +1,83 @@
+"""What commands print: lines for people, a progress bar on a terminal, or one line of JSON for scripts."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+import rich
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Output:
+    """The options of every command on what it prints."""
+
+    quiet: bool = False
+    """print errors alone"""
+    json: bool = False
+    """print the result as JSON, one line, and else errors alone"""
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether lines for people are left out."""
+        return self.quiet or self.json
+
+
+def console(output: Output, *, is_silent: bool = False) -> Console:
+    """The command's console. It becomes rich's global one, on which `progress` and `track` draw.
+
+    Args:
+      is_silent: print nothing, whatever the options; for all processes of a run but the first.
+    """
+    rich.reconfigure(highlight=False, markup=False, quiet=output.is_silent or is_silent)
+    return rich.get_console()
+
+
+def print_json(output: Output, result: Any) -> None:
+    """Prints the result of the command as one line of JSON, with --json alone."""
+    if output.json:
+        print(json.dumps(result), flush=True)
+
+
+class RateColumn(ProgressColumn):
+    """How much is done a second, of what the task counts."""
+
+    def __init__(self, unit: str):
+        super().__init__()
+        self._unit = unit
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:,.{0 if speed >= 10 else 1}f} {self._unit}/s")
+
+
+@contextmanager
+def progress(title: str, total: int, unit: str) -> Iterator[Callable[[int], object]]:
+    """A bar with rate and time left, on a terminal alone; yields a function that advances it by a count of `unit`."""
+    with _bar(unit) as bar:
+        yield partial(bar.advance, bar.add_task(title, total=total))
+
+
+def track(items: Iterable[Item], title: str, total: int, unit: str) -> Iterator[Item]:
+    """Yields the items, and shows how many of `total` there were, as `progress` does."""
+    with _bar(unit) as bar:
+        yield from bar.track(items, total=total, description=title)
+
+
+def _bar(unit: str) -> Progress:
+    console = rich.get_console()
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(20),
+        MofNCompleteColumn(),
+        RateColumn(unit),
+        TimeRemainingColumn(),
+    )
+    return Progress(*columns, console=console, transient=True, disable=console.quiet or not console.is_terminal)
