@@ -65,6 +65,8 @@ class Evaluate(Checked):
     """test-time augmentation: average five windows of each crop, shifted by three pixels; five times the work"""
     sheet: OptionalPath = None
     """PNG to write: the first photos of the split, with what the last scored step reads"""
+    errors: OptionalPath = None
+    """PNG to write: the photos that the last scored step misreads, with what it reads"""
     watch: bool = False
     """follow a run that is being trained: score each step as it is saved, until its last one"""
     patience_s: float = 60.0

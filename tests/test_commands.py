@@ -108,11 +108,19 @@ def test_evaluate_takes_best_latest_a_number_and_other_data(workplace, one_devic
             recorded[int(row["step"])]["sequence_accuracy"], abs=1e-6
         )
         assert float(row["loss"]) == pytest.approx(recorded[int(row["step"])]["loss"], abs=1e-4)
-    sheet = workplace / "sheet.png"
-    run(workplace, one_device_env, *evaluate, "latest", "--data", "data/tiny", "--sheet", str(sheet))
-    with Image.open(sheet) as image:
-        assert image.width == 8 * pictures.TILE
+    sheet, errors = workplace / "sheet.png", workplace / "errors.png"
+    other = (*evaluate, "latest", "--data", "data/tiny")
+    printed = run(workplace, one_device_env, *other, "--sheet", str(sheet), "--errors", str(errors))
+    with Image.open(sheet) as image, Image.open(errors) as misread:
+        assert image.width == misread.width == 8 * pictures.TILE
+        rows = misread.height // (pictures.TILE + pictures.CAPTION)
+    count = round((1 - float(rows_of(path)[-1]["sequence_accuracy"])) * float(rows_of(path)[-1]["examples"]))
+    assert f"{count} of {count} misread photos" in printed
+    assert rows == -(-count // 8)
     assert len(list(path.parent.glob("validation-tiny-*.csv"))) == 1
+    run(workplace, one_device_env, *evaluate, "latest", "--tta")
+    (averaged,) = rows_of(path.parent / "validation-tta.csv")
+    assert averaged["loss"] != rows_of(path)[-1]["loss"]
     assert "one of 3, 6" in run(workplace, one_device_env, *evaluate, "7", status=1)
 
 

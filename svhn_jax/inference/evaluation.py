@@ -15,7 +15,6 @@ from svhn_jax.inference import tables, watch
 from svhn_jax.inference.scoring import StepScorer
 from svhn_jax.inference.source import find, steps_to_score
 from svhn_jax.inference.weights import load_variables
-from svhn_jax.model import inputs
 from svhn_jax.options import Evaluate
 from svhn_jax.runs.checkpoint import Checkpoints
 from svhn_jax.runs.results import merge_results
@@ -42,7 +41,7 @@ def _evaluate(options: Evaluate) -> int:
     console = output.console(options.output, is_silent=not processes.is_process_zero())
     source = processes.all_or_none(lambda: find(options))
     run, config, split = source.run, source.config, source.split
-    scorer = StepScorer(config, split, source.batch_size, len(inputs.VIEWS) if options.tta else 1)
+    scorer = StepScorer(source)
     abstract = abstract_variables(config, scorer.network)
     processes.check_same(f"{options.split} {split.fingerprint} {source.batch_size} {config}", "a run, data or options")
     rows: dict[int, dict[str, float]] = {}

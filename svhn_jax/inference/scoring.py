@@ -5,8 +5,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from svhn_jax import output
-from svhn_jax.config import Config
-from svhn_jax.data.arrays import Split
 from svhn_jax.inference import predictions
 from svhn_jax.inference.predictions import PredictionTable
 from svhn_jax.inference.source import Source, choose_steps, find
@@ -21,17 +19,11 @@ from svhn_jax.training.evaluator import score_split
 class StepScorer:
     """Scores saved steps of a run on one split; the eval step is compiled once."""
 
-    def __init__(self, config: Config, split: Split, batch_size: int, views: int = 1):
-        """Makes what all steps share.
-
-        Args:
-          split: at least one image.
-          batch_size: of the eval step; the result does not depend on it.
-          views: windows that are averaged, see `svhn_jax.training.steps.eval_step`.
-        """
-        self._split, self._batch_size = split, batch_size
+    def __init__(self, source: Source):
+        """Makes what all steps share."""
+        config, self._split, self._batch_size = source.config, source.split, source.batch_size
         self.mesh, self.network = devices.make_mesh(), networks.build(config.model)
-        self._eval_step = steps.compile_eval_step(config, self.network, self.mesh, views)
+        self._eval_step = steps.compile_eval_step(config, self.network, self.mesh, source.views)
         self._is_compiled = False
 
     def score(
@@ -74,7 +66,7 @@ def score_step(options: Evaluate) -> ScoredStep:
       CheckpointError: the step is damaged.
     """
     source = find(options)
-    scorer = StepScorer(source.config, source.split, source.batch_size)
+    scorer = StepScorer(source)
     with Checkpoints(source.run.steps_path) as checkpoints:
         step = choose_steps(options.step, checkpoints, source.run)[-1]
         variables = load_variables(checkpoints, step, source.config, scorer.network)

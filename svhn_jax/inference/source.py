@@ -12,6 +12,7 @@ from svhn_jax.config import Config
 from svhn_jax.data import arrays, remote
 from svhn_jax.data.arrays import Split
 from svhn_jax.errors import InputError
+from svhn_jax.model import inputs
 from svhn_jax.options import Evaluate
 from svhn_jax.runs import versions
 from svhn_jax.runs.checkpoint import Checkpoints
@@ -22,12 +23,13 @@ from svhn_jax.training.dataset import load_images
 class Source(NamedTuple):
     """A run, and the images it is scored on.
 
-    batch_size: of the eval step. folder: of the data set. name: of the results table in the run's folder.
+    batch_size, views: of the eval step. folder: of the data set. name: of the results table in the run's folder.
     """
 
     run: RunFolder
     config: Config
     batch_size: int
+    views: int
     split: Split
     folder: str
     name: str
@@ -43,7 +45,8 @@ def find(options: Evaluate) -> Source:
     config = run.config()
     batch_size = config.eval_batch_size if options.batch_size is None else options.batch_size
     split, folder = load_split(options, run, config)
-    return Source(run, config, batch_size, split, folder, _result_name(options, split))
+    views = len(inputs.VIEWS) if options.tta else 1
+    return Source(run, config, batch_size, views, split, folder, _result_name(options, split))
 
 
 def folder_of(options: Evaluate) -> str:

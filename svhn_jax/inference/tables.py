@@ -3,6 +3,7 @@
 import textwrap
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
@@ -16,6 +17,7 @@ from svhn_jax.options import Evaluate
 from svhn_jax.runs.results import results_path, write_predictions
 
 SHEET_IMAGES = 24
+MOST_ERRORS = 1000
 
 SHOWN = {  # metrics of the printed table, and their headings
     "loss": "loss",
@@ -36,10 +38,19 @@ def tell(
     print_details(console, step, rows[step], table)
     console.print(f"written to {results_path(source.run, source.name)}", soft_wrap=True)
     console.print(f"predictions of step {step}: {path}", soft_wrap=True)
-    if options.sheet:
-        shown, split = slice(SHEET_IMAGES), source.split
-        contact_sheet(split.images[shown], split.labels[shown], table.predictions[shown]).save(options.sheet)
-        console.print(f"{options.sheet}: the first photos, as step {step} reads them", soft_wrap=True)
+    split, misread = source.split, (~table.is_right).nonzero()[0]
+    first = np.arange(min(SHEET_IMAGES, len(split.images)))
+    for path, rows_shown, words in (
+        (options.sheet, first, "the first photos"),
+        (
+            options.errors,
+            misread[:MOST_ERRORS],
+            f"{min(len(misread), MOST_ERRORS):,} of {len(misread):,} misread photos",
+        ),
+    ):
+        if path:
+            contact_sheet(split.images[rows_shown], split.labels[rows_shown], table.predictions[rows_shown]).save(path)
+            console.print(f"{path}: {words}, as step {step} reads them", soft_wrap=True)
 
 
 def print_table(console: Console, title: str, rows: dict[int, dict[str, float]]) -> None:

@@ -54,7 +54,7 @@ class _Follower:
 
     def __init__(self, options: Evaluate, source: Source, console: Console):
         self._options, self._source, self._console = options, source, console
-        self._scorer = StepScorer(source.config, source.split, source.batch_size)
+        self._scorer = StepScorer(source)
         self._scored = {int(row["step"]) for row in results(source.run, source.name)}
         self._damaged: dict[int, str] = {}
         self._rows: dict[int, dict[str, float]] = {}

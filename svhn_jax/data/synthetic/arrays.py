@@ -156,7 +156,7 @@ def _crop(seed: int, source: str, size: int, margin: float, task: Task) -> list[
 def _finish(folder: Path, photos: list[tuple[str, Outcome]]) -> dict[str, Any]:
     return writing.finish_split(
         folder,
-        np.array([labels.encode(photo.digits) for _, photo in photos], np.int32).reshape(-1, 6),
+        labels.encode_all([photo.digits for _, photo in photos]),
         [name for name, _ in photos],
         np.array([photo.box for _, photo in photos], np.float32).reshape(-1, 4),
         np.array([photo.size for _, photo in photos], np.int32).reshape(-1, 2),
