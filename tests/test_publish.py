@@ -39,6 +39,8 @@ def test_it_reads_the_same_and_holds_weights_alone(tmp_path, monkeypatch, ema_de
         sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file()) for folder in (to, run.path)
     ]
     assert sizes[0] < sizes[1]
+    markers = [path.read_text() for path in to.rglob("commit_success.txt")]
+    assert set(markers) == {"Checkpoint commit was successful\n"}  # Orbax writes the path of the folder
     saved = json.loads((to / "config.json").read_text())
     assert (saved["name"], saved["runs_dir"]) == ("weights", "checkpoints")
 
