@@ -15,7 +15,7 @@ from svhn_jax.config import AugmentConfig, Config, DataConfig, LossConfig, Model
 
 config = Config(
     name="mixed",
-    num_epochs=10,
+    num_epochs=9,
     batch_size=64,
     log_every_steps=200,
     eval_every_steps=1000,
