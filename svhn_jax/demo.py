@@ -1,4 +1,4 @@
-"""python -m svhn_jax.demo: the whole pipeline on the embedded default data, in two to seven minutes on 2 cores.
+"""python -m svhn_jax.demo: the whole pipeline on the embedded default data, in a few minutes on 2 cores.
 
 Renders synthetic house-number archives, crops them, trains configs/demo.py and scores it on numbers
 it has not seen. Run it again: what is done is not done twice.
