@@ -35,7 +35,7 @@ if TYPE_CHECKING:  # it imports JAX, which takes seconds
     from svhn_jax.inference.reader import Reader
 
 NOT_FOUND = "not_found.csv"
-PHOTOS_AT_ONCE = 64
+PHOTOS_AT_ONCE = 16  # decoded photos in memory
 
 
 @dataclass(frozen=True)
@@ -70,11 +70,11 @@ def main() -> int:
             [f"line {one.line}: {printable(one.name)}: {one.reason}" for one in bad],
         )
     from svhn_jax.inference.reader import Reader  # imports JAX, which takes seconds: not for --help
+    from svhn_jax.training import compilation
 
+    compilation.enable_compilation_cache()
     reader = Reader(options.run, options.step)
-    with writing.building(options.to) as folder:
-        shutil.rmtree(folder)
-        folder.mkdir()
+    with writing.building(options.to, resumes=False) as folder:
         found = _write(options, reader, [one for one in records if isinstance(one, Record)], folder)
     console.print(
         f"{options.to}: boxes of {found:,} of {len(records):,} photos; the others are in {NOT_FOUND}", soft_wrap=True
@@ -89,8 +89,8 @@ def _write(options: Options, reader: "Reader", records: list[Record], folder: Pa
     not_found: list[list[object]] = [["file", "label", "reason"]]
     with output.progress("finding numbers", len(records), "photos") as advance:
         for start in range(0, len(records), PHOTOS_AT_ONCE):
-            some = records[start : start + PHOTOS_AT_ONCE]
-            for record, outcome in _find(options, reader, some):
+            chunk = records[start : start + PHOTOS_AT_ONCE]
+            for record, outcome in _find(options, reader, chunk):
                 number = "".join(map(str, record.digits))
                 if isinstance(outcome, str):
                     not_found.append([record.name, number, outcome])
@@ -98,7 +98,8 @@ def _write(options: Options, reader: "Reader", records: list[Record], folder: Pa
                 rows.append([record.name, number, *(f"{value:.2f}" for value in outcome)])
                 (folder / record.name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(options.photos / record.name, folder / record.name)
-            advance(len(some))
+                files.sync(folder / record.name)
+            advance(len(chunk))
     for name, table in ((labels_csv.NAME, rows), (NOT_FOUND, not_found)):
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows(table)

@@ -2,8 +2,8 @@
 
 NEW is a run folder that svhn_jax.evaluate reads like any other, without what only training needs: the optimizer's state,
 the other steps and the logs. Its confidence is calibrated: the heads' logits are divided by a temperature that is fitted on
-the run's validation photos, which changes no digit. Paths in it are those of the configuration, so that it does not name
-this machine's folders.
+the run's validation photos. That changes no digit, but in rare cases the predicted length; the command tells how often.
+Paths in it are those of the configuration, so that it does not name this machine's folders.
 """
 
 from svhn_jax import interrupts
@@ -14,6 +14,7 @@ if __name__ == "__main__":
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from svhn_jax import command_line, output
 from svhn_jax.config import Config
@@ -21,6 +22,10 @@ from svhn_jax.data import writing
 from svhn_jax.errors import InputError, run_command
 from svhn_jax.options import Evaluate, OptionalStr, OutputOptions
 from svhn_jax.output import Output
+
+if TYPE_CHECKING:  # they import JAX, which takes seconds
+    from svhn_jax.inference.calibration import Calibrated
+    from svhn_jax.runs.folder import DataRecord
 
 
 @dataclass(frozen=True)
@@ -45,45 +50,62 @@ class Options:
 def main() -> int:
     options = command_line.parse(Options, "python -m svhn_jax.publish", __doc__ or "")
     # Imports JAX, which takes seconds: not for --help.
-    import jax
-
     from svhn_jax.inference import calibration
     from svhn_jax.inference.reader import Reader
-    from svhn_jax.inference.source import choose_steps, load_split
-    from svhn_jax.inference.weights import load_variables, saved_form
-    from svhn_jax.model import networks
+    from svhn_jax.inference.source import load_split
     from svhn_jax.runs.checkpoint import Checkpoints
     from svhn_jax.runs.folder import RunFolder
+    from svhn_jax.training import compilation
 
     console = output.console(options.output)
-    run = RunFolder(options.run)
-    config = dataclasses.replace(run.config(), name=options.to.name, runs_dir=Config.runs_dir)
-    with Checkpoints(run.steps_path) as saved:
-        step = choose_steps(options.step, saved, run)[-1]
-        variables = load_variables(saved, step, config, networks.build(config.model))
-        metadata, validation = saved.metadata(step), saved.validation(step)
-    split, _ = load_split(Evaluate(run=options.run, split="validation", data=options.data), run, run.config())
-    temperature = calibration.fit(Reader(options.run, str(step)), split.images, split.labels)
+    compilation.enable_compilation_cache()
+    run, reader = RunFolder(options.run), Reader(options.run, options.step)
+    config = dataclasses.replace(reader.config, name=options.to.name, runs_dir=Config.runs_dir)
+    split, _ = load_split(Evaluate(run=options.run, split="validation", data=options.data), run, reader.config)
+    calibrated = calibration.calibrate(reader, split)
     record = dataclasses.replace(run.data(), folder=config.data.dir, mix_in=config.data.mix_in)
-    metadata |= {"config": dataclasses.asdict(config), "data": dataclasses.asdict(record)}
-    metadata |= {"published": {"run": run.config().name, "step": step, "temperature": temperature}}
-    metadata.pop("window", None)
-    tree = saved_form(config, calibration.cooled(variables, temperature))
-    with writing.building(options.to) as folder:
-        published = RunFolder(str(folder))
-        with Checkpoints(published.steps_path, metadata=metadata, is_writer=True) as checkpoints:
-            checkpoints.save(step, jax.device_put(tree), validation)
-        for marker in folder.rglob("commit_success.txt"):  # Orbax writes this machine's path into it; its presence counts
-            marker.write_text("Checkpoint commit was successful\n")
-        published.start_or_continue(config, record, has_steps=False)
+    with Checkpoints(run.steps_path) as saved:
+        versions = saved.metadata(reader.step).get("versions", {})
+    metadata = {  # without "versions": whoever reads with these weights has others, and need not be told
+        "config": dataclasses.asdict(config),
+        "data": dataclasses.asdict(record),
+        "published": {
+            "run": reader.config.name,
+            "step": reader.step,
+            "temperature": calibrated.temperature,
+            "versions": versions,
+        },
+    }
+    _write(options.to, config, record, metadata, calibrated)
     size = sum(path.stat().st_size for path in options.to.rglob("*") if path.is_file())
     console.print(
-        f"{options.to}: step {step}, {size / 1e6:.1f} MB, temperature {temperature:.3f}. Read with it:\n"
+        f"{options.to}: step {reader.step}, {size / 1e6:.1f} MB, temperature {calibrated.temperature:.3f}, which changes "
+        f"{calibrated.changed:,} of {len(split.labels):,} predictions. Read with it:\n"
         f"  python -m svhn_jax.evaluate --run {options.to} --data DIR --split test",
         soft_wrap=True,
     )
-    output.print_json(options.output, {"step": step, "bytes": size, "temperature": temperature})
+    result = {"step": reader.step, "bytes": size, "temperature": calibrated.temperature, "changed": calibrated.changed}
+    output.print_json(options.output, result)
     return 0
+
+
+def _write(to: Path, config: Config, record: "DataRecord", metadata: dict[str, Any], calibrated: "Calibrated") -> None:
+    """Writes the run folder as a whole."""
+    import jax
+
+    from svhn_jax.inference.weights import saved_form
+    from svhn_jax.runs.checkpoint import Checkpoints
+    from svhn_jax.runs.folder import RunFolder
+
+    with writing.building(to, resumes=False) as folder:
+        published, step = RunFolder(str(folder)), metadata["published"]["step"]
+        with Checkpoints(published.steps_path, metadata=metadata, is_writer=True) as checkpoints:
+            checkpoints.save(step, jax.device_put(saved_form(config, calibrated.variables)), calibrated.metrics)
+        for marker in folder.rglob(
+            "commit_success.txt"
+        ):  # Orbax writes this machine's path into it; only its presence counts
+            marker.write_text("Checkpoint commit was successful\n")
+        published.start_or_continue(config, record, has_steps=False)
 
 
 if __name__ == "__main__":

@@ -10,14 +10,21 @@ from rich.console import Console
 from tiny import CONFIG, prepare, random_split, save_run
 
 from svhn_jax import publish
-from svhn_jax.config import DataConfig, OptimizerConfig
+from svhn_jax.config import DataConfig, LossConfig, OptimizerConfig
+from svhn_jax.data import arrays
 from svhn_jax.errors import InputError
+from svhn_jax.inference import calibration
 from svhn_jax.inference.reader import Reader
+from svhn_jax.model import losses
+from svhn_jax.runs.checkpoint import Checkpoints
 from svhn_jax.training.setup import open_checkpoints
 from svhn_jax.training.setup import prepare as prepare_run
 
+TEMPERATURE = 0.8  # the weights of the tests are random, and no temperature calibrates them
+
 
 def published(monkeypatch, run, to):
+    monkeypatch.setattr(calibration, "temperature_of", lambda *_: TEMPERATURE)
     monkeypatch.setattr("sys.argv", ["publish", "--run", str(run.path), "--to", str(to)])
     assert publish.main() == 0
     return to
@@ -32,9 +39,16 @@ def test_it_reads_the_same_and_holds_weights_alone(tmp_path, monkeypatch, ema_de
     images = random_split(5).images
     ours, theirs = Reader(str(to)), Reader(str(run.path))
     assert ours.step == 7
-    temperature = json.loads((to / "steps/7/metadata/metadata").read_text())["published"]["temperature"]
-    for cooled, plain in zip(ours.logits(images), theirs.logits(images), strict=True):
-        np.testing.assert_allclose(cooled, plain / temperature, rtol=1e-4, atol=1e-5)
+    for scaled, plain in zip(ours.logits(images), theirs.logits(images), strict=True):
+        np.testing.assert_allclose(scaled, plain / TEMPERATURE, rtol=1e-4, atol=1e-5)
+    with Checkpoints(str(to / "steps")) as checkpoints:
+        metadata, metrics = checkpoints.metadata(7), checkpoints.validation(7)
+    assert metadata["published"]["temperature"] == TEMPERATURE
+    assert metadata.get("versions") is None  # nobody is told that theirs are others
+    validation = arrays.load_split(tmp_path / "data", "validation")
+    assert metrics["examples"] == 4
+    loss = losses.cross_entropy(ours.logits(validation.images), validation.labels, LossConfig())
+    assert metrics["loss"] == pytest.approx(float(loss.mean()), rel=1e-4)  # of the published weights, not of the run's
     sizes = [
         sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file()) for folder in (to, run.path)
     ]
@@ -57,6 +71,21 @@ def test_what_was_published_is_not_trained_on(tmp_path, monkeypatch):
         open_checkpoints(Console(), setup)
     setup.run.close()
     assert (to / "steps/7").is_dir()
+
+
+def test_what_a_killed_command_left_is_not_published(tmp_path, monkeypatch):
+    run, _, _ = save_run(tmp_path)
+    (tmp_path / ".weights.partial/steps/9/state").mkdir(parents=True)
+    to = published(monkeypatch, run, tmp_path / "weights")
+    assert [path.name for path in (to / "steps").iterdir()] == ["7"]
+
+
+def test_a_step_that_has_learned_nothing_is_refused(tmp_path, monkeypatch):
+    run, _, _ = save_run(tmp_path)
+    monkeypatch.setattr("sys.argv", ["publish", "--run", str(run.path), "--to", str(tmp_path / "weights")])
+    with pytest.raises(InputError, match="no temperature calibrates this step"):
+        publish.main()
+    assert not (tmp_path / "weights").exists()
 
 
 def test_a_folder_that_exists_is_left_alone(tmp_path, monkeypatch):

@@ -19,11 +19,11 @@ ROWS_AT_ONCE = 4096
 
 
 @contextmanager
-def building(folder: Path) -> Iterator[Path]:
+def building(folder: Path, *, resumes: bool = True) -> Iterator[Path]:
     """Yields a folder beside `folder` to build a data set in; it replaces `folder` when the block ends without an error.
 
-    Until then `folder` stays as it was. The unfinished data set of an earlier run that was killed is
-    still in the yielded folder, to be resumed. An error in the input deletes it.
+    Until then `folder` stays as it was. If `resumes`, the unfinished data set of an earlier run that was killed is
+    still in the yielded folder; else the folder is empty. An error in the input deletes it.
 
     Raises:
       InputError: another process builds there.
@@ -38,6 +38,8 @@ def building(folder: Path) -> Iterator[Path]:
             if old.exists() and not folder.exists():  # killed between the two renames below
                 os.rename(old, folder)
             shutil.rmtree(old, ignore_errors=True)
+            if not resumes:
+                shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(exist_ok=True)
             try:
                 yield partial

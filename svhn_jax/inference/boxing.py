@@ -4,7 +4,7 @@ The number is where a trained network reads it with the greatest probability. A 
 scaled crops reads well over a range of boxes, so the box is the mean of the best ones.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +20,6 @@ COLUMNS, ROWS = 5, 3  # places of the number in the photo
 SPREADS = (0.12, 0.06, 0.03)  # of the later rounds, as a share of the best box's height and width
 DRAWS = 24  # boxes of each later round
 PLATEAU = 0.5  # nats below the best: boxes as good as the best, for the mean
-PHOTOS_AT_ONCE = 16
 
 
 class Found(NamedTuple):
@@ -30,35 +29,31 @@ class Found(NamedTuple):
     log_p: float
 
 
-def find_boxes(reader: Reader, photos: Sequence[tuple[Image.Image, str]], seed: int = 0) -> Iterator[Found]:
+def find_boxes(reader: Reader, photos: Sequence[tuple[Image.Image, str]], seed: int = 0) -> list[Found]:
     """For each photo and its number, the box under which the network reads that number with the greatest probability.
 
-    Each photo's result is a function of (photo, number, seed) alone.
+    Each photo's result is a function of (photo, number, seed) alone. All photos are held in memory: give a few at a time.
+
+        [found] = find_boxes(Reader("checkpoints/demo"), [(photo, "1024")])
 
     Args:
       reader: a trained network.
       photos: RGB photos, each with its number as text of one or more digits.
     """
-    for start in range(0, len(photos), PHOTOS_AT_ONCE):
-        yield from _find(reader, photos[start : start + PHOTOS_AT_ONCE], seed)
-
-
-def _find(reader: Reader, photos: Sequence[tuple[Image.Image, str]], seed: int) -> list[Found]:
+    if not photos:
+        return []
     rngs = [np.random.default_rng(seed) for _ in photos]
     tried = [_grid(photo.size, len(number)) for photo, number in photos]
     scores = _scores(reader, photos, tried)
     for spread in SPREADS:
-        fresh = [
-            _around(rng, _mean(*one), spread) for rng, one in zip(rngs, zip(tried, scores, strict=True), strict=True)
-        ]
+        means = [_mean(*one) for one in zip(tried, scores, strict=True)]
+        fresh = [_around(rng, mean, spread) for rng, mean in zip(rngs, means, strict=True)]
         fresh_scores = _scores(reader, photos, fresh)
         tried = [np.concatenate(pair) for pair in zip(tried, fresh, strict=True)]
         scores = [np.concatenate(pair) for pair in zip(scores, fresh_scores, strict=True)]
     final = [_mean(*one)[None] for one in zip(tried, scores, strict=True)]
-    return [
-        Found(_to_box(box[0]), float(score[0]))
-        for box, score in zip(final, _scores(reader, photos, final), strict=True)
-    ]
+    scored = zip(final, _scores(reader, photos, final), strict=True)
+    return [Found(_to_box(box[0]), float(score[0])) for box, score in scored]
 
 
 def _grid(size: tuple[int, int], digits: int) -> np.ndarray:

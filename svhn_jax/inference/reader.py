@@ -1,6 +1,7 @@
 """Reads crops with the weights of a saved step."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -17,6 +18,7 @@ from svhn_jax.model.decode import Predictions
 from svhn_jax.model.networks import Logits
 from svhn_jax.runs.checkpoint import Checkpoints
 from svhn_jax.runs.folder import RunFolder
+from svhn_jax.training import compilation, devices
 
 BATCH_SIZE = 256  # of the compiled function: more crops go through it in turn, fewer are padded
 
@@ -45,11 +47,15 @@ class Reader:
         network = networks.build(self.config.model)
         with Checkpoints(folder.steps_path) as checkpoints:
             self.step = choose_steps(step, checkpoints, folder)[-1]
-            self._variables = jax.device_put(load_variables(checkpoints, self.step, self.config, network))
-        self._forward = jax.jit(lambda variables, images: _logits(self.config, network, variables, images))
-        self._read = jax.jit(lambda variables, images: decode.decode(self._forward(variables, images)))
+            self.variables = load_variables(checkpoints, self.step, self.config, network)
+        self._variables = jax.device_put(self.variables)
+        options = compilation.compiler_options(devices.make_mesh())
+        forward = partial(_logits, self.config, network)
+        self._forward = jax.jit(forward, compiler_options=options)
+        self._read = jax.jit(lambda *arguments: decode.decode(forward(*arguments)), compiler_options=options)
         self._score = jax.jit(
-            lambda variables, images, labels: decode.log_p_of(self._forward(variables, images), labels)
+            lambda variables, images, labels: decode.log_p_of(forward(variables, images), labels),
+            compiler_options=options,
         )
 
     def read(self, images: np.ndarray) -> Predictions[np.ndarray]:

@@ -204,7 +204,7 @@ def test_the_time_to_the_first_step_leaves_out_the_making_of_the_data(monkeypatc
     ("options", "words"),
     [
         (("--images", "3"), "--images is 3; it must be at least batch_size, 16"),
-        (("--seconds", "nan"), "--seconds is nan; it must be more than 0"),
+        (("--seconds", "nan"), "--seconds is nan; it must be finite"),
         (("--image.crop", "65"), "image.crop is 65, more than the 64 pixels"),
     ],
 )
