@@ -2,7 +2,8 @@
 
 PHOTOS has a labels.csv (svhn_jax.data.sources.labels_csv). A row without a box gets the box under which the run's network
 reads its number with the greatest probability. NEW gets copies of the photos and a labels.csv with all boxes, for
-svhn_jax.preprocess. Photos whose number the network does not find are left out, and named in NEW/not_found.csv.
+svhn_jax.preprocess. Photos whose number the network does not find, and damaged ones, are left out, and named in
+NEW/not_found.csv.
 """
 
 from svhn_jax import interrupts
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 from PIL import Image
 
-from svhn_jax import command_line, files, output
+from svhn_jax import command_line, files, labels, output
 from svhn_jax.checked import Checked, within
 from svhn_jax.data import photos, writing
 from svhn_jax.data.crop import union
@@ -47,7 +48,7 @@ class Options(Checked):
     run: str
     """the folder of a trained run"""
     to: Path
-    """folder for copies of the photos and the new labels.csv; replaced as a whole"""
+    """folder for copies of the photos and the new labels.csv; it must not exist"""
     step: str = "best"
     """the step that finds them: best (on validation while training), latest or a step's number"""
     min_confidence: Annotated[float, within(0, 1)] = 0.2
@@ -59,10 +60,14 @@ def main() -> int:
     options = command_line.parse(Options, "python -m svhn_jax.box", __doc__ or "")
     console = output.console(options.output)
     table = options.photos / labels_csv.NAME
+    if not options.photos.is_dir():
+        raise InputError(f"{options.photos}: not a folder; give the folder of the photos")
     if not table.is_file():
         raise InputError(f"{table}: no such file; write file,label in its first line, and a photo in each row")
-    if options.to.exists() and not (options.to / NOT_FOUND).is_file():
-        raise InputError(f"{options.to}: not made by this command; give another --to")
+    if options.to.exists():
+        raise InputError(f"{options.to}: exists already; move it away, or give another --to")
+    if options.to.resolve().is_relative_to(options.photos.resolve()):
+        raise InputError(f"{options.to}: lies in the folder of the photos; give another --to")
     records = labels_csv.read(table)
     if bad := [record for record in records if isinstance(record, Skipped)]:
         raise InputError(
@@ -76,9 +81,8 @@ def main() -> int:
     reader = Reader(options.run, options.step)
     with writing.building(options.to, resumes=False) as folder:
         found = _write(options, reader, [one for one in records if isinstance(one, Record)], folder)
-    console.print(
-        f"{options.to}: boxes of {found:,} of {len(records):,} photos; the others are in {NOT_FOUND}", soft_wrap=True
-    )
+    others = f"; {NOT_FOUND} names the others" if found < len(records) else ""
+    console.print(f"{options.to}: boxes of {found:,} of {len(records):,} photos{others}", soft_wrap=True)
     output.print_json(options.output, {"photos": len(records), "boxes": found})
     return 0
 
@@ -100,6 +104,11 @@ def _write(options: Options, reader: "Reader", records: list[Record], folder: Pa
                 shutil.copyfile(options.photos / record.name, folder / record.name)
                 files.sync(folder / record.name)
             advance(len(chunk))
+    if len(rows) == 1:
+        raise InputError(
+            f"{options.photos}: no number was found in {len(records):,} photos; give another --run or --min-confidence",
+            [f"{name}: {reason}" for name, _, reason in not_found[1:]],
+        )
     for name, table in ((labels_csv.NAME, rows), (NOT_FOUND, not_found)):
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows(table)
@@ -120,6 +129,9 @@ def _find(
             outcomes[record.name] = known.left_top_width_height()
             continue
         photo = photos.read_photo(options.photos, record.name)
+        if len(record.digits) > labels.MAX_DIGITS:
+            outcomes[record.name] = f"a number of more than {labels.MAX_DIGITS} digits, which the network cannot read"
+            continue
         try:
             if photo.problem:
                 raise ValueError(photo.problem)

@@ -11,6 +11,7 @@ from flax import linen as nn
 
 from svhn_jax.config import Config
 from svhn_jax.data.crop import CropRule
+from svhn_jax.errors import InputError
 from svhn_jax.inference.source import choose_steps
 from svhn_jax.inference.weights import load_variables
 from svhn_jax.model import decode, inputs, networks
@@ -41,6 +42,8 @@ class Reader:
           InputError: there is no such run or step.
           CheckpointError: the step is damaged.
         """
+        if step == "all":
+            raise InputError("--step is all; give one step: best, latest or a number")
         folder = RunFolder(run)
         self.config: Config = folder.config()
         self.crop: CropRule = folder.data().crop

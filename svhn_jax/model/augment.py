@@ -145,7 +145,7 @@ def _recolor(image: jax.Array, u: jax.Array, augment: AugmentConfig) -> jax.Arra
         gray = to_gray(image)
         image = gray + (image - gray) * (1 + u[2] * augment.saturation)
     if augment.contrast:
-        mean = image.mean()
+        mean = image.mean(axis=0).mean()  # by rows first, see svhn_jax.model.inputs
         image = mean + (image - mean) * (1 + u[1] * augment.contrast)
     if augment.brightness:
         image = image + u[0] * augment.brightness

@@ -79,7 +79,7 @@ def rows_of(path):
 def test_the_command_writes_a_table_with_boxes_and_names_what_it_did_not_find(tmp_path, monkeypatch, capsys):
     photos = write(tmp_path / "photos", "file,label,left,top,width,height\na.png,123,,,,\ndark.png,7,,,,\n")
     assert run_box(monkeypatch, photos, "--run", "r", "--to", tmp_path / "new", "--min-confidence", "0.1") == 0
-    assert "boxes of 1 of 2 photos" in capsys.readouterr().out
+    assert "boxes of 1 of 2 photos; not_found.csv names the others" in capsys.readouterr().out
     header, (name, number, *values) = rows_of(tmp_path / "new/labels.csv")
     assert header == ["file", "label", "left", "top", "width", "height"]
     left, top, width, height = map(float, values)
@@ -88,8 +88,6 @@ def test_the_command_writes_a_table_with_boxes_and_names_what_it_did_not_find(tm
     assert (tmp_path / "new/a.png").read_bytes() == (photos / "a.png").read_bytes()
     assert [row[:2] for row in rows_of(tmp_path / "new/not_found.csv")[1:]] == [["dark.png", "7"]]
     assert not (tmp_path / "new/dark.png").exists()
-    assert run_box(monkeypatch, photos, "--run", "r", "--to", tmp_path / "new", "--min-confidence", "0") == 0
-    assert len(rows_of(tmp_path / "new/labels.csv")) == 3  # made again, as a whole
 
 
 def test_a_box_that_is_known_stays(tmp_path, monkeypatch):
@@ -103,10 +101,22 @@ def test_what_cannot_be_used_is_one_line(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"1 rows cannot be used") as caught:
         run_box(monkeypatch, photos, "--run", "r", "--to", tmp_path / "new")
     assert "line 2: a.png" in caught.value.details[0]
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine/holiday.jpg").write_bytes(b"x")
-    with pytest.raises(InputError, match="not made by this command"):
-        run_box(monkeypatch, photos, "--run", "r", "--to", tmp_path / "mine")
+    for to in (photos, tmp_path):  # the user's photos are never replaced
+        with pytest.raises(InputError, match="exists already"):
+            run_box(monkeypatch, photos, "--run", "r", "--to", to)
+    with pytest.raises(InputError, match="lies in the folder of the photos"):
+        run_box(monkeypatch, photos, "--run", "r", "--to", photos / "boxed")
+    with pytest.raises(InputError, match="not a folder"):
+        run_box(monkeypatch, photos / "labels.csv", "--run", "r", "--to", tmp_path / "new")
+    (photos / "labels.csv").unlink()
     with pytest.raises(InputError, match=r"labels\.csv: no such file"):
-        run_box(monkeypatch, tmp_path / "mine", "--run", "r", "--to", tmp_path / "new")
-    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["holiday.jpg"]
+        run_box(monkeypatch, photos, "--run", "r", "--to", tmp_path / "new")
+    assert sorted(path.name for path in photos.iterdir()) == ["a.png", "dark.png"]
+
+
+def test_where_no_number_is_found_nothing_is_written(tmp_path, monkeypatch):
+    photos = write(tmp_path / "photos", "file,label\ndark.png,7\na.png,123456\n")
+    with pytest.raises(InputError, match="no number was found in 2 photos") as caught:
+        run_box(monkeypatch, photos, "--run", "r", "--to", tmp_path / "new")
+    assert "more than 5 digits" in caught.value.details[1]
+    assert not (tmp_path / "new").exists()
