@@ -73,7 +73,9 @@ def main() -> int:
         published = RunFolder(str(folder))
         with Checkpoints(published.steps_path, metadata=metadata, is_writer=True) as checkpoints:
             checkpoints.save(step, jax.device_put(tree), validation)
-        for marker in folder.rglob("commit_success.txt"):  # Orbax writes this machine's path into it; its presence counts
+        for marker in folder.rglob(
+            "commit_success.txt"
+        ):  # Orbax writes this machine's path into it; its presence counts
             marker.write_text("Checkpoint commit was successful\n")
         published.start_or_continue(config, record, has_steps=False)
     size = sum(path.stat().st_size for path in options.to.rglob("*") if path.is_file())

@@ -14,13 +14,13 @@ from svhn_jax import output
 from svhn_jax.errors import CheckpointError, InputError, UnfinishedError
 from svhn_jax.inference import tables
 from svhn_jax.inference.predictions import PredictionTable
-from svhn_jax.inference.scoring import StepScorer
+from svhn_jax.inference.scoring import StepScorer, write_step
 from svhn_jax.inference.source import Source, find, folder_of
 from svhn_jax.inference.weights import load_variables
 from svhn_jax.options import Evaluate
 from svhn_jax.runs.checkpoint import Checkpoints
 from svhn_jax.runs.folder import RunFolder
-from svhn_jax.runs.results import merge_results, results, write_predictions
+from svhn_jax.runs.results import results
 
 POLL_S = 1.0
 
@@ -58,7 +58,7 @@ class _Follower:
         self._scored = {int(row["step"]) for row in results(source.run, source.name)}
         self._damaged: dict[int, str] = {}
         self._rows: dict[int, dict[str, float]] = {}
-        self._table: PredictionTable | None = None
+        self._last: tuple[int, PredictionTable] | None = None  # the step scored last
         self._total_steps = 0
 
     def run(self) -> int:
@@ -114,11 +114,10 @@ class _Follower:
             self._console.print(f"left out: {error}", soft_wrap=True)
             return
         with output.progress(f"step {step}", len(source.split.images), "photos") as advance:
-            row, self._table = self._scorer.score(variables, advance)
-        merge_results(source.run, source.name, {step: row}, source.split.fingerprint)
-        write_predictions(source.run, source.name, step, self._table.to_csv())
+            row, table = self._scorer.score(variables, advance)
+        write_step(source, step, row, table)
         self._scored.add(step)
-        self._rows[step] = row
+        self._rows[step], self._last = row, (step, table)
         output.print_json(self._options.output, {"step": step} | row)
         self._console.print(
             f"[{time.strftime('%H:%M:%S')}] step {step}: sequence {row['sequence_accuracy']:.4f}, "
@@ -127,7 +126,7 @@ class _Follower:
 
     def _tell(self) -> None:
         """Prints the table of what was scored now."""
-        if self._table:
-            tables.tell(self._console, self._options, self._source, self._rows, self._table)
+        if self._last:
+            tables.print_results(self._console, self._options, self._source, self._rows, self._last)
         else:
             self._console.print("nothing new was saved to score")

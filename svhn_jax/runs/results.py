@@ -50,12 +50,16 @@ def results(run: RunFolder, name: str) -> list[dict[str, float]]:
         raise InputError(f"{path}: not a table of ours ({error}); move it away") from None
 
 
-def write_predictions(run: RunFolder, name: str, step: int, text: str) -> epath.Path:
-    """Writes results/predictions/NAME-STEP.csv, as a whole; returns its path."""
-    path = run.path / "results" / "predictions" / f"{name}-{step}.csv"
+def predictions_path(run: RunFolder, name: str, step: int) -> epath.Path:
+    """results/predictions/NAME-STEP.csv of the run."""
+    return run.path / "results" / "predictions" / f"{name}-{step}.csv"
+
+
+def write_predictions(run: RunFolder, name: str, step: int, text: str) -> None:
+    """Writes results/predictions/NAME-STEP.csv, as a whole."""
+    path = predictions_path(run, name, step)
     path.parent.mkdir(parents=True, exist_ok=True)
     run.write_text(str(path.relative_to(run.path)), text)
-    return path
 
 
 def merge_results(run: RunFolder, name: str, rows: dict[int, dict[str, float]], fingerprint: str) -> None:

@@ -136,6 +136,20 @@ def test_a_damaged_step_is_left_out_until_it_is_saved_again(run, follow):
     assert scored() == [3, 6]
 
 
+def test_a_lower_step_scored_last_keeps_the_predictions_of_the_others(run, follow):
+    run.begin()
+
+    def save_3():  # as training does that was resumed before step 4, because that was damaged
+        run.delete(4)
+        run.tree = jax.tree.map(lambda x: x * 0, run.tree)
+        run.save(3)
+
+    with pytest.raises(UnfinishedError):
+        follow(lambda: run.save(4), save_3)
+    low, high = ((run.folder.path / f"results/predictions/validation-{step}.csv").read_text() for step in (3, 4))
+    assert low != high
+
+
 def test_a_damaged_step_gives_status_1(run, follow):
     run.begin()
     for step in (3, 6):
