@@ -28,7 +28,7 @@ from svhn_jax.data import arrays, crop, photos, pictures, statistics
 from svhn_jax.data.accounting import Account, skipped_lines, some_names
 from svhn_jax.data.records import Skipped
 from svhn_jax.data.sources import find as sources
-from svhn_jax.errors import InputError, run_command
+from svhn_jax.errors import InputError, print_to_stderr, run_command
 from svhn_jax.options import OptionalPath, OutputOptions
 from svhn_jax.output import Output
 
@@ -271,11 +271,10 @@ def _verify(console: Console, folder: Path) -> dict[str, Any]:
     arrays_there = list(output.track(arrays.damaged_arrays(folder), "checksums", count, "arrays"))
     damaged = [path for path, is_damaged in arrays_there if is_damaged]
     for path in damaged:
-        console.print(f"DAMAGED: {path}", soft_wrap=True)
+        print_to_stderr(f"DAMAGED: {path}")
     if damaged:
-        console.print(
-            f"{len(damaged)} of {len(arrays_there)} arrays are damaged; delete {folder}, then preprocess again",
-            soft_wrap=True,
+        print_to_stderr(
+            f"{len(damaged)} of {len(arrays_there)} arrays are damaged; delete {folder}, then preprocess again"
         )
         return {"damaged": [str(path) for path in damaged]}
     seen: dict[bytes, tuple[str, str]] = {}

@@ -10,7 +10,7 @@ from flax import linen as nn
 
 from svhn_jax import output
 from svhn_jax.config import Config
-from svhn_jax.errors import CheckpointError, InputError, naming_out_of_memory
+from svhn_jax.errors import CheckpointError, InputError, naming_out_of_memory, print_to_stderr
 from svhn_jax.inference import tables, watch
 from svhn_jax.inference.scoring import StepScorer, write_step
 from svhn_jax.inference.source import find, steps_to_score
@@ -67,9 +67,9 @@ def _evaluate(options: Evaluate) -> int:
         raise InputError(f"{run.path}: none of its {count} checkpoints is whole", damaged)
     processes.on_process_zero(lambda: tables.print_results(console, options, source, rows, (max(rows), table)))
     if processes.is_process_zero():
-        output.print_json(options.output, tables.as_json(str(run.path), options.split, rows, table))
+        output.print_json(options.output, tables.as_json(str(run.path), options.split, rows, table, damaged))
     for text in damaged:
-        console.print(f"left out: {text}", soft_wrap=True)
+        print_to_stderr(f"left out: {text}")
     return int(bool(damaged))
 
 

@@ -85,12 +85,16 @@ def print_details(console: Console, step: int, row: dict[str, float], table: Pre
         console.print(lines.replace("~", " "))  # a line ends between two shares alone
 
 
-def as_json(run: str, split: str, rows: dict[int, dict[str, float]], table: PredictionTable) -> Any:
-    """The results for scripts: metrics of every step; of the last one also counts (right, of how many) and confusions."""
+def as_json(run: str, split: str, rows: dict[int, dict[str, float]], table: PredictionTable, damaged: list[str]) -> Any:
+    """The results for scripts: metrics of every step; of the last one also counts (right, of how many) and confusions.
+
+    damaged: the errors of the steps left out.
+    """
     return {
         "run": run,
         "split": split,
         "steps": [{"step": step} | row for step, row in rows.items()],
+        "damaged": damaged,
         "last_step": {
             "step": max(rows),
             "by_length": predictions.by_length(table),

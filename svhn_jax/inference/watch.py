@@ -11,7 +11,7 @@ import jax
 from rich.console import Console
 
 from svhn_jax import output
-from svhn_jax.errors import CheckpointError, InputError, UnfinishedError
+from svhn_jax.errors import CheckpointError, InputError, UnfinishedError, print_to_stderr
 from svhn_jax.inference import tables
 from svhn_jax.inference.predictions import PredictionTable
 from svhn_jax.inference.scoring import StepScorer, write_step
@@ -111,7 +111,7 @@ class _Follower:
                     self._console.print(f"step {step} was deleted before it could be scored (keep_newest)")
                     return
             self._damaged[step] = str(error)
-            self._console.print(f"left out: {error}", soft_wrap=True)
+            print_to_stderr(f"left out: {error}")
             return
         with output.progress(f"step {step}", len(source.split.images), "photos") as advance:
             row, table = self._scorer.score(variables, advance)

@@ -79,7 +79,8 @@ def follow(run, monkeypatch, capsys):
         capsys.readouterr()
         status = watch.follow(Evaluate(run="run", watch=True, patience_s=5, **options))
         assert not coming
-        return status, capsys.readouterr().out
+        captured = capsys.readouterr()
+        return status, captured.out + captured.err
 
     yield follow
     output.console(Output())
@@ -150,12 +151,15 @@ def test_a_lower_step_scored_last_keeps_the_predictions_of_the_others(run, follo
     assert low != high
 
 
-def test_a_damaged_step_gives_status_1(run, follow):
+def test_a_damaged_step_gives_status_1_and_is_named_with_quiet_too(run, follow):
     run.begin()
     for step in (3, 6):
         run.save(step)
     run.damage(3)
-    assert follow()[0] == 1
+    status, printed = follow(output=Output(quiet=True))
+    assert status == 1
+    assert printed.startswith("left out: ")
+    assert "steps/3: this checkpoint cannot be used" in printed
     assert scored() == [6]
 
 
