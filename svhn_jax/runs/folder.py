@@ -12,7 +12,6 @@ results/        of svhn_jax.evaluate, see svhn_jax.runs.results
 
 import dataclasses
 import json
-import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from typing import IO, Annotated, Any
 
 from etils import epath
 
-from svhn_jax import config_files, files
+from svhn_jax import config_files, files, output
 from svhn_jax.checked import Checked, Rule
 from svhn_jax.config import Config
 from svhn_jax.data.crop import CropRule, require_same_rule
@@ -194,8 +193,7 @@ class RunFolder:
 
     def add_metrics(self, row: dict[str, Any]) -> None:
         """Appends a row to metrics.jsonl; a value that is not finite, which JSON does not have, becomes null."""
-        finite = {name: None if isinstance(x, float) and not math.isfinite(x) else x for name, x in row.items()}
-        line = json.dumps(finite) + "\n"
+        line = output.json_line(row) + "\n"
         path = self.path / "metrics.jsonl"
         if str(self.path).startswith(files.REMOTE):  # object stores cannot append
             path.write_text((path.read_text() if path.exists() else "") + line)
