@@ -16,6 +16,8 @@ from svhn_jax.data import arrays
 from svhn_jax.errors import CheckpointError, InputError
 from svhn_jax.inference import evaluation
 from svhn_jax.inference.evaluation import _load
+from svhn_jax.inference.reader import Reader
+from svhn_jax.inference.scoring import score_step
 from svhn_jax.inference.source import load_split, steps_to_score
 from svhn_jax.model import networks
 from svhn_jax.options import Evaluate, Processes
@@ -69,16 +71,26 @@ def saved(run, **metadata):
     return Checkpoints(run.steps_path)
 
 
-def test_a_config_that_contradicts_the_checkpoint_is_refused(run):
+@pytest.mark.parametrize(
+    "use",
+    [
+        Reader,
+        lambda path: score_step(Evaluate(run=path)),
+        lambda path: evaluation.run(Evaluate(run=path, processes=Processes(processes=1))),
+    ],
+    ids=["read", "score", "evaluate"],
+)
+def test_a_config_that_contradicts_the_checkpoint_is_refused(run, use, monkeypatch, compiled):
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(compiled))
     path = run.path / "config.json"
     path.write_text(path.read_text().replace('"crop": 20', '"crop": 21'))
     with (
-        saved(run, config=dataclasses.asdict(CONFIG)) as checkpoints,
+        saved(run, config=dataclasses.asdict(CONFIG)),
         pytest.raises(
             InputError, match=r"config\.json: image\.crop is 21, but 20 in the saved run; run the same train command"
         ),
     ):
-        steps_to_score(Console(), Evaluate(), checkpoints, run)
+        use(str(run.path))
 
 
 def test_a_damaged_step_comes_with_a_remedy(run):
