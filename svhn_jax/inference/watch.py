@@ -55,7 +55,7 @@ class _Follower:
     def __init__(self, options: Evaluate, source: Source, console: Console):
         self._options, self._source, self._console = options, source, console
         self._scorer = StepScorer(source)
-        self._scored = {int(row["step"]) for row in results(source.run, source.name)}
+        self._scored = self._in_table()
         self._damaged: dict[int, str] = {}
         self._rows: dict[int, dict[str, float]] = {}
         self._last: tuple[int, PredictionTable] | None = None  # the step scored last
@@ -82,9 +82,13 @@ class _Follower:
         self._tell()
         return int(bool(self._damaged))
 
+    def _in_table(self) -> set[int]:
+        return {int(row["step"]) for row in results(self._source.run, self._source.name)}
+
     def _score_new(self) -> bool:
         """Scores the steps saved since the last call; returns whether there were any."""
         run = self._source.run
+        self._scored = self._in_table()  # a run that starts anew moves its table away
         folder = type(run.path)(run.steps_path)
         named = {int(path.name) for path in folder.iterdir() if path.name.isdigit()} if folder.exists() else set()
         self._damaged = {step: why for step, why in self._damaged.items() if step in named}  # training saves it again

@@ -126,6 +126,19 @@ def test_gives_up_a_run_that_nobody_trains_and_goes_on_later_without_scoring_twi
     assert "nothing new was saved to score" in follow()[1]
 
 
+def test_a_run_that_starts_anew_is_scored_anew(run, follow):
+    run.begin()
+    run.lock()
+    for step in (3, 6):
+        run.save(step)
+    follow()
+    shutil.rmtree(run.folder.path / "steps")
+    status, printed = follow(run.begin, lambda: run.save(3), lambda: run.save(6))
+    assert status == 0
+    assert [line.split("] ")[1][:6] for line in printed.splitlines() if line.startswith("[")] == ["step 3", "step 6"]
+    assert scored() == [3, 6]
+
+
 def test_a_damaged_step_is_left_out_until_it_is_saved_again(run, follow):
     run.begin()
     run.lock()
