@@ -93,10 +93,12 @@ class Checkpoints:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
-        with suppress(Exception) if kind else nullcontext():  # an error on its way out comes first
-            self.wait()
-        self._thread.shutdown()
-        self._manager.close()
+        try:
+            with suppress(Exception) if kind else nullcontext():  # an error on its way out comes first
+                self.wait()
+        finally:
+            self._thread.shutdown()
+            self._manager.close()
 
     def steps(self) -> list[int]:
         """The saved steps, ascending."""
