@@ -8,13 +8,13 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from svhn_jax import labels
 from svhn_jax.data.arrays import Split
 from svhn_jax.data.pictures import contact_sheet
 from svhn_jax.errors import printable
 from svhn_jax.inference import predictions, scores
 from svhn_jax.inference.predictions import PredictionTable
 from svhn_jax.inference.source import Source
-from svhn_jax.labels import MAX_DIGITS
 from svhn_jax.options import Evaluate
 from svhn_jax.runs.results import predictions_path, results_path
 
@@ -69,8 +69,8 @@ def print_table(console: Console, title: str, rows: dict[int, dict[str, float]])
 
 
 def print_details(console: Console, step: int, row: dict[str, float], table: PredictionTable) -> None:
-    """What else is to know of one step, in lines of at most 80 characters."""
-    lengths = {f"> {MAX_DIGITS}" if n > MAX_DIGITS else str(n): x for n, x in predictions.by_length(table).items()}
+    """Further metrics of one step, in lines of at most 80 characters."""
+    lengths = {labels.length_name(n): x for n, x in predictions.by_length(table).items()}
     positions = {str(n): counts for n, counts in predictions.by_position(table).items()}
     console.print(
         f"step {step}: sequence {row['sequence_accuracy']:.2%} "
