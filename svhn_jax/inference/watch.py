@@ -8,6 +8,7 @@ continues where an earlier one stopped.
 import time
 
 import jax
+from etils import epath
 from rich.console import Console
 
 from svhn_jax import output
@@ -59,6 +60,7 @@ class _Follower:
         self._damaged: dict[int, str] = {}
         self._rows: dict[int, dict[str, float]] = {}
         self._last: tuple[int, PredictionTable] | None = None  # the step scored last
+        self._named: set[int] = set()  # the steps at the last look
         self._total_steps = 0
 
     def run(self) -> int:
@@ -89,12 +91,11 @@ class _Follower:
         """Scores the steps saved since the last call; returns whether there were any."""
         run = self._source.run
         self._scored = self._in_table()  # a run that starts anew moves its table away
-        folder = type(run.path)(run.steps_path)
+        folder = epath.Path(run.steps_path)
         named = {int(path.name) for path in folder.iterdir() if path.name.isdigit()} if folder.exists() else set()
         self._damaged = {step: why for step, why in self._damaged.items() if step in named}  # training saves it again
-        if not named - self._scored - self._damaged.keys() and self._total_steps:
-            return False
-        if not named:
+        unseen, self._named = named != self._named, named
+        if not named or not (named - self._scored - self._damaged.keys() or unseen):
             return False
         with Checkpoints(run.steps_path) as checkpoints:
             new = [step for step in checkpoints.steps() if step not in self._scored and step not in self._damaged]

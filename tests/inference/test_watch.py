@@ -194,6 +194,18 @@ def test_a_step_deleted_before_it_is_read_is_no_error(run, follow, monkeypatch):
     assert scored() == [6]
 
 
+def test_a_run_that_does_not_tell_its_length_is_opened_where_its_steps_change_alone(run, follow, monkeypatch):
+    del run.metadata["length"]
+    run.begin()
+    run.save(3)
+    opened, open_steps = [], watch.Checkpoints
+    monkeypatch.setattr(watch, "Checkpoints", lambda folder: opened.append(folder) or open_steps(folder))
+    with pytest.raises(UnfinishedError):
+        follow(None, lambda: run.save(4))
+    assert len(opened) == 2
+    assert scored() == [3, 4]
+
+
 def test_json_is_a_line_for_each_step(run, follow):
     run.begin()
     for step in (3, 6):
