@@ -261,11 +261,7 @@ class Checkpoints:
         return next((metadata for step in reversed(self.steps()) if (metadata := self.metadata(step))), {})
 
     def metadata(self, step: int) -> dict[str, Any]:
-        """The metadata written with a step: JSON objects by name; empty if damaged.
-
-        Raises:
-          TryAgainError: as in `restore`.
-        """
+        """The metadata written with a step: JSON objects by name; empty if damaged. Raises TryAgainError as `restore`."""
         try:
             metadata = unsealed(self._read(step, "metadata", ocp.args.JsonRestore()), _METADATA.format(step))
             if not all(isinstance(value, dict) for value in metadata.values()):
