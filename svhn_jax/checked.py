@@ -4,6 +4,7 @@ import math
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 import typeguard
@@ -52,7 +53,9 @@ class Checked:
 
     def mistake(self, name: str, words: str) -> InputError:
         """The error for a field whose value must be what `words` say."""
-        return InputError(f"{self.called(name)} is {getattr(self, name)!r}; it must be {words}")
+        value = getattr(self, name)
+        shown = value if isinstance(value, Path) else repr(value)
+        return InputError(f"{self.called(name)} is {shown}; it must be {words}")
 
     @classmethod
     def called(cls, name: str) -> str:

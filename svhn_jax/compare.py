@@ -112,7 +112,7 @@ def _print(
         share = scores.wilson_interval(right, len(table.names))
         console.print(f"{title}:", soft_wrap=True)
         console.print(
-            f"  {right:,}, {share.share:.2%} (95 % interval {share.low:.2%} to {share.high:.2%}), {alone:,} by it alone"
+            f"  {right:,}, {share.share:.2%} (95 % interval {share.low:.2%} to {share.high:.2%}), {alone:,} right only here"
         )
     difference = paired.difference
     console.print(

@@ -117,11 +117,16 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in text[:200])
 
 
+def print_to_stderr(line: str) -> None:
+    """Prints one line, whatever --quiet and --json say."""
+    words = " ".join(line.split())  # file names may have control characters
+    print("".join(one if one.isprintable() else "?" for one in words), file=sys.stderr, flush=True)
+
+
 def _exit(message: str, status: int, details: Sequence[str] = (), *, at_once: bool = False) -> None:
     sys.stdout.flush()
     for line in ("error: " + message, *details):
-        words = " ".join(line.split())  # file names may have control characters
-        print("".join(one if one.isprintable() else "?" for one in words), file=sys.stderr, flush=True)
+        print_to_stderr(line)
     if at_once or _is_one_of_many:  # no clean-up: it would fail again, with more messages
         os._exit(status)
     sys.exit(status)

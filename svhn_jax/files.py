@@ -6,6 +6,8 @@ import os
 import shutil
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -46,6 +48,15 @@ def hold_lock(path: Path, place: str | Path, doing: str) -> IO[str]:
             return file
         file.close()  # its last owner deleted it meanwhile
     raise InputError(f"{path}: cannot be locked; use a file system that supports locks")
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Holds the lock at `path` during the block; waits while another process does."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def is_locked(path: Path) -> bool:
@@ -94,10 +105,13 @@ def sync(path: Path) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Writes or replaces a text file atomically: after a kill or a power cut it has the old or the new text."""
-    unfinished = path.with_name(f"{path.name}.partial")
-    unfinished.write_text(text)
-    sync(unfinished)  # before the rename, or a power cut may leave the new name without the content
-    unfinished.replace(path)
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        unfinished.write_text(text)
+        sync(unfinished)  # before the rename, or a power cut may leave the new name without the content
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def check_space(folder: Path, needed: int) -> None:

@@ -28,8 +28,8 @@ from svhn_jax.data import arrays, crop, photos, pictures, statistics
 from svhn_jax.data.accounting import Account, skipped_lines, some_names
 from svhn_jax.data.records import Skipped
 from svhn_jax.data.sources import find as sources
-from svhn_jax.errors import InputError, run_command
-from svhn_jax.options import OptionalPath, OutputOptions
+from svhn_jax.errors import InputError, print_to_stderr, run_command
+from svhn_jax.options import PNG, OptionalPath, OutputOptions
 from svhn_jax.output import Output
 
 AUGMENTED_COLUMNS = 8
@@ -41,7 +41,7 @@ class Options(Checked):
 
     folder: tyro.conf.Positional[Path]
     """a prepared data set, or a folder of archives, of extracted splits, or of your own photos"""
-    sheet: OptionalPath = None
+    sheet: Annotated[OptionalPath, PNG] = None
     """PNG file to write: photos with their boxes and labels"""
     photos: Annotated[int, within(1, 1000)] = 48
     """number of photos of each split on the sheet"""
@@ -56,8 +56,6 @@ class Options(Checked):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.sheet and self.sheet.suffix.lower() != ".png":
-            raise InputError(f"--sheet is {self.sheet}; its name must end in .png")
         if self.augmented and not self.sheet:
             raise InputError("--augmented needs --sheet, the PNG file to write")
 
@@ -271,11 +269,10 @@ def _verify(console: Console, folder: Path) -> dict[str, Any]:
     arrays_there = list(output.track(arrays.damaged_arrays(folder), "checksums", count, "arrays"))
     damaged = [path for path, is_damaged in arrays_there if is_damaged]
     for path in damaged:
-        console.print(f"DAMAGED: {path}", soft_wrap=True)
+        print_to_stderr(f"DAMAGED: {path}")
     if damaged:
-        console.print(
-            f"{len(damaged)} of {len(arrays_there)} arrays are damaged; delete {folder}, then preprocess again",
-            soft_wrap=True,
+        print_to_stderr(
+            f"{len(damaged)} of {len(arrays_there)} arrays are damaged; delete {folder}, then preprocess again"
         )
         return {"damaged": [str(path) for path in damaged]}
     seen: dict[bytes, tuple[str, str]] = {}

@@ -52,6 +52,16 @@ def encode_text(text: str) -> np.ndarray:
     return encode([int(character) for character in text])
 
 
+def length_name(length: int) -> str:
+    """A length class as text: "0" to "5", and "> 5" for MANY."""
+    return f"> {MAX_DIGITS}" if length == MANY else str(length)
+
+
+def shown(label: Sequence[int] | np.ndarray) -> str:
+    """The number as people are shown it: as `decode`, but "nothing" for length 0."""
+    return decode(label) or "nothing"
+
+
 def decode(label: Sequence[int] | np.ndarray) -> str:
     """The number as text; "" for length 0; "12345+" for a number of more than five digits.
 

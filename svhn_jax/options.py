@@ -20,6 +20,10 @@ Splits = Annotated[
 ]
 _Unprefixed = tyro.conf.arg(name="")  # the fields of a dataclass become options of their own names
 OutputOptions = Annotated[Output, _Unprefixed]
+PNG = Rule(
+    lambda path: path.suffix.lower() == ".png" and path.absolute().parent.is_dir(),
+    "the name of a .png file, in a folder that exists",
+)
 
 
 @dataclass(frozen=True)
@@ -63,13 +67,13 @@ class Evaluate(Checked):
     """images per evaluation step; the result does not depend on it"""
     tta: bool = False
     """test-time augmentation: average five windows of each crop, shifted by three pixels; five times the work"""
-    sheet: OptionalPath = None
+    sheet: Annotated[OptionalPath, PNG] = None
     """PNG to write: the first photos of the split, with what the last scored step reads"""
-    errors: OptionalPath = None
+    errors: Annotated[OptionalPath, PNG] = None
     """PNG to write: the photos that the last scored step misreads, with what it reads"""
     watch: bool = False
     """follow a run that is being trained: score each step as it is saved, until its last one"""
-    patience_s: float = 60.0
+    patience_s: Annotated[float, at_least(0)] = 60.0
     """with --watch: seconds to wait for a run that no process trains, before giving up"""
     processes: Annotated[Processes, _Unprefixed] = field(default_factory=Processes)
     output: OutputOptions = field(default_factory=Output)
@@ -85,7 +89,7 @@ class Benchmark(Checked):
     """runs of each measurement"""
     seconds: Annotated[float, Rule(lambda s: 0 < s <= 3600, "more than 0, and at most 3600")] = 3.0
     """length of a run"""
-    images: int = 20_000
+    images: Annotated[int, at_least(1)] = 20_000
     """number of images in the training set"""
     starts: bool = True
     """measure the time to the first step, too"""

@@ -1,6 +1,7 @@
 """What commands print: lines for people, a progress bar on a terminal, or one line of JSON for scripts."""
 
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -43,7 +44,20 @@ def console(output: Output, *, is_silent: bool = False) -> Console:
 def print_json(output: Output, result: Any) -> None:
     """Prints the result of the command as one line of JSON, with --json alone."""
     if output.json:
-        print(json.dumps(result), flush=True)
+        print(json_line(result), flush=True)
+
+
+def json_line(value: Any) -> str:
+    """A value as one line of JSON; a number that is not finite, which JSON does not have, becomes null."""
+    return json.dumps(_finite(value), allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(x) for name, x in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(x) for x in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 class RateColumn(ProgressColumn):

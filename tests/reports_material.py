@@ -6,7 +6,7 @@ import numpy as np
 import tiny
 
 from svhn_jax.data import arrays
-from svhn_jax.inference.predictions import PredictionTable
+from svhn_jax.inference.predictions import PredictionTable, summarize
 from svhn_jax.reports.run_report import RunResults
 
 
@@ -40,5 +40,6 @@ def run_results(photos, *, all_right=None):
     ]
     summary = {"loss": 0.5, "digit_accuracy": 0.9, "positional_digit_accuracy": 0.95, "length_accuracy": 0.97}
     table = PredictionTable(names, split.labels, predictions, confidence, confidence, digit_p)
+    summary |= summarize(table)
     results = [{"step": 40, "loss": 0.5, "sequence_accuracy": 0.5, "digit_accuracy": 0.9}]
     return RunResults("demo", "test", "data/demo", 40, metrics, results, summary, table, split.images, '{"a": 1}')

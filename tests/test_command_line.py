@@ -1,8 +1,10 @@
 """What is typed after python -m svhn_jax.COMMAND: options, overrides of a configuration, --help."""
 
 import ast
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from archives import assert_one_error_line, run_python
@@ -29,6 +31,24 @@ def test_overrides_are_typed_and_nested_and_leave_the_rest_as_the_file_has_it(mo
     assert parsed.settings.optimizer.learning_rate == 0.5
     assert parsed.settings.model.blocks == (1, 2)
     assert (parsed.settings.batch_size, Config().batch_size) == (36, 64)
+
+
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        (lambda: options.Evaluate(errors=Path("x.foo")), "--errors is x.foo; it must be the name of a .png file, in a"),
+        (
+            lambda: options.Evaluate(sheet=Path("nosuch/x.png")),
+            "--sheet is nosuch/x.png; it must be the name of a .png",
+        ),
+        (lambda: options.Evaluate(patience_s=-5.0), "--patience-s is -5.0; it must be at least 0"),
+        (lambda: options.Benchmark(images=0), "--images is 0; it must be at least 1"),
+    ],
+    ids=["errors", "sheet", "patience", "images"],
+)
+def test_what_would_fail_late_is_refused_at_the_start(made, message):
+    with pytest.raises(InputError, match=f"^{re.escape(message)}"):
+        made()
 
 
 def test_an_unknown_option_exits_with_the_nearest_name(monkeypatch, capsys):

@@ -90,6 +90,7 @@ def test_evaluate_all_is_a_sorted_table_that_no_batch_size_changes(workplace, on
     assert max(map(len, printed.splitlines()[:10])) <= 80
     assert [row["step"] for row in rows_of(path)] == [str(step) for step in range(3, 25, 3)]
     assert {row["examples"] for row in rows_of(path)} == {"30"}
+    assert all((path.parent / f"predictions/test-{step}.csv").exists() for step in range(3, 25, 3))
     path.unlink()
     run(workplace, one_device_env, *evaluate, "512")
     assert_same_results(rows_of(path), small)

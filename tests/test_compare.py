@@ -36,7 +36,7 @@ def folder(tmp_path):
 
 def test_prints_the_difference_and_the_photos(folder):
     printed = compare(folder, "--csv", "d.csv")
-    assert "first.csv:\n  2, 50.00% (95 % interval 15.00% to 85.00%), 1 by it alone\n" in printed
+    assert "first.csv:\n  2, 50.00% (95 % interval 15.00% to 85.00%), 1 right only here\n" in printed
     assert "second less first: +25.00 points" in printed
     assert "McNemar's exact test: p = 1" in printed  # 1 against 2: 2 * (1 + 3) / 2**3
     rows = list(csv.DictReader((folder / "d.csv").read_text().splitlines()))

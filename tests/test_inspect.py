@@ -9,10 +9,11 @@ from archives import MAT, assert_one_error_line, fields, mat_bytes, png, run_pyt
 from PIL import Image
 from rich.console import Console
 
-from svhn_jax import inspect, preprocess
+from svhn_jax import inspect, output, preprocess
 from svhn_jax.data import pictures, statistics
 from svhn_jax.data.records import Record
 from svhn_jax.errors import InputError
+from svhn_jax.output import Output
 
 
 @pytest.fixture
@@ -132,8 +133,14 @@ def test_verify_finds_changed_bytes_and_repeated_crops(tmp_path, capsys, monkeyp
     labels.write_bytes(labels.read_bytes()[:-1] + b"\7")
     status, shown = show(capsys, monkeypatch, tmp_path / "set", "--verify")
     assert status == 1
-    assert f"DAMAGED: {labels}" in shown
-    assert "1 of 5 arrays are damaged; delete" in shown
+    assert "DAMAGED" not in shown
+    for options in ((), ("--quiet",)):
+        monkeypatch.setattr(sys, "argv", ["inspect", str(tmp_path / "set"), "--verify", *options])
+        assert inspect.main() == 1
+        printed = capsys.readouterr().err
+        assert f"DAMAGED: {labels}\n" in printed
+        assert "1 of 5 arrays are damaged; delete" in printed
+    output.console(Output())
 
 
 def test_digits_are_counted_by_position():

@@ -28,6 +28,12 @@ def test_a_number_encodes_to_its_length_and_first_five_digits_and_decodes_back(n
 def test_no_digits_are_length_zero_and_the_empty_text():
     assert labels.encode([]).tolist() == [0, 10, 10, 10, 10, 10]
     assert labels.decode([0, 10, 10, 10, 10, 10]) == ""
+    assert labels.shown([0, 10, 10, 10, 10, 10]) == "nothing"
+    assert labels.shown([1, 7, 10, 10, 10, 10]) == "7"
+
+
+def test_lengths_have_names():
+    assert [labels.length_name(length) for length in range(labels.LENGTH_CLASSES)] == [*"012345", "> 5"]
 
 
 @pytest.mark.parametrize("digits", [[10], [-1], [1, 1.5], [1, 2, 3, 4, 5, 11], [float("nan")]])

@@ -55,3 +55,8 @@ def test_json_is_printed_with_its_option_alone(capsys):
     output.print_json(Output(quiet=True), {"a": 1})
     output.print_json(Output(json=True), {"a": 1})
     assert capsys.readouterr().out == '{"a": 1}\n'
+
+
+def test_numbers_that_json_does_not_have_are_null(capsys):
+    output.print_json(Output(json=True), {"a": [1.5, float("nan")], "b": {"c": (-float("inf"), 2)}})
+    assert capsys.readouterr().out == '{"a": [1.5, null], "b": {"c": [null, 2]}}\n'

@@ -14,7 +14,7 @@ RIGHT, WRONG = (120, 220, 120), (255, 120, 110)
 
 
 def contact_sheet(
-    images: np.ndarray, truths: np.ndarray, readings: np.ndarray | None = None, *, columns: int = 8
+    images: np.ndarray, truths: np.ndarray, predictions: np.ndarray | None = None, *, columns: int = 8
 ) -> Image.Image:
     """A sheet of crops, each with its label, or with its prediction, and the label if they differ.
 
@@ -24,7 +24,7 @@ def contact_sheet(
     Args:
       images: uint8[N, S, S, 3].
       truths: int32[N, 6].
-      readings: int32[N, 6], or None for labels alone.
+      predictions: int32[N, 6], or None for labels alone.
     """
     rows = -(-len(images) // columns)
     sheet = Image.new("RGB", (columns * TILE, max(1, rows) * (TILE + CAPTION)))
@@ -33,10 +33,10 @@ def contact_sheet(
         x, y = index % columns * TILE, index // columns * (TILE + CAPTION)
         sheet.paste(Image.fromarray(np.asarray(image)).resize((TILE - 2, TILE - 2)), (x, y))
         text, color = labels.decode(truth), (230, 230, 230)
-        if readings is not None:
-            reading = labels.decode(readings[index])
-            color = RIGHT if reading == text else WRONG
-            text = reading if reading == text else f"{reading or 'nothing'}, is {text}"
+        if predictions is not None:
+            predicted = labels.decode(predictions[index])
+            color = RIGHT if predicted == text else WRONG
+            text = predicted if predicted == text else f"{labels.shown(predictions[index])}, is {text}"
         draw.text((x + 3, y + TILE - 2), text, font=font, fill=color)
     return sheet
 

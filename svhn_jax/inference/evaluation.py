@@ -10,14 +10,13 @@ from flax import linen as nn
 
 from svhn_jax import output
 from svhn_jax.config import Config
-from svhn_jax.errors import CheckpointError, InputError, naming_out_of_memory
+from svhn_jax.errors import CheckpointError, InputError, naming_out_of_memory, print_to_stderr
 from svhn_jax.inference import tables, watch
-from svhn_jax.inference.scoring import StepScorer
+from svhn_jax.inference.scoring import StepScorer, write_step
 from svhn_jax.inference.source import find, steps_to_score
 from svhn_jax.inference.weights import load_variables
 from svhn_jax.options import Evaluate
 from svhn_jax.runs.checkpoint import Checkpoints
-from svhn_jax.runs.results import merge_results
 from svhn_jax.training import compilation, processes
 from svhn_jax.training.state import abstract_variables
 
@@ -63,16 +62,14 @@ def _evaluate(options: Evaluate) -> int:
                     continue
                 variables = processes.broadcast_from_zero(loaded or _zeros(abstract))
                 rows[step], table = scorer.score(variables, advance)
-                processes.on_process_zero(
-                    partial(merge_results, run, source.name, {step: rows[step]}, split.fingerprint)
-                )
+                processes.on_process_zero(partial(write_step, source, step, rows[step], table))
     if not rows:
         raise InputError(f"{run.path}: none of its {count} checkpoints is whole", damaged)
-    processes.on_process_zero(lambda: tables.tell(console, options, source, rows, table))
+    processes.on_process_zero(lambda: tables.print_results(console, options, source, rows, (max(rows), table)))
     if processes.is_process_zero():
-        output.print_json(options.output, tables.as_json(str(run.path), options.split, rows, table))
+        output.print_json(options.output, tables.as_json(str(run.path), options.split, rows, table, damaged))
     for text in damaged:
-        console.print(f"left out: {text}", soft_wrap=True)
+        print_to_stderr(f"left out: {text}")
     return int(bool(damaged))
 
 

@@ -90,7 +90,7 @@ def summarize(table: PredictionTable) -> dict[str, float]:
 
 def by_length(table: PredictionTable) -> dict[int, tuple[int, int]]:
     """Of each true length (6: more than five digits): how many whole numbers are right, and of how many."""
-    return scores.shares(table.is_right, table.truths[:, 0])
+    return scores.counts_by_group(table.is_right, table.truths[:, 0])
 
 
 def by_position(table: PredictionTable) -> dict[int, tuple[int, int]]:

@@ -89,7 +89,7 @@ def calibration_error(confidence: np.ndarray, is_right: np.ndarray, bins: int = 
     return sum(row.photos * abs(row.accuracy - row.confidence) for row in rows) / max(1, len(confidence))
 
 
-def shares(is_right: np.ndarray, groups: np.ndarray) -> dict[int, tuple[int, int]]:
+def counts_by_group(is_right: np.ndarray, groups: np.ndarray) -> dict[int, tuple[int, int]]:
     """For each value of groups: (number right, number in all)."""
     return {int(g): (int(is_right[groups == g].sum()), int((groups == g).sum())) for g in np.unique(groups)}
 

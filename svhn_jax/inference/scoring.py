@@ -12,6 +12,7 @@ from svhn_jax.inference.weights import load_variables
 from svhn_jax.model import networks
 from svhn_jax.options import Evaluate
 from svhn_jax.runs.checkpoint import Checkpoints
+from svhn_jax.runs.results import merge_results, write_predictions
 from svhn_jax.training import devices, steps
 from svhn_jax.training.evaluator import score_split
 
@@ -56,6 +57,16 @@ class ScoredStep(NamedTuple):
     step: int
     metrics: dict[str, float]
     table: PredictionTable
+
+
+def write_step(source: Source, step: int, metrics: dict[str, float], table: PredictionTable) -> None:
+    """Writes the predictions of a step, and merges its metrics into the results table.
+
+    Raises:
+      InputError: as `merge_results`.
+    """
+    write_predictions(source.run, source.name, step, table.to_csv())
+    merge_results(source.run, source.name, {step: metrics}, source.split.fingerprint)
 
 
 def score_step(options: Evaluate) -> ScoredStep:

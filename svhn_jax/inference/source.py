@@ -110,12 +110,7 @@ def _result_name(options: Evaluate, split: Split) -> str:
 
 
 def steps_to_score(console: Console, options: Evaluate, checkpoints: Checkpoints, run: RunFolder) -> list[int]:
-    """The chosen steps; prints warnings and version notes on them.
-
-    Raises:
-      InputError: there is no such step, or config.json is not the configuration of the checkpoints.
-    """
-    run.refuse_changed_config(checkpoints.newest_metadata())
+    """The steps that `choose_steps` chooses, with its errors; prints warnings and version notes on them."""
     if options.step in ("best", "all"):
         checkpoints.tell_damaged_metrics(lambda text: console.print(f"warning: {text}", soft_wrap=True))
     chosen = choose_steps(options.step, checkpoints, run)
@@ -128,8 +123,9 @@ def choose_steps(wanted: str, checkpoints: Checkpoints, run: RunFolder) -> list[
     """The saved steps that --step names.
 
     Raises:
-      InputError: there is no such step.
+      InputError: there is no such step, or config.json is not the configuration of the checkpoints.
     """
+    run.refuse_changed_config(checkpoints.newest_metadata())
     saved = checkpoints.steps()
     if not saved:
         raise InputError(f"{run.path}: holds no checkpoint yet; train it first")

@@ -1,20 +1,22 @@
 """Results of an evaluation, printed in 80 columns or as JSON."""
 
 import textwrap
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from svhn_jax import labels
+from svhn_jax.data.arrays import Split
 from svhn_jax.data.pictures import contact_sheet
 from svhn_jax.errors import printable
 from svhn_jax.inference import predictions, scores
 from svhn_jax.inference.predictions import PredictionTable
 from svhn_jax.inference.source import Source
-from svhn_jax.labels import MAX_DIGITS
 from svhn_jax.options import Evaluate
-from svhn_jax.runs.results import results_path, write_predictions
+from svhn_jax.runs.results import predictions_path, results_path
 
 SHEET_IMAGES = 24
 MOST_ERRORS = 1000
@@ -28,29 +30,32 @@ SHOWN = {  # metrics of the printed table, and their headings
 }
 
 
-def tell(
-    console: Console, options: Evaluate, source: Source, rows: dict[int, dict[str, float]], table: PredictionTable
+def print_results(
+    console: Console,
+    options: Evaluate,
+    source: Source,
+    rows: dict[int, dict[str, float]],
+    last: tuple[int, PredictionTable],
 ) -> None:
-    """Prints the results, and writes the predictions of the last step, and its sheet if one is wanted."""
-    step = max(rows)
-    path = write_predictions(source.run, source.name, step, table.to_csv())
+    """Prints the results; draws the sheets that the options name of the step scored last, given with its predictions."""
+    step, table = last
     print_table(console, printable(f"{source.config.name}: {options.split} of {source.folder}"), rows)
     print_details(console, step, rows[step], table)
     console.print(f"written to {results_path(source.run, source.name)}", soft_wrap=True)
-    console.print(f"predictions of step {step}: {path}", soft_wrap=True)
-    split, misread = source.split, (~table.is_right).nonzero()[0]
-    first = np.arange(min(SHEET_IMAGES, len(split.images)))
-    for path, rows_shown, words in (
-        (options.sheet, first, "the first photos"),
-        (
-            options.errors,
-            misread[:MOST_ERRORS],
-            f"{min(len(misread), MOST_ERRORS):,} of {len(misread):,} misread photos",
-        ),
-    ):
-        if path:
-            contact_sheet(split.images[rows_shown], split.labels[rows_shown], table.predictions[rows_shown]).save(path)
-            console.print(f"{path}: {words}, as step {step} reads them", soft_wrap=True)
+    console.print(f"predictions of step {step}: {predictions_path(source.run, source.name, step)}", soft_wrap=True)
+    if options.sheet:
+        _save_sheet(options.sheet, source.split, table, np.arange(min(SHEET_IMAGES, len(table.names))))
+        console.print(f"{options.sheet}: the first photos, as step {step} reads them", soft_wrap=True)
+    if options.errors:
+        misread = (~table.is_right).nonzero()[0]
+        shown = misread[:MOST_ERRORS]
+        _save_sheet(options.errors, source.split, table, shown)
+        words = f"{len(shown):,} of {len(misread):,} misread photos, as step {step} reads them"
+        console.print(f"{options.errors}: {words}", soft_wrap=True)
+
+
+def _save_sheet(path: Path, split: Split, table: PredictionTable, rows: np.ndarray) -> None:
+    contact_sheet(split.images[rows], split.labels[rows], table.predictions[rows]).save(path)
 
 
 def print_table(console: Console, title: str, rows: dict[int, dict[str, float]]) -> None:
@@ -64,8 +69,8 @@ def print_table(console: Console, title: str, rows: dict[int, dict[str, float]])
 
 
 def print_details(console: Console, step: int, row: dict[str, float], table: PredictionTable) -> None:
-    """What else is to know of one step, in lines of at most 80 characters."""
-    lengths = {f"> {MAX_DIGITS}" if n > MAX_DIGITS else str(n): x for n, x in predictions.by_length(table).items()}
+    """Further metrics of one step, in lines of at most 80 characters."""
+    lengths = {labels.length_name(n): x for n, x in predictions.by_length(table).items()}
     positions = {str(n): counts for n, counts in predictions.by_position(table).items()}
     console.print(
         f"step {step}: sequence {row['sequence_accuracy']:.2%} "
@@ -80,12 +85,16 @@ def print_details(console: Console, step: int, row: dict[str, float], table: Pre
         console.print(lines.replace("~", " "))  # a line ends between two shares alone
 
 
-def as_json(run: str, split: str, rows: dict[int, dict[str, float]], table: PredictionTable) -> Any:
-    """The results for scripts: metrics of every step; of the last one also counts (right, of how many) and confusions."""
+def as_json(run: str, split: str, rows: dict[int, dict[str, float]], table: PredictionTable, damaged: list[str]) -> Any:
+    """The results for scripts: metrics of every step; of the last one also counts (right, of how many) and confusions.
+
+    damaged: the errors of the steps left out.
+    """
     return {
         "run": run,
         "split": split,
         "steps": [{"step": step} | row for step, row in rows.items()],
+        "damaged": damaged,
         "last_step": {
             "step": max(rows),
             "by_length": predictions.by_length(table),

@@ -8,19 +8,20 @@ continues where an earlier one stopped.
 import time
 
 import jax
+from etils import epath
 from rich.console import Console
 
 from svhn_jax import output
-from svhn_jax.errors import CheckpointError, InputError, UnfinishedError
+from svhn_jax.errors import CheckpointError, InputError, UnfinishedError, print_to_stderr
 from svhn_jax.inference import tables
 from svhn_jax.inference.predictions import PredictionTable
-from svhn_jax.inference.scoring import StepScorer
+from svhn_jax.inference.scoring import StepScorer, write_step
 from svhn_jax.inference.source import Source, find, folder_of
 from svhn_jax.inference.weights import load_variables
 from svhn_jax.options import Evaluate
 from svhn_jax.runs.checkpoint import Checkpoints
 from svhn_jax.runs.folder import RunFolder
-from svhn_jax.runs.results import merge_results, results, write_predictions
+from svhn_jax.runs.results import results
 
 POLL_S = 1.0
 
@@ -55,10 +56,11 @@ class _Follower:
     def __init__(self, options: Evaluate, source: Source, console: Console):
         self._options, self._source, self._console = options, source, console
         self._scorer = StepScorer(source)
-        self._scored = {int(row["step"]) for row in results(source.run, source.name)}
+        self._scored = self._in_table()
         self._damaged: dict[int, str] = {}
         self._rows: dict[int, dict[str, float]] = {}
-        self._table: PredictionTable | None = None
+        self._last: tuple[int, PredictionTable] | None = None  # the step scored last
+        self._named: set[int] = set()  # the steps at the last look
         self._total_steps = 0
 
     def run(self) -> int:
@@ -82,15 +84,18 @@ class _Follower:
         self._tell()
         return int(bool(self._damaged))
 
+    def _in_table(self) -> set[int]:
+        return {int(row["step"]) for row in results(self._source.run, self._source.name)}
+
     def _score_new(self) -> bool:
         """Scores the steps saved since the last call; returns whether there were any."""
         run = self._source.run
-        folder = type(run.path)(run.steps_path)
+        self._scored = self._in_table()  # a run that starts anew moves its table away
+        folder = epath.Path(run.steps_path)
         named = {int(path.name) for path in folder.iterdir() if path.name.isdigit()} if folder.exists() else set()
         self._damaged = {step: why for step, why in self._damaged.items() if step in named}  # training saves it again
-        if not named - self._scored - self._damaged.keys() and self._total_steps:
-            return False
-        if not named:
+        unseen, self._named = named != self._named, named
+        if not named or not (named - self._scored - self._damaged.keys() or unseen):
             return False
         with Checkpoints(run.steps_path) as checkpoints:
             new = [step for step in checkpoints.steps() if step not in self._scored and step not in self._damaged]
@@ -111,14 +116,13 @@ class _Follower:
                     self._console.print(f"step {step} was deleted before it could be scored (keep_newest)")
                     return
             self._damaged[step] = str(error)
-            self._console.print(f"left out: {error}", soft_wrap=True)
+            print_to_stderr(f"left out: {error}")
             return
         with output.progress(f"step {step}", len(source.split.images), "photos") as advance:
-            row, self._table = self._scorer.score(variables, advance)
-        merge_results(source.run, source.name, {step: row}, source.split.fingerprint)
-        write_predictions(source.run, source.name, step, self._table.to_csv())
+            row, table = self._scorer.score(variables, advance)
+        write_step(source, step, row, table)
         self._scored.add(step)
-        self._rows[step] = row
+        self._rows[step], self._last = row, (step, table)
         output.print_json(self._options.output, {"step": step} | row)
         self._console.print(
             f"[{time.strftime('%H:%M:%S')}] step {step}: sequence {row['sequence_accuracy']:.4f}, "
@@ -127,7 +131,7 @@ class _Follower:
 
     def _tell(self) -> None:
         """Prints the table of what was scored now."""
-        if self._table:
-            tables.tell(self._console, self._options, self._source, self._rows, self._table)
+        if self._last:
+            tables.print_results(self._console, self._options, self._source, self._rows, self._last)
         else:
             self._console.print("nothing new was saved to score")

@@ -53,7 +53,7 @@ def _numbers(splits: dict[str, _Split]) -> Section:
     by_length, digits = {}, {}
     for name, split in splits.items():
         lengths = statistics.lengths(split.data.labels)
-        by_length[name] = {_length_name(n): count / lengths.sum() for n, count in enumerate(lengths) if count}
+        by_length[name] = {labels.length_name(n): count / lengths.sum() for n, count in enumerate(lengths) if count}
         digits[name] = statistics.positions(split.data.labels)
     present = sorted({length for shares in by_length.values() for length in shares})
     ordered = {name: {length: shares.get(length, 0.0) for length in present} for name, shares in by_length.items()}
@@ -100,7 +100,7 @@ def _photos(splits: dict[str, _Split]) -> Section:
 
 
 def _picture(data: arrays.Split, row: int) -> Picture:
-    text, name = labels.decode(data.labels[row]) or "nothing", data.names[row].decode()
+    text, name = labels.shown(data.labels[row]), data.names[row].decode()
     return Picture(page.picture_url(data.images[row]), f"{name}, labelled {text}", text, name)
 
 
@@ -119,7 +119,3 @@ def _skipped(manifest: dict[str, Any]) -> Section:
         tables.append(Table(("skipped", "why"), records[:SKIPPED_LISTED], title, text_columns=(1,)))
     text = f"{len(records):,} skipped." if records else "No record was skipped."
     return Section("skipped", "Skipped and noted", text, tables=tables)
-
-
-def _length_name(length: int) -> str:
-    return f"> {labels.MAX_DIGITS}" if length == labels.MANY else str(length)

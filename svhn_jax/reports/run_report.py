@@ -77,18 +77,18 @@ def render(run: RunResults) -> str:
 
 
 def _numbers(run: RunResults) -> list[tuple[str, str, str]]:
-    summary, more = run.summary, predictions.summarize(run.table)
-    interval = f"95 % interval {more['sequence_low']:.2%} to {more['sequence_high']:.2%}"
+    summary = run.summary
+    interval = f"95 % interval {summary['sequence_low']:.2%} to {summary['sequence_high']:.2%}"
     kept = "photos kept with that accuracy"
     return [
         ("whole numbers right", f"{run.table.is_right.mean():.2%}", interval),
         ("digits right", f"{summary['digit_accuracy']:.2%}", "of the digits present"),
         ("positions right", f"{summary['positional_digit_accuracy']:.2%}", "of five, blanks counted"),
         ("lengths right", f"{summary['length_accuracy']:.2%}", ""),
-        ("coverage at 98 %", f"{more['coverage_98']:.2%}", kept),
-        ("coverage at 99 %", f"{more['coverage_99']:.2%}", kept),
-        ("calibration error", f"{more['calibration_error']:.2%}", f"expected, {scores.CALIBRATION_BINS} bins"),
-        ("edit distance", f"{more['edit_distance']:.3f}", "mean digits to change in a number"),
+        ("coverage at 98 %", f"{summary['coverage_98']:.2%}", kept),
+        ("coverage at 99 %", f"{summary['coverage_99']:.2%}", kept),
+        ("calibration error", f"{summary['calibration_error']:.2%}", f"expected, {scores.CALIBRATION_BINS} bins"),
+        ("edit distance", f"{summary['edit_distance']:.3f}", "mean digits to change in a number"),
         ("loss", f"{summary['loss']:.4f}", "nats a photo"),
     ]
 
@@ -125,7 +125,7 @@ def _cell(value: float | None) -> str:
 
 
 def _groups(table: PredictionTable) -> Section:
-    lengths = {_length_name(length): counts for length, counts in predictions.by_length(table).items()}
+    lengths = {labels.length_name(length): counts for length, counts in predictions.by_length(table).items()}
     positions = {str(position): counts for position, counts in predictions.by_position(table).items()}
     charts = [
         (f"{of}, {by}", plots.accuracy_bars(_with_intervals(counts), what, of.lower()))
@@ -160,7 +160,7 @@ def _confidence(table: PredictionTable) -> Section:
 
 def _confusions(table: PredictionTable) -> Section:
     digits = [*map(str, range(10)), "none"]
-    lengths = [_length_name(length) for length in range(labels.LENGTH_CLASSES)]
+    lengths = [labels.length_name(length) for length in range(labels.LENGTH_CLASSES)]
     charts = [
         ("Digits", plots.confusion(scores.digit_confusion(table.truths, table.predictions), digits, "digit")),
         ("Lengths", plots.confusion(scores.length_confusion(table.truths, table.predictions), lengths, "length")),
@@ -185,7 +185,12 @@ def _errors(run: RunResults) -> Section:
     tables = []
     if len(suspects):
         rows = [
-            (table.names[row], _text(table.truths[row]), _text(table.predictions[row]), f"{table.confidence[row]:.1%}")
+            (
+                table.names[row],
+                labels.shown(table.truths[row]),
+                labels.shown(table.predictions[row]),
+                f"{table.confidence[row]:.1%}",
+            )
             for row in suspects[:SUSPECTS_LISTED]
         ]
         title = (
@@ -198,7 +203,7 @@ def _errors(run: RunResults) -> Section:
 
 def _picture(run: RunResults, row: int) -> Picture:
     table = run.table
-    truth, prediction = _text(table.truths[row]), _text(table.predictions[row])
+    truth, prediction = labels.shown(table.truths[row]), labels.shown(table.predictions[row])
     is_wrong = truth != prediction
     return Picture(
         page.picture_url(run.images[row]),
@@ -207,11 +212,3 @@ def _picture(run: RunResults, row: int) -> Picture:
         note=f"{table.confidence[row]:.1%} · {table.names[row]}",
         is_wrong=is_wrong,
     )
-
-
-def _text(label: np.ndarray) -> str:
-    return labels.decode(label) or "nothing"
-
-
-def _length_name(length: int) -> str:
-    return f"> {labels.MAX_DIGITS}" if length == labels.MANY else str(length)

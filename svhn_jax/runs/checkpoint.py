@@ -93,10 +93,12 @@ class Checkpoints:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
-        with suppress(Exception) if kind else nullcontext():  # an error on its way out comes first
-            self.wait()
-        self._thread.shutdown()
-        self._manager.close()
+        try:
+            with suppress(Exception) if kind else nullcontext():  # an error on its way out comes first
+                self.wait()
+        finally:
+            self._thread.shutdown()
+            self._manager.close()
 
     def steps(self) -> list[int]:
         """The saved steps, ascending."""
@@ -259,11 +261,7 @@ class Checkpoints:
         return next((metadata for step in reversed(self.steps()) if (metadata := self.metadata(step))), {})
 
     def metadata(self, step: int) -> dict[str, Any]:
-        """The metadata written with a step: JSON objects by name; empty if damaged.
-
-        Raises:
-          TryAgainError: as in `restore`.
-        """
+        """The metadata written with a step: JSON objects by name; empty if damaged. Raises TryAgainError as `restore`."""
         try:
             metadata = unsealed(self._read(step, "metadata", ocp.args.JsonRestore()), _METADATA.format(step))
             if not all(isinstance(value, dict) for value in metadata.values()):

@@ -7,20 +7,20 @@ metrics.jsonl   a row for every printed line and every validation
 events/         TensorBoard: train/ and validation/, whose curves share charts
 steps/N/        Orbax checkpoints
 profile/        a trace of a few steps, where --profile asked for one
-results/        of svhn_jax.evaluate, see svhn_jax.runs.results
+results/        of svhn_jax.evaluate, see svhn_jax.runs.results; results-old-TIME/ where the run then started anew
 """
 
 import dataclasses
 import json
-import math
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Annotated, Any
 
 from etils import epath
 
-from svhn_jax import config_files, files
+from svhn_jax import config_files, files, output
 from svhn_jax.checked import Checked, Rule
 from svhn_jax.config import Config
 from svhn_jax.data.crop import CropRule, require_same_rule
@@ -140,7 +140,8 @@ class RunFolder:
     def start_or_continue(self, config: Config, data: DataRecord, *, has_steps: bool) -> None:
         """Writes config.json and data.json; if steps were saved, first checks that config and data match the saved run.
 
-        A run without a saved step starts anew, with any configuration and data.
+        A run without a saved step starts anew, with any configuration and data; results of steps that it had are moved to
+        results-old-TIME/.
 
         Raises:
           InputError: naming the field that differs, or that the data did.
@@ -160,6 +161,8 @@ class RunFolder:
                         "restore those data, or give another --name for a new run"
                     )
             began_with = self._data_values()["versions"]
+        elif (results := self.path / "results").exists():
+            results.rename(self.path / f"results-old-{time.time_ns()}")
         self._replace("data.json", _data_json(dataclasses.asdict(data), began_with))  # the data may have been moved
         self._replace("config.json", config_files.to_json(config))  # log_every_steps, for one, may change
 
@@ -194,8 +197,7 @@ class RunFolder:
 
     def add_metrics(self, row: dict[str, Any]) -> None:
         """Appends a row to metrics.jsonl; a value that is not finite, which JSON does not have, becomes null."""
-        finite = {name: None if isinstance(x, float) and not math.isfinite(x) else x for name, x in row.items()}
-        line = json.dumps(finite) + "\n"
+        line = output.json_line(row) + "\n"
         path = self.path / "metrics.jsonl"
         if str(self.path).startswith(files.REMOTE):  # object stores cannot append
             path.write_text((path.read_text() if path.exists() else "") + line)

@@ -49,10 +49,12 @@ class RunLogger:
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         self._bar.stop()
-        if self._drawings:
-            self._drawings.close(is_failing=kind is not None)
-        for events in self._events.values():
-            events.close()
+        try:
+            if self._drawings:
+                self._drawings.close(is_failing=kind is not None)
+        finally:
+            for events in self._events.values():
+                events.close()
 
     def pause(self) -> None:
         """Stops the images/s clock, for work that is not training."""

@@ -3,14 +3,18 @@
 SPLIT.csv                    a row of metrics for each scored step
 SPLIT.json                   the fingerprint of the data scored
 predictions/SPLIT-STEP.csv   every prediction of a step, see svhn_jax.inference.predictions
+lock                         held while a process writes a table
 """
 
 import csv
 import io
 import json
+from contextlib import nullcontext
+from pathlib import Path
 
 from etils import epath
 
+from svhn_jax import files
 from svhn_jax.errors import InputError
 from svhn_jax.runs.folder import RunFolder
 
@@ -50,22 +54,32 @@ def results(run: RunFolder, name: str) -> list[dict[str, float]]:
         raise InputError(f"{path}: not a table of ours ({error}); move it away") from None
 
 
-def write_predictions(run: RunFolder, name: str, step: int, text: str) -> epath.Path:
-    """Writes results/predictions/NAME-STEP.csv, as a whole; returns its path."""
-    path = run.path / "results" / "predictions" / f"{name}-{step}.csv"
+def predictions_path(run: RunFolder, name: str, step: int) -> epath.Path:
+    """results/predictions/NAME-STEP.csv of the run."""
+    return run.path / "results" / "predictions" / f"{name}-{step}.csv"
+
+
+def write_predictions(run: RunFolder, name: str, step: int, text: str) -> None:
+    """Writes results/predictions/NAME-STEP.csv, as a whole."""
+    path = predictions_path(run, name, step)
     path.parent.mkdir(parents=True, exist_ok=True)
     run.write_text(str(path.relative_to(run.path)), text)
-    return path
 
 
 def merge_results(run: RunFolder, name: str, rows: dict[int, dict[str, float]], fingerprint: str) -> None:
-    """Writes results/NAME.csv: these steps and those already in it, ascending.
+    """Writes results/NAME.csv: these steps and those already in it, ascending. Other processes may do so meanwhile.
 
     results/NAME.json holds the fingerprint of the data the rows were scored on.
 
     Raises:
       InputError: the rows already there are of other data, or the file is not such a table.
     """
+    is_remote = str(run.path).startswith(files.REMOTE)  # there are no locks in a bucket
+    with nullcontext() if is_remote else files.locked(Path(run.path) / "results" / "lock"):
+        _merge(run, name, rows, fingerprint)
+
+
+def _merge(run: RunFolder, name: str, rows: dict[int, dict[str, float]], fingerprint: str) -> None:
     path = results_path(run, name)
     scored_on = json.dumps({"data_fingerprint": fingerprint}) + "\n"
     table: dict[int, list[str]] = {}

@@ -104,9 +104,11 @@ class Drawings:
 
     def close(self, *, is_failing: bool) -> None:
         """Waits, and ends the thread. is_failing: another error is on its way out, and comes first."""
-        with suppress(Exception) if is_failing else nullcontext():
-            self.wait()
-        self._thread.shutdown()
+        try:
+            with suppress(Exception) if is_failing else nullcontext():
+                self.wait()
+        finally:
+            self._thread.shutdown()
 
     def _draw(self, step: int, split: Split, predicted: np.ndarray, params: Any) -> None:
         sheet = contact_sheet(split.images[: len(predicted)], split.labels[: len(predicted)], predicted)

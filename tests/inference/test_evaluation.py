@@ -2,20 +2,26 @@
 
 import dataclasses
 import io
+import json
 import shutil
 
 import jax.numpy as jnp
 import pytest
 from rich.console import Console
-from tiny import CONFIG, prepare
+from tiny import CONFIG, prepare, save_run
 
+from svhn_jax import output
 from svhn_jax.config import DataConfig
 from svhn_jax.data import arrays
 from svhn_jax.errors import CheckpointError, InputError
+from svhn_jax.inference import evaluation
 from svhn_jax.inference.evaluation import _load
+from svhn_jax.inference.reader import Reader
+from svhn_jax.inference.scoring import score_step
 from svhn_jax.inference.source import load_split, steps_to_score
 from svhn_jax.model import networks
-from svhn_jax.options import Evaluate
+from svhn_jax.options import Evaluate, Processes
+from svhn_jax.output import Output
 from svhn_jax.runs import versions
 from svhn_jax.runs.checkpoint import Checkpoints
 from svhn_jax.runs.folder import DataRecord, RunFolder
@@ -65,16 +71,26 @@ def saved(run, **metadata):
     return Checkpoints(run.steps_path)
 
 
-def test_a_config_that_contradicts_the_checkpoint_is_refused(run):
+@pytest.mark.parametrize(
+    "use",
+    [
+        Reader,
+        lambda path: score_step(Evaluate(run=path)),
+        lambda path: evaluation.run(Evaluate(run=path, processes=Processes(processes=1))),
+    ],
+    ids=["read", "score", "evaluate"],
+)
+def test_a_config_that_contradicts_the_checkpoint_is_refused(run, use, monkeypatch, compiled):
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(compiled))
     path = run.path / "config.json"
     path.write_text(path.read_text().replace('"crop": 20', '"crop": 21'))
     with (
-        saved(run, config=dataclasses.asdict(CONFIG)) as checkpoints,
+        saved(run, config=dataclasses.asdict(CONFIG)),
         pytest.raises(
             InputError, match=r"config\.json: image\.crop is 21, but 20 in the saved run; run the same train command"
         ),
     ):
-        steps_to_score(Console(), Evaluate(), checkpoints, run)
+        use(str(run.path))
 
 
 def test_a_damaged_step_comes_with_a_remedy(run):
@@ -82,6 +98,23 @@ def test_a_damaged_step_comes_with_a_remedy(run):
         shutil.rmtree(run.path / "steps" / "3" / "state")
         with pytest.raises(CheckpointError, match="; give another --step, or run the same train command"):
             _load(checkpoints, 3, CONFIG, networks.build(CONFIG.model), [], 1)
+
+
+def test_a_damaged_step_among_others_is_named_on_stderr_and_in_the_json(tmp_path, capsys, monkeypatch, compiled):
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(compiled))
+    run, _, state = save_run(tmp_path)
+    with Checkpoints(run.steps_path, keep_newest=9, is_writer=True) as checkpoints:
+        checkpoints.save(8, state.tree(), None)
+    shutil.rmtree(run.path / "steps" / "7" / "state")
+    options = Evaluate(run=str(run.path), step="all", processes=Processes(processes=1), output=Output(json=True))
+    assert evaluation.run(options) == 1
+    output.console(Output())
+    printed = capsys.readouterr()
+    result = json.loads(printed.out)
+    assert [row["step"] for row in result["steps"]] == [8]
+    (damaged,) = result["damaged"]
+    assert "steps/7: this checkpoint cannot be used" in damaged
+    assert printed.err.splitlines()[-1] == f"left out: {damaged}"
 
 
 def test_moved_runs_and_moved_data_are_scored_with_data(run, tmp_path, monkeypatch):

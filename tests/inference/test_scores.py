@@ -90,8 +90,8 @@ def test_edit_distances_by_hand():
     assert scores.edit_distances(labels(*truths), labels(*predictions)).tolist() == list(expected)
 
 
-def test_shares():
-    assert scores.shares(np.array([True, False, True]), np.array([1, 2, 2])) == {1: (1, 1), 2: (1, 2)}
+def test_counts_by_group():
+    assert scores.counts_by_group(np.array([True, False, True]), np.array([1, 2, 2])) == {1: (1, 1), 2: (1, 2)}
 
 
 def test_compare_by_hand():

@@ -79,7 +79,8 @@ def follow(run, monkeypatch, capsys):
         capsys.readouterr()
         status = watch.follow(Evaluate(run="run", watch=True, patience_s=5, **options))
         assert not coming
-        return status, capsys.readouterr().out
+        captured = capsys.readouterr()
+        return status, captured.out + captured.err
 
     yield follow
     output.console(Output())
@@ -125,6 +126,19 @@ def test_gives_up_a_run_that_nobody_trains_and_goes_on_later_without_scoring_twi
     assert "nothing new was saved to score" in follow()[1]
 
 
+def test_a_run_that_starts_anew_is_scored_anew(run, follow):
+    run.begin()
+    run.lock()
+    for step in (3, 6):
+        run.save(step)
+    follow()
+    shutil.rmtree(run.folder.path / "steps")
+    status, printed = follow(run.begin, lambda: run.save(3), lambda: run.save(6))
+    assert status == 0
+    assert [line.split("] ")[1][:6] for line in printed.splitlines() if line.startswith("[")] == ["step 3", "step 6"]
+    assert scored() == [3, 6]
+
+
 def test_a_damaged_step_is_left_out_until_it_is_saved_again(run, follow):
     run.begin()
     run.lock()
@@ -136,12 +150,29 @@ def test_a_damaged_step_is_left_out_until_it_is_saved_again(run, follow):
     assert scored() == [3, 6]
 
 
-def test_a_damaged_step_gives_status_1(run, follow):
+def test_a_lower_step_scored_last_keeps_the_predictions_of_the_others(run, follow):
+    run.begin()
+
+    def save_3():  # as training does that was resumed before step 4, because that was damaged
+        run.delete(4)
+        run.tree = jax.tree.map(lambda x: x * 0, run.tree)
+        run.save(3)
+
+    with pytest.raises(UnfinishedError):
+        follow(lambda: run.save(4), save_3)
+    low, high = ((run.folder.path / f"results/predictions/validation-{step}.csv").read_text() for step in (3, 4))
+    assert low != high
+
+
+def test_a_damaged_step_gives_status_1_and_is_named_with_quiet_too(run, follow):
     run.begin()
     for step in (3, 6):
         run.save(step)
     run.damage(3)
-    assert follow()[0] == 1
+    status, printed = follow(output=Output(quiet=True))
+    assert status == 1
+    assert printed.startswith("left out: ")
+    assert "steps/3: this checkpoint cannot be used" in printed
     assert scored() == [6]
 
 
@@ -161,6 +192,18 @@ def test_a_step_deleted_before_it_is_read_is_no_error(run, follow, monkeypatch):
     assert status == 0
     assert "step 3 was deleted before it could be scored" in printed
     assert scored() == [6]
+
+
+def test_a_run_that_does_not_tell_its_length_is_opened_where_its_steps_change_alone(run, follow, monkeypatch):
+    del run.metadata["length"]
+    run.begin()
+    run.save(3)
+    opened, open_steps = [], watch.Checkpoints
+    monkeypatch.setattr(watch, "Checkpoints", lambda folder: opened.append(folder) or open_steps(folder))
+    with pytest.raises(UnfinishedError):
+        follow(None, lambda: run.save(4))
+    assert len(opened) == 2
+    assert scored() == [3, 4]
 
 
 def test_json_is_a_line_for_each_step(run, follow):

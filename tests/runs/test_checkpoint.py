@@ -235,6 +235,17 @@ def test_what_is_saved_is_the_state_as_it_was_whatever_becomes_of_its_memory(tmp
         np.testing.assert_array_equal(saved, back)
 
 
+def test_a_save_that_fails_at_the_end_leaves_no_thread_and_no_open_manager(tmp_path, fresh, monkeypatch):
+    checkpoints, closed = Checkpoints(str(tmp_path), is_writer=True), []
+    close = checkpoints._manager.close
+    monkeypatch.setattr(checkpoints._manager, "save", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(checkpoints._manager, "close", lambda: closed.append(True) or close())
+    with pytest.raises(CheckpointError, match="could not save"), checkpoints:
+        checkpoints.save(1, at_step(fresh, 1), None)
+    assert closed == [True]
+    assert checkpoints._thread._shutdown
+
+
 def test_a_save_that_fails_is_told_at_the_next_and_that_one_is_tried(tmp_path, fresh, monkeypatch):
     with Checkpoints(str(tmp_path), is_writer=True) as checkpoints:
         save = checkpoints._manager.save

@@ -1,8 +1,12 @@
+import subprocess
+import sys
+
 import pytest
+from archives import REPOSITORY
 
 from svhn_jax.errors import InputError
 from svhn_jax.runs.folder import RunFolder
-from svhn_jax.runs.results import RESULT_COLUMNS, merge_results, results_path
+from svhn_jax.runs.results import RESULT_COLUMNS, merge_results, results, results_path
 
 ROW = dict.fromkeys(RESULT_COLUMNS[1:], 0.5) | {"examples": 3.0}
 
@@ -38,3 +42,20 @@ def test_results_on_other_data_are_not_mixed_in(tmp_path):
     with pytest.raises(InputError, match="holds results on other data"):
         merge_results(run, "test", {2: ROW}, "another print")
     assert path.read_text() == before
+
+
+def test_processes_that_write_at_once_lose_no_row(tmp_path):
+    code = (
+        "import sys\n"
+        "from svhn_jax.runs.folder import RunFolder\n"
+        "from svhn_jax.runs.results import RESULT_COLUMNS, merge_results\n"
+        "row = dict.fromkeys(RESULT_COLUMNS[1:], 0.5)\n"
+        "for step in range(int(sys.argv[2]), 60, 3):\n"
+        "    merge_results(RunFolder(sys.argv[1]), 'test', {step: row}, 'print')\n"
+    )
+    writers = [
+        subprocess.Popen([sys.executable, "-c", code, str(tmp_path), str(first)], cwd=REPOSITORY) for first in range(3)
+    ]
+    assert [writer.wait() for writer in writers] == [0, 0, 0]
+    assert [row["step"] for row in results(RunFolder(str(tmp_path)), "test")] == list(range(60))
+    assert not list(tmp_path.rglob("*.partial"))

@@ -50,6 +50,18 @@ def test_a_run_without_a_saved_step_begins_anew_with_any_config_and_data(tmp_pat
     assert run.data() == data("b", size=48)
 
 
+def test_results_of_before_are_moved_away_where_a_run_starts_anew_alone(tmp_path):
+    run, table = RunFolder(str(tmp_path)), tmp_path / "results" / "test.csv"
+    run.start_or_continue(CONFIG, data(), has_steps=False)
+    table.parent.mkdir()
+    table.write_text("rows")
+    run.start_or_continue(CONFIG, data(), has_steps=True)
+    assert table.exists()
+    run.start_or_continue(CONFIG, data(), has_steps=False)
+    assert not table.exists()
+    assert [path.read_text() for path in tmp_path.glob("results-old-*/test.csv")] == ["rows"]
+
+
 def test_what_a_run_was_trained_with_is_recorded_by_absolute_paths(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     config = dataclasses.replace(CONFIG, data=DataConfig(dir="data/tiny", mix_in=("/else", "gs://bucket/data")))

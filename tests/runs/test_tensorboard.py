@@ -137,6 +137,17 @@ def test_adding_returns_before_anything_is_drawn(drawn, monkeypatch):
     drawn.close(is_failing=False)
 
 
+def test_a_drawing_that_fails_at_the_end_leaves_no_thread_and_no_open_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(tensorboard, "contact_sheet", lambda *_: 1 / 0)
+    log = RunLogger(RunFolder(str(tmp_path)), Console(quiet=True), 0, 9, CONFIG, is_writer=True)
+    closed, close = [], EventFile.close
+    monkeypatch.setattr(EventFile, "close", lambda events: closed.append(events) or close(events))
+    with pytest.raises(ZeroDivisionError), log:
+        add(log._drawings, 1)
+    assert closed == [*log._events.values()]
+    assert log._drawings._thread._shutdown
+
+
 @pytest.mark.parametrize("call", ["raise_if_failed", "wait", "add", "close"])
 def test_an_error_of_drawing_is_raised_at_the_next_call(drawn, monkeypatch, call):
     def fail(*_):
