@@ -89,8 +89,8 @@ def load_split(options: Evaluate, run: RunFolder, config: Config) -> tuple[Split
             "give --data DIR to score it on what is there now"
         )
     raise InputError(
-        f"{run.path}: the data it was trained with are not in {' or '.join(folders)} any more; "
-        "give --data DIR, the folder where they are"
+        f"{run.path}: the data it was trained with are not in {' or '.join(folders)}; "
+        "give --data DIR, a prepared data set"
     )
 
 

@@ -123,7 +123,7 @@ def test_moved_runs_and_moved_data_are_scored_with_data(run, tmp_path, monkeypat
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     moved = RunFolder("../moved_run")
-    with pytest.raises(InputError, match=r"are not in data/a or /.*/data/a any more; give --data DIR, the folder"):
+    with pytest.raises(InputError, match=r"are not in data/a or /.*/data/a; give --data DIR, a prepared data set"):
         load(moved)
     assert load(moved, data="../moved_data/a") == "../moved_data/a"
 

@@ -90,11 +90,15 @@ def losses(folder, name):
 
 
 def assert_equal_to_alone(folder, name):
-    """Same rows, same validation losses; a train row just after a start is of fewer steps."""
+    """Same rows, same validation losses; a train row just after a start is of fewer steps.
+
+    Rounding compounds over the run: 2.4e-4 was seen after 16 steps on 8 devices, then 1. A gradient or a batch statistic that is
+    not the global batch's, or an image's mean that is off by 1e-4, gives more than 5e-3.
+    """
     alone, many = losses(folder, "alone"), losses(folder, name)
     assert list(many) == list(alone)
     rows = [row for row in alone if row[0] == "validation"]
-    np.testing.assert_allclose([many[row] for row in rows], [alone[row] for row in rows], rtol=2e-4)
+    np.testing.assert_allclose([many[row] for row in rows], [alone[row] for row in rows], rtol=1e-3)
 
 
 def test_stopped_by_a_signal_to_one_and_gone_on_with_alone_it_is_the_run_of_one(workplace, one_device_env):
