@@ -1,9 +1,9 @@
-"""Batch norm that is fast on a CPU: the results of Flax's but for float32 rounding, in a fifth to a third of the time.
+"""Batch norm that is fast on a CPU: the results of Flax's but for float32 rounding, in less time.
 
-XLA sums each channel over images and positions in one pass that is mostly one thread's, with one addition waiting for the last.
+XLA sums each channel over images and positions in one pass, mostly on one thread, as a chain of dependent additions.
 Here images are added up first, all positions and channels side by side, which are vector operations for all threads;
 then the positions. The gradient (Ioffe & Szegedy 2015, arXiv:1502.03167, section 3) needs two such sums, as the
-values do. docs/performance.md has what this gains.
+values do. docs/performance.md has the whole step before and after this and other changes.
 """
 
 import math

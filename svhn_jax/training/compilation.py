@@ -16,7 +16,7 @@ YNN = "xla_cpu_experimental_ynn_fusion_type"
 def compiler_options(mesh: Mesh) -> dict[str, str]:
     """The options of `jax.jit` for a step on this mesh: on CPUs, convolutions and sums by XLA's own code.
 
-    JAX 0.10 to 0.12 give them to YNNPACK, which takes about twice as long for our networks (docs/performance.md). Whoever
+    JAX 0.10 to 0.12 give them to YNNPACK, which was slower for our networks (docs/performance.md has the whole step before and after). Whoever
     names that option in XLA_FLAGS decides it; a JAX that does not have it gets no option.
     """
     if mesh.devices.flat[0].platform != "cpu" or YNN in os.environ.get("XLA_FLAGS", "") or not _is_option(YNN):
