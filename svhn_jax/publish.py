@@ -27,6 +27,8 @@ if TYPE_CHECKING:  # they import JAX, which takes seconds
     from svhn_jax.inference.calibration import Calibrated
     from svhn_jax.runs.folder import DataRecord
 
+FEW_PHOTOS = 200
+
 
 @dataclass(frozen=True)
 class Options:
@@ -62,6 +64,11 @@ def main() -> int:
     run, reader = RunFolder(options.run), Reader(options.run, options.step)
     config = dataclasses.replace(reader.config, name=options.to.name, runs_dir=Config.runs_dir)
     split, _ = load_split(Evaluate(run=options.run, split="validation", data=options.data), run, reader.config)
+    if len(split.labels) < FEW_PHOTOS:
+        console.print(
+            f"warning: the temperature is fitted on {len(split.labels):,} photos; with fewer than {FEW_PHOTOS} it is uncertain",
+            soft_wrap=True,
+        )
     calibrated = calibration.calibrate(reader, split)
     record = dataclasses.replace(run.data(), folder=config.data.dir, mix_in=config.data.mix_in)
     with Checkpoints(run.steps_path) as saved:

@@ -82,7 +82,7 @@ def _sizes(splits: dict[str, _Split]) -> Section:
     ]
     quantiles = {name: statistics.quantiles(split.boxes, split.sizes) for name, split in splits.items()}
     rows = [
-        [quantity, name, *(f"{x:,.2f}" for x in table[quantity])]
+        [quantity, name, *(f"{x:,.2f}".removesuffix(".00") for x in table[quantity])]
         for quantity in next(iter(quantiles.values()), {})
         for name, table in quantiles.items()
     ]
