@@ -211,7 +211,9 @@ def _print_summary(console: Console, manifest: dict[str, Any], folder: Path) -> 
     table = Table(title=f"{folder}: {manifest['crop']['size']} x {manifest['crop']['size']} uint8 crops")
     max_digits, splits = manifest["max_digits"], manifest["splits"]
     lengths = [n for n in range(1, max_digits + 2) if any(str(n) in entry["lengths"] for entry in splits.values())]
-    names = ["1 digit" if n == 1 else f"{n} digits" if n <= max_digits else "more" for n in lengths]
+    names = [str(n) if n <= max_digits else "more" for n in lengths]
+    if lengths and lengths[0] <= max_digits:
+        names[0] += " digit" if lengths[0] == 1 else " digits"
     for column in ("split", "numbers", *names):
         table.add_column(column, justify="left" if column == "split" else "right")
     for split, entry in splits.items():

@@ -219,7 +219,7 @@ def test_max_digits_makes_longer_labels_and_holds_out_longer_numbers(raw, tmp_pa
         assert arrays.load_split(tmp_path / "set", split).labels.shape[1] == 9
     assert {"123456", "7654321"} < {*numbers_of(tmp_path / "set", "train")}
     both = prepare(monkeypatch, raw, tmp_path / "set", *options, "--max-digits", 6)
-    assert numbers_of(tmp_path / "set", "train")[-1] == "765432+"
+    assert "765432+" in numbers_of(tmp_path / "set", "train")
     assert both["sources"]["train"]["noted"]["a number of more than 6 digits"] == 1
     prepare(monkeypatch, raw, tmp_path / "set", *options, "--max-digits", 6)
     assert "is up to date" in " ".join(capsys.readouterr().out.split())
