@@ -175,7 +175,7 @@ def main() -> int:
     console = Console(highlight=False, markup=False)
     with tempfile.TemporaryDirectory() as folder, Comparison(options, device, folder, console) as comparison:
         config = comparison.config
-        random_data(max(options.images, config.batch_size), Path(folder))
+        random_data(max(options.images, config.batch_size), Path(folder), config.model.max_digits)
         losses = check_same(comparison)
         with GpuMonitor() as monitor:
             comparison.start_all()

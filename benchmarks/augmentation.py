@@ -24,10 +24,10 @@ from rich.table import Table
 
 from svhn_jax import config_files
 from svhn_jax.config import AugmentConfig, Config
-from svhn_jax.data import arrays
 from svhn_jax.errors import InputError, run_command
 from svhn_jax.model import augment, inputs, layers, losses, networks
 from svhn_jax.runs import folder as run_folder
+from svhn_jax.training.dataset import load_images
 
 STILL = AugmentConfig(random_crop=False, brightness=0.0, contrast=0.0, saturation=0.0)
 CHANGES: tuple[dict[str, Any], ...] = (
@@ -65,7 +65,7 @@ class Options:
 def main() -> int:
     options = tyro.cli(Options, description=__doc__)
     config = config_files.load("configs/demo.py")
-    split = arrays.load_split(options.data, "train")
+    split = load_images(str(options.data), "train", config)
     images, labels = jnp.asarray(split.images[: options.images]), jnp.asarray(split.labels[: config.batch_size])
     costs = _costs(config, images[: config.batch_size], labels, options.rounds)
     table = Table("change", "mean and contrast, %", "mean, %", "cost, % of a step", title=f"{len(images)} images")

@@ -22,7 +22,7 @@ GRAY = (0.299, 0.587, 0.114)
 
 
 class Crops(Dataset):
-    """Whole batches of random windows uint8[B, s, s, 3] from a memory-mapped array, with labels int64[B, 6]."""
+    """Whole batches of random windows uint8[B, s, s, 3] from a memory-mapped array, with labels int64[B, 1 + D]."""
 
     def __init__(self, folder: str, config: Config, count: int):
         self.images = np.load(f"{folder}/images.npy", mmap_mode="r").reshape(-1, SIDE, SIDE, 3)

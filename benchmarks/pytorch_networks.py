@@ -11,11 +11,11 @@ from torch import nn
 from torch.nn import functional
 
 from svhn_jax.config import ModelConfig
-from svhn_jax.labels import DIGIT_CLASSES, LENGTH_CLASSES, MAX_DIGITS
+from svhn_jax.labels import DIGIT_CLASSES, length_classes
 
 
 def build(config: ModelConfig, side: int, channels: int) -> nn.Module:
-    """float[B, channels, side, side] to logits of the length [B, 7] and of the digits [B, 5, 11]."""
+    """float[B, channels, side, side] to logits of the length [B, D + 2] and of the digits [B, D, 11]; D is max_digits."""
     networks = {"resnet": AttentionResNet, "seed": SeedNet, "potterhsu": PotterhsuNet}
     return networks[config.architecture](config, side, channels)
 
@@ -53,16 +53,16 @@ def _positions(x: torch.Tensor) -> torch.Tensor:
 
 
 class Heads(nn.Module):
-    """The six linear heads; a network is one, so that they have the names of Flax's."""
+    """The linear heads of the length and of each digit; a network is one, so that they have the names of Flax's."""
 
-    def add_heads(self, features: int) -> None:
-        self.length = nn.Linear(features, LENGTH_CLASSES)
-        for n in range(1, 1 + MAX_DIGITS):
+    def add_heads(self, features: int, max_digits: int) -> None:
+        self.length = nn.Linear(features, length_classes(max_digits))
+        for n in range(1, 1 + max_digits):
             self.add_module(f"digit{n}", nn.Linear(features, DIGIT_CLASSES))
 
     def read(self, features: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         """features: [B, F] of the length, then of each digit."""
-        digits = [self.get_submodule(f"digit{n}")(features[n]) for n in range(1, 1 + MAX_DIGITS)]
+        digits = [self.get_submodule(f"digit{n}")(x) for n, x in enumerate(features[1:], start=1)]
         return self.length(features[0]), torch.stack(digits, dim=1)
 
 
@@ -88,8 +88,8 @@ class AttentionResNet(Heads):
                 self.stages[-1].append(name)
                 width = config.width * 2**stage
         self.dropout = nn.Dropout(config.dropout)
-        self.pool = AttentionPool(1 + MAX_DIGITS, size**2, width)
-        self.add_heads(width)
+        self.pool = AttentionPool(1 + config.max_digits, size**2, width)
+        self.add_heads(width, config.max_digits)
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         squares = _positions(functional.pad(images, self.padding))
@@ -151,7 +151,8 @@ class SeedNet(Heads):
             side, channels = after, width
         self.dropout = nn.Dropout(config.dropout)
         self.dense = nn.Linear(side**2 * channels, 512)
-        self.add_heads(512)
+        self.heads = 1 + config.max_digits
+        self.add_heads(512, config.max_digits)
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         x = images
@@ -159,11 +160,11 @@ class SeedNet(Heads):
             for layer in ("pad", "conv", "norm"):
                 x = self.get_submodule(f"{layer}{index}")(x)
             x = functional.relu(x)
-        return self.read([self.dense(_positions(self.dropout(x)).flatten(1))] * (1 + MAX_DIGITS))
+        return self.read([self.dense(_positions(self.dropout(x)).flatten(1))] * self.heads)
 
 
 class PotterhsuNet(Heads):
-    """potterhsu/SVHNClassifier-PyTorch, model.py; heads of 7 and 5 x 11 classes."""
+    """potterhsu/SVHNClassifier-PyTorch, model.py; there max_digits is 5: heads of 7 and 5 x 11 classes."""
 
     def __init__(self, config: ModelConfig, side: int, channels: int):
         super().__init__()
@@ -175,7 +176,8 @@ class PotterhsuNet(Heads):
             side, channels = side // stride + 1, width
         self.dropout = nn.Dropout(config.dropout)
         self.dense1, self.dense2 = nn.Linear(side**2 * channels, 3072), nn.Linear(3072, 3072)
-        self.add_heads(3072)
+        self.heads = 1 + config.max_digits
+        self.add_heads(3072, config.max_digits)
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         x = images
@@ -183,4 +185,4 @@ class PotterhsuNet(Heads):
             x = functional.relu(self.get_submodule(f"norm{index}")(self.get_submodule(f"conv{index}")(x)))
             x = self.dropout(self.get_submodule(f"pool{index}")(x))
         x = functional.relu(self.dense1(_positions(x).flatten(1)))
-        return self.read([functional.relu(self.dense2(x))] * (1 + MAX_DIGITS))
+        return self.read([functional.relu(self.dense2(x))] * self.heads)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 from PIL import Image
 
-from svhn_jax import command_line, files, labels, output
+from svhn_jax import command_line, files, output
 from svhn_jax.checked import Checked, within
 from svhn_jax.data import photos, writing
 from svhn_jax.data.crop import union
@@ -129,8 +129,8 @@ def _find(
             outcomes[record.name] = known.left_top_width_height()
             continue
         photo = photos.read_photo(options.photos, record.name)
-        if len(record.digits) > labels.MAX_DIGITS:
-            outcomes[record.name] = f"a number of more than {labels.MAX_DIGITS} digits, which the network cannot read"
+        if len(record.digits) > reader.max_digits:
+            outcomes[record.name] = f"a number of more than {reader.max_digits} digits, which the network cannot read"
             continue
         try:
             if photo.problem:

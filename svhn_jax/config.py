@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from svhn_jax.checked import Checked, Fraction, Positive, Rule, at_least, within
+from svhn_jax.labels import DEFAULT_MAX_DIGITS, MaxDigits
 
 Count = Annotated[int, at_least(1)]
 CountOrNone = Annotated[int, at_least(0)]
@@ -109,6 +110,8 @@ class ModelConfig(_Part):
         Rule(lambda blocks: blocks and min(blocks) >= 0, "one count of at least 0 for each stage"),
     ] = (1, 1, 1)
     """residual blocks in each stage (resnet)"""
+    max_digits: MaxDigits = DEFAULT_MAX_DIGITS
+    """the most digits of a number that can be read: as many digit heads. The data must be prepared with the same --max-digits"""
     dropout: Fraction = 0.0
     """fraction of features dropped in training: before the heads (resnet), the dense layer (seed), after each pooling (potterhsu)"""
     compute_dtype: Literal["float32", "bfloat16"] = "float32"

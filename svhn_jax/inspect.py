@@ -29,10 +29,12 @@ from svhn_jax.data.accounting import Account, skipped_lines, some_names
 from svhn_jax.data.records import Skipped
 from svhn_jax.data.sources import find as sources
 from svhn_jax.errors import InputError, print_to_stderr, run_command
+from svhn_jax.labels import DEFAULT_MAX_DIGITS, MaxDigits
 from svhn_jax.options import PNG, OptionalPath, OutputOptions
 from svhn_jax.output import Output
 
 AUGMENTED_COLUMNS = 8
+POSITIONS_SIDE_BY_SIDE = 7  # in 80 columns
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ class Options(Checked):
     """number of photos of each split on the sheet"""
     seed: int = 0
     """seed for the choice of photos on the sheet"""
+    max_digits: MaxDigits = DEFAULT_MAX_DIGITS
+    """of raw photos: longer numbers are shown with a +, and counted as more; a prepared data set has its own"""
     augmented: OptionalPath = None
     """configuration file; the sheet then shows inputs of the network from a prepared data set: each row one photo, first
     as in evaluation, then as in training with random augmentation"""
@@ -133,7 +137,7 @@ def _prepared(options: Options) -> Iterator[Contents]:
     for split, source in manifest["sources"].items():
         skipped = [Skipped(**entry) for entry in source["skipped"]]
         if skipped:
-            none = np.zeros((0, labels.HEADS), int)
+            none = np.zeros((0, 1 + manifest["max_digits"]), int)
             yield Contents(f"{source['path']} ({split})", [], none, none, none, skipped, {}, [])
 
 
@@ -176,7 +180,8 @@ def _raw(options: Options) -> Iterator[Contents]:
             if photo.name in chosen:
                 boxes = record.boxes if image else record.boxes[:0]
                 picture = pictures.tile(image or Image.new("RGB", (1, 1)), boxes, skipped=problem)
-                tiles.append((picture, labels.decode(labels.encode(record.digits)), f"{account.name}/{record.name}"))
+                number = labels.decode(labels.encode(record.digits, options.max_digits))
+                tiles.append((picture, number, f"{account.name}/{record.name}"))
         account.skip_missing()
         yield _contents(options, account, sizes, tiles)
 
@@ -186,7 +191,7 @@ def _contents(
 ) -> Contents:
     rows = np.flatnonzero(sizes[:, 0])
     records, sizes = [account.records[row] for row in rows], sizes[rows]
-    targets = labels.encode_all(record.digits for record in records)
+    targets = labels.encode_all((record.digits for record in records), options.max_digits)
     numbers = [crop.number_in(record.boxes, *size) for record, size in zip(records, sizes.tolist(), strict=True)]
     boxes = np.array([number.left_top_width_height() for number in numbers]).reshape(-1, 4)
     suspicious = statistics.suspicious(targets, boxes, sizes) | statistics.suspicious_boxes(records)
@@ -205,18 +210,20 @@ def _sample(count: int, options: Options) -> list[int]:
 def _print(console: Console, contents: Contents) -> None:
     console.print(f"\n{contents.title}", soft_wrap=True)
     if len(contents.targets):
-        counts = statistics.lengths(contents.targets)
+        counts, max_digits = statistics.lengths(contents.targets), labels.max_digits_of(contents.targets)
         many = ", ".join(
             f"{count:,} of {name}"
-            for name, count in zip((*map(str, range(labels.MANY)), "more"), counts, strict=True)
+            for name, count in zip((*map(str, range(max_digits + 1)), "more"), counts, strict=True)
             if count
         )
         console.print(f"  {len(contents.targets):,} numbers; by digits: {many}", soft_wrap=True)
         counts_by_digit = statistics.positions(contents.targets).T
-        table = Table("digit", *(f"position {n}" for n in range(1, 1 + labels.MAX_DIGITS)))
-        for digit, row in zip((*"0123456789", "none"), counts_by_digit, strict=True):
-            table.add_row(digit, *(f"{count:,}" for count in row))
-        console.print(table)
+        for first in range(0, max_digits, POSITIONS_SIDE_BY_SIDE):
+            shown = range(first, min(first + POSITIONS_SIDE_BY_SIDE, max_digits))
+            table = Table("digit", *(f"position {n + 1}" if n == first else str(n + 1) for n in shown))
+            for digit, row in zip((*"0123456789", "none"), counts_by_digit, strict=True):
+                table.add_row(digit, *(f"{row[n]:,}" for n in shown))
+            console.print(table)
         table = Table("", "min", "1 %", "median", "99 %", "max", title="sizes")
         for name, values in statistics.quantiles(contents.boxes, contents.sizes).items():
             table.add_row(name, *(f"{value:.2f}" if "/" in name else f"{value:.0f}" for value in values))

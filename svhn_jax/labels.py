@@ -1,60 +1,73 @@
-"""The label scheme: six heads, the length of the number and its first five digits.
+"""The label scheme: the length of a number and its first D digits; D is `max_digits`, 5 for house numbers.
 
-A label is int32[6]: [length, digit 1, ..., digit 5].
-    length  0 ... 5, or MANY (6) for a number of more than five digits
+A label is int32[1 + D]: [length, digit 1, ..., digit D].
+    length  0 ... D, or D + 1 for a number of more than D digits
     digit   0 ... 9, or BLANK (10) if the number has no such digit
-The scheme is that of Goodfellow et al. 2014 (arXiv:1312.6082, section 3.1), whose length head also has the
-outcome "more than five".
+The scheme is that of Goodfellow et al. 2014 (arXiv:1312.6082, section 3.1), with D = 5, whose length head also has the
+outcome "more than five". D follows from the shape of labels, so only what makes labels is told it.
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Annotated
 
 import numpy as np
 
-MAX_DIGITS = 5
-HEADS = 1 + MAX_DIGITS
-MANY = MAX_DIGITS + 1
-LENGTH_CLASSES = MAX_DIGITS + 2
+from svhn_jax.checked import within
+
+DEFAULT_MAX_DIGITS = 5  # published house numbers have at most five, but for one of 248,823
+MOST_DIGITS = 20
 BLANK = 10
 DIGIT_CLASSES = 11
+MaxDigits = Annotated[int, within(1, MOST_DIGITS)]
 
 
-def encode(digits: Sequence[int]) -> np.ndarray:
-    """The label int32[6] of a number, given as its digits in reading order.
+def length_classes(max_digits: int) -> int:
+    """The number of length classes: 0 to max_digits, and more."""
+    return max_digits + 2
+
+
+def max_digits_of(labels: np.ndarray) -> int:
+    """The most digits that labels int32[N, 1 + D] can hold: D."""
+    return labels.shape[1] - 1
+
+
+def encode(digits: Sequence[int], max_digits: int = DEFAULT_MAX_DIGITS) -> np.ndarray:
+    """The label int32[1 + max_digits] of a number, given as its digits in reading order.
 
         encode([1, 0, 2])  # [3, 1, 0, 2, 10, 10]
 
     Args:
-      digits: each 0 ... 9, any count. The label keeps the first five.
+      digits: each 0 ... 9, any count. The label keeps the first max_digits.
+      max_digits: of the label.
 
     Raises:
       ValueError: a digit is not a whole number from 0 to 9.
     """
-    label = np.full(HEADS, BLANK, np.int32)
-    label[0] = min(len(digits), MANY)
+    label = np.full(1 + max_digits, BLANK, np.int32)
+    label[0] = min(len(digits), max_digits + 1)
     for position, digit in enumerate(digits):
         if digit not in range(10):
             raise ValueError(f"digit {position + 1} is {digit!r}; digits are 0 to 9")
-        if position < MAX_DIGITS:
+        if position < max_digits:
             label[1 + position] = digit
     return label
 
 
-def encode_all(numbers: Iterable[Sequence[int]]) -> np.ndarray:
-    """int32[N, 6]: the labels of N numbers, see `encode`."""
-    return np.array([encode(digits) for digits in numbers], np.int32).reshape(-1, HEADS)
+def encode_all(numbers: Iterable[Sequence[int]], max_digits: int = DEFAULT_MAX_DIGITS) -> np.ndarray:
+    """int32[N, 1 + max_digits]: the labels of N numbers, see `encode`."""
+    return np.array([encode(digits, max_digits) for digits in numbers], np.int32).reshape(-1, 1 + max_digits)
 
 
-def encode_text(text: str) -> np.ndarray:
-    """The label int32[6] of a number as text, such as "1024"; ValueError if the text is not a number."""
+def encode_text(text: str, max_digits: int = DEFAULT_MAX_DIGITS) -> np.ndarray:
+    """The label int32[1 + max_digits] of a number as text, such as "1024"; ValueError if the text is not a number."""
     if not (text.isascii() and text.isdigit()):
         raise ValueError(f"{text!r} is not a house number; write one or more of the digits 0 to 9")
-    return encode([int(character) for character in text])
+    return encode([int(character) for character in text], max_digits)
 
 
-def length_name(length: int) -> str:
-    """A length class as text: "0" to "5", and "> 5" for MANY."""
-    return f"> {MAX_DIGITS}" if length == MANY else str(length)
+def length_name(length: int, max_digits: int) -> str:
+    """A length class as text: "0" to "5", and "> 5" for more, where max_digits is 5."""
+    return f"> {max_digits}" if length == max_digits + 1 else str(length)
 
 
 def shown(label: Sequence[int] | np.ndarray) -> str:
@@ -63,18 +76,19 @@ def shown(label: Sequence[int] | np.ndarray) -> str:
 
 
 def decode(label: Sequence[int] | np.ndarray) -> str:
-    """The number as text; "" for length 0; "12345+" for a number of more than five digits.
+    """The number as text; "" for length 0; "12345+" for a number of more digits than the label holds.
 
         decode([3, 1, 0, 2, 10, 10])  # "102"
 
     Raises:
-      ValueError: the label does not have six values, or its length does not fit its digits.
+      ValueError: the label has no digits, or its length does not fit them.
     """
     values = [int(value) for value in label]
-    if len(values) != HEADS or not 0 <= values[0] <= MANY:
-        raise ValueError(f"{values} is not a label: it needs a length 0 to {MANY} and {MAX_DIGITS} digits")
-    present = min(values[0], MAX_DIGITS)
+    max_digits = len(values) - 1
+    if max_digits < 1 or not 0 <= values[0] <= max_digits + 1:
+        raise ValueError(f"{values} is not a label: it needs digits, and before them a length 0 to {max_digits + 1}")
+    present = min(values[0], max_digits)
     digits, rest = values[1 : 1 + present], values[1 + present :]
     if any(digit not in range(10) for digit in digits) or any(digit != BLANK for digit in rest):
         raise ValueError(f"{values} is not a label: length {values[0]} does not fit the digits")
-    return "".join(map(str, digits)) + ("+" if values[0] == MANY else "")
+    return "".join(map(str, digits)) + ("+" if values[0] == max_digits + 1 else "")

@@ -36,7 +36,7 @@ from svhn_jax.data.sources import tfds as tfds_source
 from svhn_jax.data.sources.find import Source
 from svhn_jax.data.workers import usable_cores
 from svhn_jax.errors import InputError, run_command
-from svhn_jax.labels import MANY
+from svhn_jax.labels import DEFAULT_MAX_DIGITS, MaxDigits
 from svhn_jax.options import OptionalInt, OutputOptions, Splits
 from svhn_jax.output import Output
 
@@ -61,8 +61,11 @@ class Options(Checked):
     """how much the box of a number is enlarged, as a share of its width and height"""
     size: Annotated[int, within(8, 512)] = 64
     """side of the crops in pixels"""
+    max_digits: MaxDigits = DEFAULT_MAX_DIGITS
+    """the most digits of a number that its label holds; of a longer one it holds the first ones, and that there are more. A run on
+    these data needs the same model.max_digits"""
     validation_fraction: Fraction = 0.05
-    """share of train and of extra, for each length 1 to 5, that is held out for validation; at least one number is held
+    """share of train and of extra, for each length 1 to max_digits, that is held out for validation; at least one number is held
     out, unless the share is 0 or there is only one number"""
     seed: Annotated[int, at_least(0)] = 0
     """seed for the choice of validation photos"""
@@ -111,6 +114,7 @@ def _build(
         validation_fraction=options.validation_fraction,
         seed=options.seed,
         limit=options.limit,
+        max_digits=options.max_digits,
         not_held_out=settings.get("not_held_out", {}),
     )
     return build.build(folder, parts, settings, stamps, jobs=options.jobs, skip_bad=options.skip_bad)
@@ -121,7 +125,9 @@ def _has_lost_validation(options: Options, manifest: dict[str, Any]) -> bool:
     splits = manifest["splits"]
     if not options.validation_fraction or "validation" not in splits or splits["validation"]["examples"]:
         return False
-    return splits["train"]["examples"] >= 2 and any(str(n) in splits["train"]["lengths"] for n in range(1, MANY))
+    return splits["train"]["examples"] >= 2 and any(
+        str(n) in splits["train"]["lengths"] for n in range(1, options.max_digits + 1)
+    )
 
 
 def _find_sources(options: Options) -> list[Source]:
@@ -137,6 +143,7 @@ def _settings(options: Options) -> dict[str, Any]:
     return {
         "format": arrays.FORMAT,
         "crop": asdict(CropRule(options.size, options.margin)),
+        "max_digits": options.max_digits,
         "validation_fraction": options.validation_fraction,
         "seed": options.seed,
         "limit": options.limit,
@@ -202,11 +209,16 @@ def _refuse_other_folders(options: Options, splits: Sequence[str]) -> None:
 
 def _print_summary(console: Console, manifest: dict[str, Any], folder: Path) -> None:
     table = Table(title=f"{folder}: {manifest['crop']['size']} x {manifest['crop']['size']} uint8 crops")
-    for column in ("split", "numbers", "1 digit", *map(str, range(2, MANY)), "more"):
+    max_digits, splits = manifest["max_digits"], manifest["splits"]
+    lengths = [n for n in range(1, max_digits + 2) if any(str(n) in entry["lengths"] for entry in splits.values())]
+    names = [str(n) if n <= max_digits else "more" for n in lengths]
+    if lengths and lengths[0] <= max_digits:
+        names[0] += " digit" if lengths[0] == 1 else " digits"
+    for column in ("split", "numbers", *names):
         table.add_column(column, justify="left" if column == "split" else "right")
-    for split, entry in manifest["splits"].items():
-        lengths = (entry["lengths"].get(str(length), 0) for length in range(1, MANY + 1))
-        table.add_row(split, f"{entry['examples']:,}", *(f"{count:,}" for count in lengths))
+    for split, entry in splits.items():
+        counts = (entry["lengths"].get(str(length), 0) for length in lengths)
+        table.add_row(split, f"{entry['examples']:,}", *(f"{count:,}" for count in counts))
     console.print(table)
     if manifest["splits"].get("validation", {"examples": 1})["examples"] == 0:
         console.print(

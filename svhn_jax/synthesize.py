@@ -3,7 +3,8 @@
 Writes DIR/train.tar.gz, DIR/extra.tar.gz and DIR/test.tar.gz, each with SPLIT/N.png and
 SPLIT/digitStruct.mat. With --arrays DIR it writes the prepared data set that svhn_jax.preprocess would
 make of these archives, in less time and space. The lengths of the numbers are distributed as in the
-published split. A photo depends only on (seed, split, N).
+published split; with --max-digits 6 or more every length is as frequent. A photo depends only on (seed, split, N) and
+that option.
 """
 
 from svhn_jax import interrupts
@@ -25,6 +26,7 @@ from svhn_jax.data.synthetic import archive as synthetic_archive
 from svhn_jax.data.synthetic import arrays as synthetic_arrays
 from svhn_jax.data.workers import Workers, usable_cores
 from svhn_jax.errors import InputError, run_command
+from svhn_jax.labels import DEFAULT_MAX_DIGITS, MaxDigits
 from svhn_jax.options import OptionalPath, OutputOptions
 from svhn_jax.output import Output
 
@@ -47,12 +49,15 @@ class Options(Checked):
     """number of photos of test; 0 for none"""
     seed: Annotated[int, at_least(0)] = 0
     """seed of the photos"""
+    max_digits: MaxDigits = DEFAULT_MAX_DIGITS
+    """with --arrays: the most digits of a number that its label holds. Above 5, as for meters and plates, numbers of 1 to so many
+    digits are rendered, each length as often; up to 5 the photos do not depend on it"""
     size: Annotated[int, within(8, 512)] = 64
     """with --arrays: side of the crops in pixels"""
     margin: Annotated[float, within(0, 10)] = 0.3
     """with --arrays: how much the box of a number is enlarged, as a share of its width and height"""
     validation_fraction: Fraction = 0.05
-    """with --arrays: share of train and of extra, for each length 1 to 5, that is held out for validation"""
+    """with --arrays: share of train and of extra, for each length 1 to max_digits, that is held out for validation"""
     jobs: Annotated[int, at_least(1)] = field(default_factory=usable_cores)
     """number of processes; the photos do not depend on it"""
     output: OutputOptions = field(default_factory=Output)
@@ -90,7 +95,7 @@ def _make_archives(options: Options, folder: Path, console: Console) -> None:
     for split, count in options.counts.items():
         target = folder / f"{split}.tar.gz"
         made_with = synthetic_archive.made_with(target) or ""
-        if made_with == synthetic_archive.receipt(count, options.seed):
+        if made_with == synthetic_archive.receipt(count, options.seed, options.max_digits):
             console.print(f"{target} is up to date: {count:,} synthetic photos", soft_wrap=True)
             continue
         if target.exists() and not made_with.startswith(synthetic_archive.RECEIPT):
@@ -100,7 +105,15 @@ def _make_archives(options: Options, folder: Path, console: Console) -> None:
         for split, count in missing.items():
             target = folder / f"{split}.tar.gz"
             with output.progress(f"{split}: rendering", count, "photos") as advance:
-                synthetic_archive.write(target, split, count, seed=options.seed, workers=workers, advance=advance)
+                synthetic_archive.write(
+                    target,
+                    split,
+                    count,
+                    seed=options.seed,
+                    max_digits=options.max_digits,
+                    workers=workers,
+                    advance=advance,
+                )
             console.print(f"{target}: {count:,} synthetic photos", soft_wrap=True)
 
 
@@ -109,6 +122,7 @@ def _make_arrays(options: Options, folder: Path, console: Console) -> None:
         options.counts,
         size=options.size,
         margin=options.margin,
+        max_digits=options.max_digits,
         validation_fraction=options.validation_fraction,
         seed=options.seed,
     )

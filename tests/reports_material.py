@@ -23,9 +23,9 @@ def prepared(tmp_path):
     return folder
 
 
-def run_results(photos, *, all_right=None):
+def run_results(photos, *, all_right=None, max_digits=5):
     """Random predictions for random images; half of them right unless `all_right` says."""
-    split, rng = tiny.random_split(photos), np.random.default_rng(1)
+    split, rng = tiny.random_split(photos, max_digits=max_digits), np.random.default_rng(1)
     is_wrong = rng.random(photos) < 0.5 if all_right is None else np.full(photos, not all_right)
     predictions = split.labels.copy()
     predictions[is_wrong, 1] = (predictions[is_wrong, 1] + 1) % 10

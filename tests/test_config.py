@@ -47,6 +47,8 @@ def test_there_are_the_four_configs_the_readme_names():
         ("config = Config(optimizer=OptimizerConfig(algorithm='adam'))", ["it must be 'adamw' or 'sgd'"]),
         ("config = Config(model=ModelConfig(architecture='big'))", ["it must be 'resnet', 'seed' or 'potterhsu'"]),
         ("config = Config(model=ModelConfig(blocks=3))", ["model.blocks is 3; it must be of type tuple[int, ...]"]),
+        ("config = Config(model=ModelConfig(max_digits=0))", ["model.max_digits is 0; it must be 1 to 20"]),
+        ("config = Config(model=ModelConfig(max_digits=21))", ["model.max_digits is 21; it must be 1 to 20"]),
         ("config = Config(num_steps=-1)", ["num_steps is -1; it must be at least 0"]),
         ("\nconfig = (", ["mine.py, line 3: SyntaxError: '(' was never closed"]),
         ("\nconfig = Config(batch_size=32 seed=3)", ["mine.py, line 3: SyntaxError: invalid syntax"]),

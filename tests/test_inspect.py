@@ -50,12 +50,36 @@ def test_raw_photos_are_counted_and_every_one_left_out_is_named(raw, tmp_path, c
         "skipped: 1 x not the name of a photo: x y.txt",
         "skipped: 1 x no such photo: 5.png",
         "suspicious: 1 x its box reaches past the photo's edge: 4.png",
-        "suspicious: 1 x more than five digits: 2.png",
+        "suspicious: 1 x more than 5 digits: 2.png",
         "suspicious: 1 x digits not from left to right: 3.png",
     ):
         assert line in shown
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert (np.asarray(sheet) == (255, 210, 0)).all(axis=-1).any()  # boxes are drawn
+
+
+def test_longer_numbers_of_raw_photos_and_of_prepared_ones_are_counted_by_their_length(
+    raw, tmp_path, capsys, monkeypatch
+):
+    _, shown = show(capsys, monkeypatch, raw, "--max-digits", 6)
+    assert "4 numbers; by digits: 2 of 1, 1 of 2, 1 of 6" in shown
+    assert "more than" not in shown
+    header = next(line for line in shown.splitlines() if "position 1" in line)
+    assert header.replace("┃", "").split() == ["digit", "position", *"123456"]
+    arguments = ["--raw", raw, "--to", tmp_path / "set", "--max-digits", 6, "--validation-fraction", 0]
+    monkeypatch.setattr(sys, "argv", ["preprocess", *map(str, arguments)])
+    preprocess.main()
+    capsys.readouterr()
+    _, shown = show(capsys, monkeypatch, tmp_path / "set")
+    assert "4 numbers; by digits: 2 of 1, 1 of 2, 1 of 6" in shown
+
+
+def test_twenty_positions_fit_80_columns(raw, capsys, monkeypatch):
+    _, shown = show(capsys, monkeypatch, raw, "--max-digits", 20)
+    tables = shown[shown.index("┏") : shown.index("sizes")]
+    assert max(map(len, tables.splitlines())) <= 80
+    assert [start in tables for start in ("position 1 ", "position 8 ", "position 15 ")] == [True] * 3
+    assert " 20 ┃" in tables
 
 
 def test_a_prepared_set_shows_the_same_and_its_sheet_draws_the_number(raw, tmp_path, capsys, monkeypatch):
@@ -65,7 +89,7 @@ def test_a_prepared_set_shows_the_same_and_its_sheet_draws_the_number(raw, tmp_p
     capsys.readouterr()
     _, shown = show(capsys, monkeypatch, tmp_path / "set", "--sheet", tmp_path / "sheet.png", "--photos", 2)
     assert "4 numbers; by digits: 2 of 1, 1 of 2, 1 of more" in shown
-    assert "suspicious: 1 x more than five digits: train/2.png" in shown
+    assert "suspicious: 1 x more than 5 digits: train/2.png" in shown
     assert "train.tar.gz (train)\n  skipped: 1 x no box: its bbox has no field label: 6.png" in shown
     assert "2 photos with their boxes" in shown
     with Image.open(tmp_path / "sheet.png") as sheet:

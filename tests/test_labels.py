@@ -1,26 +1,34 @@
-"""The label scheme: length, five digits, and what is no label."""
+"""The label scheme: length, digits, and what is no label."""
 
 import numpy as np
 import pytest
 
 from svhn_jax import labels
 
-PAIRS = [
+PAIRS = [  # number, its label, what the label reads as
     ("7", [1, 7, 10, 10, 10, 10], "7"),
     ("0", [1, 0, 10, 10, 10, 10], "0"),
     ("1024", [4, 1, 0, 2, 4, 10], "1024"),
     ("54321", [5, 5, 4, 3, 2, 1], "54321"),
     ("123456", [6, 1, 2, 3, 4, 5], "12345+"),
     ("98765432", [6, 9, 8, 7, 6, 5], "98765+"),
+    ("7", [1, 7], "7"),
+    ("70", [2, 7], "7+"),
+    ("654321", [2, 6], "6+"),
+    ("7", [1, 7, 10, 10, 10, 10, 10, 10, 10], "7"),
+    ("0012345", [7, 0, 0, 1, 2, 3, 4, 5, 10], "0012345"),
+    ("12345678", [8, 1, 2, 3, 4, 5, 6, 7, 8], "12345678"),
+    ("123456789", [9, 1, 2, 3, 4, 5, 6, 7, 8], "12345678+"),
 ]
 
 
 @pytest.mark.parametrize(("number", "label", "read"), PAIRS)
-def test_a_number_encodes_to_its_length_and_first_five_digits_and_decodes_back(number, label, read):
-    encoded = labels.encode_text(number)
+def test_a_number_encodes_to_its_length_and_first_digits_and_decodes_back(number, label, read):
+    max_digits = len(label) - 1
+    encoded = labels.encode_text(number, max_digits)
     assert encoded.dtype == np.int32
     assert encoded.tolist() == label
-    assert labels.encode([int(digit) for digit in number]).tolist() == label
+    assert labels.encode([int(digit) for digit in number], max_digits).tolist() == label
     assert labels.decode(label) == read
     assert labels.decode(np.array(label, np.int64)) == read
 
@@ -32,8 +40,22 @@ def test_no_digits_are_length_zero_and_the_empty_text():
     assert labels.shown([1, 7, 10, 10, 10, 10]) == "7"
 
 
-def test_lengths_have_names():
-    assert [labels.length_name(length) for length in range(labels.LENGTH_CLASSES)] == [*"012345", "> 5"]
+@pytest.mark.parametrize(("max_digits", "names"), [(1, ["0", "1", "> 1"]), (5, [*"012345", "> 5"])])
+def test_lengths_have_names(max_digits, names):
+    assert [labels.length_name(n, max_digits) for n in range(labels.length_classes(max_digits))] == names
+
+
+@pytest.mark.parametrize("max_digits", [1, 5, 8])
+def test_labels_of_no_number_have_their_shape_too(max_digits):
+    assert labels.encode_all([], max_digits).shape == (0, 1 + max_digits)
+    many = labels.encode_all([[1] * 9, []], max_digits)
+    assert (many.dtype, labels.max_digits_of(many)) == (np.int32, max_digits)
+    assert many[:, 0].tolist() == [max_digits + 1, 0]
+
+
+def test_without_another_word_a_label_has_five_digits():
+    assert labels.encode_text("1234567").tolist() == labels.encode([1, 2, 3, 4, 5, 6, 7]).tolist() == [6, 1, 2, 3, 4, 5]
+    assert labels.encode_all([[7]]).tolist() == [[1, 7, 10, 10, 10, 10]]
 
 
 @pytest.mark.parametrize("digits", [[10], [-1], [1, 1.5], [1, 2, 3, 4, 5, 11], [float("nan")]])
@@ -51,8 +73,9 @@ def test_encode_text_refuses_what_is_not_written_in_ascii_digits(text):
 @pytest.mark.parametrize(
     "label",
     [
-        [1, 7, 10, 10, 10],
-        [1, 7, 10, 10, 10, 10, 10],
+        [],
+        [0],
+        [3, 7],
         [7, 1, 2, 3, 4, 5],
         [-1, 10, 10, 10, 10, 10],
         [2, 7, 10, 10, 10, 10],

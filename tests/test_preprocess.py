@@ -70,7 +70,7 @@ def test_every_number_lands_once_with_its_own_image_label_and_name(raw, tmp_path
         "test": 5,
     }
     assert manifest["splits"]["validation"]["lengths"] == {"2": 5, "3": 1}
-    assert manifest["sources"]["train"]["noted"]["a number of more than five digits"] == 1
+    assert manifest["sources"]["train"]["noted"]["a number of more than 5 digits"] == 1
     assert [manifest["sources"][split]["kept"] for split in ("train", "extra", "test")] == [59, 20, 5]
     seen = []
     for split in arrays.SPLITS:
@@ -89,7 +89,7 @@ def test_every_number_lands_once_with_its_own_image_label_and_name(raw, tmp_path
 def test_the_published_counts_give_11782_validation_numbers():
     counts = {"train": (5137, 18130, 8691, 1434, 9, 1), "extra": (9385, 71726, 106789, 14338, 115, 0)}
     lengths = {split: np.repeat(np.arange(1, 7), by_length) for split, by_length in counts.items()}
-    chosen = choose_validation(lengths, 0.05, seed=0)
+    chosen = choose_validation(lengths, 0.05, seed=0, max_digits=5)
     held_out = {split: np.bincount(lengths[split][chosen[split]], minlength=7)[1:].tolist() for split in lengths}
     assert held_out == {"train": [256, 906, 434, 71, 0, 0], "extra": [469, 3586, 5339, 716, 5, 0]}
     assert sum(map(sum, held_out.values())) == 11_782
@@ -97,7 +97,7 @@ def test_the_published_counts_give_11782_validation_numbers():
 
 def test_the_choice_depends_on_the_seed_and_the_split_and_on_no_other_length():
     def choose(lengths, split="train", seed=3):
-        return choose_validation({split: np.array(lengths)}, 0.2, seed)[split].tolist()
+        return choose_validation({split: np.array(lengths)}, 0.2, seed, 5)[split].tolist()
 
     assert choose([2] * 50) == choose([2] * 50)
     assert choose([2] * 50) != choose([2] * 50, seed=4)
@@ -140,7 +140,7 @@ def test_whatever_cannot_be_used_is_named_with_the_reason(tmp_path, monkeypatch)
     assert source["noted"] == {
         "a box reaches past the photo's edge": 1,
         "a box starts left of or above the photo": 1,
-        "a number of more than five digits": 1,
+        "a number of more than 5 digits": 1,
     }
 
 
@@ -203,6 +203,45 @@ def test_a_set_that_no_longer_fits_is_made_anew(small, tmp_path, monkeypatch, ch
         (tmp_path / "set" / "manifest.json").write_text("{")
     prepare(monkeypatch, small, tmp_path / "set")
     assert numbers_of(tmp_path / "set", "test") == (["8", "9"] if change == "another source" else TEST)
+
+
+def test_max_digits_makes_longer_labels_and_holds_out_longer_numbers(raw, tmp_path, monkeypatch, capsys):
+    options = ("--size", 16, "--validation-fraction", 0.5)
+    five = prepare(monkeypatch, raw, tmp_path / "set", *options)
+    assert five["max_digits"] == 5
+    assert "123456" not in "".join(numbers_of(tmp_path / "set", "validation"))
+    write_split(raw, "train", split_files(tmp_path, [*TRAIN, "7654321"]))
+    eight = prepare(monkeypatch, raw, tmp_path / "set", *options, "--max-digits", 8)
+    assert "up to date" not in capsys.readouterr().out
+    assert eight["max_digits"] == 8
+    assert eight["sources"]["train"]["noted"]["a number of more than 8 digits"] == 0
+    for split in arrays.SPLITS:
+        assert arrays.load_split(tmp_path / "set", split).labels.shape[1] == 9
+    assert {"123456", "7654321"} < {*numbers_of(tmp_path / "set", "train")}
+    both = prepare(monkeypatch, raw, tmp_path / "set", *options, "--max-digits", 6)
+    assert "765432+" in numbers_of(tmp_path / "set", "train")
+    assert both["sources"]["train"]["noted"]["a number of more than 6 digits"] == 1
+    prepare(monkeypatch, raw, tmp_path / "set", *options, "--max-digits", 6)
+    assert "is up to date" in " ".join(capsys.readouterr().out.split())
+
+
+def test_numbers_of_every_length_up_to_max_digits_are_held_out():
+    lengths = {"train": np.repeat(np.arange(1, 10), 10)}
+    chosen = choose_validation(lengths, 0.2, seed=0, max_digits=8)["train"]
+    assert np.bincount(lengths["train"][chosen], minlength=10).tolist() == [0, *[2] * 8, 0]
+    five = choose_validation(lengths, 0.2, seed=0, max_digits=5)["train"]
+    assert (chosen[:50] == five[:50]).all()  # a length is drawn for itself
+
+
+def test_a_set_of_a_version_without_max_digits_is_up_to_date(small, tmp_path, monkeypatch, capsys):
+    prepare(monkeypatch, small, tmp_path / "set")
+    path = tmp_path / "set" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    del manifest["max_digits"]
+    path.write_text(json.dumps(manifest))
+    monkeypatch.setattr(sys, "argv", ["preprocess", "--raw", str(small), "--to", str(tmp_path / "set")])
+    preprocess.main()
+    assert "is up to date" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_manifest_without_splits_is_made_anew(small, tmp_path, monkeypatch):

@@ -64,7 +64,7 @@ def test_every_photo_has_its_record_and_boxes_on_the_photo(made):
 def test_the_archive_is_the_same_byte_for_byte_from_two_processes(made, tmp_path):
     with Workers(2) as workers:
         synthetic_archive.write(
-            tmp_path / "train.tar.gz", "train", 70, seed=0, workers=workers, advance=lambda photos: None
+            tmp_path / "train.tar.gz", "train", 70, seed=0, max_digits=5, workers=workers, advance=lambda photos: None
         )
     assert (tmp_path / "train.tar.gz").read_bytes() == (made / "train.tar.gz").read_bytes()
 
@@ -78,11 +78,11 @@ def test_a_second_run_touches_nothing(made, monkeypatch, capsys):
 
 def test_another_count_or_seed_makes_the_archive_anew(tmp_path, monkeypatch):
     made = []
-    for options in ({"test": 2}, {"test": 3}, {"test": 3, "seed": 1}):
+    for options in ({"test": 2}, {"test": 3}, {"test": 3, "seed": 1}, {"test": 3, "seed": 1, "max-digits": 6}):
         make(monkeypatch, tmp_path, train=0, **options)
         made.append(contents(tmp_path))
-    assert [list(files) for files in made] == [["test.tar.gz"]] * 3
-    assert len({files["test.tar.gz"] for files in made}) == 3
+    assert [list(files) for files in made] == [["test.tar.gz"]] * 4
+    assert len({files["test.tar.gz"] for files in made}) == 4
 
 
 def test_photos_of_another_generator_are_made_anew(tmp_path, monkeypatch, capsys):

@@ -16,9 +16,9 @@ from archives import REPOSITORY, assert_one_error_line, run_python
 from rich.console import Console
 from tiny import CONFIG
 
-from svhn_jax import command_line, config_files
+from svhn_jax import command_line, config_files, labels
 from svhn_jax.benchmarking import measure
-from svhn_jax.config import AugmentConfig, Config, ImageConfig
+from svhn_jax.config import AugmentConfig, Config, ImageConfig, ModelConfig
 from svhn_jax.errors import InputError
 from svhn_jax.options import Benchmark
 
@@ -72,6 +72,21 @@ def test_the_race_reads_what_training_prints_and_asks_for_its_data(module, tmp_p
     )
     assert_one_error_line(finished)
     assert "data/real" in finished.stderr
+
+
+@pytest.mark.parametrize("max_digits", [1, 5, 8])
+def test_random_data_have_labels_of_the_configurations_max_digits(tmp_path, max_digits):
+    data = importlib.import_module("svhn_jax.benchmarking.workload").random_data(16, tmp_path, max_digits)
+    assert data.labels.shape == (16, 1 + max_digits)
+    assert {len(labels.decode(label).strip("+")) for label in data.labels} == {min(2, max_digits)}
+
+
+@pytest.mark.parametrize("architecture", ["resnet", "seed", "potterhsu"])
+def test_pytorchs_networks_have_a_head_for_each_digit(module, architecture):
+    torch = pytest.importorskip("torch")
+    config = ModelConfig(architecture=architecture, width=8, max_digits=8)
+    length, digits = module("pytorch_networks").build(config, 54, 3)(torch.zeros(2, 3, 54, 54))
+    assert (tuple(length.shape), tuple(digits.shape)) == ((2, 10), (2, 8, 11))
 
 
 @pytest.fixture

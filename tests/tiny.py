@@ -40,27 +40,31 @@ def mesh_of(count: int) -> Mesh:
     return jax.make_mesh((count,), (AXIS,), devices=jax.devices()[:count], axis_types=(AxisType.Auto,))
 
 
-def random_split(count: int, *, side: int = 24, seed: int = 0) -> arrays.Split:
-    """Random images uint8[count, side, side, 3] of random numbers."""
+def random_split(count: int, *, side: int = 24, seed: int = 0, max_digits: int = 5) -> arrays.Split:
+    """Random images uint8[count, side, side, 3] of random numbers of 1 to max_digits digits."""
     rng = np.random.default_rng(seed)
     images = rng.integers(0, 256, (count, side, side, 3), np.uint8)
-    numbers = [rng.integers(0, 10, rng.integers(1, 6)).tolist() for _ in range(count)]
+    numbers = [rng.integers(0, 10, rng.integers(1, 1 + max_digits)).tolist() for _ in range(count)]
     names = np.array([f"train/{n}.png" for n in range(count)], dtype="S")
     return arrays.Split(
         images,
-        labels.encode_all(numbers),
+        labels.encode_all(numbers, max_digits),
         names,
         f"random {seed}",
         CropRule(side, 0.3),
     )
 
 
-def prepare(folder: Path, count: int, *, validation: int = 0, side: int = 24, seed: int = 0) -> arrays.Split:
-    """A prepared data set of random images; returns its train split."""
+def prepare(
+    folder: Path, count: int, *, validation: int = 0, side: int = 24, seed: int = 0, max_digits: int = 5
+) -> arrays.Split:
+    """A prepared data set of random images; returns its train split. One of 5 digits has the manifest of an older version."""
     folder.mkdir(parents=True)
-    entries, train = {}, random_split(count, side=side, seed=seed)
+    entries, train = {}, random_split(count, side=side, seed=seed, max_digits=max_digits)
     splits = {"train": train} | (
-        {"validation": random_split(validation, side=side, seed=seed + 100)} if validation else {}
+        {"validation": random_split(validation, side=side, seed=seed + 100, max_digits=max_digits)}
+        if validation
+        else {}
     )
     for name, split in splits.items():
         path = folder / name
@@ -72,6 +76,8 @@ def prepare(folder: Path, count: int, *, validation: int = 0, side: int = 24, se
         names, sizes = [one.decode() for one in split.names], np.full((len(split.images), 2), side)
         entries[name] = writing.finish_split(path, split.labels, names, np.ones((len(split.images), 4)), sizes)
     manifest = {"format": arrays.FORMAT, "crop": {"size": side, "margin": 0.3}, "splits": entries, "sources": {}}
+    if max_digits != 5:
+        manifest["max_digits"] = max_digits
     (folder / arrays.MANIFEST).write_text(json.dumps(manifest))
     return train
 

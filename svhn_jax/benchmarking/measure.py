@@ -60,7 +60,7 @@ def run(options: Benchmark, arguments: list[str]) -> int:
     if min(config.eval_batch_size, options.images) < mesh.size:
         raise InputError(f"eval_batch_size is {config.eval_batch_size}; it must be at least the {mesh.size} devices")
     with tempfile.TemporaryDirectory() as folder:
-        data = random_data(options.images, Path(folder))
+        data = random_data(options.images, Path(folder), config.model.max_digits)
         figures = {"config": str(options.config), "batch_size": config.batch_size, "images": options.images}
         figures |= _figures(config, data, mesh, options) | {"first_step_s": starts}
     _print_table(console, figures)
@@ -199,7 +199,7 @@ def _first_step(config: Config, images: int) -> int:
     """What `_starts` times from outside."""
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
-        data = random_data(images, Path(folder))
+        data = random_data(images, Path(folder), config.model.max_digits)
         print(time.perf_counter() - start)
         mesh = devices.make_mesh()
         devices.check_batch_size("batch_size", config.batch_size, mesh)

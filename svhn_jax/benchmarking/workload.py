@@ -8,7 +8,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from svhn_jax.config import Config
-from svhn_jax.labels import BLANK, HEADS
+from svhn_jax.labels import BLANK, DEFAULT_MAX_DIGITS
 from svhn_jax.model import metrics, networks
 from svhn_jax.training import devices, steps
 from svhn_jax.training import state as states
@@ -19,7 +19,7 @@ SIDE = 64  # of random images, pixels
 STEPS_OF_A_RUN = 10_000  # the schedule's; it does not end while we measure
 
 
-def random_data(count: int, folder: Path) -> TrainingSet:
+def random_data(count: int, folder: Path, max_digits: int = DEFAULT_MAX_DIGITS) -> TrainingSet:
     """A training set of random pixels and two-digit numbers; images.npy and labels.npy in `folder`, memory-mapped."""
     rng = np.random.default_rng(0)
     images = np.lib.format.open_memmap(folder / "images.npy", "w+", np.uint8, (count, SIDE * SIDE * 3))
@@ -27,8 +27,8 @@ def random_data(count: int, folder: Path) -> TrainingSet:
         part = images[start : start + 4096]
         part[:] = rng.integers(0, 256, part.shape, np.uint8)
     images.flush()
-    labels = np.full((count, HEADS), BLANK, np.int32)
-    labels[:, 0], labels[:, 1:3] = 2, rng.integers(0, 10, (count, 2))
+    labels = np.full((count, 1 + max_digits), BLANK, np.int32)
+    labels[:, 0], labels[:, 1:3] = 2, rng.integers(0, 10, (count, 2))[:, :max_digits]
     np.save(folder / "labels.npy", labels)
     return load_random_data(folder)
 
@@ -48,6 +48,7 @@ class BenchmarkLoop:
         self._step = steps.compile_train_step(config, network, STEPS_OF_A_RUN, mesh)
         create = jax.jit(lambda: states.create(config, network), out_shardings=devices.replicated(mesh))
         self.state = create()
+        self._max_digits = config.model.max_digits
         self._pipeline = InputPipeline(config, data, mesh, is_resident=not is_streamed)
         self._same = next(self._pipeline.batches(0, 1))
         self._done = 0
@@ -68,4 +69,4 @@ class BenchmarkLoop:
             self._done += 1
         rows = sums.take()
         jax.block_until_ready(self.state)
-        return [metrics.summarize([row])["loss"] for row in rows]
+        return [metrics.summarize([row], self._max_digits)["loss"] for row in rows]

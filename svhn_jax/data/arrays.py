@@ -1,8 +1,8 @@
 """Reads prepared data sets: a folder with memory-mapped arrays and a manifest.
 
-    DIR/manifest.json          counts, skipped records, sources, crop settings, seed, versions, checksums
+    DIR/manifest.json          counts, skipped records, sources, crop settings, max_digits, seed, versions, checksums
     DIR/SPLIT/images.npy       uint8[N, size, size, 3]
-    DIR/SPLIT/labels.npy       int32[N, 6], see svhn_jax.labels
+    DIR/SPLIT/labels.npy       int32[N, 1 + D], D = max_digits; see svhn_jax.labels
     DIR/SPLIT/names.npy        bytes S[N], the photo of each row, such as train/1.png
     DIR/SPLIT/boxes.npy        float32[N, 4], the number in that photo: left, top, width, height in pixels
     DIR/SPLIT/sizes.npy        int32[N, 2], that photo's width and height in pixels
@@ -23,7 +23,7 @@ import numpy as np
 from svhn_jax import files
 from svhn_jax.data.crop import CropRule
 from svhn_jax.errors import InputError, printable
-from svhn_jax.labels import BLANK, HEADS, MANY
+from svhn_jax.labels import BLANK, DEFAULT_MAX_DIGITS, MOST_DIGITS, max_digits_of
 
 FORMAT = 2
 MANIFEST = "manifest.json"
@@ -38,7 +38,7 @@ NOT_LOADED = (ValueError, EOFError, SyntaxError, tokenize.TokenError, RecursionE
 
 
 class Split(NamedTuple):
-    """One split, memory-mapped: images uint8[N, S, S, 3], labels int32[N, 6], names S[N].
+    """One split, memory-mapped: images uint8[N, S, S, 3], labels int32[N, 1 + D], names S[N].
 
     fingerprint: SHA-256 of the contents. crop: how the images were cropped.
     """
@@ -49,9 +49,16 @@ class Split(NamedTuple):
     fingerprint: str
     crop: CropRule
 
+    @property
+    def max_digits(self) -> int:
+        """D: the most digits of a number that the labels hold."""
+        return max_digits_of(self.labels)
+
 
 def read_manifest(folder: str | Path) -> dict[str, Any]:
     """The manifest of a prepared data set. It may be untrusted: every field that the package uses is checked here.
+
+    One of a version without max_digits gets the 5 that its labels have.
 
     Raises:
       InputError: the folder has no manifest, or one that this version cannot read.
@@ -64,6 +71,7 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
         manifest = json.loads(path.read_text())
         if manifest["format"] != FORMAT:
             raise InputError(f"format {printable(repr(manifest['format']))}, this version reads {FORMAT}")
+        manifest.setdefault("max_digits", DEFAULT_MAX_DIGITS)
         _check_manifest(manifest)
         return manifest
     except (FileNotFoundError, NotADirectoryError):
@@ -79,6 +87,10 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
 def _check_manifest(manifest: dict[str, Any]) -> None:
     """Raises InputError, ValueError, KeyError, TypeError or AttributeError if a field is not as this package writes it."""
     CropRule(**manifest["crop"])
+    _require(
+        _is_count(manifest["max_digits"], MOST_DIGITS) and manifest["max_digits"] > 0,
+        f"max_digits is not 1 to {MOST_DIGITS}",
+    )
     for split, entry in manifest["splits"].items():
         _require(split in SPLITS, f"{split!r} is not a split")
         _require(_is_count(entry["examples"], MAX_ROWS), "a split's examples are not a count")
@@ -126,15 +138,15 @@ def load_split(folder: str | Path, split: str) -> Split:
     Raises:
       InputError: there is no such data set or split, or the arrays do not agree with the manifest.
     """
-    entry, rule = _entry(folder, split)
+    entry, rule, max_digits = _entry(folder, split)
     count, size = entry["examples"], rule.size
     checksums = json.dumps({name: entry["sha256"][name] for name in TRAINED_ON}, sort_keys=True)
     images = _open(folder, split, "images", np.uint8, (count, size, size, 3))
-    targets = _open(folder, split, "labels", np.int32, (count, HEADS))
+    targets = _open(folder, split, "labels", np.int32, (count, 1 + max_digits))
     names = _open(folder, split, "names", None, (count,))
     if names.dtype.kind != "S" or names.dtype.itemsize > MAX_NAME_BYTES or not _are_texts(names):
         raise InputError(f"{folder}/{split}/names.npy: damaged (not names of photos); preprocess again")
-    if not ((targets >= 0).all() and (targets[:, 0] <= MANY).all() and (targets[:, 1:] <= BLANK).all()):
+    if not ((targets >= 0).all() and (targets[:, 0] <= max_digits + 1).all() and (targets[:, 1:] <= BLANK).all()):
         raise InputError(f"{folder}/{split}/labels.npy: damaged (impossible labels); delete {folder}, preprocess again")
     return Split(images, targets, names, hashlib.sha256(checksums.encode()).hexdigest(), rule)
 
@@ -183,13 +195,13 @@ def _are_texts(names: np.ndarray) -> bool:
         return False
 
 
-def _entry(folder: str | Path, split: str) -> tuple[dict[str, Any], CropRule]:
-    """A split's entry in the manifest, and the crop rule."""
+def _entry(folder: str | Path, split: str) -> tuple[dict[str, Any], CropRule, int]:
+    """A split's entry in the manifest, the crop rule, and max_digits."""
     manifest = read_manifest(folder)
     if split not in manifest["splits"]:
         there = ", ".join(manifest["splits"]) or "none"
         raise InputError(f"{folder}: has no split {split!r}; its splits: {there}")
-    return manifest["splits"][split], CropRule(**manifest["crop"])
+    return manifest["splits"][split], CropRule(**manifest["crop"]), manifest["max_digits"]
 
 
 def _open(folder: str | Path, split: str, name: str, dtype: type | None, shape: tuple[int, ...]) -> np.ndarray:
@@ -214,7 +226,7 @@ def damaged_arrays(folder: str | Path) -> Iterator[tuple[Path, bool]]:
             yield path, not path.is_file() or files.sha256(path) != checksum
 
 
-def most_bytes(entry: dict[str, Any], size: int) -> int:
-    """An upper limit of the bytes on disk of a split with this entry in the manifest and images of this side."""
-    per_row = size * size * 3 + HEADS * 4 + 4 * 4 + 2 * 4 + MAX_NAME_BYTES
+def most_bytes(entry: dict[str, Any], size: int, max_digits: int) -> int:
+    """An upper limit of the bytes on disk of a split with this entry in the manifest, and images of this side."""
+    per_row = size * size * 3 + (1 + max_digits) * 4 + 4 * 4 + 2 * 4 + MAX_NAME_BYTES
     return int(entry["examples"]) * per_row + len(entry["sha256"]) * 4096

@@ -5,13 +5,14 @@ from pathlib import Path
 import numpy as np
 
 from svhn_jax.data import arrays
+from svhn_jax.errors import InputError
 
 SAME_PHOTO = 2.0  # mean difference in grey levels, for each colour; versions of Pillow differ by less
 ROWS_AT_ONCE = 1024
 
 
 def shared_photos(folder: str | Path, split: str, other_folder: str | Path, other_split: str) -> list[str]:
-    """The names, in the first split, of photos that are also in the other split. Both need the same crop rule.
+    """The names, in the first split, of photos that are also in the other split. Both need the same crop rule and max_digits.
 
         names = shared_photos("data/full", "test", "data/mine", "train")
         print(len(names), names[:5])
@@ -20,9 +21,14 @@ def shared_photos(folder: str | Path, split: str, other_folder: str | Path, othe
     photo with another size, label or box is not found. Only crops with equal label, box and size are read from disk.
 
     Raises:
-      InputError: as `svhn_jax.data.arrays.load_split`.
+      InputError: as `svhn_jax.data.arrays.load_split`, or max_digits differs.
     """
     ours, others = arrays.load_split(folder, split), arrays.load_split(other_folder, other_split)
+    if ours.max_digits != others.max_digits:
+        raise InputError(
+            f"{folder}: its labels hold at most {ours.max_digits} digits, those of {other_folder} {others.max_digits}; "
+            "prepare both with the same --max-digits"
+        )
     our_keys, other_keys = _keys(folder, split, ours.labels), _keys(other_folder, other_split, others.labels)
     candidates = np.flatnonzero(np.isin(our_keys, other_keys))
     other_rows = np.flatnonzero(np.isin(other_keys, our_keys))

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from svhn_jax import labels
 
-TILE, CAPTION = 120, 18  # wide enough for the longest caption, "nothing, is 12345+"
+TILE, CAPTION = 120, 18  # wide enough for the longest caption of five digits, "12345+, is 67890+"
 RIGHT, WRONG = (120, 220, 120), (255, 120, 110)
 
 
@@ -23,22 +23,30 @@ def contact_sheet(
 
     Args:
       images: uint8[N, S, S, 3].
-      truths: int32[N, 6].
-      predictions: int32[N, 6], or None for labels alone.
+      truths: int32[N, 1 + D].
+      predictions: int32[N, 1 + D], or None for labels alone.
     """
-    rows = -(-len(images) // columns)
-    sheet = Image.new("RGB", (columns * TILE, max(1, rows) * (TILE + CAPTION)))
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
-    for index, (image, truth) in enumerate(zip(images, truths, strict=True)):
-        x, y = index % columns * TILE, index // columns * (TILE + CAPTION)
+    rows, font = -(-len(images) // columns), ImageFont.load_default(13)
+    captions = [_reading(truth, None if predictions is None else predictions[row]) for row, truth in enumerate(truths)]
+    longest = "0" * labels.max_digits_of(truths) + "+"
+    longest = longest if predictions is None else f"{longest}, is {longest}"
+    width = max(TILE, math.ceil(font.getlength(longest)) + 5)
+    sheet = Image.new("RGB", (columns * width, max(1, rows) * (TILE + CAPTION)))
+    draw = ImageDraw.Draw(sheet)
+    for index, (image, (text, color)) in enumerate(zip(images, captions, strict=True)):
+        x, y = index % columns * width, index // columns * (TILE + CAPTION)
         sheet.paste(Image.fromarray(np.asarray(image)).resize((TILE - 2, TILE - 2)), (x, y))
-        text, color = labels.decode(truth), (230, 230, 230)
-        if predictions is not None:
-            predicted = labels.decode(predictions[index])
-            color = RIGHT if predicted == text else WRONG
-            text = predicted if predicted == text else f"{labels.shown(predictions[index])}, is {text}"
         draw.text((x + 3, y + TILE - 2), text, font=font, fill=color)
     return sheet
+
+
+def _reading(truth: np.ndarray, prediction: np.ndarray | None) -> tuple[str, tuple[int, int, int]]:
+    """The text below a crop, and its colour."""
+    text = labels.decode(truth)
+    if prediction is None:
+        return text, (230, 230, 230)
+    predicted = labels.decode(prediction)
+    return (text, RIGHT) if predicted == text else (f"{labels.shown(prediction)}, is {text}", WRONG)
 
 
 def input_pictures(inputs: np.ndarray) -> np.ndarray:

@@ -56,7 +56,7 @@ def _copy(source: epath.Path, manifest: bytes, target: Path) -> None:
     files.check_space(target, sum(entry["examples"] for entry in splits.values()) * size * size * 3)
     for split, entry in splits.items():
         (target / split).mkdir()
-        left = arrays.most_bytes(entry, size)
+        left = arrays.most_bytes(entry, size, checked["max_digits"])
         for name in entry["sha256"]:
             path = Path(split) / f"{name}.npy"
             with (source / path).open("rb") as there, open(target / path, "wb") as here:

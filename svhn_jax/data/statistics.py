@@ -15,12 +15,12 @@ UNEVEN_WIDTH, UNEVEN_HEIGHT = 4.0, 1.3  # largest digit / smallest; 0.06 % and 0
 
 
 def lengths(targets: np.ndarray) -> np.ndarray:
-    """int[7]: the number of labels int32[N, 6] of each length, 0 to 5 and more."""
-    return (targets[:, :1] == np.arange(labels.LENGTH_CLASSES)).sum(axis=0)
+    """int[D + 2]: the number of labels int32[N, 1 + D] of each length, 0 to D and more."""
+    return (targets[:, :1] == np.arange(labels.length_classes(labels.max_digits_of(targets)))).sum(axis=0)
 
 
 def positions(targets: np.ndarray) -> np.ndarray:
-    """int[5, 11]: the count of each digit, and of the blank, at each position."""
+    """int[D, 11]: the count of each digit, and of the blank, at each position."""
     return np.stack([(column[:, None] == np.arange(labels.DIGIT_CLASSES)).sum(axis=0) for column in targets[:, 1:].T])
 
 
@@ -48,18 +48,19 @@ def suspicious(targets: np.ndarray, boxes: np.ndarray, sizes: np.ndarray) -> dic
     """Suspicious rows, int[...] for each reason; most of them are correct nevertheless.
 
     Args:
-      targets: int32[N, 6]; boxes and sizes as in `quantiles`.
+      targets: int32[N, 1 + D]; boxes and sizes as in `quantiles`.
     """
     right, bottom = boxes[:, 0] + boxes[:, 2], boxes[:, 1] + boxes[:, 3]
     shape = boxes[:, 2] / boxes[:, 3] / np.maximum(1, targets[:, 0])
     # Skip numbers that run downwards or have more digits than the label: their shape says nothing.
-    is_row = (targets[:, 0] <= labels.MAX_DIGITS) & (boxes[:, 2] >= 0.3 * boxes[:, 3])
+    max_digits = labels.max_digits_of(targets)
+    is_row = (targets[:, 0] <= max_digits) & (boxes[:, 2] >= 0.3 * boxes[:, 3])
     reasons = {
         "its box reaches past the photo's edge": (boxes[:, 0] < 0)
         | (boxes[:, 1] < 0)
         | (right > sizes[:, 0])
         | (bottom > sizes[:, 1]),
-        "more than five digits": targets[:, 0] > labels.MAX_DIGITS,
+        f"more than {max_digits} digits": targets[:, 0] > max_digits,
         f"lower than {SMALL_PIXELS} pixels": boxes[:, 3] < SMALL_PIXELS,
         "very narrow for so many digits": is_row & (shape < NARROW),
         "very wide for so few digits": is_row & (shape > WIDE),

@@ -107,7 +107,7 @@ def finish_split(
 
     Args:
       folder: holds images.npy of M rows, or of the N kept rows after an interruption.
-      labels: int32[M, 6].
+      labels: int32[M, 1 + D].
       names: of the M photos.
       boxes: float32[M, 4].
       sizes: int32[M, 2]; width 0 marks a row that stayed empty.

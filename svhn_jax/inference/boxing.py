@@ -90,7 +90,7 @@ def _scores(reader: Reader, photos: Sequence[tuple[Image.Image, str]], boxes: li
     crops, truths = [], []
     for (photo, number), rows in zip(photos, boxes, strict=True):
         crops += [crop_number(photo, _to_box(row), margin=reader.crop.margin, size=reader.crop.size) for row in rows]
-        truths += [labels.encode_text(number)] * len(rows)
+        truths += [labels.encode_text(number, reader.max_digits)] * len(rows)
     values = reader.log_p(np.stack(crops), np.stack(truths))
     return np.split(values, np.cumsum([len(rows) for rows in boxes])[:-1])
 

@@ -11,16 +11,14 @@ from svhn_jax.config import LossConfig
 from svhn_jax.data.arrays import Split
 from svhn_jax.errors import InputError
 from svhn_jax.inference.reader import Reader
-from svhn_jax.labels import MAX_DIGITS
-from svhn_jax.model import decode, losses, metrics
+from svhn_jax.model import decode, losses, metrics, networks
 from svhn_jax.model.networks import Logits
 
-HEADS = ("length", *(f"digit{n}" for n in range(1, 1 + MAX_DIGITS)))
 LIMITS = (-3.0, 3.0)  # of the temperature's logarithm
 
 
 def temperature_of(logits: Logits, labels: np.ndarray) -> float:
-    """The temperature T at which logits / T give the labels int32[N, 6] the greatest mean log-probability.
+    """The temperature T at which logits / T give the labels int32[N, 1 + D] the greatest mean log-probability.
 
     Raises:
       InputError: there is none between e^-3 and e^3, as for a network that has not learned the task.
@@ -63,14 +61,16 @@ def calibrate(reader: Reader, split: Split) -> Calibrated:
     loss = losses.cross_entropy(scaled, labels, LossConfig())
     sums = metrics.count(predicted, labels, loss, jnp.ones_like(loss))
     changed = (np.asarray(predicted) != np.asarray(decode.decode(logits).labels)).any(axis=1).sum()
-    variables = scale_heads(reader.variables, temperature)
-    return Calibrated(variables, temperature, metrics.summarize([jax.device_get(sums)]), int(changed))
+    summary = metrics.summarize([jax.device_get(sums)], reader.max_digits)
+    variables = scale_heads(reader.variables, temperature, reader.max_digits)
+    return Calibrated(variables, temperature, summary, int(changed))
 
 
-def scale_heads(variables: Any, temperature: float) -> Any:
+def scale_heads(variables: Any, temperature: float, max_digits: int) -> Any:
     """The network's variables with the linear layers of all heads divided by the temperature: so are the logits."""
+    heads = networks.head_names(max_digits)
     params = {
-        name: jax.tree.map(lambda x: x / np.float32(temperature), value) if name in HEADS else value
+        name: jax.tree.map(lambda x: x / np.float32(temperature), value) if name in heads else value
         for name, value in variables["params"].items()
     }
     return variables | {"params": params}

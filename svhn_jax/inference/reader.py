@@ -47,6 +47,7 @@ class Reader:
         folder = RunFolder(run)
         self.config: Config = folder.config()
         self.crop: CropRule = folder.data().crop
+        self.max_digits: int = self.config.model.max_digits
         network = networks.build(self.config.model)
         with Checkpoints(folder.steps_path) as checkpoints:
             self.step = choose_steps(step, checkpoints, folder)[-1]
@@ -66,7 +67,7 @@ class Reader:
         return Predictions(*_in_batches(lambda x: self._read(self._variables, x), images))
 
     def log_p(self, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """float32[N]: log-probability, in nats, of labels int32[N, 6] for uint8[N, S, S, 3]; N at least 1."""
+        """float32[N]: log-probability, in nats, of labels int32[N, 1 + D] for uint8[N, S, S, 3]; N at least 1."""
         [values] = _in_batches(lambda x, y: [self._score(self._variables, x, y)], images, labels)
         return values
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from svhn_jax.labels import BLANK, DIGIT_CLASSES, LENGTH_CLASSES, MAX_DIGITS
+from svhn_jax.labels import BLANK, DIGIT_CLASSES, length_classes, max_digits_of
 
 COVERAGE_TARGETS = (0.98, 0.99)
 CALIBRATION_BINS = 15
@@ -95,12 +95,12 @@ def counts_by_group(is_right: np.ndarray, groups: np.ndarray) -> dict[int, tuple
 
 
 def length_confusion(truths: np.ndarray, predictions: np.ndarray) -> np.ndarray:
-    """int[7, 7]: how many numbers of each true length (row) were read with each length (column).
+    """int[D + 2, D + 2]: how many numbers of each true length (row) were read with each length (column).
 
     Args:
-      truths, predictions: labels int[N, 6].
+      truths, predictions: labels int[N, 1 + D].
     """
-    return _confusion(truths[:, 0], predictions[:, 0], LENGTH_CLASSES)
+    return _confusion(truths[:, 0], predictions[:, 0], length_classes(max_digits_of(truths)))
 
 
 def digit_confusion(truths: np.ndarray, predictions: np.ndarray) -> np.ndarray:
@@ -116,16 +116,16 @@ def _confusion(truths: np.ndarray, predictions: np.ndarray, classes: int) -> np.
 def edit_distances(truths: np.ndarray, predictions: np.ndarray) -> np.ndarray:
     """int[N]: the Levenshtein distance of each number to its prediction: insertions, deletions and substitutions of digits.
 
-    All rows at once (Wagner and Fischer 1974). Digits past the fifth are not in a label, and do not count.
+    All rows at once (Wagner and Fischer 1974). Digits past max_digits are not in a label, and do not count.
 
     Args:
-      truths, predictions: labels int[N, 6].
+      truths, predictions: labels int[N, 1 + D].
     """
-    a, b = truths[:, 1:], predictions[:, 1:]
-    table = np.zeros((MAX_DIGITS + 1, MAX_DIGITS + 1, len(a)), int)
-    table[:, 0] = table[0, :] = np.arange(MAX_DIGITS + 1)[:, None]
-    for i in range(1, MAX_DIGITS + 1):
-        for j in range(1, MAX_DIGITS + 1):
+    a, b, sizes = truths[:, 1:], predictions[:, 1:], max_digits_of(truths) + 1
+    table = np.zeros((sizes, sizes, len(a)), int)
+    table[:, 0] = table[0, :] = np.arange(sizes)[:, None]
+    for i in range(1, sizes):
+        for j in range(1, sizes):
             substituted = table[i - 1, j - 1] + (a[:, i - 1] != b[:, j - 1])
             table[i, j] = np.minimum(np.minimum(table[i - 1, j], table[i, j - 1]) + 1, substituted)
     return table[(a != BLANK).sum(axis=1), (b != BLANK).sum(axis=1), np.arange(len(a))]

@@ -70,7 +70,7 @@ def print_table(console: Console, title: str, rows: dict[int, dict[str, float]])
 
 def print_details(console: Console, step: int, row: dict[str, float], table: PredictionTable) -> None:
     """Further metrics of one step, in lines of at most 80 characters."""
-    lengths = {labels.length_name(n): x for n, x in predictions.by_length(table).items()}
+    lengths = {labels.length_name(n, table.max_digits): x for n, x in predictions.by_length(table).items()}
     positions = {str(n): counts for n, counts in predictions.by_position(table).items()}
     console.print(
         f"step {step}: sequence {row['sequence_accuracy']:.2%} "

@@ -1,4 +1,4 @@
-"""From the logits of the six heads to numbers."""
+"""From the logits of the heads to numbers."""
 
 from typing import Generic, NamedTuple, TypeVar
 
@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from svhn_jax.labels import BLANK, MAX_DIGITS
+from svhn_jax.labels import BLANK
 from svhn_jax.model.networks import Logits
 
 Array = TypeVar("Array", jax.Array, np.ndarray)
@@ -15,9 +15,9 @@ Array = TypeVar("Array", jax.Array, np.ndarray)
 class Predictions(NamedTuple, Generic[Array]):
     """The predicted numbers of a batch, and log-probabilities in nats; on a device, or fetched from it.
 
-    labels: int32[B, 6], see svhn_jax.labels.
+    labels: int32[B, 1 + D], see svhn_jax.labels.
     length_log_p: float32[B], of the predicted length.
-    digit_log_p: float32[B, 5], of each predicted digit, given that there is one; 0 where the number has no such digit.
+    digit_log_p: float32[B, D], of each predicted digit, given that there is one; 0 where the number has no such digit.
     log_p: float32[B], of the whole number: the sum of the others. Its exponential is the confidence.
     """
 
@@ -39,12 +39,12 @@ def decode(logits: Logits) -> Predictions[jax.Array]:
     # The length head alone says whether a digit is present; a present digit is one of ten.
     digit_log_p = jax.nn.log_softmax(logits.digits[..., :BLANK])
     best = digit_log_p.max(axis=-1)
-    # Length 0 needs no digit, and "more than five" needs the first five.
+    # Length 0 needs no digit, and "more than D" needs the first D.
     sums = jnp.cumsum(best, axis=1)
     digits_of_length = jnp.concatenate([jnp.zeros_like(sums[:, :1]), sums, sums[:, -1:]], axis=1)
     joint = length_log_p + digits_of_length
     length = joint.argmax(axis=1)
-    is_present = jnp.arange(MAX_DIGITS) < length[:, None]
+    is_present = jnp.arange(best.shape[1]) < length[:, None]
     digits = jnp.where(is_present, digit_log_p.argmax(axis=-1), BLANK)
     return Predictions(
         jnp.concatenate([length[:, None], digits], axis=1).astype(jnp.int32),
@@ -55,7 +55,7 @@ def decode(logits: Logits) -> Predictions[jax.Array]:
 
 
 def log_p_of(logits: Logits, labels: jax.Array) -> jax.Array:
-    """float32[B]: the log-probability, in nats, of numbers int32[B, 6], as `decode` defines it."""
+    """float32[B]: the log-probability, in nats, of numbers int32[B, 1 + D], as `decode` defines it."""
     length_log_p = jax.nn.log_softmax(logits.length)
     digit_log_p = jax.nn.log_softmax(logits.digits[..., :BLANK])
     digits = labels[:, 1:]

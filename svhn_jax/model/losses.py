@@ -1,4 +1,4 @@
-"""The training loss: the sum of the six heads' cross-entropies, in nats."""
+"""The training loss: the sum of the heads' cross-entropies, in nats."""
 
 import jax
 import jax.numpy as jnp
@@ -16,8 +16,8 @@ def cross_entropy(logits: Logits, labels: jax.Array, config: LossConfig) -> jax.
     no gradient there, as in Goodfellow et al. 2014, appendix A.
 
     Args:
-      logits: of the six heads.
-      labels: int32[B, 6], see svhn_jax.labels.
+      logits: of the heads.
+      labels: int32[B, 1 + D], see svhn_jax.labels.
     """
     length = _head(logits.length, labels[:, 0], config.label_smoothing)
     digits = _head(logits.digits, labels[:, 1:], config.label_smoothing)

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from svhn_jax.labels import BLANK, MAX_DIGITS
+from svhn_jax.labels import BLANK
 
 Sums = dict[str, jax.Array]
 NO_SCORE = -1.0
@@ -21,8 +21,8 @@ def count(predicted: jax.Array, labels: jax.Array, loss: jax.Array, mask: jax.Ar
     """Sums over the images where mask is 1.
 
     Args:
-      predicted: int32[B, 6], `Predictions.labels`.
-      labels: int32[B, 6], the truth.
+      predicted: int32[B, 1 + D], `Predictions.labels`.
+      labels: int32[B, 1 + D], the truth.
       loss: float32[B].
       mask: [B], 1 for an image that counts and 0 for padding.
     """
@@ -46,14 +46,14 @@ def add_up(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     return {name: sum(float(row[name]) for row in rows) for name in (rows[0] if rows else ())}
 
 
-def summarize(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+def summarize(rows: Sequence[Mapping[str, Any]], max_digits: int) -> dict[str, float]:
     """Metrics from the sums of one or more batches; the loss is nan if they hold no image.
 
         sums = count(decode(logits).labels, labels, loss, mask)
-        summarize([jax.device_get(sums)])["sequence_accuracy"]
+        summarize([jax.device_get(sums)], labels.shape[1] - 1)["sequence_accuracy"]
 
     digit_accuracy counts the digits present (Goodfellow et al. 2014); positional_digit_accuracy
-    counts all five positions, blanks too (the seed project), and is nearly always the higher.
+    counts all max_digits positions, blanks too (the seed project), and is nearly always the higher.
     """
     total = add_up(rows)
     if not total["examples"]:
@@ -64,7 +64,7 @@ def summarize(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
         "examples": total["examples"],
         "loss": total["loss"] / examples,
         "digit_accuracy": total["digits_right"] / max(1.0, total["digits_present"]),
-        "positional_digit_accuracy": total["positions_right"] / (MAX_DIGITS * examples),
+        "positional_digit_accuracy": total["positions_right"] / (max_digits * examples),
         "length_accuracy": total["lengths_right"] / examples,
         "sequence_accuracy": total["sequences_right"] / examples,
     } | skipped

@@ -1,4 +1,4 @@
-"""The networks. Each maps float[B, S, S, C] to six heads of float32 logits."""
+"""The networks. Each maps float[B, S, S, C] to 1 + D heads of float32 logits: the length, and each of D = max_digits digits."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -8,14 +8,14 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from svhn_jax.config import ModelConfig
-from svhn_jax.labels import DIGIT_CLASSES, LENGTH_CLASSES, MAX_DIGITS
+from svhn_jax.labels import DIGIT_CLASSES, length_classes
 from svhn_jax.model.layers import batch_norm, conv, dropout, max_pool, space_to_depth
 
 HIGHEST = jax.lax.Precision.HIGHEST  # true float32: by default GPUs multiply matrices in TF32 and TPUs in bfloat16
 
 
 class Logits(NamedTuple):
-    """length: float32[B, 7]; digits: float32[B, 5, 11]."""
+    """length: float32[B, D + 2]; digits: float32[B, D, 11]."""
 
     length: jax.Array
     digits: jax.Array
@@ -36,7 +36,7 @@ def build(config: ModelConfig) -> nn.Module:
 
 
 class AttentionResNet(nn.Module):
-    """A stem that reduces the map at once, residual stages, and six heads with attention pooling.
+    """A stem that reduces the map at once, residual stages, and heads with attention pooling.
 
     A head is a weighted mean of the last map over positions. The weights are a softmax of scores: a linear function
     of the features plus a learned value for each position. So the heads know where a digit stands with a few
@@ -58,8 +58,9 @@ class AttentionResNet(nn.Module):
                 name = f"stage{stage + 1}_block{block + 1}"
                 x = ResidualBlock(config, config.width * 2**stage, name=name)(x, is_training)
         x = dropout(x.astype(jnp.float32), config.dropout, dropout_keys)
-        pooled = AttentionPool(1 + MAX_DIGITS, name="pool")(x)
-        return _heads([pooled[:, n] for n in range(1 + MAX_DIGITS)])
+        heads = 1 + config.max_digits
+        pooled = AttentionPool(heads, name="pool")(x)
+        return _heads([pooled[:, n] for n in range(heads)])
 
 
 class ResidualBlock(nn.Module):
@@ -112,14 +113,14 @@ class SeedNet(nn.Module):
             x = nn.relu(batch_norm(is_training, dtype, f"norm{index}")(x))
         x = dropout(x.astype(jnp.float32), self.config.dropout, dropout_keys)
         x = nn.Dense(512, precision=HIGHEST, name="dense")(x.reshape(x.shape[0], -1))
-        return _heads([x] * (1 + MAX_DIGITS))
+        return _heads([x] * (1 + self.config.max_digits))
 
 
 class PotterhsuNet(nn.Module):
     """The network of potterhsu/SVHNClassifier-PyTorch (2019), for comparisons of equal work.
 
     Eight times a 5x5 convolution, batch norm, ReLU, max-pooling and dropout, and two dense layers of
-    3,072: 42,868,734 parameters for a window of 54 pixels. Its length head has 7 classes, as ours.
+    3,072: 42,868,734 parameters for a window of 54 pixels and 5 digits. Its length head has 7 classes, as ours then has.
     """
 
     config: ModelConfig
@@ -137,13 +138,20 @@ class PotterhsuNet(nn.Module):
         for index in (1, 2):
             x = nn.relu(nn.Dense(3072, dtype=dtype, name=f"dense{index}")(x))
         x = x.astype(jnp.float32)
-        return _heads([x] * (1 + MAX_DIGITS))
+        return _heads([x] * (1 + config.max_digits))
+
+
+def head_names(max_digits: int) -> tuple[str, ...]:
+    """The heads in params: that of the length, then of each digit."""
+    return "length", *(f"digit{n}" for n in range(1, 1 + max_digits))
 
 
 def _heads(features: list[jax.Array]) -> Logits:
-    """The six linear heads, each on its own features float32[B, F]: those of the length, then of each digit."""
-    length = nn.Dense(LENGTH_CLASSES, precision=HIGHEST, name="length")(features[0])
+    """The linear heads, each on its own features float32[B, F]: those of the length, then of each digit."""
+    max_digits = len(features) - 1
+    name, *names = head_names(max_digits)
+    length = nn.Dense(length_classes(max_digits), precision=HIGHEST, name=name)(features[0])
     digits = [
-        nn.Dense(DIGIT_CLASSES, precision=HIGHEST, name=f"digit{n}")(features[n]) for n in range(1, 1 + MAX_DIGITS)
+        nn.Dense(DIGIT_CLASSES, precision=HIGHEST, name=name)(x) for name, x in zip(names, features[1:], strict=True)
     ]
     return Logits(length, jnp.stack(digits, axis=1))

@@ -51,14 +51,18 @@ def render(folder: Path) -> str:
 
 def _numbers(splits: dict[str, _Split]) -> Section:
     by_length, digits = {}, {}
+    max_digits = next(iter(splits.values())).data.max_digits
     for name, split in splits.items():
         lengths = statistics.lengths(split.data.labels)
-        by_length[name] = {labels.length_name(n): count / lengths.sum() for n, count in enumerate(lengths) if count}
+        by_length[name] = {n: count / lengths.sum() for n, count in enumerate(lengths) if count}
         digits[name] = statistics.positions(split.data.labels)
     present = sorted({length for shares in by_length.values() for length in shares})
-    ordered = {name: {length: shares.get(length, 0.0) for length in present} for name, shares in by_length.items()}
+    ordered = {
+        name: {labels.length_name(n, max_digits): shares.get(n, 0.0) for n in present}
+        for name, shares in by_length.items()
+    }
     charts = [("Lengths", plots.grouped_shares(ordered, "digits in the number", "photos"))]
-    for position in range(labels.MAX_DIGITS):
+    for position in range(max_digits):
         counts = {name: table[position, : labels.BLANK] for name, table in digits.items()}
         if any(row.sum() for row in counts.values()):
             shares = {

@@ -83,7 +83,11 @@ def _numbers(run: RunResults) -> list[tuple[str, str, str]]:
     return [
         ("whole numbers right", f"{run.table.is_right.mean():.2%}", interval),
         ("digits right", f"{summary['digit_accuracy']:.2%}", "of the digits present"),
-        ("positions right", f"{summary['positional_digit_accuracy']:.2%}", "of five, blanks counted"),
+        (
+            "positions right",
+            f"{summary['positional_digit_accuracy']:.2%}",
+            f"of {run.table.max_digits}, blanks counted",
+        ),
         ("lengths right", f"{summary['length_accuracy']:.2%}", ""),
         ("coverage at 98 %", f"{summary['coverage_98']:.2%}", kept),
         ("coverage at 99 %", f"{summary['coverage_99']:.2%}", kept),
@@ -125,7 +129,9 @@ def _cell(value: float | None) -> str:
 
 
 def _groups(table: PredictionTable) -> Section:
-    lengths = {labels.length_name(length): counts for length, counts in predictions.by_length(table).items()}
+    lengths = {
+        labels.length_name(length, table.max_digits): counts for length, counts in predictions.by_length(table).items()
+    }
     positions = {str(position): counts for position, counts in predictions.by_position(table).items()}
     charts = [
         (f"{of}, {by}", plots.accuracy_bars(_with_intervals(counts), what, of.lower()))
@@ -160,7 +166,8 @@ def _confidence(table: PredictionTable) -> Section:
 
 def _confusions(table: PredictionTable) -> Section:
     digits = [*map(str, range(10)), "none"]
-    lengths = [labels.length_name(length) for length in range(labels.LENGTH_CLASSES)]
+    classes = range(labels.length_classes(table.max_digits))
+    lengths = [labels.length_name(length, table.max_digits) for length in classes]
     charts = [
         ("Digits", plots.confusion(scores.digit_confusion(table.truths, table.predictions), digits, "digit")),
         ("Lengths", plots.confusion(scores.length_confusion(table.truths, table.predictions), lengths, "length")),

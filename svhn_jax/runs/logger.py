@@ -95,7 +95,7 @@ class RunLogger:
     ) -> None:
         """Writes a line, a row and scalars; draws sample images with the predicted numbers, and a histogram of every weight.
 
-        predicted: int32[N, 6], the labels predicted for the images of `split`.
+        predicted: int32[N, 1 + D], the labels predicted for the images of `split`.
         """
         self._print(
             f"Step: {step:5d}/{self._total_steps}, validation: Loss: {metrics['loss']:.5f}, "

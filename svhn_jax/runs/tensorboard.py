@@ -85,7 +85,7 @@ class Drawings:
         self._running: Future[None] | None = None
 
     def add(self, step: int, split: Split, predicted: np.ndarray, params: Any) -> None:
-        """Draws the first photos of the split with the numbers predicted int32[N, 6], and a histogram of every weight."""
+        """Draws the first photos of the split with the numbers predicted int32[N, 1 + D], and a histogram of every weight."""
         self.wait()
         # A copy, because the next train step donates the state; of one device, because all hold the same.
         copies = jax.tree.map(lambda x: jnp.copy(x.addressable_data(0)), params)

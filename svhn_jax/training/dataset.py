@@ -47,7 +47,7 @@ class TrainingSet(NamedTuple):
 
     Attributes:
       parts: images of each data set, uint8[n, S * S * 3], memory-mapped.
-      labels: int32[N, 6], of all parts in turn.
+      labels: int32[N, 1 + D], of all parts in turn.
       epoch: int[M], the rows of one epoch, repeats included.
       fingerprint: SHA-256 of contents and epoch.
     """
@@ -88,7 +88,7 @@ def load_training_set(config: Config) -> TrainingSet:
     """The train splits of `data.dir` and of each of `data.mix_in`, as many times an epoch as the configuration says.
 
     Raises:
-      InputError: a data set is missing, empty, or cropped by another rule than the first.
+      InputError: a data set is missing, empty, cropped by another rule than the first, or of another max_digits than the model.
     """
     parts: list[arrays.Split] = []
     epoch, fingerprint = [], hashlib.sha256()
@@ -129,17 +129,23 @@ def refuse_held_out_photos(config: Config) -> None:
 
 
 def load_images(folder: str, split: str, config: Config, rule: tuple[CropRule, str] | None = None) -> arrays.Split:
-    """A split that holds at least one image, no smaller than the configured window.
+    """A split that holds at least one image, no smaller than the configured window, with labels of `model.max_digits`.
 
     Args:
       rule: the crop rule that the data set must have, and the name of what requires it, for messages.
 
     Raises:
-      InputError: the split is missing, cropped by another rule, empty, or smaller than `image.crop`.
+      InputError: the split is missing, cropped by another rule, of another max_digits, empty, or smaller than `image.crop`.
     """
     loaded = arrays.load_split(remote.local(folder), split)
     if rule:
         require_same_rule(folder, loaded.crop, *rule)
+    if loaded.max_digits != config.model.max_digits:
+        or_train = "" if rule else f", or train with --model.max-digits {loaded.max_digits}"
+        raise InputError(
+            f"{folder}: its labels hold at most {loaded.max_digits} digits, but model.max_digits is "
+            f"{config.model.max_digits}; prepare that data set again with --max-digits {config.model.max_digits}{or_train}"
+        )
     if not len(loaded.images):
         raise InputError(
             f"{folder}: its {split} split is empty; preprocess more photos or with another --validation-fraction"

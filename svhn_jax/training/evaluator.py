@@ -8,7 +8,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from svhn_jax.data.arrays import Split
-from svhn_jax.labels import BLANK
+from svhn_jax.labels import BLANK, max_digits_of
 from svhn_jax.model import metrics
 from svhn_jax.model.decode import Predictions
 from svhn_jax.training.devices import put, sharded
@@ -63,4 +63,4 @@ def score_split(
             collect()
     collect()
     columns = (np.concatenate(column)[: len(split.images)] for column in zip(*parts, strict=True))
-    return metrics.summarize(sums), Predictions(*columns)
+    return metrics.summarize(sums, max_digits_of(split.labels)), Predictions(*columns)

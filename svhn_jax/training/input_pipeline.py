@@ -31,7 +31,7 @@ CGROUPS, OWN_CGROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
 class StepInputs(NamedTuple):
-    """One global batch on the devices: images uint8[B, S * S * 3] and labels int32[B, 6], split over the mesh."""
+    """One global batch on the devices: images uint8[B, S * S * 3] and labels int32[B, 1 + D], split over the mesh."""
 
     images: jax.Array
     labels: jax.Array

@@ -188,7 +188,7 @@ def train(
             if is_last or step % config.log_every_steps == 0:
                 rows = sums.take()
                 logger.advance(step)
-                train_metrics = metrics.summarize(rows)
+                train_metrics = metrics.summarize(rows, config.model.max_digits)
                 watch.check_train(rows, train_metrics, step)
                 logger.write_train(step, train_metrics, learning_rate(step - 1))
                 checkpoints.raise_if_failed()

@@ -37,7 +37,7 @@ def train_step(
     Args:
       state: the same on every device.
       images: uint8[b, S * S * 3], this device's part of the global batch.
-      labels: int32[b, 6].
+      labels: int32[b, 1 + D].
 
     Returns:
       The state after the update, and sums over the global batch (see svhn_jax.model.metrics.count), of the logits before it.
@@ -90,7 +90,7 @@ def eval_step(
     Args:
       variables: of the network; see TrainState.eval_variables.
       images: uint8[b, S, S, 3], this device's part of the batch.
-      labels: int32[b, 6].
+      labels: int32[b, 1 + D].
       mask: int32[b], 0 on padding.
       views: how many of `inputs.VIEWS` are read; their logits are averaged, which averages log-probabilities.
 
@@ -110,7 +110,7 @@ def eval_step(
 def compile_train_step(config: Config, network: nn.Module, total_steps: int, mesh: Mesh) -> Callable[..., Any]:
     """`train_step` on every device of the mesh: (state, images, labels) -> (state, PackedSums). Donates the state.
 
-    images uint8[B, S * S * 3] and labels int32[B, 6] are one global batch, split over the devices.
+    images uint8[B, S * S * 3] and labels int32[B, 1 + D] are one global batch, split over the devices.
     """
 
     def packed_train_step(state: TrainState, images: jax.Array, labels: jax.Array) -> tuple[TrainState, PackedSums]:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -50,6 +51,25 @@ def test_a_split_of_no_rows_loads(tmp_path):
     write_set(tmp_path / "set", rows=())
     split = arrays.load_split(tmp_path / "set", "train")
     assert (split.images.shape, split.labels.shape, split.names.shape) == ((0, 8, 8, 3), (0, 6), (0,))
+
+
+def test_a_manifest_without_max_digits_has_labels_of_five_and_others_must_agree(tmp_path):
+    write_set(tmp_path / "set")
+    assert arrays.read_manifest(tmp_path / "set")["max_digits"] == 5
+    assert arrays.load_split(tmp_path / "set", "train").max_digits == 5
+    assert arrays.is_sound(tmp_path / "set", {"max_digits": 5})
+    path = tmp_path / "set" / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"max_digits": 8}))
+    with pytest.raises(InputError, match=r"labels\.npy: int32\(3, 6\) where the manifest says \(3, 9\)"):
+        arrays.load_split(tmp_path / "set", "train")
+
+
+def test_a_length_beyond_more_than_max_digits_is_damage(tmp_path):
+    write_set(tmp_path / "set")
+    for length, is_sound in ((6, True), (7, False)):
+        np.save(tmp_path / "set" / "train" / "labels.npy", np.array([[length, 1, 2, 3, 4, 5]] * 3, np.int32))
+        with nullcontext() if is_sound else pytest.raises(InputError, match=r"damaged \(impossible labels\)"):
+            arrays.load_split(tmp_path / "set", "train")
 
 
 def test_equal_arrays_have_equal_fingerprints_and_others_not(tmp_path):
@@ -106,6 +126,9 @@ HOSTILE = {
     "no checksum": lambda m: m["splits"]["train"]["sha256"].update(images=""),
     "a giant crop": lambda m: m["crop"].update(size=2**31),
     "a crop of nothing": lambda m: m["crop"].update(size=0),
+    "more digits than there may be": lambda m: m.update(max_digits=21),
+    "labels without a digit": lambda m: m.update(max_digits=0),
+    "digits of a flag": lambda m: m.update(max_digits=True),
     "margin nan": lambda m: m["crop"].update(margin=float("nan")),
     "margin inf": lambda m: m["crop"].update(margin=float("inf")),
     "margin below 0": lambda m: m["crop"].update(margin=-0.3),

@@ -41,10 +41,15 @@ def test_a_skipped_photo_is_dimmed_and_says_why():
     assert np.asarray(skipped).tobytes() != np.asarray(other).tobytes()
 
 
-def test_a_reading_and_its_label_stay_below_their_own_picture():
-    truth, reading = labels.encode_text("123456"), labels.encode([])
+@pytest.mark.parametrize("max_digits", [1, 5, 8, 20])
+@pytest.mark.parametrize("is_nothing_read", [True, False])
+def test_a_reading_and_its_label_stay_below_their_own_picture(max_digits, is_nothing_read):
+    truth = labels.encode_text("4" * 21, max_digits)
+    reading = labels.encode([] if is_nothing_read else [0] * 21, max_digits)
     images = np.zeros((2, 24, 24, 3), np.uint8)
     sheet = np.asarray(pictures.contact_sheet(images, np.stack([truth] * 2), np.stack([reading] * 2), columns=2))
     half = sheet.shape[1] // 2
+    assert half == pictures.TILE if max_digits <= 5 else half > pictures.TILE
     assert sheet.any()
+    assert not sheet[:, half - 1].any()
     assert (sheet[:, :half] == sheet[:, half:]).all()  # the first caption does not run into the second

@@ -19,6 +19,7 @@ class PatchReader:
     """Gives a number the greater probability, the more a crop looks like one that was cropped by the patch's own box."""
 
     crop = CropRule(32, 0.3)
+    max_digits = 5
 
     def __init__(self, *_):
         self.wanted = crop_number(photo_of(PATCH), PATCH, margin=0.3, size=32).astype(float)
@@ -50,6 +51,13 @@ def test_the_box_is_where_the_number_is_read_best(patch):
     assert overlap(found.box, patch) > 0.75
     assert found.log_p > -2.3
     assert reader.numbers == {"123"}
+
+
+def test_a_number_of_seven_digits_is_looked_for_where_the_network_reads_so_many():
+    reader = PatchReader()
+    reader.max_digits = 8
+    boxing.find_boxes(reader, [(photo_of(PATCH), "1234567")])
+    assert reader.numbers == {"1234567"}
 
 
 def test_a_photos_box_does_not_depend_on_its_neighbours():

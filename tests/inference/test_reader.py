@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from conftest import REPOSITORY
 from tiny import mesh_of, random_split, save_run
 
 from svhn_jax.inference import reader as readers
@@ -30,6 +31,16 @@ def test_it_reads_as_evaluation_does_whatever_the_number_of_crops(run, monkeypat
     np.testing.assert_allclose(read.log_p, wanted.log_p, rtol=1e-4, atol=1e-5)
     alone = reader.read(split.images[3:4])
     np.testing.assert_allclose(alone.log_p, wanted.log_p[3:4], rtol=1e-4, atol=1e-5)
+
+
+def test_the_shipped_weights_of_a_version_without_max_digits_read_five():
+    shipped = REPOSITORY / "checkpoints" / "pretrained"
+    assert "max_digits" not in (shipped / "config.json").read_text()
+    reader = Reader(str(shipped))
+    assert reader.max_digits == 5
+    assert {name for name in reader.variables["params"] if name.startswith("digit")} == {
+        f"digit{n}" for n in range(1, 6)
+    }
 
 
 def test_the_probability_of_what_it_reads_is_its_confidence(run):

@@ -8,8 +8,8 @@ from svhn_jax.labels import decode, encode_text
 from svhn_jax.model import metrics
 
 
-def labels(*texts):
-    return np.stack([encode_text(text) for text in texts])
+def labels(*texts, max_digits=5):
+    return np.stack([encode_text(text, max_digits) for text in texts])
 
 
 @pytest.fixture
@@ -90,6 +90,14 @@ def test_edit_distances_by_hand():
     assert scores.edit_distances(labels(*truths), labels(*predictions)).tolist() == list(expected)
 
 
+def test_longer_labels_are_scored_to_their_last_digit():
+    truths, predictions = (labels(*texts, max_digits=8) for texts in (("1234567", "12"), ("12345678", "1234568")))
+    assert scores.edit_distances(truths, predictions).tolist() == [1, 5]
+    confusion = scores.length_confusion(truths, predictions)
+    assert confusion.shape == (10, 10)
+    assert (confusion[7, 8], confusion[2, 7], confusion.sum()) == (1, 1, 2)
+
+
 def test_counts_by_group():
     assert scores.counts_by_group(np.array([True, False, True]), np.array([1, 2, 2])) == {1: (1, 1), 2: (1, 2)}
 
@@ -134,7 +142,7 @@ def test_accuracies_of_random_numbers_against_scikit_learn():
     truths, predictions = random_labels(draw, 300), random_labels(draw, 300)
     predictions[::2] = truths[::2]
     counted = metrics.count(predictions, truths, np.zeros(300), np.ones(300))
-    ours = metrics.summarize([{name: float(value) for name, value in counted.items()}])
+    ours = metrics.summarize([{name: float(value) for name, value in counted.items()}], 5)
     is_there = truths[:, 1:] != 10
     expected = {
         "sequence_accuracy": ([decode(row) for row in truths], [decode(row) for row in predictions]),

@@ -80,6 +80,41 @@ def test_prediction_is_the_best_of_all_numbers_by_brute_force():
         labels.decode(predictions.labels[row])  # raises unless length and digits agree
 
 
+def test_eight_digits_by_brute_force_over_every_number():
+    """Each position holds one of two digits, so that all numbers can be listed: the best one is read, and all add up to 1."""
+    rng = np.random.default_rng(0)
+    length = rng.normal(size=(20, 10)) * 2
+    digits = np.full((20, 8, 11), -60.0)
+    pairs = np.array([rng.choice(10, (8, 2), replace=True) for _ in range(20)])
+    pairs[..., 1] = (pairs[..., 0] + 1 + pairs[..., 1] % 9) % 10  # another digit than the first
+    np.put_along_axis(digits, pairs, rng.normal(size=(20, 8, 2)), axis=2)
+    digits[..., 10] = 9  # a blank is no digit, however sure its head
+    logits = Logits(jnp.asarray(length, jnp.float32), jnp.asarray(digits, jnp.float32))
+    predictions = decode.decode(logits)
+    assert predictions.labels.shape == (20, 9)
+    for row in range(20):
+        texts = [
+            "".join(map(str, choice))
+            for count in range(9)
+            for choice in itertools.product(*pairs[row, :count].tolist())
+        ]
+        numbers = [labels.encode([int(digit) for digit in text], 8) for text in texts]
+        numbers += [label + np.eye(1, 9, dtype=np.int32)[0] for label in numbers if label[0] == 8]  # more than eight
+        same = Logits(*(jnp.repeat(values[row : row + 1], len(numbers), axis=0) for values in logits))
+        log_p = np.asarray(decode.log_p_of(same, jnp.array(np.stack(numbers))))
+        assert np.exp(log_p).sum() == pytest.approx(1, abs=1e-4)
+        assert predictions.labels[row].tolist() == numbers[log_p.argmax()].tolist()
+        assert float(predictions.log_p[row]) == pytest.approx(log_p.max(), abs=1e-4)
+        labels.decode(predictions.labels[row])  # raises unless length and digits agree
+
+
+def test_one_digit_or_more_than_one():
+    logits = Logits(jnp.log(jnp.array([[0.1, 0.2, 0.7]])), jnp.log(jnp.eye(11)[None, 4:5] + 1e-9))
+    predictions = decode.decode(logits)
+    assert predictions.labels.tolist() == [[2, 4]]
+    assert labels.decode(predictions.labels[0]) == "4+"
+
+
 def test_the_log_probability_of_any_number():
     logits = logits_of([0.05, 0.05, 0.8, 0.1, 1e-9, 1e-9, 1e-9], {0: {7: 0.9, 1: 0.1}, 1: {4: 0.75, 9: 0.25}})
 

@@ -6,17 +6,17 @@ from svhn_jax.labels import encode
 from svhn_jax.model import metrics
 
 
-def count(truths, predicted, mask=None):
+def count(truths, predicted, mask=None, max_digits=5):
     loss = jnp.arange(1.0, 1 + len(truths))
-    labels = jnp.stack([jnp.array(encode(digits)) for digits in truths])
-    numbers = jnp.stack([jnp.array(encode(digits)) for digits in predicted])
+    labels = jnp.stack([jnp.array(encode(digits, max_digits)) for digits in truths])
+    numbers = jnp.stack([jnp.array(encode(digits, max_digits)) for digits in predicted])
     return metrics.count(numbers, labels, loss, jnp.ones(len(truths), jnp.int32) if mask is None else jnp.array(mask))
 
 
 def test_metrics_are_those_counted_by_hand():
     truths = [[1, 2], [3], [4, 5, 6]]
     predicted = [[1, 2], [3, 0], [4, 5]]
-    found = metrics.summarize([jax.device_get(count(truths, predicted))])
+    found = metrics.summarize([jax.device_get(count(truths, predicted))], 5)
     assert found == {
         "examples": 3,
         "loss": 2.0,
@@ -25,6 +25,14 @@ def test_metrics_are_those_counted_by_hand():
         "length_accuracy": pytest.approx(1 / 3),
         "sequence_accuracy": pytest.approx(1 / 3),
     }
+
+
+def test_positional_accuracy_is_of_as_many_positions_as_a_label_has():
+    truths, predicted = [[1, 2, 3, 4, 5, 6, 7], [3]], [[1, 2, 3, 4, 5, 6, 0], [3]]
+    found = metrics.summarize([jax.device_get(count(truths, predicted, max_digits=8))], 8)
+    assert found["positional_digit_accuracy"] == pytest.approx(15 / 16)
+    assert found["digit_accuracy"] == pytest.approx(7 / 8)
+    assert (found["length_accuracy"], found["sequence_accuracy"]) == (1.0, 0.5)
 
 
 def test_masked_images_do_not_count_even_where_their_loss_is_infinite():
@@ -42,7 +50,7 @@ def test_batches_of_any_cut_give_the_same_metrics():
     predicted = [[1, 2], [3, 0], [4, 5], []]
     parts = [jax.device_get(count(truths[n : n + 1], predicted[n : n + 1])) for n in range(4)]
     whole = jax.device_get(count(truths, predicted))
-    together, apart = metrics.summarize([whole]), metrics.summarize(parts)
+    together, apart = metrics.summarize([whole], 5), metrics.summarize(parts, 5)
     together.pop("loss")  # `count` above numbers the losses anew in each batch
     apart.pop("loss")
     assert together == apart

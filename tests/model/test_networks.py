@@ -22,6 +22,17 @@ def test_heads_and_params_are_float32_whatever_the_compute_dtype(architecture, d
 
 
 @pytest.mark.parametrize("architecture", ["resnet", "seed", "potterhsu"])
+@pytest.mark.parametrize("max_digits", [1, 8])
+def test_there_is_a_head_for_each_digit_and_a_length_class_for_each_count(architecture, max_digits):
+    network = networks.build(ModelConfig(architecture=architecture, width=8, max_digits=max_digits))
+    variables = jax.eval_shape(lambda: network.init(jax.random.key(0), IMAGES, False))
+    logits = jax.eval_shape(lambda variables: network.apply(variables, IMAGES, False), variables)
+    assert (logits.length.shape, logits.digits.shape) == ((2, max_digits + 2), (2, max_digits, 11))
+    heads = {name for name in variables["params"] if name == "length" or name.startswith("digit")}
+    assert heads == {"length", *(f"digit{n}" for n in range(1, 1 + max_digits))} == {*networks.head_names(max_digits)}
+
+
+@pytest.mark.parametrize("architecture", ["resnet", "seed", "potterhsu"])
 def test_what_is_float32_at_any_compute_dtype_has_the_precision_of_float32_on_accelerators(architecture):
     network = networks.build(
         ModelConfig(architecture=architecture, width=8, compute_dtype="bfloat16", convolution="xla")

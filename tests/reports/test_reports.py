@@ -123,6 +123,21 @@ def test_no_table_without_photos():
     assert empty.is_right.shape == (0,)
 
 
+def texts_of(svg):
+    return re.findall(r">([^<>\n]+)</text>", svg)
+
+
+def test_reports_of_longer_numbers_show_every_length_and_position_in_order(tmp_path):
+    tiny.prepare(tmp_path / "data", 300, max_digits=12)
+    lengths = re.findall(r"<h3>([^<]+)</h3>(<svg.*?</svg>)", data_report.render(tmp_path / "data"), re.DOTALL)
+    assert [name for name, _ in lengths if name.startswith("Digit ")] == [f"Digit {n}" for n in range(1, 13)]
+    shown = texts_of(dict(lengths)["Lengths"])
+    assert shown[:12] == [str(n) for n in range(1, 13)]
+    run = run_report.render(run_results(300, max_digits=12))
+    require_sound(run)
+    assert "of 12, blanks counted" in run
+
+
 def test_data_report_of_one_photo_without_other_splits(tmp_path):
     tiny.prepare(tmp_path / "data", 1)
     html = data_report.render(tmp_path / "data")

@@ -86,6 +86,23 @@ def test_what_cannot_be_trained_on_is_named(tmp_path):
         load_training_set(mixed)
 
 
+def test_labels_of_another_max_digits_than_the_models_are_refused_with_the_remedy(tmp_path):
+    prepare(tmp_path / "a", 3)
+    prepare(tmp_path / "meters", 3, max_digits=8)
+    eight = dataclasses.replace(CONFIG, model=dataclasses.replace(CONFIG.model, max_digits=8))
+    assert load_images(str(tmp_path / "meters"), "train", eight).labels.shape == (3, 9)
+    with pytest.raises(
+        InputError,
+        match=r"meters: its labels hold at most 8 digits, but model\.max_digits is 5; prepare that data set again with "
+        r"--max-digits 5, or train with --model\.max-digits 8$",
+    ):
+        load_training_set(config_of(tmp_path / "meters"))
+    with pytest.raises(InputError, match=r"a: its labels hold at most 5 digits, but model\.max_digits is 8"):
+        load_training_set(dataclasses.replace(config_of(tmp_path / "a"), model=eight.model))
+    with pytest.raises(InputError, match=r"meters: .* 8 digits, but model\.max_digits is 5; .* with --max-digits 5$"):
+        load_training_set(config_of(tmp_path / "a", tmp_path / "meters"))
+
+
 def test_only_crops_of_one_rule_are_mixed(tmp_path):
     prepare(tmp_path / "a", 3)
     prepare(tmp_path / "wide", 3)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import json
 import os
 from contextlib import nullcontext
 
@@ -88,6 +89,29 @@ def test_only_a_saved_step_keeps_other_settings_from_starting(config):
     opened(config)
     with pytest.raises(InputError, match="batch_size is 8, but 16 in the saved run"):
         opened(dataclasses.replace(config, batch_size=8))
+
+
+def test_a_run_goes_on_with_no_other_max_digits_though_its_data_have_it_too(config, tmp_path):
+    opened(config)
+    prepare(tmp_path / "meters", 20, validation=6, max_digits=8)
+    changed = dataclasses.replace(
+        config,
+        data=DataConfig(dir=str(tmp_path / "meters")),
+        model=dataclasses.replace(config.model, max_digits=8),
+    )
+    with pytest.raises(
+        InputError, match=r"tiny: model\.max_digits is 8, but 5 in the saved run; give the saved values"
+    ):
+        opened(changed)
+
+
+def test_a_run_of_a_version_without_max_digits_goes_on(config, tmp_path):
+    opened(config)
+    path = tmp_path / "runs" / "tiny" / "config.json"
+    saved = json.loads(path.read_text())
+    assert saved["model"].pop("max_digits") == 5
+    path.write_text(json.dumps(saved))
+    opened(config)
 
 
 def test_damaged_figures_and_changed_code_are_told_when_a_run_goes_on(tmp_path):

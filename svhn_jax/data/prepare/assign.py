@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from svhn_jax import labels
 from svhn_jax.data.accounting import Account
 from svhn_jax.data.arrays import SPLITS
 from svhn_jax.data.sources.find import SOURCE_SPLITS, Source
@@ -33,15 +32,17 @@ def plan(
     validation_fraction: float,
     seed: int,
     limit: int | None,
+    max_digits: int,
     not_held_out: Mapping[str, Container[str]] = MappingProxyType({}),
 ) -> list[Part]:
     """Gives every usable record its split and row: train and extra go to train and validation, test goes to test.
 
     Args:
       sources: their records are read here.
-      validation_fraction: share of train and of extra, for each length 1 to 5, that is held out.
+      validation_fraction: share of train and of extra, for each length 1 to max_digits, that is held out.
       seed: of the choice of the validation split.
       limit: the most records of each source; None for all.
+      max_digits: of the labels.
       not_held_out: names of photos, by the name of their source, that must not go to validation.
     """
     accounts = [Account(source, limit) for source in sources]
@@ -50,15 +51,15 @@ def plan(
         excluded = not_held_out.get(account.name, ())
         digits = [0 if one.name in excluded else len(one.digits) for one in account.records]
         lengths[account.name] = np.array(digits, int)  # length 0 is never held out
-    places = place(lengths, validation_fraction, seed)
+    places = place(lengths, validation_fraction, seed, max_digits)
     return [Part(account, places[account.name]) for account in accounts]
 
 
-def place(lengths: dict[str, np.ndarray], validation_fraction: float, seed: int) -> dict[str, Places]:
+def place(lengths: dict[str, np.ndarray], validation_fraction: float, seed: int, max_digits: int) -> dict[str, Places]:
     """The splits and rows of all numbers, by the name of their source; arguments as for `choose_validation`."""
     filled = np.zeros(len(SPLITS), int)
     places = {}
-    for source, is_held_out in choose_validation(lengths, validation_fraction, seed).items():
+    for source, is_held_out in choose_validation(lengths, validation_fraction, seed, max_digits).items():
         others = SPLITS.index("test" if source == "test" else "train")
         splits = np.where(is_held_out, SPLITS.index("validation"), others)
         rows = np.zeros(len(splits), int)
@@ -77,10 +78,12 @@ def rows_of_splits(places: Mapping[str, Places]) -> dict[str, int]:
     return {split: counts[split] for split in SPLITS if split in wanted}
 
 
-def choose_validation(lengths: dict[str, np.ndarray], fraction: float, seed: int) -> dict[str, np.ndarray]:
+def choose_validation(
+    lengths: dict[str, np.ndarray], fraction: float, seed: int, max_digits: int
+) -> dict[str, np.ndarray]:
     """Chooses the numbers of train and extra that are held out for validation.
 
-    For each length 1 to 5 it draws the given share, rounded down, by (seed, source, length). 5 % of train and extra
+    For each length 1 to max_digits it draws the given share, rounded down, by (seed, source, length). 5 % of train and extra
     are 11,782 numbers, as in the seed project. If that share is less than one number of every length, one number of
     the most frequent length is held out, provided that there are at least two numbers.
 
@@ -88,6 +91,7 @@ def choose_validation(lengths: dict[str, np.ndarray], fraction: float, seed: int
       lengths: int[N], the number of digits of each number, by the name of the source.
       fraction: 0 holds out none.
       seed: of the draw.
+      max_digits: longer numbers are never held out.
 
     Returns:
       bool[N] by the name of the source.
@@ -95,7 +99,7 @@ def choose_validation(lengths: dict[str, np.ndarray], fraction: float, seed: int
     chosen = {source: np.zeros(len(counts), bool) for source, counts in lengths.items()}
     orders = {}  # rows of each source and length, in the order in which they are held out
     for source in lengths.keys() & {"train", "extra"}:
-        for length in range(1, labels.MAX_DIGITS + 1):
+        for length in range(1, max_digits + 1):
             rows = np.flatnonzero(lengths[source] == length)
             rng = np.random.default_rng([seed, SOURCE_SPLITS.index(source), length])
             orders[source, length] = rng.permutation(rows)

@@ -24,7 +24,6 @@ BLOCKS_PER_COMMIT = 32
 MAX_BAD_SHOWN = 1000
 OFF_PHOTO = "a box reaches past the photo's edge"
 BEFORE_PHOTO = "a box starts left of or above the photo"
-TOO_LONG = "a number of more than five digits"
 
 
 def build(
@@ -50,6 +49,7 @@ def build(
       InputError: a source cannot be read, a row of a labels.csv cannot be used, a source has no photo that can be used,
         or too little space is free.
     """
+    max_digits = settings["max_digits"]
     counts = rows_of_splits({part.account.name: part.places for part in parts})
     progress = Progress(folder, [part.account for part in parts], settings, counts)
     work = partial(crops.crop_block, **{name: settings["crop"][name] for name in ("margin", "size")})
@@ -73,9 +73,9 @@ def build(
             "stamp": stamps[account.name],
             "kept": int((sizes[account.name][:, 0] > 0).sum()),
             "skipped": [_described(one) for one in account.skipped],
-            "noted": _notes(account, sizes[account.name]),
+            "noted": _notes(account, sizes[account.name], max_digits),
         }
-    splits = {split: _finish_split(folder, split, parts, sizes) for split in progress.image_files}
+    splits = {split: _finish_split(folder, split, parts, sizes, max_digits) for split in progress.image_files}
     manifest = settings | {"splits": splits, "sources": sources}
     writing.write_manifest(folder, manifest)
     progress.delete()
@@ -150,7 +150,9 @@ def _described(skipped: Skipped) -> dict[str, Any]:
     return {"name": skipped.name, "reason": skipped.reason} | ({"line": skipped.line} if skipped.line else {})
 
 
-def _finish_split(folder: Path, split: str, parts: list[Part], sizes: dict[str, np.ndarray]) -> dict[str, Any]:
+def _finish_split(
+    folder: Path, split: str, parts: list[Part], sizes: dict[str, np.ndarray], max_digits: int
+) -> dict[str, Any]:
     """Writes the other arrays of a split; returns its entry in the manifest."""
     names, digits, boxes, photo_sizes = [], [], [], []
     for part in parts:
@@ -163,20 +165,21 @@ def _finish_split(folder: Path, split: str, parts: list[Part], sizes: dict[str, 
             photo_sizes.append(size)
     return writing.finish_split(
         folder / split,
-        labels.encode_all(digits),
+        labels.encode_all(digits, max_digits),
         names,
         np.array(boxes).reshape(-1, 4),
         np.array(photo_sizes, np.int32).reshape(-1, 2),
     )
 
 
-def _notes(account: Account, sizes: np.ndarray) -> dict[str, int]:
+def _notes(account: Account, sizes: np.ndarray, max_digits: int) -> dict[str, int]:
     """How many of the kept photos have a peculiarity that users ask about."""
-    notes = Counter({BEFORE_PHOTO: 0, OFF_PHOTO: 0, TOO_LONG: 0})
+    too_long = f"a number of more than {max_digits} digits"
+    notes = Counter({BEFORE_PHOTO: 0, OFF_PHOTO: 0, too_long: 0})
     for record, (width, height) in zip(account.records, sizes.tolist(), strict=True):
         if width:
             box = crop.number_in(record.boxes, width, height)
             notes[BEFORE_PHOTO] += box.left < 0 or box.top < 0
             notes[OFF_PHOTO] += box.left < 0 or box.top < 0 or box.right > width or box.bottom > height
-            notes[TOO_LONG] += len(record.digits) > labels.MAX_DIGITS
+            notes[too_long] += len(record.digits) > max_digits
     return dict(notes)

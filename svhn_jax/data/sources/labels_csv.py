@@ -25,7 +25,7 @@ from svhn_jax.errors import InputError, printable
 NAME = "labels.csv"
 COLUMNS = ("file", "label", "left", "top", "width", "height")
 MAX_BYTES = 2**26  # a million rows
-MAX_DIGITS = 30
+LONGEST_LABEL = 30  # digits
 
 
 def read(path: Path) -> list[Record | Skipped]:
@@ -80,7 +80,7 @@ def _record(row: list[str], columns: int, folder: Path, line: int) -> Record | S
             raise ValueError(f"{len(row)} values; the first line has {columns}")
         _check_file(file, folder)
         label, *box = row[1:]
-        if not (label.isascii() and label.isdigit()) or len(label) > MAX_DIGITS:
+        if not (label.isascii() and label.isdigit()) or len(label) > LONGEST_LABEL:
             raise ValueError(f"label {label[:100]!r} is not a number; write its digits")
         return Record(name, tuple(map(int, label)), _boxes(box), line)
     except ValueError as error:

@@ -14,16 +14,18 @@ import numpy as np
 
 import svhn_jax
 from svhn_jax.data.records import Record
-from svhn_jax.data.synthetic import digit_struct_writer, render
+from svhn_jax.data.synthetic import digit_struct_writer, render, typesetting
 from svhn_jax.data.workers import Workers
+from svhn_jax.labels import DEFAULT_MAX_DIGITS
 
 RECEIPT = "synthetic-"
 STORED = 0  # gzip level: compressing PNG files takes as long as making them, and gains nothing
 
 
-def receipt(count: int, seed: int) -> str:
+def receipt(count: int, seed: int, max_digits: int) -> str:
     """Identifies the photos of an archive; the gzip header stores it as the name of the file inside."""
-    return f"{RECEIPT}{svhn_jax.__version__}-{render.VERSION}-{count}-{seed}.tar"
+    longer = f"-{max_digits}" if max_digits > typesetting.PUBLISHED_DIGITS else ""
+    return f"{RECEIPT}{svhn_jax.__version__}-{render.VERSION}-{count}-{seed}{longer}.tar"
 
 
 def made_with(archive: Path) -> str | None:
@@ -38,7 +40,14 @@ def made_with(archive: Path) -> str | None:
 
 
 def write(
-    target: Path, split: str, count: int, *, seed: int, workers: Workers, advance: Callable[[int], object]
+    target: Path,
+    split: str,
+    count: int,
+    *,
+    seed: int,
+    max_digits: int,
+    workers: Workers,
+    advance: Callable[[int], object],
 ) -> None:
     """Writes one split's archive, and renames it when complete. Calls `advance` with the number of added photos."""
     unfinished = target.with_name(f".{target.name}.partial")
@@ -46,10 +55,11 @@ def write(
     try:
         with (
             open(unfinished, "wb") as file,
-            gzip.GzipFile(receipt(count, seed), "wb", STORED, file, mtime=0) as stream,
+            gzip.GzipFile(receipt(count, seed, max_digits), "wb", STORED, file, mtime=0) as stream,
             tarfile.open(fileobj=stream, mode="w") as archive,
         ):
-            for photos in workers.in_order(partial(photo_files, seed, split), render.blocks(count)):
+            work = partial(photo_files, seed, split, max_digits=max_digits)
+            for photos in workers.in_order(work, render.blocks(count)):
                 for record, content in photos:
                     records.append(record)
                     _add(archive, f"{split}/{record.name}", len(content), io.BytesIO(content))
@@ -62,11 +72,13 @@ def write(
         unfinished.unlink(missing_ok=True)
 
 
-def photo_files(seed: int, split: str, numbers: range) -> list[tuple[Record, bytes]]:
+def photo_files(
+    seed: int, split: str, numbers: range, max_digits: int = DEFAULT_MAX_DIGITS
+) -> list[tuple[Record, bytes]]:
     """The records and PNG files of a split's photos with these numbers."""
     files = []
     for number in numbers:
-        rendering = render.render(render.photo_rng(seed, split, number), split)
+        rendering = render.render(render.photo_rng(seed, split, number), split, max_digits)
         record = Record(f"{number}.png", rendering.digits, rendering.boxes.astype(np.float64))
         stream = io.BytesIO()
         rendering.photo.save(stream, "PNG", compress_level=1)

@@ -43,7 +43,7 @@ class Outcome(NamedTuple):
 
 
 def settings(
-    counts: dict[str, int], *, size: int, margin: float, validation_fraction: float, seed: int
+    counts: dict[str, int], *, size: int, margin: float, max_digits: int, validation_fraction: float, seed: int
 ) -> dict[str, Any]:
     """Everything that the arrays depend on, as in the manifest.
 
@@ -53,6 +53,7 @@ def settings(
         "format": arrays.FORMAT,
         "synthetic": {"generator": render.VERSION, "photos": counts},
         "crop": dataclasses.asdict(crop.CropRule(size, margin)),
+        "max_digits": max_digits,
         "validation_fraction": validation_fraction,
         "seed": seed,
         "limit": None,
@@ -86,7 +87,7 @@ def build(folder: Path, wanted: dict[str, Any], workers: Workers, advance: Calla
     Raises:
       InputError: a process was killed, or too little space is free.
     """
-    counts, size, seed = wanted["synthetic"]["photos"], wanted["crop"]["size"], wanted["seed"]
+    counts, size, max_digits = wanted["synthetic"]["photos"], wanted["crop"]["size"], wanted["max_digits"]
     shutil.rmtree(folder)
     folder.mkdir()
     files.check_space(folder, sum(counts.values()) * size * size * 3)
@@ -104,14 +105,14 @@ def build(folder: Path, wanted: dict[str, Any], workers: Workers, advance: Calla
             for split, row in zip(names, source_rows.tolist(), strict=True)
         ]
         tasks = (Task(block, targets[block.start - 1 : block.stop - 1]) for block in render.blocks(len(targets)))
-        work = partial(_crop, seed, source, size, wanted["crop"]["margin"])
+        work = partial(_crop, wanted, source)
         for outcomes in workers.in_order(work, tasks):
             for outcome in outcomes:
                 found[names[outcome.number - 1]].append((f"{source}/{outcome.number}.png", outcome))
             advance(len(outcomes))
     manifest = wanted | {
         "source_sha256": {source: _receipt(wanted, source) for source in counts},
-        "splits": {split: _finish(folder / split, photos) for split, photos in found.items()},
+        "splits": {split: _finish(folder / split, photos, max_digits) for split, photos in found.items()},
         "sources": {
             source: {
                 "path": f"{source} (synthetic)",
@@ -128,23 +129,27 @@ def build(folder: Path, wanted: dict[str, Any], workers: Workers, advance: Calla
 
 def _places(wanted: dict[str, Any], workers: Workers) -> dict[str, Places]:
     """Where the photos of each source go, as in svhn_jax.data.prepare.assign, which needs the lengths of all numbers."""
-    seed = wanted["seed"]
+    seed, max_digits = wanted["seed"], wanted["max_digits"]
     lengths = {
-        source: np.array([*chain(*workers.in_order(partial(_lengths, seed, source), render.blocks(count)))], int)
+        source: np.array(
+            [*chain(*workers.in_order(partial(_lengths, seed, source, max_digits), render.blocks(count)))], int
+        )
         for source, count in wanted["synthetic"]["photos"].items()
     }
-    return place(lengths, wanted["validation_fraction"], seed)
+    return place(lengths, wanted["validation_fraction"], seed, max_digits)
 
 
-def _lengths(seed: int, source: str, numbers: range) -> list[int]:
-    return [len(typesetting.draw_digits(render.photo_rng(seed, source, number), source)) for number in numbers]
+def _lengths(seed: int, source: str, max_digits: int, numbers: range) -> list[int]:
+    rngs = (render.photo_rng(seed, source, number) for number in numbers)
+    return [len(typesetting.draw_digits(rng, source, max_digits)) for rng in rngs]
 
 
-def _crop(seed: int, source: str, size: int, margin: float, task: Task) -> list[Outcome]:
+def _crop(wanted: dict[str, Any], source: str, task: Task) -> list[Outcome]:
     """Renders and crops photos and writes each crop to its row."""
+    size, margin = wanted["crop"]["size"], wanted["crop"]["margin"]
     outcomes = []
     for number, (path, offset) in zip(task.numbers, task.targets, strict=True):
-        rendering = render.render(render.photo_rng(seed, source, number), source)
+        rendering = render.render(render.photo_rng(wanted["seed"], source, number), source, wanted["max_digits"])
         box = crop.union(rendering.boxes)
         assert box  # a number has digits
         image = crop.crop_number(rendering.photo, box, margin=margin, size=size)
@@ -153,10 +158,10 @@ def _crop(seed: int, source: str, size: int, margin: float, task: Task) -> list[
     return outcomes
 
 
-def _finish(folder: Path, photos: list[tuple[str, Outcome]]) -> dict[str, Any]:
+def _finish(folder: Path, photos: list[tuple[str, Outcome]], max_digits: int) -> dict[str, Any]:
     return writing.finish_split(
         folder,
-        labels.encode_all([photo.digits for _, photo in photos]),
+        labels.encode_all([photo.digits for _, photo in photos], max_digits),
         [name for name, _ in photos],
         np.array([photo.box for _, photo in photos], np.float32).reshape(-1, 4),
         np.array([photo.size for _, photo in photos], np.int32).reshape(-1, 2),
@@ -166,4 +171,6 @@ def _finish(folder: Path, photos: list[tuple[str, Outcome]]) -> dict[str, Any]:
 def _receipt(wanted: dict[str, Any], source: str) -> str:
     """A hash that identifies the source's photos, like the SHA-256 of an archive."""
     made_with = [wanted["synthetic"]["generator"], wanted["seed"], source, wanted["synthetic"]["photos"][source]]
+    if wanted["max_digits"] > typesetting.PUBLISHED_DIGITS:
+        made_with.append(wanted["max_digits"])
     return hashlib.sha256(json.dumps(made_with).encode()).hexdigest()

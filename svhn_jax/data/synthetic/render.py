@@ -14,6 +14,7 @@ from PIL import Image
 
 from svhn_jax.data.synthetic import camera, typesetting
 from svhn_jax.data.synthetic.scene import draw_scene, paint_number
+from svhn_jax.labels import DEFAULT_MAX_DIGITS
 
 VERSION = 2  # counts up when the photos change
 PHOTOS_AT_ONCE = 64
@@ -43,9 +44,9 @@ def blocks(count: int) -> Iterator[range]:
     return (range(first, min(first + PHOTOS_AT_ONCE, count + 1)) for first in range(1, count + 1, PHOTOS_AT_ONCE))
 
 
-def render(rng: np.random.Generator, split: str = "train") -> Rendering:
-    """One synthetic photo, its number as long as those of the published split."""
-    digits = typesetting.draw_digits(rng, split)
+def render(rng: np.random.Generator, split: str = "train", max_digits: int = DEFAULT_MAX_DIGITS) -> Rendering:
+    """One synthetic photo of a number that `svhn_jax.data.synthetic.typesetting.draw_digits` draws."""
+    digits = typesetting.draw_digits(rng, split, max_digits)
     height = float(np.clip(25.5 * np.exp(rng.normal(0, 0.5)), 10, 105))
     unit = float(np.clip(height * 1.25, 20, 80))  # of the flat scene, pixels
     mask, flat = typesetting.typeset(rng, digits, unit)

@@ -7,12 +7,14 @@ from PIL import Image, ImageChops, ImageFilter
 
 from svhn_jax.data.synthetic import figures
 from svhn_jax.data.synthetic.fonts import random_font
+from svhn_jax.labels import DEFAULT_MAX_DIGITS
 
 LENGTH_COUNTS = {  # numbers of 1 ... 5 digits in the published splits
     "train": (5137, 18130, 8691, 1434, 9),
     "extra": (9385, 71726, 106789, 14338, 115),
     "test": (2483, 8356, 2081, 146, 2),
 }
+PUBLISHED_DIGITS = 5
 # Shares of the digits 0 ... 9, in per cent, in the labels of the 33,402 published train photos: first digits, later digits.
 FIRST_SHARES = (0.0, 27.9, 18.9, 13.0, 10.5, 8.5, 6.5, 5.6, 4.7, 4.4)
 LATER_SHARES = (12.2, 11.6, 10.7, 10.4, 9.9, 10.2, 9.0, 9.3, 8.7, 8.0)
@@ -28,9 +30,16 @@ class Setting(NamedTuple):
     boxes: np.ndarray
 
 
-def draw_digits(rng: np.random.Generator, split: str = "train") -> tuple[int, ...]:
-    """A number: as long as those of the published split, its digits as frequent as in train; no leading zero."""
-    length = 1 + _pick(rng, LENGTH_COUNTS[split])
+def draw_digits(
+    rng: np.random.Generator, split: str = "train", max_digits: int = DEFAULT_MAX_DIGITS
+) -> tuple[int, ...]:
+    """A number, its digits as frequent as in the published train split; no leading zero.
+
+    It is as long as those of the published split. Where max_digits is more than their 5, as on meters, every length from
+    1 to max_digits is as probable.
+    """
+    counts = LENGTH_COUNTS[split] if max_digits <= PUBLISHED_DIGITS else (1,) * max_digits
+    length = 1 + _pick(rng, counts)
     return (_pick(rng, FIRST_SHARES), *(_pick(rng, LATER_SHARES) for _ in range(length - 1)))
 
 

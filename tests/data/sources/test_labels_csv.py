@@ -194,7 +194,7 @@ def test_skip_bad_goes_on_without_those_rows_and_the_manifest_has_their_lines(fo
     bad_photos(folder)
     source = prepare(monkeypatch, folder, tmp_path / "set", "--skip-bad")["sources"]["train"]
     assert source["kept"] == 2
-    assert source["noted"]["a number of more than five digits"] == 1
+    assert source["noted"]["a number of more than 5 digits"] == 1
     skipped = sorted(source["skipped"], key=lambda one: one["line"])
     assert [(one["line"], one["name"], one["reason"].split(" (")[0]) for one in skipped] == BAD_PHOTOS
     assert "skipped: 1 x an empty file: empty.jpg (line 3)" in capsys.readouterr().out

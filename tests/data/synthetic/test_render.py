@@ -28,6 +28,21 @@ def test_every_split_has_its_own_mix_of_lengths():
         assert lengths[3] / 4000 == pytest.approx(share, abs=0.024)
 
 
+def test_with_more_than_the_published_five_digits_every_length_is_as_probable():
+    rng = np.random.default_rng(0)
+    lengths = Counter(len(typesetting.draw_digits(rng, "test", 8)) for _ in range(8000))
+    assert sorted(lengths) == list(range(1, 9))
+    assert all(count / 8000 == pytest.approx(1 / 8, abs=0.011) for count in lengths.values())  # 3 sigma
+
+
+@pytest.mark.parametrize("max_digits", [1, 4])
+def test_fewer_digits_in_the_label_change_no_photo(max_digits):
+    fewer, usual = (typesetting.draw_digits(np.random.default_rng(7), "extra", *rest) for rest in ((max_digits,), ()))
+    assert fewer == usual
+    one, other = (render.render(np.random.default_rng(7), "extra", *rest) for rest in ((max_digits,), ()))
+    assert one.photo.tobytes() == other.photo.tobytes()
+
+
 def test_lengths_and_first_digits_follow_their_laws():
     rng = np.random.default_rng(0)
     numbers = [typesetting.draw_digits(rng) for _ in range(4000)]

@@ -38,10 +38,24 @@ def test_every_array_is_byte_for_byte_what_preprocess_makes_of_the_archives(made
     manifests = [json.loads(files.pop("manifest.json")) for files in (straight, detour)]
     assert len(straight) == 15
     assert straight == detour
-    for key in ("format", "crop", "validation_fraction", "seed", "limit", "splits"):
+    for key in ("format", "crop", "max_digits", "validation_fraction", "seed", "limit", "splits"):
         assert manifests[0][key] == manifests[1][key]
     assert list(manifests[0]["sources"]) == list(manifests[1]["sources"])
     assert manifests[0]["splits"]["validation"]["examples"] > 10
+
+
+def test_longer_numbers_too_are_what_preprocess_makes_of_the_archives(tmp_path, monkeypatch):
+    photos, more = {"train": 40, "test": 5}, {"max-digits": 8}
+    run(monkeypatch, synthesize, arrays=tmp_path / "straight", **photos, **CROPS, **more)
+    run(monkeypatch, synthesize, to=tmp_path / "raw", **photos, **more)
+    run(monkeypatch, preprocess, raw=tmp_path / "raw", to=tmp_path / "detour", **CROPS, **more)
+    straight, detour = contents(tmp_path / "straight"), contents(tmp_path / "detour")
+    manifests = [json.loads(files.pop("manifest.json")) for files in (straight, detour)]
+    assert straight == detour
+    assert manifests[0]["max_digits"] == manifests[1]["max_digits"] == 8
+    assert {"6", "7", "8"} <= manifests[0]["splits"]["train"]["lengths"].keys()
+    targets = arrays.load_split(tmp_path / "straight", "train").labels
+    assert (targets.shape[1], targets[:, 0].max()) == (9, 8)
 
 
 def test_the_manifest_says_that_it_is_synthetic_and_reads_like_any_other(made):
@@ -66,7 +80,7 @@ def test_a_second_run_touches_nothing_and_other_settings_make_it_anew(made, tmp_
     assert "is up to date: 3 test synthetic numbers" in capsys.readouterr().out
     assert tree(folder) == before
     images = (folder / "test" / "images.npy").read_bytes()
-    for options in ({"seed": 1}, {"margin": 0.1}, {"size": 16}, {"test": 4}, {"extra": 2}):
+    for options in ({"seed": 1}, {"margin": 0.1}, {"size": 16}, {"test": 4}, {"max-digits": 8}, {"extra": 2}):
         run(monkeypatch, synthesize, arrays=folder, **({"train": 0, "test": 3} | options))
         assert "up to date" not in capsys.readouterr().out
         assert (folder / "test" / "images.npy").read_bytes() != images or options == {"extra": 2}
@@ -148,8 +162,8 @@ def test_too_little_room_is_told_before_anything_is_rendered(tmp_path, monkeypat
 
 def test_a_number_of_six_digits_goes_where_preprocess_puts_it(monkeypatch):
     """It is held out for validation by no fraction, and has the label of more than five digits."""
-    wanted = synthetic_arrays.settings({"train": 40}, size=8, margin=0.3, validation_fraction=0.5, seed=0)
-    monkeypatch.setattr(synthetic_arrays, "_lengths", lambda seed, source, numbers: [6 for _ in numbers])
+    wanted = synthetic_arrays.settings({"train": 40}, size=8, margin=0.3, max_digits=5, validation_fraction=0.5, seed=0)
+    monkeypatch.setattr(synthetic_arrays, "_lengths", lambda seed, source, max_digits, numbers: [6 for _ in numbers])
     with synthetic_arrays.Workers(1) as workers:
         places = synthetic_arrays._places(wanted, workers)["train"]
     assert {synthetic_arrays.arrays.SPLITS[split] for split in places.splits} == {"train"}

@@ -1,0 +1,125 @@
+"""Readings of meters, seven digits each, from photos with labels.csv to a report: every command on the way."""
+
+import csv
+import dataclasses
+import io
+import json
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+from tiny import CONFIG, prepare, write_config
+
+from svhn_jax import compare, evaluate, labels, preprocess, report, train
+from svhn_jax.config import DataConfig
+from svhn_jax.data import arrays
+from svhn_jax.data.synthetic import typesetting
+from svhn_jax.errors import InputError
+from svhn_jax.inference import predictions
+from svhn_jax.runs.folder import RunFolder
+
+pytestmark = pytest.mark.filterwarnings("ignore:Sharding info not provided")
+READINGS = {split: [f"{7919 * n % 10**7:07d}" for n in numbers] for split, numbers in
+            {"train": range(1, 41), "test": range(41, 51)}.items()}  # fmt: skip
+
+
+def write_photos(folder, readings):
+    """A photo of each reading in a random typeface, and labels.csv with its box."""
+    folder.mkdir(parents=True)
+    rows = [["file", "label", "left", "top", "width", "height"]]
+    for number, reading in enumerate(readings):
+        mask, boxes = typesetting.typeset(np.random.default_rng(number), tuple(map(int, reading)), 24.0)
+        photo = Image.new("RGB", (mask.width + 40, mask.height + 30), (40, 44, 52))
+        photo.paste((235, 230, 220), (20, 15), mask)
+        photo.save(folder / f"{number}.png")
+        left, top = boxes[:, :2].min(axis=0)
+        right, bottom = (boxes[:, :2] + boxes[:, 2:]).max(axis=0)
+        rows.append([f"{number}.png", reading, 20 + left, 15 + top, right - left, bottom - top])
+    text = io.StringIO()
+    csv.writer(text).writerows(rows)
+    (folder / "labels.csv").write_text(text.getvalue())
+
+
+def run(command, *arguments):
+    """A command in this process, with its output."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(sys, "argv", [command.__name__, *map(str, arguments)])
+        assert not command.main()
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory):
+    """A folder with the meters' photos in mine/, arrays of eight digits in data/, and a run of six steps on them."""
+    folder = tmp_path_factory.mktemp("meters")
+    for split, readings in READINGS.items():
+        write_photos(folder / "mine" / split, readings)
+    write_config(folder, dataclasses.replace(CONFIG, num_steps=6, data=DataConfig(dir="data")))
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.chdir(folder)
+        monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "as it is")
+        run(preprocess, "--raw", "mine", "--to", "data", "--size", 24, "--max-digits", 8, "--validation-fraction", 0.2)
+        with pytest.raises(InputError, match=r"data: its labels hold at most 8 digits, but model\.max_digits is 5"):
+            run(train, "--config", "tiny.py", "--processes", 1)
+        assert not (folder / "checkpoints").exists()
+        run(train, "--config", "tiny.py", "--model.max-digits", 8, "--processes", 1)
+    return folder
+
+
+@pytest.fixture
+def here(workplace, monkeypatch):
+    monkeypatch.chdir(workplace)
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "as it is")
+
+
+def test_the_arrays_hold_every_digit_and_the_zeros_in_front(here):
+    manifest = arrays.read_manifest("data")
+    assert manifest["max_digits"] == 8
+    assert manifest["sources"]["train"]["noted"]["a number of more than 8 digits"] == 0
+    assert manifest["splits"]["validation"]["lengths"] == {"7": 8}
+    targets = arrays.load_split("data", "test").labels
+    assert [labels.decode(label) for label in targets] == READINGS["test"]
+    assert READINGS["test"][0].startswith("0")
+
+
+def test_evaluate_tells_of_eight_digits(here, capsys):
+    capsys.readouterr()
+    run(evaluate, "--run", "checkpoints/tiny", "--split", "test", "--step", "latest", "--json", "--processes", 1)
+    values = json.loads(capsys.readouterr().out)["last_step"]
+    assert np.array(values["length_confusion"]).shape == (10, 10)
+    assert np.sum(values["length_confusion"][7]) == 10
+    assert list(values["by_length"]) == ["7"]
+    assert list(values["by_position"]) == [str(n) for n in range(1, 8)]
+    (path,) = (RunFolder("checkpoints/tiny").path / "results" / "predictions").glob("test-6.csv")
+    rows = list(csv.DictReader(path.read_text().splitlines()))
+    assert list(rows[0])[-8:] == [f"digit_{n}_p" for n in range(1, 9)]
+    assert [row["truth"] for row in rows] == READINGS["test"]
+    table = predictions.read(path)
+    for row, prediction in zip(rows, table.predictions, strict=True):
+        shares = [float(row["length_p"]), *(float(row[f"digit_{n}_p"] or 1) for n in range(1, 9))]
+        assert float(row["confidence"]) == pytest.approx(np.prod(shares), abs=1e-4)
+        assert labels.decode(prediction) == row["prediction"]
+
+
+def test_the_report_tells_of_eight_digits(here, workplace):
+    run(report, "--run", "checkpoints/tiny", "--to", "run.html")
+    page = (workplace / "run.html").read_text()
+    assert "of 8, blanks counted" in page
+    assert "&#34;max_digits&#34;: 8" in page
+    run(report, "--data", "data", "--to", "data.html")
+    page = (workplace / "data.html").read_text()
+    assert "Digit 7" in page
+    assert "Digit 8" not in page
+
+
+def test_a_run_is_not_scored_on_data_of_five_digits_nor_compared_with_such_a_run(here, tmp_path):
+    prepare(tmp_path / "house", 4)
+    with pytest.raises(InputError, match=r"house: .* 5 digits, but model\.max_digits is 8; .* with --max-digits 8$"):
+        run(evaluate, "--run", "checkpoints/tiny", "--split", "train", "--data", tmp_path / "house", "--processes", 1)
+    numbers = labels.encode_all([[1, 2]] * 10)
+    ones = np.ones(10)
+    names = [name.decode() for name in arrays.load_split("data", "test").names]
+    table = predictions.PredictionTable(names, numbers, numbers, ones, ones, np.ones((10, 5)))
+    (tmp_path / "five.csv").write_text(table.to_csv())
+    with pytest.raises(InputError, match=r"tiny@\d is of numbers of at most 8 digits, .*five\.csv of at most 5"):
+        run(compare, "checkpoints/tiny", tmp_path / "five.csv")
