@@ -59,11 +59,14 @@ def read_file(path: Path) -> bytes:
       ValueError: there is no such file, it is no regular file, too large, or may not be read.
     """
     try:
-        # O_NONBLOCK: opening a pipe must not wait for its writer.
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe without a writer must not block
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise ValueError("not a regular file; give a photo")
-            return read_stream(file)
+            with open(descriptor, "rb", closefd=False) as file:
+                return read_stream(file)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise ValueError((error.strerror or str(error)).lower()) from None
 
