@@ -5,7 +5,6 @@ import pytest
 from conftest import REPOSITORY
 from tiny import mesh_of, random_split, save_run
 
-from svhn_jax.inference import reader as readers
 from svhn_jax.inference.reader import Reader
 from svhn_jax.model import networks
 from svhn_jax.training import steps
@@ -17,11 +16,10 @@ def run(tmp_path_factory):
     return save_run(tmp_path_factory.mktemp("reader"))
 
 
-def test_it_reads_as_evaluation_does_whatever_the_number_of_crops(run, monkeypatch):
+def test_it_reads_as_evaluation_does_whatever_the_number_of_crops(run):
     folder, config, state = run
-    monkeypatch.setattr(readers, "BATCH_SIZE", 4)
     split = random_split(10)
-    reader = Reader(str(folder.path))
+    reader = Reader(str(folder.path), batch_size=4)
     assert (reader.step, reader.crop.margin) == (7, 0.3)
     mesh = mesh_of(1)
     eval_step = steps.compile_eval_step(config, networks.build(config.model), mesh)
