@@ -135,8 +135,7 @@ def _prepared(options: Options) -> Iterator[Contents]:
             tiles,
         )
     for split, source in manifest["sources"].items():
-        skipped = [Skipped(**entry) for entry in source["skipped"]]
-        if skipped:
+        if skipped := [Skipped(**entry) for entry in source["skipped"]]:
             none = np.zeros((0, 1 + manifest["max_digits"]), int)
             yield Contents(f"{source['path']} ({split})", [], none, none, none, skipped, {}, [])
 
@@ -217,11 +216,11 @@ def _print(console: Console, contents: Contents) -> None:
             if count
         )
         console.print(f"  {len(contents.targets):,} numbers; by digits: {many}", soft_wrap=True)
-        counts_by_digit = statistics.positions(contents.targets).T
+        by_digit = statistics.positions(contents.targets).T
         for first in range(0, max_digits, POSITIONS_SIDE_BY_SIDE):
-            shown = range(first, min(first + POSITIONS_SIDE_BY_SIDE, max_digits))
+            shown = range(max_digits)[first : first + POSITIONS_SIDE_BY_SIDE]
             table = Table("digit", *(f"position {n + 1}" if n == first else str(n + 1) for n in shown))
-            for digit, row in zip((*"0123456789", "none"), counts_by_digit, strict=True):
+            for digit, row in zip((*"0123456789", "none"), by_digit, strict=True):
                 table.add_row(digit, *(f"{row[n]:,}" for n in shown))
             console.print(table)
         table = Table("", "min", "1 %", "median", "99 %", "max", title="sizes")
