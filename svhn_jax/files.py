@@ -104,10 +104,15 @@ def sync(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes or replaces a text file atomically: after a kill or a power cut it has the old or the new text."""
+    """As `write_bytes`, in UTF-8."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes or replaces a file atomically: after a kill or a power cut it has the old or the new content."""
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
-        unfinished.write_text(text)
+        unfinished.write_bytes(content)
         sync(unfinished)  # before the rename, or a power cut may leave the new name without the content
         unfinished.replace(path)
     finally:
