@@ -10,6 +10,7 @@ from svhn_jax import interrupts
 if __name__ == "__main__":
     interrupts.end_at_once()  # the imports below take time
 
+import importlib
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -101,12 +102,15 @@ def main() -> int:
 
 def _require_packages(options: Options) -> None:
     """Raises InputError, with the remedy, if a package that the options need is not installed."""
-    import importlib.util
-
     needed = {"stablehlo": ["flatbuffers"], "onnx": ["onnx"]}[options.to]
     needed += ["onnxruntime"] if options.precision == "int8" else []
-    if missing := [name for name in needed if not importlib.util.find_spec(name)]:
-        raise InputError(f"--to {options.to} needs the package {missing[0]}: pip install 'svhn_jax[export]'")
+    for name in needed:
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            raise InputError(
+                f"--to {options.to} needs the package {name} ({error}): pip install 'svhn_jax[export]'"
+            ) from None
 
 
 def _path(options: Options, run: str) -> Path:

@@ -191,7 +191,7 @@ def test_a_package_that_is_not_installed_is_named_with_the_remedy(tmp_path, one_
         [sys.executable, "-c", code, missing, *arguments],
         cwd=tmp_path, env=one_device_env, capture_output=True, text=True,
     )  # fmt: skip
-    wanted = f"error: --to {arguments[1]} needs the package {missing}: pip install 'svhn_jax[export]'\n"
+    wanted = f"error: --to {arguments[1]} needs the package {missing} ({missing} is refused): pip install 'svhn_jax[export]'\n"
     assert (done.returncode, done.stdout, done.stderr) == (1, "", wanted)
 
 

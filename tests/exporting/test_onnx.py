@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 import pytest
 from conftest import REPOSITORY
-from tiny import CONFIG, random_split
+from tiny import CONFIG
 
 from svhn_jax.config import ImageConfig, ModelConfig
 from svhn_jax.data.crop import CropRule
@@ -22,6 +22,7 @@ from svhn_jax.exporting import check, interface, onnx_model, quantization
 from svhn_jax.model import inputs, networks
 
 SIDE = 24
+CROPS = check.random_crops(SIDE)[:24]
 RESNET = ModelConfig(patch=4, width=8, blocks=(1, 1))
 CASES = {
     "resnet": (RESNET, ImageConfig(crop=20)),
@@ -31,12 +32,17 @@ CASES = {
     "enlarged": (RESNET, ImageConfig(crop=24, resize=28)),
     "bfloat16": (dataclasses.replace(RESNET, compute_dtype="bfloat16"), ImageConfig(crop=20)),
     "seed": (ModelConfig(architecture="seed"), ImageConfig(crop=20)),
-    "potterhsu": (ModelConfig(architecture="potterhsu"), ImageConfig(crop=10)),
+    "potterhsu": (ModelConfig(architecture="potterhsu", convolution="xla"), ImageConfig(crop=8)),
 }
 
 
+@pytest.fixture(autouse=True)
+def small_batches(monkeypatch):
+    monkeypatch.setattr(check, "BATCH_SIZE", 8)
+
+
 def reader_of(model=RESNET, image=CONFIG.image):
-    """A reader of random variables, batch statistics too, that gives readings of many lengths."""
+    """A reader of random variables, batch statistics too, that reads numbers of many lengths."""
     config = dataclasses.replace(CONFIG, model=model, image=image)
     network = networks.build(interface.float32_config(config).model)
     shape = (1, *inputs.input_shape(image))
@@ -47,12 +53,20 @@ def reader_of(model=RESNET, image=CONFIG.image):
         name = path[-1].key
         if name in ("var", "scale"):
             return 0.5 + np.abs(values)
-        return values * (2.0 / max(1, np.prod(leaf.shape[:-1])) ** 0.5 if name == "kernel" else 0.3)
+        return values * np.float32(2 / np.prod(leaf.shape[:-1]) ** 0.5 if name == "kernel" else 0.3)
 
     variables = jax.eval_shape(lambda: network.init(jax.random.key(0), jnp.zeros(shape), False))
     variables = jax.tree_util.tree_map_with_path(draw, variables)
     folder = SimpleNamespace(path=Path("nowhere"))
-    return SimpleNamespace(config=config, crop=CropRule(SIDE, 0.3), variables=variables, step=7, folder=folder)
+    reader = SimpleNamespace(config=config, crop=CropRule(SIDE, 0.3), variables=variables, step=7, folder=folder)
+    # Of a random network one class would win in every crop; so the logits of each class get mean 0 and those of a head deviation 2.
+    _, logits = check._read_by_jax(reader, CROPS)
+    heads = {"length": logits.length} | {f"digit{n}": logits.digits[:, n - 1] for n in range(1, 6)}
+    for name, values in heads.items():
+        head, mean = variables["params"][name], values.mean(axis=0)
+        scale = 2 / (values - mean).std()
+        variables["params"][name] = {"kernel": head["kernel"] * scale, "bias": (head["bias"] - mean) * scale}
+    return reader
 
 
 def run_of(model):
@@ -60,26 +74,30 @@ def run_of(model):
     return lambda crops: onnx_model.run(session, crops)
 
 
+@pytest.fixture(scope="module")
+def plain():
+    """A reader, its model, and the function that runs the model."""
+    reader = reader_of()
+    model = onnx_model.build(reader)
+    return reader, model, run_of(model)
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_every_network_reads_as_in_jax_at_any_batch_size(name):
     reader = reader_of(*CASES[name])
-    crops = check.random_crops(SIDE)
     run = run_of(onnx_model.build(reader))
-    compared = check.compare(reader, run, crops)
+    compared = check.compare(reader, run, CROPS)
     assert compared.is_same
-    assert compared.greatest_difference < 2e-5
-    assert (compared.crops, compared.changed, compared.accuracy) == (len(crops), 0, None)
-    read = run(crops)
+    assert (compared.crops, compared.changed, compared.accuracy) == (len(CROPS), 0, None)
+    read = run(CROPS)
     assert len(np.unique(read["length"])) >= 3
     assert len(np.unique(read["digits"], axis=0)) >= 10
     for name, value in read.items():
-        np.testing.assert_allclose(run(crops[5:8])[name], value[5:8], atol=1e-6)
+        np.testing.assert_allclose(run(CROPS[5:8])[name], value[5:8], atol=1e-5)
 
 
-def test_the_comparison_notices_other_weights_and_another_order_of_digits():
-    reader = reader_of()
-    run = run_of(onnx_model.build(reader))
-    crops = check.random_crops(SIDE)
+def test_the_comparison_notices_other_probabilities_and_another_order_of_digits(plain):
+    reader, _, run = plain
 
     def shifted(crops):
         return (read := run(crops)) | {"confidence": read["confidence"] * 0.999}
@@ -87,12 +105,12 @@ def test_the_comparison_notices_other_weights_and_another_order_of_digits():
     def turned(crops):
         return (read := run(crops)) | {"digits": read["digits"][:, ::-1]}
 
-    assert not check.compare(reader, shifted, crops).is_same
-    compared = check.compare(reader, turned, crops)
-    assert compared.changed > 32
+    assert not check.compare(reader, shifted, CROPS).is_same
+    compared = check.compare(reader, turned, CROPS)
+    assert compared.changed > 10
     assert compared.ties == 0
     assert not compared.is_same
-    with pytest.raises(InputError, match=r"^x\.onnx: not written, because it reads \d+ of 64 crops differently"):
+    with pytest.raises(InputError, match=r"^x\.onnx: not written, because it reads \d+ of 24 crops differently"):
         check.require_same(compared, "x.onnx")
 
 
@@ -102,7 +120,8 @@ def test_readings_that_jax_finds_equally_probable_are_ties():
     head = reader.variables["params"]["digit1"]
     for part in ("kernel", "bias"):
         head[part][..., 4] = head[part][..., 3]
-    head["bias"][3:5] += 9  # so that digit 1 is 3 or 4 in every crop
+    head["bias"][3:5] += 9  # so that digit 1 is 3 or 4 in every crop that has a digit
+    reader.variables["params"]["length"]["bias"][0] -= 9
     run = run_of(onnx_model.build(reader))
 
     def other(crops):
@@ -110,23 +129,22 @@ def test_readings_that_jax_finds_equally_probable_are_ties():
         digits = np.where(np.arange(5) == 0, np.where(read["digits"] == 3, 4, read["digits"]), read["digits"])
         return read | {"digits": digits}
 
-    compared = check.compare(reader, other, check.random_crops(SIDE))
-    assert compared.changed == compared.ties > 32
+    compared = check.compare(reader, other, CROPS)
+    assert compared.changed == compared.ties > 10
     assert compared.is_same
 
 
-def test_accuracy_is_that_of_whole_numbers():
-    reader = reader_of()
-    run, split = run_of(onnx_model.build(reader)), random_split(8)
-    read = run(split.images)
+def test_accuracy_is_that_of_whole_numbers(plain):
+    reader, _, run = plain
+    read = run(CROPS[:8])
     labels = np.concatenate([read["length"][:, None], read["digits"]], axis=1)
     labels[:2, 0] = (labels[:2, 0] + 1) % 7
-    compared = check.compare(reader, run, split.images, labels)
+    compared = check.compare(reader, run, CROPS[:8], labels)
     assert (compared.accuracy, compared.accuracy_jax) == (0.75, 0.75)
 
 
-def test_confidence_is_the_product_of_its_parts_and_absent_digits_are_blank():
-    read = run_of(onnx_model.build(reader_of()))(check.random_crops(SIDE))
+def test_confidence_is_the_product_of_its_parts_and_absent_digits_are_blank(plain):
+    read = plain[2](CROPS)
     np.testing.assert_allclose(read["confidence"], read["length_p"] * read["digit_p"].prod(axis=1), rtol=1e-5)
     is_absent = np.arange(5) >= read["length"][:, None]
     assert (read["digits"][is_absent] == 10).all()
@@ -134,8 +152,8 @@ def test_confidence_is_the_product_of_its_parts_and_absent_digits_are_blank():
     assert ((read["digits"] < 10) == ~is_absent).all()
 
 
-def test_a_file_says_what_it_is():
-    model = onnx_model.build(reader_of())
+def test_a_file_says_what_it_is(plain):
+    model = plain[1]
     onnx.checker.check_model(model, full_check=True)
     about = onnx_model.described(model)
     assert json.loads(about["crop"]) == {
@@ -157,33 +175,34 @@ def test_float16_is_half_as_large_and_reads_nearly_the_same():
     models = {precision: onnx_model.build(reader, precision) for precision in ("float32", "float16")}
     sizes = {precision: model.ByteSize() for precision, model in models.items()}
     assert sizes["float16"] < 0.65 * sizes["float32"]
-    compared = check.compare(reader, run_of(models["float16"]), check.random_crops(SIDE))
+    compared = check.compare(reader, run_of(models["float16"]), CROPS)
     assert 0 < compared.greatest_difference < 0.05
-    assert compared.changed <= 4
+    assert compared.changed <= 1
     assert onnx_model.described(models["float16"])["precision"] == "float16"
 
 
 def test_int8_is_a_quarter_as_large_and_keeps_the_heads():
     reader = reader_of(dataclasses.replace(RESNET, width=48))
     full = onnx_model.build(reader)
-    size, crops = full.ByteSize(), check.random_crops(SIDE)
-    model = quantization.quantize(full, crops)
+    size = full.ByteSize()
+    model = quantization.quantize(full, CROPS)
     assert model.ByteSize() < 0.45 * size
     weights = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
     int8 = [name for name, kind in weights.items() if kind == onnx.TensorProto.INT8 and name.startswith("network/")]
     assert len([name for name in int8 if name.endswith("quantized")]) == 6  # the stem, two blocks of two, a shortcut
     assert not [name for name in weights if name.startswith("heads/") and "quantized" in name]
-    compared = check.compare(reader, run_of(model), crops)
-    assert 0 < compared.greatest_difference
-    assert compared.changed < 32
+    compared = check.compare(reader, run_of(model), CROPS)
+    assert compared.greatest_difference > 0
+    assert compared.changed < 12
     assert (onnx_model.described(model)["precision"], model.producer_name) == ("int8", "svhn_jax")
 
 
-def test_an_unknown_architecture_is_refused():
-    reader = reader_of()
-    config = SimpleNamespace(model=SimpleNamespace(architecture="lstm"), image=reader.config.image)
-    reader.config = SimpleNamespace(model=config.model, image=config.image, name="x")
-    with pytest.raises(InputError, match=r"^model.architecture is 'lstm'; only resnet, seed, potterhsu can be exported$"):
+def test_an_unknown_architecture_is_refused(plain):
+    reader, model = SimpleNamespace(**vars(plain[0])), SimpleNamespace(architecture="lstm")
+    reader.config = SimpleNamespace(model=model, image=reader.config.image)
+    with pytest.raises(
+        InputError, match=r"^model.architecture is 'lstm'; only resnet, seed, potterhsu can be exported$"
+    ):
         onnx_model.build(reader)
 
 
