@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from svhn_jax import command_line, files, output
 from svhn_jax.checked import Checked
-from svhn_jax.errors import InputError, naming_out_of_memory, run_command
+from svhn_jax.errors import InputError, run_command
 from svhn_jax.options import OptionalPath, OptionalStr, OutputOptions
 from svhn_jax.output import Output
 
@@ -78,14 +78,14 @@ def main() -> int:
         advance(1)
         content = _build(options, reader, calibration)
         advance(1)
-        with naming_out_of_memory("give a --check DIR of fewer photos"):
-            comparison = _compare(options, reader, content, crops)
+        comparison = _compare(options, reader, content, crops)
         advance(1)
         if comparison and options.precision == "float32":
             from svhn_jax.exporting.check import require_same
 
             require_same(comparison, str(path))
-        files.write_bytes(path, content)
+        with files.replacing(path) as unfinished:
+            unfinished.write_bytes(content)
         advance(1)
     console.print(f"{path}: step {reader.step} of {reader.config.name}, {len(content) / 1e6:.1f} MB", soft_wrap=True)
     for line in _told(options, comparison, reader):

@@ -104,15 +104,10 @@ def sync(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """As `write_bytes`, in UTF-8."""
-    write_bytes(path, text.encode())
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Writes or replaces a file atomically: after a kill or a power cut it has the old or the new content."""
+    """Writes or replaces a text file atomically: after a kill or a power cut it has the old or the new text."""
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
-        unfinished.write_bytes(content)
+        unfinished.write_text(text)
         sync(unfinished)  # before the rename, or a power cut may leave the new name without the content
         unfinished.replace(path)
     finally:

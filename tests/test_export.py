@@ -94,6 +94,7 @@ def test_a_process_without_the_package_reads_the_same(run, tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     assert export_by(monkeypatch, "--to", to, "--run", run) == 0
     assert capsys.readouterr().out.startswith(f"run.{to}: step 7 of tiny, 0.")
+    assert not re.search(rb"/\w+/\w+\.py", Path(f"run.{to}").read_bytes())  # no paths of this machine
     crops = random_split(9, seed=3).images
     read = read_apart(tmp_path, script, f"run.{to}", crops, *refused)
     assert_reads_as(read, Reader(str(run)).read(crops))

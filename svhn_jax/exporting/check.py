@@ -10,7 +10,7 @@ import numpy as np
 
 from svhn_jax.errors import InputError
 from svhn_jax.exporting import interface
-from svhn_jax.inference.reader import Reader, in_batches
+from svhn_jax.inference.reader import Reader
 from svhn_jax.model import decode, networks
 from svhn_jax.model.networks import Logits
 from svhn_jax.training import compilation, devices
@@ -102,7 +102,12 @@ def _read_by_jax(reader: Reader, crops: np.ndarray) -> tuple[Outputs, Logits]:
         return *interface.outputs_of(logits).values(), *logits
 
     compiled = jax.jit(read, compiler_options=compilation.compiler_options(devices.make_mesh()))
-    *outputs, length, digits = in_batches(lambda images: compiled(variables, images), crops, size=BATCH_SIZE)
+    parts = []
+    for low in range(0, len(crops), BATCH_SIZE):
+        batch = crops[low : low + BATCH_SIZE]
+        padded = np.pad(batch, ((0, BATCH_SIZE - len(batch)), (0, 0), (0, 0), (0, 0)))  # so that one program reads all
+        parts.append(jax.device_get(compiled(variables, padded)))
+    *outputs, length, digits = [np.concatenate(column)[: len(crops)] for column in zip(*parts, strict=True)]
     return dict(zip(interface.OUTPUTS, outputs, strict=True)), Logits(length, digits)  # type: ignore[arg-type]
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -36,11 +37,11 @@ def quantize(model: onnx.ModelProto, crops: np.ndarray) -> onnx.ModelProto:
     """
     chosen = crops[np.linspace(0, len(crops) - 1, min(CROPS, len(crops))).astype(int)]
     nodes = [node.name for node in model.graph.node if node.name.startswith(BODY) and node.op_type in KINDS]
-    metadata = described(model)
+    copy, metadata = onnx.ModelProto.FromString(model.SerializeToString()), described(model)
     with tempfile.TemporaryDirectory() as folder, _quiet():
         path = Path(folder) / "int8.onnx"
         quantization.quantize_static(
-            model,
+            copy,  # which it empties of its weights
             path,
             _Crops(chosen),
             quant_format=quantization.QuantFormat.QDQ,
@@ -55,7 +56,7 @@ def quantize(model: onnx.ModelProto, crops: np.ndarray) -> onnx.ModelProto:
 
 
 @contextlib.contextmanager
-def _quiet():  # type: ignore[no-untyped-def]
+def _quiet() -> Iterator[None]:
     """Without onnxruntime's advice to optimise the model first, which would fuse what is to be quantized."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)

@@ -4,6 +4,9 @@ read = jax.export.deserialize(bytearray(Path("pretrained.stablehlo").read_bytes(
 read.call(crops)["confidence"]  # the names of svhn_jax.exporting.interface
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -24,10 +27,22 @@ def build(reader: Reader) -> bytes:
 
     shape = export.symbolic_shape(f"N, {reader.crop.size}, {reader.crop.size}, 3")
     crops = jax.ShapeDtypeStruct(shape, jnp.uint8)
-    return bytes(export.export(jax.jit(svhn_jax_reads), platforms=PLATFORMS)(crops).serialize())
+    with _no_source_paths():
+        return bytes(export.export(jax.jit(svhn_jax_reads), platforms=PLATFORMS)(crops).serialize())
 
 
 def run(content: bytes, crops: np.ndarray) -> dict[str, np.ndarray]:
     """The outputs by name of an artefact for uint8[N, S, S, 3]."""
     found: dict[str, np.ndarray] = jax.device_get(export.deserialize(bytearray(content)).call(crops))
     return found
+
+
+@contextmanager
+def _no_source_paths() -> Iterator[None]:
+    """Leaves the paths of this machine's Python files, which each operation would name, out of the file."""
+    before = jax.config.jax_traceback_in_locations_limit
+    jax.config.update("jax_traceback_in_locations_limit", 0)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_traceback_in_locations_limit", before)

@@ -64,16 +64,16 @@ class Reader:
 
     def read(self, images: np.ndarray) -> Predictions[np.ndarray]:
         """The predictions for uint8[N, S, S, 3], N at least 1."""
-        return Predictions(*in_batches(lambda x: self._read(self._variables, x), images))
+        return Predictions(*_in_batches(lambda x: self._read(self._variables, x), images))
 
     def log_p(self, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """float32[N]: log-probability, in nats, of labels int32[N, 6] for uint8[N, S, S, 3]; N at least 1."""
-        [values] = in_batches(lambda x, y: [self._score(self._variables, x, y)], images, labels)
+        [values] = _in_batches(lambda x, y: [self._score(self._variables, x, y)], images, labels)
         return values
 
     def logits(self, images: np.ndarray) -> Logits:
         """The logits for uint8[N, S, S, 3], N at least 1, as numpy arrays."""
-        parts: Any = in_batches(lambda x: self._forward(self._variables, x), images)
+        parts: Any = _in_batches(lambda x: self._forward(self._variables, x), images)
         return Logits(*parts)
 
 
@@ -82,12 +82,12 @@ def _logits(config: Config, network: nn.Module, variables: Any, images: jax.Arra
     return Logits(*logits)
 
 
-def in_batches(function: Callable[..., Any], *columns: np.ndarray, size: int = 0) -> list[np.ndarray]:
-    """The results of a compiled function for N rows, which it gets `size` (0: BATCH_SIZE) at a time; zeros fill the last."""
-    count, size = len(columns[0]), size or BATCH_SIZE
+def _in_batches(function: Callable[..., Any], *columns: np.ndarray) -> list[np.ndarray]:
+    """The results of a compiled function for N rows, which it gets BATCH_SIZE at a time; zeros fill the last batch."""
+    count = len(columns[0])
     parts = []
-    for start in range(0, count, size):
-        batch = [column[start : start + size] for column in columns]
-        batch = [np.pad(x, ((0, size - len(x)), *((0, 0),) * (x.ndim - 1))) for x in batch]
+    for start in range(0, count, BATCH_SIZE):
+        batch = [column[start : start + BATCH_SIZE] for column in columns]
+        batch = [np.pad(x, ((0, BATCH_SIZE - len(x)), *((0, 0),) * (x.ndim - 1))) for x in batch]
         parts.append(jax.device_get(function(*map(jnp.asarray, batch))))
     return [np.concatenate(column)[:count] for column in zip(*parts, strict=True)]
