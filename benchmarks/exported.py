@@ -23,6 +23,7 @@ from svhn_jax.benchmarking import timing
 from svhn_jax.data import arrays
 from svhn_jax.errors import InputError, run_command
 from svhn_jax.exporting import interface, onnx_model, quantization, stablehlo
+from svhn_jax.inference.photo_reader import PRETRAINED
 from svhn_jax.inference.reader import Reader
 from svhn_jax.model import networks
 from svhn_jax.model.counting import count_params
@@ -39,7 +40,7 @@ class Options:
 
     data: str
     """a prepared data set: its training crops calibrate int8, its validation crops are read"""
-    run: str = "checkpoints/pretrained"
+    run: str = str(PRETRAINED)
     """the run's folder"""
     step: str = "best"
     """best, latest or a step's number"""

@@ -36,8 +36,8 @@ class Options(Checked):
 
     to: Literal["onnx", "stablehlo"]
     """the format"""
-    run: str = "checkpoints/pretrained"
-    """the run's folder"""
+    run: OptionalStr = None
+    """the run's folder; by default the weights of the repository, checkpoints/pretrained"""
     step: str = "best"
     """best (on validation while training), latest or a step's number"""
     file: OptionalPath = None
@@ -67,12 +67,13 @@ def main() -> int:
     console = output.console(options.output)
     _require_packages(options)
     from svhn_jax.exporting import interface  # imports JAX, which takes seconds: not for --help
+    from svhn_jax.inference.photo_reader import PRETRAINED
     from svhn_jax.inference.reader import Reader
     from svhn_jax.training import compilation
 
     compilation.enable_compilation_cache()
     with output.progress("exporting", 4, "stages") as advance:
-        reader = Reader(options.run, options.step)
+        reader = Reader(options.run or str(PRETRAINED), options.step)
         path = _path(options, reader.folder.path.name)
         crops, calibration = _split(options.check, options.split, reader), _split(options.calibrate, "train", reader)
         advance(1)
