@@ -205,10 +205,9 @@ def test_without_onnxruntime_the_file_is_written_and_not_compared(run, tmp_path,
 
 def test_a_damaged_run_is_one_line_and_writes_nothing(tmp_path, one_device_env):
     folder, _, _ = save_run(tmp_path)
-    [largest] = sorted(Path(folder.path, "steps/7/state").rglob("*"), key=lambda path: path.stat().st_size)[-1:]
-    content = bytearray(largest.read_bytes())
-    content[len(content) // 2 :] = bytes(len(content) - len(content) // 2)
-    largest.write_bytes(content)
+    for path in Path(folder.path, "steps/7/state").rglob("*"):
+        if path.is_file() and path.stat().st_size > 1000:
+            path.write_bytes(path.read_bytes()[:500] + bytes(path.stat().st_size - 500))
     done = subprocess.run(
         [sys.executable, "-m", "svhn_jax.export", "--to", "onnx", "--run", str(folder.path)],
         cwd=tmp_path, env=one_device_env, capture_output=True, text=True,
