@@ -55,7 +55,7 @@ def described(model: onnx.ModelProto) -> dict[str, str]:
 
 def _output(name: str, digits: int, meaning: str) -> onnx.ValueInfoProto:
     kind = TensorProto.INT32 if name in ("length", "digits") else TensorProto.FLOAT
-    shape = ["N", digits] if name in ("digits", "digit_p") else ["N"]
+    shape: list[str | int] = ["N", digits] if name in ("digits", "digit_p") else ["N"]
     return helper.make_tensor_value_info(name, kind, shape, meaning)
 
 
@@ -63,13 +63,13 @@ def _prepared(graph: Graph, image: ImageConfig, size: int) -> Features:
     """The middle window, normalised, as svhn_jax.model.inputs."""
     x, side, slack = interface.INPUT, image.crop, size - image.crop
     if slack:
-        start = np.int64([slack // 2] * 2)
-        x = graph.op("Slice", x, start, start + side, np.int64([1, 2]), name="window")
+        start = slack // 2
+        x = graph.op("Slice", x, [start] * 2, [start + side] * 2, [1, 2], name="window")
     x = graph.cast(graph.op("Transpose", x, perm=[0, 3, 1, 2]), np.float32)
-    x = graph.op("Div", x, np.float32([255]))
+    x = graph.op("Div", x, 255.0)
     if image.grayscale:
-        x = graph.op("Mul", x, np.float32(GRAY).reshape(1, 3, 1, 1), name="luma")
-        x = graph.op("ReduceSum", x, np.int64([1]), keepdims=1, name="gray")
+        x = graph.op("Mul", x, np.array(GRAY, np.float32).reshape(1, 3, 1, 1), name="luma")
+        x = graph.op("ReduceSum", x, [1], keepdims=1, name="gray")
     if image.resize:
         matrix = _resizing(side, image.resize)
         x = graph.op("MatMul", graph.op("MatMul", matrix, x, name="resize"), matrix.T, name="resize")
@@ -77,13 +77,13 @@ def _prepared(graph: Graph, image: ImageConfig, size: int) -> Features:
     x = graph.op("Sub", x, _mean(graph, x), name="centered")
     if image.normalize == "mean and contrast":
         deviation = graph.op("Sqrt", _mean(graph, graph.op("Mul", x, x, name="square")))
-        x = graph.op("Div", x, graph.op("Add", deviation, np.float32([CONTRAST_FLOOR])), name="normalized")
+        x = graph.op("Div", x, graph.op("Add", deviation, CONTRAST_FLOOR), name="normalized")
     return Features(x, 1 if image.grayscale else 3, side)
 
 
 def _mean(graph: Graph, x: str) -> str:
-    by_column = graph.op("ReduceMean", x, np.int64([2]), keepdims=1)
-    return graph.op("ReduceMean", by_column, np.int64([1, 3]), keepdims=1)
+    by_column = graph.op("ReduceMean", x, [2], keepdims=1)
+    return graph.op("ReduceMean", by_column, [1, 3], keepdims=1)
 
 
 def _resizing(side: int, to: int) -> np.ndarray:
@@ -94,9 +94,9 @@ def _resizing(side: int, to: int) -> np.ndarray:
 def _decode(graph: Graph, logits: LogitNames, digits: int) -> None:
     """The number of greatest joint probability, as svhn_jax.model.decode; adds the outputs."""
     length_log_p = graph.op("LogSoftmax", logits.length, axis=1)
-    ten = graph.op("Slice", logits.digits, np.int64([0]), np.int64([BLANK]), np.int64([2]))
+    ten = graph.op("Slice", logits.digits, [0], [BLANK], [2])
     digit_log_p = graph.op("LogSoftmax", ten, axis=2)
-    best = graph.op("ReduceMax", digit_log_p, np.int64([2]), keepdims=0)
+    best = graph.op("ReduceMax", digit_log_p, [2], keepdims=0)
     # [digits, lengths]: 1 where a number of that length has that digit; one that is too long has them all.
     has = (np.arange(digits)[:, None] < np.arange(digits + 2)).astype(np.float32)
     joint = graph.op("Add", length_log_p, graph.op("MatMul", best, has), name="joint")
@@ -104,13 +104,12 @@ def _decode(graph: Graph, logits: LogitNames, digits: int) -> None:
     is_present = graph.op("Less", np.arange(digits), length)
     all_digits = graph.op("ArgMax", digit_log_p, axis=2, keepdims=0)
     int32: Any = {"to": TensorProto.INT32}
-    one = np.int64([1])
-    graph.op("Cast", graph.op("Squeeze", length, one), name="length", **int32)
-    graph.op("Cast", graph.op("Where", is_present, all_digits, np.int64([BLANK])), name="digits", **int32)
-    graph.op("Exp", graph.op("ReduceMax", joint, one, keepdims=0), name="confidence")
+    graph.op("Cast", graph.op("Squeeze", length, [1]), name="length", **int32)
+    graph.op("Cast", graph.op("Where", is_present, all_digits, [BLANK]), name="digits", **int32)
+    graph.op("Exp", graph.op("ReduceMax", joint, [1], keepdims=0), name="confidence")
     of_length = graph.op("GatherElements", length_log_p, length, axis=1)
-    graph.op("Exp", graph.op("Squeeze", of_length, one), name="length_p")
-    graph.op("Where", is_present, graph.op("Exp", best), np.float32([1]), name="digit_p")
+    graph.op("Exp", graph.op("Squeeze", of_length, [1]), name="length_p")
+    graph.op("Where", is_present, graph.op("Exp", best), 1.0, name="digit_p")
 
 
 def load(content: bytes, threads: int = 0) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 
 from svhn_jax.config import ModelConfig
 from svhn_jax.errors import InputError
-from svhn_jax.exporting.graph import Graph
+from svhn_jax.exporting.graph import Graph, Input
 from svhn_jax.model.normalization import EPSILON
 
 BODY, HEADS = (
@@ -52,13 +52,13 @@ class Builder:
         variables = {"params": self.params, "batch_stats": self._batch_stats}
         return Builder(self.graph, variables, np.float32, HEADS), self.graph.cast(x, np.float32)
 
-    def op(self, kind: str, *inputs: str | np.ndarray, name: str = "", **attributes: Any) -> str:
+    def op(self, kind: str, *inputs: Input, name: str = "", **attributes: Any) -> str:
         return self.graph.op(kind, *inputs, name=self._scope + (name or kind), **attributes)
 
     def conv(self, x: Features, conv: str, norm: str, stride: int = 1) -> Features:
         """A convolution, zeros around it as Flax's "SAME" has them, and the batch norm that follows it."""
-        kernel, (factor, offset) = np.float64(self.params[conv]["kernel"]), self._norm(norm)
-        bias = np.float64(self.params[conv].get("bias", 0)) * factor + offset
+        kernel, (factor, offset) = np.asarray(self.params[conv]["kernel"], np.float64), self._norm(norm)
+        bias = np.asarray(self.params[conv].get("bias", 0), np.float64) * factor + offset
         size, channels = kernel.shape[0], kernel.shape[3]
         side = -(-x.side // stride)
         zeros = max((side - 1) * stride + size - x.side, 0)
@@ -72,9 +72,9 @@ class Builder:
 
     def _norm(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Batch norm as a factor and an offset, float64[C]."""
-        mean, var = (np.float64(self._batch_stats[name][part]) for part in ("mean", "var"))
-        factor = np.float64(self.params[name]["scale"]) / np.sqrt(var + EPSILON)
-        return factor, np.float64(self.params[name]["bias"]) - mean * factor
+        mean, var = (np.asarray(self._batch_stats[name][part], np.float64) for part in ("mean", "var"))
+        factor = np.asarray(self.params[name]["scale"], np.float64) / np.sqrt(var + EPSILON)
+        return factor, np.asarray(self.params[name]["bias"], np.float64) - mean * factor
 
     def relu(self, x: Features) -> Features:
         return x._replace(name=self.op("Relu", x.name))
@@ -91,7 +91,7 @@ class Builder:
         zeros, name = side * patch - x.side, x.name
         if zeros:
             low, high = zeros // 2, zeros - zeros // 2
-            name = self.op("Pad", name, np.int64([0, 0, low, low, 0, 0, high, high]), np.zeros((), self.dtype))
+            name = self.op("Pad", name, [0, 0, low, low, 0, 0, high, high])
         return Features(self.op("SpaceToDepth", name, blocksize=patch), x.channels * patch**2, side)
 
     def flatten(self, x: Features) -> str:
@@ -155,14 +155,14 @@ def _residual_block(b: Builder, x: Features) -> Features:
 
 def _attention_pool(b: Builder, x: Features) -> LogitNames:
     params = b.params["pool"]
-    by_channel = b.op("Reshape", x.name, np.int64([0, x.channels, x.side**2]))  # [N, C, positions]
-    query = (np.float64(params["query"]["kernel"]).T / x.channels**0.5).astype(np.float32)
+    by_channel = b.op("Reshape", x.name, [0, x.channels, x.side**2])  # [N, C, positions]
+    query = (np.asarray(params["query"]["kernel"], np.float64).T / x.channels**0.5).astype(np.float32)
     scores = b.op("Add", b.op("MatMul", query, by_channel, name="query"), np.asarray(params["position"]).T)
     shares = b.op("Softmax", scores, axis=2)
     pooled = b.op("MatMul", shares, b.op("Transpose", by_channel, perm=[0, 2, 1]), name="pool")  # [N, heads, C]
     by_head = b.op("Transpose", pooled, perm=[1, 0, 2])
     length_features = b.op("Gather", by_head, np.array(0), axis=0)
-    return b.heads(length_features, b.op("Slice", by_head, np.int64([1]), np.int64([2**31]), np.int64([0])))
+    return b.heads(length_features, b.op("Slice", by_head, [1], [2**31], [0]))
 
 
 def _seed_net(b: Builder, config: ModelConfig, x: Features) -> LogitNames:
@@ -182,4 +182,4 @@ def _potterhsu_net(b: Builder, config: ModelConfig, x: Features) -> LogitNames:
 
 def _shared(b: Builder, features: str) -> LogitNames:
     """The heads on features float32[N, F] that they share."""
-    return b.heads(features, b.op("Unsqueeze", features, np.int64([0])))
+    return b.heads(features, b.op("Unsqueeze", features, [0]))

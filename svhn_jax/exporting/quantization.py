@@ -19,7 +19,7 @@ CROPS = 512  # whose ranges are measured
 BATCH_SIZE = 32
 
 
-class _Crops(quantization.CalibrationDataReader):  # type: ignore[misc]
+class _Crops(quantization.CalibrationDataReader):
     def __init__(self, crops: np.ndarray):
         self._batches = iter(np.split(crops, range(BATCH_SIZE, len(crops), BATCH_SIZE)))
 

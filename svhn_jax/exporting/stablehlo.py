@@ -16,6 +16,7 @@ from svhn_jax.exporting import interface
 from svhn_jax.inference.reader import Reader
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
+PATHS = "jax_traceback_in_locations_limit"
 
 
 def build(reader: Reader) -> bytes:
@@ -23,7 +24,7 @@ def build(reader: Reader) -> bytes:
     reads = interface.reads(reader)
 
     def svhn_jax_reads(crops: jax.Array) -> dict[str, jax.Array]:  # its name is in the file
-        return reads(crops)  # type: ignore[no-any-return]
+        return reads(crops)
 
     shape = export.symbolic_shape(f"N, {reader.crop.size}, {reader.crop.size}, 3")
     crops = jax.ShapeDtypeStruct(shape, jnp.uint8)
@@ -40,9 +41,9 @@ def run(content: bytes, crops: np.ndarray) -> dict[str, np.ndarray]:
 @contextmanager
 def _no_source_paths() -> Iterator[None]:
     """Leaves the paths of this machine's Python files, which each operation would name, out of the file."""
-    before = jax.config.jax_traceback_in_locations_limit
-    jax.config.update("jax_traceback_in_locations_limit", 0)
+    before = getattr(jax.config, PATHS)
+    jax.config.update(PATHS, 0)
     try:
         yield
     finally:
-        jax.config.update("jax_traceback_in_locations_limit", before)
+        jax.config.update(PATHS, before)
