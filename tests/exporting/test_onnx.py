@@ -62,12 +62,12 @@ def reader_of(model=RESNET, image=CONFIG.image):
     # Of a random network one class would win in every crop; so the logits of each class get mean 0, those of a head
     # deviation 2, and long numbers an advantage, because each digit costs probability.
     _, logits = check._read_by_jax(reader, CROPS)
-    heads = {"length": logits.length} | {f"digit{n}": logits.digits[:, n - 1] for n in range(1, 6)}
+    heads = {"length": logits.length} | {f"digit{1 + n}": logits.digits[:, n] for n in range(logits.digits.shape[1])}
     for name, values in heads.items():
         head, mean = variables["params"][name], values.mean(axis=0)
         scale = 2 / (values - mean).std()
         variables["params"][name] = {"kernel": head["kernel"] * scale, "bias": (head["bias"] - mean) * scale}
-    variables["params"]["length"]["bias"] += np.arange(7, dtype=np.float32)
+    variables["params"]["length"]["bias"] += np.arange(logits.length.shape[1], dtype=np.float32)
     return reader
 
 
