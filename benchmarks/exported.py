@@ -1,7 +1,8 @@
 """python benchmarks/exported.py --data DIR: size and images/s of exported files beside JAX, at batch 1 and 64.
 
 Each form gets uint8 crops as a numpy array, and gives the number and its probabilities as numpy arrays. The forms are timed
-in turn, after a round that does not count, with the same number of threads. The last line is JSON.
+in turn, after a round that does not count, with the same number of threads: ONNX in onnxruntime, StableHLO in JAX. The last
+line is JSON.
 """
 
 import json
@@ -98,13 +99,13 @@ def _forms(reader: Reader, calibration: np.ndarray, threads: int) -> tuple[dict[
     loaded = jax.jit(export.deserialize(bytearray(artefact)).call)
     forms: dict[str, Read] = {
         JAX: lambda crops: jax.device_get(compiled(variables, crops)),
-        "StableHLO in JAX": lambda crops: jax.device_get(loaded(crops)),
+        "StableHLO": lambda crops: jax.device_get(loaded(crops)),
     }
-    sizes = {JAX: 4 * count_params(reader.variables), "StableHLO in JAX": len(artefact)}
+    sizes = {JAX: 4 * count_params(reader.variables), "StableHLO": len(artefact)}
     models = {precision: onnx_model.build(reader, precision) for precision in ("float32", "float16")}
     models["int8"] = quantization.quantize(models["float32"], calibration)
     for precision, model in models.items():
-        content, name = model.SerializeToString(), f"ONNX {precision}, onnxruntime"
+        content, name = model.SerializeToString(), f"ONNX {precision}"
         session = onnx_model.load(content, threads)
         forms[name] = lambda crops, session=session: onnx_model.run(session, crops)  # type: ignore[misc]
         sizes[name] = len(content)

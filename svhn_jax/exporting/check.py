@@ -29,6 +29,7 @@ class Comparison(NamedTuple):
     greatest_difference: between two probabilities of the same thing, over all crops that are read alike.
     changed: crops that are read differently.
     ties: those among them whose two readings are equally probable by JAX itself, within the tolerance.
+    is_finite: every probability of the file is a finite number.
     accuracy, accuracy_jax: shares of whole numbers that are right; None for crops without labels.
     """
 
@@ -36,6 +37,7 @@ class Comparison(NamedTuple):
     greatest_difference: float
     changed: int
     ties: int
+    is_finite: bool
     accuracy: float | None
     accuracy_jax: float | None
 
@@ -78,17 +80,22 @@ def compare(
         float(np.concatenate(differences).max(initial=0)),
         int(is_changed.sum()),
         _ties(Logits(*(x[is_changed] for x in logits)), expected["confidence"][is_changed], theirs[is_changed]),
+        all(bool(np.isfinite(found[name]).all()) for name in PROBABILITIES),
         None if labels is None else float((theirs == labels).all(axis=1).mean()),
         None if labels is None else float((ours == labels).all(axis=1).mean()),
     )
 
 
-def require_same(comparison: Comparison, what: str) -> None:
-    """Raises InputError if `what`, an exported file of full precision, does not read as JAX does."""
-    if not comparison.is_same:
+def require_sound(comparison: Comparison, what: str, precision: str) -> None:
+    """Raises InputError if `what`, an exported file, cannot be used: in float32, if it does not read as JAX does."""
+    if precision == "float32" and not comparison.is_same:
         raise InputError(
             f"{what}: not written, because it reads {comparison.changed} of {comparison.crops} crops differently than JAX, "
             f"and probabilities differ by up to {comparison.greatest_difference:.1e}; please report this as a bug"
+        )
+    if not comparison.is_finite:
+        raise InputError(
+            f"{what}: not written, because the network's values leave the range of {precision}; give --precision float32"
         )
 
 

@@ -63,9 +63,9 @@ class Builder:
         side = -(-x.side // stride)
         zeros = max((side - 1) * stride + size - x.side, 0)
         low, high = zeros // 2, zeros - zeros // 2
-        weights = (kernel * factor).transpose(3, 2, 0, 1).astype(self.dtype)
+        weights = (kernel * factor).transpose(3, 2, 0, 1)
         name = self.op(
-            "Conv", x.name, weights, bias.astype(self.dtype),
+            "Conv", x.name, self._cast(weights), self._cast(bias),
             name=conv, strides=[stride] * 2, pads=[low, low, high, high],
         )  # fmt: skip
         return Features(name, channels, side)
@@ -104,7 +104,15 @@ class Builder:
         if before:
             shape = (before.side, before.side, before.channels, -1)
             kernel = kernel.reshape(shape).transpose(2, 0, 1, 3).reshape(kernel.shape)
-        return self.op("Gemm", x, kernel.astype(self.dtype), self.params[name]["bias"].astype(self.dtype), name=name)
+        return self.op("Gemm", x, self._cast(kernel), self._cast(self.params[name]["bias"]), name=name)
+
+    def _cast(self, weights: np.ndarray) -> np.ndarray:
+        """Weights in the type of the features; InputError if that cannot hold them."""
+        with np.errstate(over="ignore"):
+            cast = weights.astype(self.dtype)
+        if not np.isfinite(cast).all():
+            raise InputError(f"weights leave the range of {cast.dtype}; give --precision float32")
+        return cast
 
     def heads(self, length_features: str, digit_features: str) -> LogitNames:
         """The linear heads of float32[N, C] and float32[D or 1, N, C]."""

@@ -113,7 +113,7 @@ def test_the_comparison_notices_other_probabilities_and_another_order_of_digits(
     assert compared.ties == 0
     assert not compared.is_same
     with pytest.raises(InputError, match=r"^x\.onnx: not written, because it reads \d+ of 24 crops differently"):
-        check.require_same(compared, "x.onnx")
+        check.require_sound(compared, "x.onnx", "float32")
 
 
 def test_readings_that_jax_finds_equally_probable_are_ties():
@@ -181,6 +181,20 @@ def test_float16_is_half_as_large_and_reads_nearly_the_same():
     assert 0 < compared.greatest_difference < 0.05
     assert compared.changed <= 1
     assert onnx_model.described(models["float16"])["precision"] == "float16"
+
+
+def test_a_network_whose_values_float16_cannot_hold_is_refused():
+    reader = reader_of()
+    for layer in (reader.variables["params"]["stem_norm"], reader.variables["params"]["stage1_block1"]["norm1"]):
+        layer["scale"] *= 5e3
+    compared = check.compare(reader, run_of(onnx_model.build(reader, "float16")), CROPS)
+    assert not compared.is_finite
+    with pytest.raises(InputError, match=r"^x\.onnx: not written, .* leave the range of float16; give --precision"):
+        check.require_sound(compared, "x.onnx", "float16")
+    assert check.compare(reader, run_of(onnx_model.build(reader)), CROPS).is_finite
+    reader.variables["params"]["stem_norm"]["scale"] *= 1e3
+    with pytest.raises(InputError, match=r"^weights leave the range of float16; give --precision float32$"):
+        onnx_model.build(reader, "float16")
 
 
 def test_int8_is_a_quarter_as_large_and_keeps_the_heads():
