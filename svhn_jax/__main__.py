@@ -20,6 +20,7 @@ COMMANDS = (
     "compare",
     "report",
     "publish",
+    "export",
     "benchmark",
 )
 

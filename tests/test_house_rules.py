@@ -19,6 +19,7 @@ RANKS = {
     "training": 3,
     "inference": 4,
     "benchmarking": 4,
+    "exporting": 5,
     "reports": 5,
     "command": 6,
 }

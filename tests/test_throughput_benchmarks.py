@@ -14,7 +14,7 @@ import pytest
 import tyro
 from archives import REPOSITORY, assert_one_error_line, run_python
 from rich.console import Console
-from tiny import CONFIG
+from tiny import CONFIG, save_run
 
 from svhn_jax import command_line, config_files, labels
 from svhn_jax.benchmarking import measure
@@ -293,3 +293,21 @@ def test_the_gpu_check_says_what_is_missing(tmp_path):
         "error: jax: JAX_PLATFORMS is 'cpu'; unset it",
         "error: torch: ImportError: no torch here",
     ]
+
+
+def test_exported_files_are_timed_beside_jax(module, tmp_path, monkeypatch, capsys):
+    save_run(tmp_path)
+    arguments = ["--data", str(tmp_path / "data"), "--run", str(tmp_path / "run")]
+    small = ["--rounds", "2", "--seconds", "0.01", "--batch-sizes", "1", "3"]
+    monkeypatch.setattr(sys, "argv", ["exported", *arguments, *small])
+    assert module("exported").main() == 0
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    forms = result["forms"]
+    assert list(forms) == [
+        "JAX",
+        "StableHLO",
+        *(f"ONNX {p}" for p in ("float32", "float16", "int8")),
+    ]
+    assert all(row["bytes"] > 1000 for row in forms.values())
+    assert all(row[f"batch {n}"]["images_per_s"]["n"] == 2 for row in forms.values() for n in (1, 3))
+    assert forms["JAX"]["batch 3"]["to_jax"]["median"] == 1

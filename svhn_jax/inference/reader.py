@@ -47,6 +47,7 @@ class Reader:
         if step == "all":
             raise InputError("--step is all; give one step: best, latest or a number")
         folder = RunFolder(run)
+        self.folder = folder
         self.config: Config = folder.config()
         self.crop: CropRule = folder.data().crop
         self.max_digits: int = self.config.model.max_digits

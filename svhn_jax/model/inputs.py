@@ -8,6 +8,7 @@ from svhn_jax.config import ImageConfig
 # Shifts of the views that evaluation may average, in pixels: the middle, then one to each side (docs/experiments.md).
 VIEWS = ((0, 0), (3, 0), (-3, 0), (0, 3), (0, -3))
 GRAY = (0.299, 0.587, 0.114)  # ITU-R BT.601 luma, as Pillow and TensorFlow use
+CONTRAST_FLOOR = 0.02  # added to the standard deviation: keeps noise small in a photo without contrast
 
 
 def center_window(images: jax.Array, image: ImageConfig) -> jax.Array:
@@ -44,7 +45,7 @@ def prepare(windows: jax.Array, image: ImageConfig) -> jax.Array:
     if image.normalize == "mean and contrast":
         # Of values whose mean is 0 already: jnp.std would pass over them once more to find it.
         deviation = jnp.sqrt(_mean(jnp.square(windows)))
-        windows = windows / (deviation + 0.02)  # the constant keeps noise small in a photo without contrast
+        windows = windows / (deviation + CONTRAST_FLOOR)
     return windows
 
 

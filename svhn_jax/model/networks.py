@@ -134,7 +134,7 @@ class PotterhsuNet(nn.Module):
             x = nn.relu(batch_norm(is_training, dtype, f"norm{index}", momentum=0.9)(x))
             x = max_pool(x, 2 if index % 2 else 1, (1, 1))
             x = dropout(x, config.dropout, dropout_keys, salt=index)
-        x = x.reshape(len(x), -1)
+        x = x.reshape(x.shape[0], -1)
         for index in (1, 2):
             x = nn.relu(nn.Dense(3072, dtype=dtype, name=f"dense{index}")(x))
         x = x.astype(jnp.float32)

@@ -1,0 +1,58 @@
+"""An ONNX graph under construction."""
+
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+OPSET = 18  # of 2022: runtimes of that year and later read it
+IR_VERSION = 8
+
+Input = str | np.ndarray | list[int] | float
+
+
+class Graph:
+    """Nodes in the order of computation, and constants.
+
+    graph = Graph()
+    y = graph.op("Add", x, 1.0)  # the name of a value
+    """
+
+    def __init__(self) -> None:
+        self._nodes: list[onnx.NodeProto] = []
+        self._constants: list[onnx.TensorProto] = []
+        self._names: dict[str, int] = {}
+
+    def op(self, kind: str, *inputs: Input, name: str = "", **attributes: Any) -> str:
+        """Adds a node of one output, and returns the name of that.
+
+        Args:
+          inputs: names of values, or constants: arrays, lists as int64[n], numbers as float32.
+          name: of the node and of its output; none: its kind. A second one of a name gets a number.
+        """
+        label = self._unique(name or kind)
+        names = [x if isinstance(x, str) else self._constant(f"{label}/{n}", x) for n, x in enumerate(inputs)]
+        self._nodes.append(helper.make_node(kind, names, [label], label, **attributes))
+        return label
+
+    def cast(self, x: str, dtype: Any) -> str:
+        return self.op("Cast", x, to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
+
+    def model(self, inputs: list[onnx.ValueInfoProto], outputs: list[onnx.ValueInfoProto]) -> onnx.ModelProto:
+        """The whole, checked."""
+        graph = helper.make_graph(self._nodes, "svhn_jax", inputs, outputs, self._constants)
+        model = helper.make_model(
+            graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="svhn_jax"
+        )
+        onnx.checker.check_model(model, full_check=True)
+        return model
+
+    def _unique(self, name: str) -> str:
+        self._names[name] = count = self._names.get(name, 0) + 1
+        return name if count == 1 else f"{name}_{count}"
+
+    def _constant(self, name: str, value: np.ndarray | list[int] | float) -> str:
+        dtype = np.int64 if isinstance(value, list) else np.float32 if isinstance(value, float) else None
+        self._constants.append(numpy_helper.from_array(np.asarray(value, dtype, order="C"), name))
+        return name
