@@ -19,6 +19,7 @@ COMMANDS = (
     "compare",
     "report",
     "publish",
+    "serve",
     "benchmark",
 )
 

@@ -20,6 +20,7 @@ RANKS = {
     "inference": 4,
     "benchmarking": 4,
     "reports": 5,
+    "serving": 5,
     "command": 6,
 }
 
