@@ -96,6 +96,7 @@ class Decoder:
     def _running(self, pixels: int) -> subprocess.Popen[bytes]:
         if self._process and self._process.poll() is None:
             return self._process
+        self.close()
         self._process = subprocess.Popen(
             [sys.executable, "-m", __name__, str(pixels)],
             stdin=subprocess.PIPE,

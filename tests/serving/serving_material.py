@@ -20,9 +20,10 @@ from svhn_jax.serving.worker import Worker
 
 
 class Reader:
-    """Reads 42 in every photo. It remembers sizes and boxes; while `gate` is shut it waits."""
+    """Reads 42 in every photo, at `place`. It remembers sizes and boxes; while `gate` is shut it waits."""
 
     def __init__(self) -> None:
+        self.place: Box | None = Box(10, 5, 30, 15)
         self.seen: list[tuple[tuple[int, int], Any]] = []
         self.gate = threading.Event()
         self.gate.set()
@@ -32,8 +33,10 @@ class Reader:
         self.begun.release()
         assert self.gate.wait(60)
         self.seen.append((photo.size, box))
+        if box is None and self.place is None:
+            return Reading("", 0.0, (), 0.0, None, 0.0)
         if box is None:
-            return Reading("42", 0.97, (0.99, 0.98), 0.995, Box(10, 5, 30, 15), 0.8)
+            return Reading("42", 0.97, (0.99, 0.98), 0.995, self.place, 0.8)
         return Reading("42", 0.5, (0.99, 0.6), 0.995, None if box == "whole" else Box(*box), None)
 
 

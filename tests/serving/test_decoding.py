@@ -1,11 +1,13 @@
 """The process that decodes photos: what it answers, and that it can be lost."""
 
 import io
+import os
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from conftest import REPOSITORY
 from PIL import Image
 from serving_material import picture
 
@@ -56,7 +58,7 @@ def test_a_process_that_dies_on_a_photo_is_one_line(decoder, monkeypatch):
         decoder.photo(picture())
 
 
-def test_limits_of_pixels_and_of_memory():
+def test_limits_of_pixels_memory_and_files(tmp_path):
     decoder = Decoder(Limits(pixels=1000))
     with pytest.raises(Refusal, match="200 x 100 pixels; at most 1,000 are read") as refused:
         decoder.photo(picture(200, 100))
@@ -65,8 +67,16 @@ def test_limits_of_pixels_and_of_memory():
     code = "from svhn_jax.serving import decoding\ndecoding._limit_this_process()\nbytes(3 * 2**30)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "MemoryError" in done.stderr
-    code = "from svhn_jax.serving import decoding\ndecoding._limit_this_process()\nopen('x', 'w').write('x')"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd="/tmp")
+    code = (
+        "from svhn_jax.serving import decoding\ndecoding._limit_this_process()\nwith open('x', 'w') as f: f.write('x')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+    )
     assert "File too large" in done.stderr
 
 
