@@ -14,6 +14,7 @@ import errno
 import importlib.util
 import signal
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated
 
@@ -67,9 +68,12 @@ def main() -> int:
                 f"warning: --host {options.host}: any machine that reaches this one can send photos, without encryption"
             )
         address = _address(options.host, sockets)
-        console.print(f"{address} reads photos; Ctrl-C ends it", soft_wrap=True)
-        output.print_json(options.output, {"address": address})
-        asyncio.run(_serve(worker, options.host, sockets))
+
+        def announce() -> None:
+            console.print(f"{address} reads photos; Ctrl-C ends it", soft_wrap=True)
+            output.print_json(options.output, {"address": address})
+
+        asyncio.run(_serve(worker, options.host, sockets, announce))
         console.print(f"ended after {worker.photos_read:,} photos")
     return 0
 
@@ -95,8 +99,8 @@ def _address(host: str, sockets: list[socket.socket]) -> str:
     return f"http://{f'[{name}]' if ':' in name else name}:{sockets[0].getsockname()[1]}"
 
 
-async def _serve(worker: "Worker", host: str, sockets: list[socket.socket]) -> None:
-    """Serves until Ctrl-C or SIGTERM."""
+async def _serve(worker: "Worker", host: str, sockets: list[socket.socket], announce: Callable[[], None]) -> None:
+    """Serves until Ctrl-C or SIGTERM; calls `announce` when it does."""
     from svhn_jax.serving import app
 
     ended = asyncio.Event()
@@ -104,6 +108,7 @@ async def _serve(worker: "Worker", host: str, sockets: list[socket.socket]) -> N
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
     server = app.serve(worker, host)
     server.add_sockets(sockets)
+    announce()
     await ended.wait()
     server.stop()
 
