@@ -37,7 +37,9 @@ class Reader:
             return Reading("", 0.0, (), 0.0, None, 0.0)
         if box is None:
             return Reading("42", 0.97, (0.99, 0.98), 0.995, self.place, 0.8)
-        return Reading("42", 0.5, (0.99, 0.6), 0.995, None if box == "whole" else Box(*box), None)
+        left, top, width, height = (0.0, 0.0, 0.0, 0.0) if box == "whole" else box
+        given = None if box == "whole" else Box(left, top, left + width, top + height)
+        return Reading("42", 0.5, (0.99, 0.6), 0.995, given, None)
 
 
 class Answer(NamedTuple):
