@@ -24,6 +24,7 @@ MEMORY_BYTES = 2**31  # for a photo of 52 million pixels: at most 9 times 4 byte
 PREVIEW_SIDE = 1600  # pixels
 MAX_LINE = 4096  # bytes of the answer's first line
 START_S = 60.0
+PIPE_BYTES = 2**20  # the most that Linux grants to all
 
 
 class Decoder:
@@ -103,6 +104,7 @@ class Decoder:
             stdout=subprocess.PIPE,
             env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},  # its threads' stacks would count as memory
             start_new_session=True,  # Ctrl-C is for the server
+            pipesize=PIPE_BYTES,
         )
         timer = threading.Timer(START_S, self._process.kill)
         timer.start()
