@@ -16,6 +16,7 @@ import signal
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 from PIL import Image
@@ -29,7 +30,7 @@ from svhn_jax.output import Output
 if TYPE_CHECKING:  # they import JAX or Tornado
     from svhn_jax.serving.worker import Worker
 
-WARM_UP = (256, 128)  # pixels of the photo that is read first, for the compilation's sake
+WARM_UP = ((1024, 768), (768, 1024))  # pixels of photos that are read first, so that no user waits for compilation
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,8 @@ def main() -> int:
 
     reader = load(options.run, options.step)
     with Worker(reader, Limits(), options.min_confidence) as worker:
-        worker.submit(lambda: reader.read(Image.new("RGB", WARM_UP))).result()
+        for size in WARM_UP:
+            worker.submit(partial(reader.read, Image.new("RGB", size))).result()
         if not origin.is_loopback(options.host):
             print_to_stderr(
                 f"warning: --host {options.host}: any machine that reaches this one can send photos, without encryption"

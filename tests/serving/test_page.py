@@ -114,7 +114,12 @@ def test_drop_read_move_draw_resize_and_download(browser, served):
     assert [*result["box"].values()] == pytest.approx([20, 20, 40, 130], abs=1.5)
     page.get_by_role("button", name="Whole photo").click()
     sync_api.expect(page.locator("#box")).to_be_hidden()
+    sync_api.expect(page.locator("#download")).to_be_enabled()
     assert served.reader.seen[-1][1] == "whole"
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="Another photo").click()
+    chooser.value.set_files({"name": "b.png", "mimeType": "image/png", "buffer": PHOTO})
+    expect_number(page, "42", "97 % sure")
     close(page)
 
 
