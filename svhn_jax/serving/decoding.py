@@ -39,7 +39,7 @@ class Decoder:
         self._limits = limits
         self._process: subprocess.Popen[bytes] | None = None
 
-    def photo(self, content: bytes) -> Image.Image:
+    def photo(self, content: bytes | bytearray) -> Image.Image:
         """The upright RGB photo.
 
         Raises:
@@ -48,7 +48,7 @@ class Decoder:
         about, data = self._ask(PIXELS, content, self._limits.pixels * 3)
         return Image.frombuffer("RGB", (about["width"], about["height"]), data, "raw", "RGB", 0, 1)
 
-    def preview(self, content: bytes) -> bytes:
+    def preview(self, content: bytes | bytearray) -> bytes:
         """A JPEG file of the upright photo, reduced to at most PREVIEW_SIDE pixels; raises as `photo`."""
         return bytes(self._ask(PREVIEW, content, PREVIEW_SIDE**2 * 3)[1])
 
@@ -62,7 +62,7 @@ class Decoder:
                     if pipe:
                         pipe.close()
 
-    def _ask(self, wanted: bytes, content: bytes, most: int) -> tuple[dict[str, Any], bytearray]:
+    def _ask(self, wanted: bytes, content: bytes | bytearray, most: int) -> tuple[dict[str, Any], bytearray]:
         process = self._running(self._limits.pixels)
         is_late = threading.Event()
 

@@ -1,11 +1,12 @@
 """The answers to requests: what all share, and those that read a photo."""
 
 import asyncio
+import http.client
 import re
 import sys
 from typing import Any
 
-from tornado import httputil, web
+from tornado import web
 from tornado.ioloop import IOLoop
 
 from svhn_jax import output
@@ -65,7 +66,7 @@ class Handler(web.RequestHandler):
         self.finish(output.json_line(value) + "\n")
 
     def write_error(self, status_code: int, **_: Any) -> None:
-        reason = httputil.responses.get(status_code, "error").lower()
+        reason = http.client.responses.get(status_code, "error").lower()
         self.answer({"error": MESSAGES.get(status_code, reason)})
 
 
@@ -77,6 +78,7 @@ class Photo(Handler):
         self._place: Place | None = None
         self._content = bytearray()
         self._late: object | None = None
+        self._is_gone = False
         if self.request.method != "POST":
             super().prepare()
             return
@@ -136,8 +138,8 @@ class Photo(Handler):
             self.respond(await self._place.take(self.work))
         except Refusal as refusal:
             self.refuse(refusal)
-        except asyncio.CancelledError:  # the client has gone
-            if not self.request.connection.stream.closed():  # type: ignore[attr-defined]
+        except asyncio.CancelledError:
+            if not self._is_gone:
                 raise
 
     def work(self) -> Any:
@@ -166,6 +168,7 @@ class Photo(Handler):
 
     def on_connection_close(self) -> None:
         super().on_connection_close()
+        self._is_gone = True
         self._leave()
 
 
