@@ -143,7 +143,7 @@ class Photo(Handler):
                 raise
 
     def work(self) -> Any:
-        """What the worker's thread does with the photo."""
+        """What a thread of the worker does with the photo."""
         raise NotImplementedError
 
     def respond(self, result: Any) -> None:

@@ -1,4 +1,4 @@
-"""The one thread that decodes and reads photos, and the places of those who wait for it. Imports no JAX."""
+"""The threads that decode and read photos, and the places of those who wait for them. Imports no JAX."""
 
 import asyncio
 import threading
@@ -23,7 +23,7 @@ class Reads(Protocol):
 
 
 class Worker:
-    """Reads photos one after another; holds no photo that is not waiting.
+    """Reads photos one after another, while the next one is decoded: at most two decoded photos are in memory.
 
     with Worker(reader, Limits(), min_confidence=0.9) as worker:
         place = worker.admit(len(content))
@@ -39,16 +39,16 @@ class Worker:
         self._reader = reader
         self._min_confidence = min_confidence
         self._decoder = Decoder(limits)
-        self._thread = ThreadPoolExecutor(1, "photos")
-        self._lock = threading.Lock()
+        self._threads = ThreadPoolExecutor(2, "photos")
+        self._decoding, self._reading, self._counting = threading.Lock(), threading.Lock(), threading.Lock()
         self._requests = self._bytes = 0
 
     def __enter__(self) -> "Worker":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._thread.shutdown(wait=False, cancel_futures=True)
-        self._decoder.close()  # whatever it is decoding; so the thread ends soon
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._decoder.close()  # whatever it is decoding; so the threads end soon
 
     @property
     def requests(self) -> int:
@@ -57,7 +57,7 @@ class Worker:
 
     def admit(self, size: int) -> "Place":
         """A place for a photo of `size` bytes; raises Refusal if all are taken."""
-        with self._lock:
+        with self._counting:
             if self._requests >= self.limits.requests or self._bytes + size > self.limits.waiting_bytes:
                 raise busy()
             self._requests += 1
@@ -65,13 +65,15 @@ class Worker:
         return Place(self, size)
 
     def read(self, content: bytes | bytearray, box: AnyBox) -> dict[str, Any]:
-        """The answer to a photo, for the thread alone; raises Refusal."""
-        photo = self._decoder.photo(content)
+        """The answer to a photo, for `Place.take`; raises Refusal."""
+        with self._decoding:
+            photo = self._decoder.photo(content)
         try:
-            reading = self._reader.read(photo, box)
+            with self._reading:
+                reading = self._reader.read(photo, box)
+                self.photos_read += 1
         except InputError as error:
             raise Refusal(422, str(error)) from None
-        self.photos_read += 1
         return as_json(reading) | {
             "check": reading.is_doubtful(self._min_confidence),
             "min_confidence": self._min_confidence,
@@ -80,20 +82,21 @@ class Worker:
         }
 
     def preview(self, content: bytes | bytearray) -> bytes:
-        """A JPEG file of the photo, for the thread alone; raises Refusal."""
-        return self._decoder.preview(content)
+        """A JPEG file of the photo, for `Place.take`; raises Refusal."""
+        with self._decoding:
+            return self._decoder.preview(content)
 
     def submit(self, work: Callable[[], Any]) -> "Future[Any]":
-        return self._thread.submit(work)
+        return self._threads.submit(work)
 
     def _release(self, size: int) -> None:
-        with self._lock:
+        with self._counting:
             self._requests -= 1
             self._bytes -= size
 
 
 class Place:
-    """One photo's place in the queue. It stays taken until `leave`, and while the thread works on the photo."""
+    """One photo's place in the queue. It stays taken until `leave`, and while a thread works on the photo."""
 
     def __init__(self, worker: Worker, size: int):
         self._worker, self._size = worker, size
@@ -101,7 +104,7 @@ class Place:
         self._has_left = False
 
     async def take(self, work: Callable[[], Any]) -> Any:
-        """What `work` returns, run by the thread in turn; raises Refusal if that takes too long."""
+        """What `work` returns, run by a thread in turn; raises Refusal if that takes too long."""
         self._work = self._worker.submit(work)
         try:
             return await asyncio.wait_for(asyncio.wrap_future(self._work), self._worker.limits.wait_s)

@@ -10,7 +10,7 @@ from serving_material import picture, running
 
 @pytest.fixture
 def contents(monkeypatch, tmp_path, request):
-    """The bytes of so many hostile pictures; those that are links, folders or pipes have none."""
+    """The bytes of so many hostile pictures, less those that are links, folders or pipes."""
     monkeypatch.syspath_prepend(str(REPOSITORY / "tests/fuzz"))
     pictures, scenes = importlib.import_module("fuzz_pictures"), importlib.import_module("fuzz_scene")
     photos = {f"{n}.png": png(size=(40 + n, 24)) for n in range(1, 5)}
@@ -18,8 +18,8 @@ def contents(monkeypatch, tmp_path, request):
     scene = scenes.Scene(tmp_path / "case", random.Random(0), material)
     scene.set_up()
     kinds = pictures.kinds(request.param, random.Random(0))
-    paths = [pictures.put(scene, kind, index) for index, kind in enumerate(kinds)]
-    return [path.read_bytes() for path in paths if path.is_file() and path.stat().st_size < 2**25]
+    made = (pictures.put(scene, kind, index) for index, kind in enumerate(kinds) if kind != pictures.NO_FILE)
+    return [path.read_bytes() for path in made]
 
 
 @pytest.mark.parametrize("contents", [80, pytest.param(2000, marks=pytest.mark.slow)], indirect=True)
