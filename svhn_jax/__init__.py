@@ -1,3 +1,29 @@
 """svhn_jax: train and run readers of whole house numbers (SVHN Format 1) in JAX."""
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # it imports JAX, which takes seconds
+    from svhn_jax.inference.photo_reader import PhotoReader
+
 __version__ = "0.1.0"
+
+
+def load(run: str | None = None, step: str = "best", *, tta: bool = False) -> "PhotoReader":
+    """A reader of photos, with the weights of the repository or of another run.
+
+        reader = svhn_jax.load()
+        reader.read("door.jpg").number
+
+    Args:
+      run: the run's folder; by default checkpoints/pretrained of the repository.
+      step: best (on validation while training), latest, or a step's number.
+      tta: test-time augmentation: more accurate, five times the work.
+
+    Raises:
+      svhn_jax.errors.InputError: there is no such run or step, or it is damaged.
+    """
+    from svhn_jax.inference.photo_reader import PhotoReader
+    from svhn_jax.training import compilation
+
+    compilation.enable_compilation_cache()
+    return PhotoReader(run, step, tta=tta)

@@ -56,8 +56,13 @@ def test_orbax_is_imported_in_one_place():
 
 
 def folder_of(module):
-    """ "data" of svhn_jax.data.crop; "command" of a module of the root that has a main, else "base"."""
+    """ "data" of svhn_jax.data.crop; "command" of a module of the root that has a main, else "base".
+
+    The package itself, which users import, counts as a command: nothing in the package imports a name of it.
+    """
     parts = module.split(".")[1:]
+    if parts == ["__init__"]:
+        return "command"
     if len(parts) > 1 or (PACKAGE / parts[0]).is_dir():
         return parts[0]
     return "command" if "\ndef main(" in (PACKAGE / f"{parts[0]}.py").read_text() else "base"

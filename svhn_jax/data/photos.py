@@ -4,11 +4,13 @@ import hashlib
 import io
 import os
 import re
+import stat
 import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
@@ -31,7 +33,9 @@ FORMATS = {
     **{"PPM": (".ppm", ".pgm", ".pbm", ".pnm"), "QOI": (".qoi",), "PSD": (".psd",), "SGI": (".sgi", ".rgb", ".bw")},
     **{"PCX": (".pcx",), "SUN": (".ras",), "DDS": (".dds",), "XBM": (".xbm",), "XPM": (".xpm",)},
 }
-SUFFIXES = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
+HEIF_SUFFIXES = (".heic", ".heif", ".hif")  # read through the package pillow-heif, where it is installed
+HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+SUFFIXES = (*(suffix for suffixes in FORMATS.values() for suffix in suffixes), *HEIF_SUFFIXES)
 PNG_ORIENTATION = (b"eXIf", b"exif", b"xmp")  # every PNG with an orientation has one of these
 OTHER_FILES = (MAT_NAME, "see_bboxes.m")  # files of a published archive that are not photos
 
@@ -46,6 +50,36 @@ def read_photo(folder: Path, name: str) -> Photo:
     if path.stat().st_size > MAX_PHOTO_BYTES:
         return Photo(name, b"", f"larger than {MAX_PHOTO_BYTES} bytes")
     return Photo(name, path.read_bytes())
+
+
+def read_file(path: Path) -> bytes:
+    """The bytes of a photo file that the user has named; links are followed.
+
+    Raises:
+      ValueError: there is no such file, it is no regular file, too large, or may not be read.
+    """
+    try:
+        # O_NONBLOCK: opening a pipe must not wait for its writer.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise ValueError("not a regular file")
+            return read_stream(file)
+    except OSError as error:
+        raise ValueError((error.strerror or str(error)).lower()) from None
+
+
+def read_stream(stream: IO[bytes]) -> bytes:
+    """The bytes of one photo; ValueError if they are too many."""
+    content = stream.read(MAX_PHOTO_BYTES + 1)
+    if len(content) > MAX_PHOTO_BYTES:
+        raise ValueError(f"larger than {MAX_PHOTO_BYTES} bytes")
+    return content
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """The upright RGB image of an open one: turned as its EXIF orientation says; ValueError if it cannot be read."""
+    with _errors_as_value_errors():
+        return to_rgb(ImageOps.exif_transpose(image))
 
 
 def decode_photo(content: bytes) -> Image.Image:
@@ -107,7 +141,7 @@ def _orientation(image: Image.Image, content: bytes) -> int:
 def _open(content: bytes) -> Image.Image:
     if not content:
         raise ValueError("an empty file")
-    image = Image.open(io.BytesIO(content), formats=tuple(FORMATS))
+    image = _open_heif(content) if _is_heif(content) else Image.open(io.BytesIO(content), formats=tuple(FORMATS))
     if image.width * image.height > MAX_PHOTO_PIXELS:
         raise ValueError(f"{image.width} x {image.height} pixels, more than {MAX_PHOTO_PIXELS}")
     if max(image.size) > MAX_PHOTO_SIDE:
@@ -119,6 +153,22 @@ def _open(content: bytes) -> Image.Image:
     if image.format == "PNG" and "transparency" in image.info:
         _scale_transparent_value(image)
     return image
+
+
+def _is_heif(content: bytes) -> bool:
+    """Whether the first box of the file (ISO/IEC 14496-12, section 4.3) names HEIF, but not AVIF, which Pillow reads."""
+    if content[4:8] != b"ftyp" or content[8:12] not in HEIF_BRANDS:
+        return False
+    brands = content[8 : min(int.from_bytes(content[:4]), 512)]
+    return b"avif" not in brands and b"avis" not in brands
+
+
+def _open_heif(content: bytes) -> ImageFile.ImageFile:
+    try:
+        from pillow_heif import HeifImageFile
+    except ImportError:
+        raise ValueError("a HEIC photo, which needs one more package: pip install 'svhn_jax[heic]'") from None
+    return HeifImageFile(io.BytesIO(content))
 
 
 def _scale_transparent_value(image: ImageFile.ImageFile) -> None:

@@ -18,6 +18,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from svhn_jax.config import Config, LossConfig
 from svhn_jax.model import augment, decode, inputs, losses, metrics
 from svhn_jax.model.layers import AXIS
+from svhn_jax.model.networks import Logits
 from svhn_jax.model.randomness import random_key
 from svhn_jax.training import compilation, optimizer
 from svhn_jax.training.state import TrainState
@@ -92,19 +93,27 @@ def eval_step(
       images: uint8[b, S, S, 3], this device's part of the batch.
       labels: int32[b, 6].
       mask: int32[b], 0 on padding.
-      views: how many of `inputs.VIEWS` are read; their logits are averaged, which averages log-probabilities.
+      views: see `averaged_logits`.
 
     Returns:
       The sums (see svhn_jax.model.metrics.count), and the predictions of this device's part.
+    """
+    logits = averaged_logits(variables, images, config, network, views)
+    loss = losses.cross_entropy(logits, labels, LossConfig())
+    predictions = decode.decode(logits)
+    return jax.lax.psum(metrics.count(predictions.labels, labels, loss, mask), AXIS), predictions
+
+
+def averaged_logits(variables: Any, images: jax.Array, config: Config, network: nn.Module, views: int) -> Logits:
+    """The logits of crops uint8[b, S, S, 3], averaged over the first `views` of `inputs.VIEWS`.
+
+    That averages log-probabilities.
     """
     read: list[Any] = [
         network.apply(variables, inputs.shifted_window(images, config.image, shift), False)
         for shift in inputs.VIEWS[:views]
     ]
-    logits = jax.tree.map(lambda *parts: sum(parts) / len(parts), *read)
-    loss = losses.cross_entropy(logits, labels, LossConfig())
-    predictions = decode.decode(logits)
-    return jax.lax.psum(metrics.count(predictions.labels, labels, loss, mask), AXIS), predictions
+    return Logits(*jax.tree.map(lambda *parts: sum(parts) / len(parts), *read))
 
 
 def compile_train_step(config: Config, network: nn.Module, total_steps: int, mesh: Mesh) -> Callable[..., Any]:

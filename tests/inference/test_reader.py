@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from tiny import mesh_of, random_split, save_run
 
-from svhn_jax.inference import reader as readers
 from svhn_jax.inference.reader import Reader
 from svhn_jax.model import networks
 from svhn_jax.training import steps
@@ -16,11 +15,10 @@ def run(tmp_path_factory):
     return save_run(tmp_path_factory.mktemp("reader"))
 
 
-def test_it_reads_as_evaluation_does_whatever_the_number_of_crops(run, monkeypatch):
+def test_it_reads_as_evaluation_does_whatever_the_number_of_crops(run):
     folder, config, state = run
-    monkeypatch.setattr(readers, "BATCH_SIZE", 4)
     split = random_split(10)
-    reader = Reader(str(folder.path))
+    reader = Reader(str(folder.path), batch_size=4)
     assert (reader.step, reader.crop.margin) == (7, 0.3)
     mesh = mesh_of(1)
     eval_step = steps.compile_eval_step(config, networks.build(config.model), mesh)

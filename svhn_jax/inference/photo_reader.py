@@ -1,0 +1,191 @@
+"""Reads the number in whole photos: decodes, locates the number, crops it as the run was trained, reads it."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice, repeat
+from os import PathLike
+from pathlib import Path
+from typing import Literal, NamedTuple, Protocol
+
+import numpy as np
+from PIL import Image
+
+from svhn_jax import labels
+from svhn_jax.data import photos
+from svhn_jax.data.crop import Box, crop_number
+from svhn_jax.errors import InputError, printable
+from svhn_jax.inference.reader import Reader
+from svhn_jax.inference.reading import Reading
+from svhn_jax.labels import BLANK
+from svhn_jax.model import inputs
+
+PRETRAINED = Path(__file__).parents[2] / "checkpoints" / "pretrained"  # of the repository
+BATCH_SIZE = 16  # of the one compiled program: a photo is read alone as in company
+
+AnyPhoto = str | PathLike[str] | bytes | Image.Image | np.ndarray
+WHOLE: Literal["whole"] = "whole"
+AnyBox = Sequence[float] | Literal["whole"] | None
+
+
+class Found(Protocol):
+    """A place of a number in a photo: its box in pixels, and its score, 0 to 1."""
+
+    @property
+    def box(self) -> Box: ...
+
+    @property
+    def score(self) -> float: ...
+
+
+class Finds(Protocol):
+    """Finds the number in a photo."""
+
+    def find(self, photo: Image.Image) -> Sequence[Found]:
+        """The places of numbers in an RGB photo, best first; empty if there is none."""
+        ...
+
+
+class Cropped(NamedTuple):
+    """A photo ready to be read.
+
+    image: uint8[S, S, 3]; None where no place of a number was found.
+    box, found: as in Reading.
+    """
+
+    image: np.ndarray | None
+    box: Box | None
+    found: float | None
+
+
+class PhotoReader:
+    """A saved step of a run, ready to read photos of any size on one device.
+
+    reader = svhn_jax.load()
+    reader.read("door.jpg").number
+    reader.read("door.jpg", box=(120, 80, 260, 90)).confidence
+    """
+
+    def __init__(
+        self, run: str | None = None, step: str = "best", *, finder: Finds | None = None, tta: bool = False
+    ) -> None:
+        """Loads the weights.
+
+        Args:
+          run: the run's folder; by default the weights of the repository.
+          step: best, latest, or a step's number.
+          finder: finds the number where no box is given; without one, the whole photo is read.
+          tta: average five windows of each crop, which is more accurate, and five times the work.
+
+        Raises:
+          InputError: there is no such run or step.
+          CheckpointError: the step is damaged.
+        """
+        if run is None and not PRETRAINED.is_dir():
+            raise InputError(
+                f"{PRETRAINED}: the weights of the repository are not there; "
+                "install svhn_jax from its repository with pip install -e ., or give another run"
+            )
+        views = len(inputs.VIEWS) if tta else 1
+        self.reader = Reader(str(run or PRETRAINED), step, batch_size=BATCH_SIZE, views=views)
+        self._finder = finder
+
+    def read(self, photo: AnyPhoto, box: AnyBox = None) -> Reading:
+        """The number in a photo.
+
+        Args:
+          photo: a file's path or bytes, an image, or uint8[H, W] or uint8[H, W, 3]. A file's or image's EXIF
+            orientation is applied.
+          box: of the number, (left, top, width, height) in pixels of the upright photo; "whole" if the number fills the
+            photo; None to search for it.
+
+        Raises:
+          InputError: the photo cannot be read, or the box lies outside of it.
+        """
+        [reading] = self.read_many([photo], [box])
+        return reading
+
+    def read_many(self, photos: Iterable[AnyPhoto], boxes: Iterable[AnyBox] | None = None) -> list[Reading]:
+        """The numbers in several photos, see `read`; each is what `read` gives. One decoded photo is held at a time."""
+        pairs = zip(photos, boxes, strict=True) if boxes is not None else zip(photos, repeat(None), strict=False)
+        return list(self._read(pairs))
+
+    def _read(self, pairs: Iterable[tuple[AnyPhoto, AnyBox]]) -> Iterator[Reading]:
+        rest = iter(pairs)
+        while chunk := list(islice(rest, BATCH_SIZE)):
+            yield from self.read_crops([self.crop(decode(photo), box) for photo, box in chunk])
+
+    def crop(self, photo: Image.Image, box: AnyBox = None) -> Cropped:
+        """Crops the number out of an upright RGB photo as the run was trained; `box` as in `read`.
+
+        Raises:
+          InputError: the box lies outside the photo, or is none.
+        """
+        number, score = self._place(photo, box)
+        if number is None and score is not None:
+            return Cropped(None, None, score)
+        try:
+            image = crop_number(photo, number, margin=self.reader.crop.margin, size=self.reader.crop.size)
+        except ValueError as error:
+            raise InputError(str(error)) from None
+        return Cropped(image, number, score)
+
+    def _place(self, photo: Image.Image, box: AnyBox) -> tuple[Box | None, float | None]:
+        """The number's box, None for the whole photo, and its score; (None, 0) if it was searched for in vain."""
+        if isinstance(box, str):
+            if box != WHOLE:
+                raise InputError(f"box is {box!r}; give (left, top, width, height), {WHOLE!r} or None")
+            return None, None
+        if box is not None:
+            return box_of(box), None
+        if self._finder is None:
+            return None, None
+        found = self._finder.find(photo)
+        return (found[0].box, found[0].score) if found else (None, 0.0)
+
+    def read_crops(self, crops: Sequence[Cropped]) -> list[Reading]:
+        """The number in each crop that `crop` made."""
+        images = [one.image for one in crops if one.image is not None]
+        predictions = iter(zip(*self.reader.read(np.stack(images)), strict=True) if images else ())
+        readings = []
+        for one in crops:
+            if one.image is None:
+                readings.append(Reading("", 0.0, (), 0.0, None, one.found))
+                continue
+            label, length_log_p, digit_log_p, log_p = next(predictions)
+            confidence, length_p = np.exp(np.array([log_p, length_log_p], np.float64)).tolist()
+            digits = np.exp(digit_log_p[label[1:] != BLANK].astype(np.float64)).tolist()
+            readings.append(Reading(labels.decode(label), confidence, tuple(digits), length_p, one.box, one.found))
+        return readings
+
+
+def box_of(values: Sequence[float]) -> Box:
+    """The box (left, top, width, height) as a Box; InputError if it is none."""
+    try:
+        left, top, width, height = map(float, values)
+        is_box = np.isfinite([left, top, width, height]).all() and width > 0 and height > 0
+    except (TypeError, ValueError):
+        is_box = False
+    if not is_box:
+        raise InputError(f"box is {printable(str(values))}; give (left, top, width, height) in pixels, none empty")
+    return Box(left, top, left + width, top + height)
+
+
+def decode(photo: AnyPhoto) -> Image.Image:
+    """The upright RGB image of a photo, see `PhotoReader.read`; InputError if it cannot be read."""
+    name = printable(str(photo)) if isinstance(photo, str | PathLike) else "the photo"
+    try:
+        if isinstance(photo, str | PathLike):
+            return photos.decode_photo(photos.read_file(Path(photo)))
+        if isinstance(photo, bytes):
+            return photos.decode_photo(photo)
+        return photos.upright(photo if isinstance(photo, Image.Image) else _of_array(photo))
+    except ValueError as error:
+        raise InputError(f"{name}: {error}") from None
+
+
+def _of_array(pixels: np.ndarray) -> Image.Image:
+    pixels = np.asarray(pixels)
+    if pixels.dtype != np.uint8 or not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (3, 4))):
+        raise ValueError(f"{pixels.dtype}{list(pixels.shape)}; give uint8[height, width] or uint8[height, width, 3]")
+    if not pixels.size:
+        raise ValueError("no pixels")
+    return Image.fromarray(pixels)
