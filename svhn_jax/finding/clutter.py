@@ -1,15 +1,24 @@
 """Synthetic street scenes without any number: walls, windows, foliage, signs with words, patches of real photos."""
 
+import functools
 from collections.abc import Sequence
+from pathlib import Path
 
+import matplotlib
 import numpy as np
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from svhn_jax.data.synthetic.camera import smooth_noise
 from svhn_jax.data.synthetic.fonts import random_font
 from svhn_jax.data.synthetic.palette import PAIRS
 
-LETTERS = list("ABCDEFGHJKLMNPRTUVWXYabcdefhkmnprstuvwxyzäöüéß&-.")  # without those that look like a digit
+ALL = list("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyzäöüé&-.")
+UNLIKE_DIGITS = list("ACEFHJKLMNPRTUVWXYacdefhkmnprtuvwxy")  # of words that are too short to tell O from 0 by
+SUBSET = list("ACEHabc")  # what the fonts of the synthetic digits have besides
+FACES = [
+    *(f"DejaVu{face}.ttf" for face in ("Sans", "Sans-Bold", "SansMono", "SansMono-Bold", "Serif", "Serif-Bold")),
+    *("STIXGeneral.ttf", "STIXGeneralBol.ttf", "STIXGeneralItalic.ttf"),
+]  # of all letters; they come with matplotlib
 Box = tuple[float, float, float, float]  # left, top, right, bottom, pixels
 Color = tuple[int, int, int]
 
@@ -160,13 +169,22 @@ def _words(rng: np.random.Generator, photo: Image.Image, box: Box) -> None:
     height = (bottom - top) / lines * 0.6
     if height < 3:
         return
-    font, fill = random_font(rng, height), _color(rng, 40)
+    fill = _color(rng, 40)
+    is_plain = rng.random() < 0.7
+    font = _plain_font(int(rng.integers(len(FACES))), int(height * 1.3)) if is_plain else random_font(rng, height)
     for line in range(lines):
-        text = "".join(rng.choice(LETTERS, int(rng.integers(1, 9))))
-        text = text.upper() if rng.random() < 0.4 else text
+        count = int(rng.integers(1, 10))
+        letters = (ALL if count > 3 else UNLIKE_DIGITS) if is_plain else SUBSET
+        text = "".join(rng.choice(letters, count))
+        text = text.upper() if is_plain and count > 3 and rng.random() < 0.5 else text
         draw.text(
             (left + 0.1 * (right - left), top + (line + 0.2) * (bottom - top) / lines), text, font=font, fill=fill
         )
+
+
+@functools.lru_cache(maxsize=512)
+def _plain_font(face: int, size: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / FACES[face], max(4, size))
 
 
 def _thing(rng: np.random.Generator, draw: ImageDraw.ImageDraw, box: Box, unit: float) -> None:

@@ -18,7 +18,7 @@ from svhn_jax.training.state import TrainState
 
 REPLICATED, SHARDED = PartitionSpec(), PartitionSpec(AXIS)
 # Strengths of the change of colour, drawn for each window: chosen by eye, so that numbers stay legible.
-GAIN, CAST, OFFSET, SATURATION, NOISE = 0.5, 0.12, 0.15, 0.7, 0.04
+GAIN, CAST, OFFSET, SATURATION = 0.5, 0.12, 0.15, 0.7
 
 
 def create(config: FinderConfig) -> TrainState:
@@ -72,7 +72,7 @@ def train_step(
 
 def random_window(scene: jax.Array, box: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
     """A window of uint8[SCENE, SCENE, 3] at a random place and of other colours, normalized; and its number's box."""
-    for_place, for_color, for_noise = jax.random.split(key, 3)
+    for_place, for_color = jax.random.split(key)
     corner = jax.random.randint(for_place, (2,), 0, SCENE - WINDOW + 1)  # x, y
     window = jax.lax.dynamic_slice(scene, (corner[1], corner[0], 0), (WINDOW, WINDOW, 3))
     u = jax.random.uniform(for_color, (9,), minval=-1.0)
@@ -80,7 +80,6 @@ def random_window(scene: jax.Array, box: jax.Array, key: jax.Array) -> tuple[jax
     gray = to_gray(pixels)
     pixels = gray + (pixels - gray) * (1 + SATURATION * u[0])
     pixels = pixels * jnp.exp(GAIN * u[1] + CAST * u[2:5]) + 2 * (OFFSET * u[5] + OFFSET / 3 * u[6:9])
-    pixels = pixels + NOISE * jax.random.uniform(for_noise) * 2 * jax.random.normal(for_noise, pixels.shape)
     outside = (window == 128).all(-1, keepdims=True)  # the grey of the canvas stays as it is
     return jnp.where(outside, 0.0, jnp.clip(pixels, -2, 2)), box - jnp.tile(corner, 2)
 
