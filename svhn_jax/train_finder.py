@@ -38,6 +38,8 @@ class Options(Checked):
     """folder for the finder"""
     boxed: OptionalPath = None
     """folder of further photos, with labels.csv"""
+    empty_scenes: Annotated[int, at_least(1)] = 300
+    """number of scenes without a number on which the least score is chosen"""
     jobs: Annotated[int, at_least(1)] = field(default_factory=usable_cores)
     """number of processes that compose scenes; the scenes do not depend on it"""
     output: OutputOptions = field(default_factory=Output)
@@ -52,6 +54,7 @@ def main() -> int:
             raise InputError(f"{folder}: no such folder; give the folder of the photos")
     from svhn_jax.finding import scene_files, training, weights  # imports JAX, which takes seconds: not for --help
     from svhn_jax.inference import find_scores
+    from svhn_jax.inference.finder import Finder
     from svhn_jax.training import compilation
 
     def tell(line: str) -> None:
@@ -65,7 +68,7 @@ def main() -> int:
         )
     variables = training.train(settings, scenes, options.work / "steps", tell)
     weights.save(options.to, settings, variables, least_score=0.0)
-    chosen = find_scores.choose_least_score(str(options.to), options.raw)
+    chosen = find_scores.choose_least_score(Finder(options.to), options.raw, options.empty_scenes)
     weights.save(options.to, settings, variables, least_score=chosen.least_score)
     tell(f"{options.to}: {chosen}")
     output.print_json(options.output, {"to": str(options.to)} | chosen._asdict())

@@ -8,7 +8,7 @@ from svhn_jax.checked import Checked, Fraction, Positive, at_least, within
 from svhn_jax.config import Count, ModelConfig, OptimizerConfig
 
 STRIDE = 8  # pixels of a canvas between neighbouring cells of the network's map
-WINDOW, SCENE = 128, 160  # sides of what a step trains on, and of the stored scene it is cut from, pixels
+WINDOW, SCENE = 96, 160  # sides of what a step trains on, and of the stored scene it is cut from, pixels
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class FinderConfig(Checked):
     """seed of scenes, initial params, data order and augmentation"""
     scenes: Count = 20_000
     """number of training scenes, composed once"""
-    steps: Count = 4_000
+    steps: Count = 3_000
     """number of updates"""
     batch_size: Count = 64
     """scenes per step, over all devices"""

@@ -5,10 +5,9 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from svhn_jax.finding.config import WINDOW
-
 GREY = 128  # of a canvas outside the photo
-SMALL = (WINDOW, WINDOW // 2, WINDOW // 4)  # longest sides, pixels, on one batch of small canvases
+CANVAS = 128  # side of a small canvas
+SMALL = (128, 64, 32)  # longest sides, pixels, on one batch of small canvases
 LARGE = (256, 512, 1024)  # longest sides, each on a canvas of its own
 ENLARGED = 1.5  # a photo is not enlarged more than this for a large canvas: that would show nothing new
 SHORTER = 0.75  # sides of a large canvas: phones take photos of 4:3
@@ -44,7 +43,7 @@ def levels(photo: Image.Image) -> list[list[Level]]:
     smalls = []
     for side in SMALL:
         source = _fitted(source, _size(photo.size, (side, side)))
-        smalls.append(_level(photo, source, (WINDOW, WINDOW)))
+        smalls.append(_level(photo, source, (CANVAS, CANVAS)))
     return [smalls, *reversed(groups)]
 
 

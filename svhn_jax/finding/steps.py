@@ -17,6 +17,7 @@ from svhn_jax.training import compilation, optimizer
 from svhn_jax.training.state import TrainState
 
 REPLICATED, SHARDED = PartitionSpec(), PartitionSpec(AXIS)
+EDGE = 0.1  # of the window: a number's centre is not nearer to its sides
 # Strengths of the change of colour, drawn for each window: chosen by eye, so that numbers stay legible.
 GAIN, CAST, OFFSET, SATURATION = 0.5, 0.12, 0.15, 0.7
 
@@ -71,9 +72,12 @@ def train_step(
 
 
 def random_window(scene: jax.Array, box: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """A window of uint8[SCENE, SCENE, 3] at a random place and of other colours, normalized; and its number's box."""
+    """A window of uint8[SCENE, SCENE, 3] at a random place and of other colours, normalized; and its number's box.
+
+    Where the scene has a number, the window holds its centre.
+    """
     for_place, for_color = jax.random.split(key)
-    corner = jax.random.randint(for_place, (2,), 0, SCENE - WINDOW + 1)  # x, y
+    corner = _random_corner(box, for_place)
     window = jax.lax.dynamic_slice(scene, (corner[1], corner[0], 0), (WINDOW, WINDOW, 3))
     u = jax.random.uniform(for_color, (9,), minval=-1.0)
     pixels = network.normalized(window)
@@ -82,6 +86,14 @@ def random_window(scene: jax.Array, box: jax.Array, key: jax.Array) -> tuple[jax
     pixels = pixels * jnp.exp(GAIN * u[1] + CAST * u[2:5]) + 2 * (OFFSET * u[5] + OFFSET / 3 * u[6:9])
     outside = (window == 128).all(-1, keepdims=True)  # the grey of the canvas stays as it is
     return jnp.where(outside, 0.0, jnp.clip(pixels, -2, 2)), box - jnp.tile(corner, 2)
+
+
+def _random_corner(box: jax.Array, key: jax.Array) -> jax.Array:
+    """int32[2]: x and y of the window's corner in the scene."""
+    center, most = (box[:2] + box[2:]) / 2, SCENE - WINDOW
+    low = jnp.where(jnp.isnan(center), 0, jnp.clip(center - (1 - EDGE) * WINDOW, 0, most))
+    high = jnp.where(jnp.isnan(center), most, jnp.clip(center - EDGE * WINDOW, 0, most))
+    return jnp.round(low + (high - low) * jax.random.uniform(key, (2,))).astype(jnp.int32)
 
 
 def compile_train_step(config: FinderConfig, mesh: Mesh) -> Callable[..., Any]:

@@ -1,5 +1,6 @@
 """Finds the number in a whole photo: the finder's network on a pyramid of scales."""
 
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -31,7 +32,7 @@ class Finder:
     A photo's result depends on the photo alone.
     """
 
-    def __init__(self, folder: str | None = None):
+    def __init__(self, folder: str | Path | None = None):
         """Loads the weights of a folder (svhn_jax.train_finder); None: those that come with the project.
 
         Raises:
