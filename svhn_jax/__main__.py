@@ -8,6 +8,7 @@ from pathlib import Path
 from svhn_jax.errors import InputError, run_command
 
 COMMANDS = (
+    "predict",
     "demo",
     "download",
     "synthesize",

@@ -105,9 +105,16 @@ def sync(path: Path) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Writes or replaces a text file atomically: after a kill or a power cut it has the old or the new text."""
+    with replacing(path) as unfinished:
+        unfinished.write_text(text)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yields the path of a file to write beside `path`; it replaces `path` as a whole where the block ends without an error."""
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
-        unfinished.write_text(text)
+        yield unfinished
         sync(unfinished)  # before the rename, or a power cut may leave the new name without the content
         unfinished.replace(path)
     finally:

@@ -23,7 +23,7 @@ class Output:
     quiet: bool = False
     """print errors alone"""
     json: bool = False
-    """print the result as JSON, one line, and else errors alone"""
+    """print the result as JSON, one line (predict: one for each photo), and else errors alone"""
 
     @property
     def is_silent(self) -> bool:

@@ -59,11 +59,14 @@ def read_file(path: Path) -> bytes:
       ValueError: there is no such file, it is no regular file, too large, or may not be read.
     """
     try:
-        # O_NONBLOCK: opening a pipe must not wait for its writer.
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise ValueError("not a regular file")
-            return read_stream(file)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe without a writer must not block
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise ValueError("not a regular file; give a photo")
+            with open(descriptor, "rb", closefd=False) as file:
+                return read_stream(file)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise ValueError((error.strerror or str(error)).lower()) from None
 
@@ -140,7 +143,7 @@ def _orientation(image: Image.Image, content: bytes) -> int:
 
 def _open(content: bytes) -> Image.Image:
     if not content:
-        raise ValueError("an empty file")
+        raise ValueError("an empty file; copy it again")
     image = _open_heif(content) if _is_heif(content) else Image.open(io.BytesIO(content), formats=tuple(FORMATS))
     if image.width * image.height > MAX_PHOTO_PIXELS:
         raise ValueError(f"{image.width} x {image.height} pixels, more than {MAX_PHOTO_PIXELS}")
@@ -212,7 +215,7 @@ def _errors_as_value_errors() -> Iterator[None]:
     except ValueError as error:
         raise ValueError(printable(str(error))) from None
     except Exception as error:  # Pillow raises OSError, SyntaxError, IndexError and others on damaged files
-        raise ValueError(f"damaged image ({printable(str(error))})") from None
+        raise ValueError(f"damaged image ({printable(str(error))}); copy it again, or save it anew") from None
 
 
 def stamp(paths: Iterable[Path]) -> str:

@@ -8,8 +8,10 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from svhn_jax import labels
+from svhn_jax.data.crop import Box
 
 TILE, CAPTION = 120, 18  # wide enough for the longest caption, "nothing, is 12345+"
+Color = tuple[int, int, int]
 RIGHT, WRONG = (120, 220, 120), (255, 120, 110)
 
 
@@ -100,3 +102,48 @@ def caption(number: str, name: str, width: int, font: ImageFont.FreeTypeFont | I
         start += 1
         text = f"{number}  …{name[start:]}"
     return text
+
+
+LONGER_SIDE = (640, 1600)  # of a photo in `annotated`, at least and at most, in pixels
+STRIP, LEAST_WIDTH = 56, 480  # of the picture: height of the strip below the photo, where it is 640 wide; its own width
+
+
+def annotated(photo: Image.Image, box: Box | None, number: str, note: str, name: str, *, color: Color) -> Image.Image:
+    """A picture of a photo with the number's box, above a strip with the number, a note and the photo's name.
+
+    Small photos are enlarged and large ones reduced, so that both can be seen and the text be read. The box is drawn
+    around the number, so that no digit is covered.
+
+    Args:
+      photo: of any size, RGB.
+      box: in its pixels; None for none.
+      number, note, name: text; of a long name the start is left out.
+      color: of the number.
+    """
+    least, most = LONGER_SIDE
+    scale = min(max(max(photo.size), least), most) / max(photo.size)
+    width, height = (max(1, round(side * scale)) for side in photo.size)
+    unit = max(1.0, width / least)
+    strip, space = round(STRIP * unit), round(12 * unit)
+    picture = Image.new("RGB", (max(width, LEAST_WIDTH), height + strip), (40, 40, 40))
+    photo = photo.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=3)
+    if box:
+        _outline(photo, [side * scale for side in box], round(3 * unit))
+    picture.paste(photo, ((picture.width - width) // 2, 0))
+    draw, middle = ImageDraw.Draw(picture), height + strip // 2
+    large, small = (ImageFont.load_default(size * unit) for size in (36, 16))
+    draw.text((space, middle), number, font=large, fill=color, anchor="lm")
+    left = space + large.getlength(number) + 2 * space
+    text = caption(note, name, int(picture.width - left - space), small)
+    draw.text((left, middle), text, font=small, fill=(230, 230, 230), anchor="lm")
+    return picture
+
+
+def _outline(photo: Image.Image, box: list[float], line: int) -> None:
+    """Draws a bright line within dark ones around a box (left, top, right, bottom), as far as it lies in the photo."""
+    draw = ImageDraw.Draw(photo)
+    for away, width, color in ((line + 1, 1, (0, 0, 0)), (line, line, BOX), (0, 1, (0, 0, 0))):
+        left, top = (max(0, math.floor(side) - 1 - away) for side in box[:2])
+        right, bottom = (min(photo.size[i] - 1, math.ceil(box[2 + i]) + away) for i in (0, 1))
+        if left <= right and top <= bottom:
+            draw.rectangle((left, top, right, bottom), outline=color, width=width)

@@ -62,7 +62,11 @@ class PhotoReader:
     reader = svhn_jax.load()
     reader.read("door.jpg").number
     reader.read("door.jpg", box=(120, 80, 260, 90)).confidence
+
+    max_digits: how many digits the network reads. batch_size: how many crops it reads at a time.
     """
+
+    batch_size = BATCH_SIZE
 
     def __init__(
         self, run: str | None = None, step: str = "best", *, finder: Finds | None = None, tta: bool = False
@@ -87,6 +91,9 @@ class PhotoReader:
         views = len(inputs.VIEWS) if tta else 1
         self.reader = Reader(str(run or PRETRAINED), step, batch_size=BATCH_SIZE, views=views)
         self._finder = finder
+        side = self.reader.crop.size
+        blank = np.zeros((1, side, side, 3), np.uint8)
+        self.max_digits = self.reader.read(blank).labels.shape[1] - 1  # compiles, so that the first photo need not wait
 
     def read(self, photo: AnyPhoto, box: AnyBox = None) -> Reading:
         """The number in a photo.
@@ -94,8 +101,8 @@ class PhotoReader:
         Args:
           photo: a file's path or bytes, an image, or uint8[H, W] or uint8[H, W, 3]. A file's or image's EXIF
             orientation is applied.
-          box: of the number, (left, top, width, height) in pixels of the upright photo; "whole" if the number fills the
-            photo; None to search for it.
+          box: of the number, (left, top, width, height) in pixels of the upright photo, or the Box of a reading; "whole"
+            if the number fills the photo; None to search for it.
 
         Raises:
           InputError: the photo cannot be read, or the box lies outside of it.
@@ -158,7 +165,9 @@ class PhotoReader:
 
 
 def box_of(values: Sequence[float]) -> Box:
-    """The box (left, top, width, height) as a Box; InputError if it is none."""
+    """The box (left, top, width, height) as a Box, which it may be already; InputError if it is none."""
+    if isinstance(values, Box):
+        return values
     try:
         left, top, width, height = map(float, values)
         is_box = np.isfinite([left, top, width, height]).all() and width > 0 and height > 0

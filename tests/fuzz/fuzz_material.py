@@ -35,13 +35,18 @@ STOPPED = 9  # the status of the build that is stopped half-way
 def make(folder: Path, real: Path | None) -> Material:
     """The material, of the first photos of REAL/test.tar.gz, or of drawn ones; `folder` is for what is kept on disk."""
     folder.mkdir(parents=True)
-    content, records, mats = _real(real, folder) if real else _drawn()
+    content, records, mats = photos_and_records(folder, real)
     digit_struct_writer.write(folder / "ours.mat", records)
     archives.write_mat(folder / "latest.mat", [(record.name, columns(record)) for record in records], "latest")
     mats |= {name: _mat((folder / f"{name}.mat").read_bytes(), len(records)) for name in ("ours", "latest")}
     material = Material(content, records, mats, folder / "prepared")
     _prepare(material)
     return material
+
+
+def photos_and_records(folder: Path, real: Path | None) -> tuple[dict[str, bytes], list[Record], dict[str, Mat]]:
+    """The sound photos, their records, and the digitStruct.mat of real ones; `folder` exists."""
+    return _real(real, folder) if real else _drawn()
 
 
 def columns(record: Record) -> dict[str, list[float]]:

@@ -84,7 +84,7 @@ def _be_the_command(scene: Scene, log: Path) -> NoReturn:
         sys.modules["__main__"] = preprocess  # what processes it starts will import
         warnings.filterwarnings("default", append=True)  # forgets which warnings were shown before
         if scene.without_privileges and os.geteuid() == 0:
-            _heed_permissions()
+            heed_permissions()
         status = _status()
         sys.stdout.flush()
         sizes = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
@@ -109,7 +109,7 @@ def _status() -> int:
     return status
 
 
-def _heed_permissions() -> None:
+def heed_permissions() -> None:
     """Gives up what lets root read and write every file."""
     libc = ctypes.CDLL(None, use_errno=True)
     header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION, 0)

@@ -13,6 +13,7 @@ import csv
 import io
 import math
 import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -37,6 +38,27 @@ def read(path: Path) -> list[Record | Skipped]:
     Raises:
       InputError: the whole file is not such a table.
     """
+    records: list[Record | Skipped] = []
+    lines: dict[str, int] = {}
+    for line_number, columns, row in table(path, (COLUMNS, COLUMNS[:2])):
+        record = _record(row, columns, path.parent, line_number)
+        line = lines.setdefault(record.name, record.line) if isinstance(record, Record) else record.line
+        is_second = line != record.line
+        records.append(Skipped(record.name, f"line {line} names it already", record.line) if is_second else record)
+    if not records:
+        raise InputError(f"{path}: no rows after its first line; write a photo and its number in each row")
+    return records
+
+
+def table(path: Path, headers: Sequence[tuple[str, ...]]) -> Iterator[tuple[int, int, list[str]]]:
+    """The rows of a CSV file that are not blank: line, number of columns in the first line, and values.
+
+    Args:
+      headers: what may stand in the first line.
+
+    Raises:
+      InputError: the whole file is not such a table.
+    """
     if path.stat().st_size > MAX_BYTES:
         raise InputError(f"{path}: larger than {MAX_BYTES} bytes")
     try:
@@ -48,28 +70,18 @@ def read(path: Path) -> list[Record | Skipped]:
         (one for one in ";\t" if one in first and "," not in first), ","
     )  # Excel writes ; in much of Europe
     rows = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
-    records: list[Record | Skipped] = []
-    lines: dict[str, int] = {}
     try:
-        header = [cell.strip().lower() for cell in next(rows, [])]
-        if header not in (list(COLUMNS), list(COLUMNS[:2])):
-            raise InputError(
-                f"{path}: line 1 is {','.join(header)[:100]!r}; it must be {','.join(COLUMNS)} or file,label"
-            )
+        header = tuple(cell.strip().lower() for cell in next(rows, []))
+        if header not in headers:
+            wanted = " or ".join(",".join(one) for one in headers)
+            raise InputError(f"{path}: line 1 is {','.join(header)[:100]!r}; it must be {wanted}")
         for row in rows:
-            if not any(cell.strip() for cell in row):
-                continue
-            record = _record([cell.strip() for cell in row], len(header), path.parent, rows.line_num)
-            line = lines.setdefault(record.name, record.line) if isinstance(record, Record) else record.line
-            is_second = line != record.line
-            records.append(Skipped(record.name, f"line {line} names it already", record.line) if is_second else record)
+            if any(cell.strip() for cell in row):
+                yield rows.line_num, len(header), [cell.strip() for cell in row]
     except csv.Error as error:
         raise InputError(
             f"{path}: the row that ends in line {rows.line_num} is not valid CSV ({error}); correct it"
         ) from None
-    if not records:
-        raise InputError(f"{path}: no rows after its first line; write a photo and its number in each row")
-    return records
 
 
 def _record(row: list[str], columns: int, folder: Path, line: int) -> Record | Skipped:
@@ -82,7 +94,7 @@ def _record(row: list[str], columns: int, folder: Path, line: int) -> Record | S
         label, *box = row[1:]
         if not (label.isascii() and label.isdigit()) or len(label) > MAX_DIGITS:
             raise ValueError(f"label {label[:100]!r} is not a number; write its digits")
-        return Record(name, tuple(map(int, label)), _boxes(box), line)
+        return Record(name, tuple(map(int, label)), boxes(box), line)
     except ValueError as error:
         return Skipped(printable(name), str(error), line)
 
@@ -99,7 +111,8 @@ def _check_file(file: str, folder: Path) -> None:
         raise ValueError("no permission to read it")
 
 
-def _boxes(box: list[str]) -> np.ndarray:
+def boxes(box: list[str]) -> np.ndarray:
+    """float64[1, 4] of left, top, width and height as text; float64[0, 4] if all four are empty; ValueError if it is no box."""
     if not any(box):
         return np.zeros((0, 4))
     values = []

@@ -1,0 +1,87 @@
+"""Reads a table of boxes, for photos whose number is unknown.
+
+    file,left,top,width,height
+    door 1.jpg,120,80,260,90
+    gate.png,,,,
+
+The boxes are as in labels.csv (svhn_jax.data.sources.labels_csv), which is read, too, without its labels: around the whole
+number, in pixels of the upright photo; a row without a box says that the number fills the photo. A file is a path from the
+table's folder, from the current one, or from a folder that the command reads.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from svhn_jax.data.sources import labels_csv
+from svhn_jax.data.sources.named import STDIN, Named
+from svhn_jax.errors import InputError, printable
+
+COLUMNS = ("file", "left", "top", "width", "height")
+
+
+Sides = tuple[float, float, float, float]
+
+
+class Row(NamedTuple):
+    """A photo's name and the number's box, (left, top, width, height); None: the number fills the photo."""
+
+    line: int
+    file: str
+    box: Sides | None
+
+
+def read(path: Path) -> list[Row]:
+    """The rows of a table of boxes.
+
+    Raises:
+      InputError: it is no such table; or rows cannot be used, with each in the details.
+    """
+    rows: list[Row] = []
+    bad: list[str] = []
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; write {','.join(COLUMNS)} in its first line, and a photo in each row")
+    for line, columns, values in labels_csv.table(path, (COLUMNS, labels_csv.COLUMNS)):
+        try:
+            if len(values) != columns:
+                raise ValueError(f"{len(values)} values; the first line has {columns}")
+            if not values[0]:
+                raise ValueError("no name of a file")
+            [box] = labels_csv.boxes(values[-4:]).tolist() or [None]
+            rows.append(Row(line, values[0], tuple(box) if box else None))
+        except ValueError as error:
+            bad.append(f"line {line}: {printable(values[0])}: {error}")
+    if bad:
+        raise InputError(f"{path}: {len(bad)} rows cannot be used; correct or delete them", bad)
+    return rows
+
+
+def match(path: Path, rows: Sequence[Row], photos: Sequence[Named]) -> dict[int, Sides | None]:
+    """The boxes of photos, by their position in `photos`, from the rows of the table at `path`.
+
+    Raises:
+      InputError: two rows name one photo, or no row names one of these.
+    """
+    places: dict[str, list[int]] = {}
+    for index, photo in enumerate(photos):
+        if photo.name != STDIN:
+            places.setdefault(os.path.realpath(photo.name), []).append(index)
+    folders = [os.path.dirname(path), "", *dict.fromkeys(photo.folder for photo in photos if photo.folder)]
+    found: dict[int, Sides | None] = {}
+    lines: dict[str, int] = {}
+    for row in rows:
+        candidates = (os.path.realpath(os.path.join(folder, row.file)) for folder in folders)
+        target = next((one for one in candidates if one in places), None)
+        if target is None:
+            continue
+        if target in lines:
+            raise InputError(f"{path}: line {row.line} names {printable(row.file)}, as line {lines[target]} does")
+        lines[target] = row.line
+        found |= dict.fromkeys(places[target], row.box)
+    if not found:
+        raise InputError(
+            f"{path}: none of its {len(rows)} rows names a photo that is read; "
+            "its column file has paths from the table's folder, or from the folder of the photos"
+        )
+    return found

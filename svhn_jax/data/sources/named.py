@@ -1,0 +1,82 @@
+"""The photos that a command line names: files, folders, patterns, and "-" for standard input."""
+
+import glob
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from svhn_jax.data.photos import SUFFIXES, read_file, read_stream
+from svhn_jax.errors import InputError
+
+STDIN = "-"
+
+
+class Named(NamedTuple):
+    """A photo to read: its name as it was given, or below the folder that was given; or why there is none.
+
+    folder: that it was found in; "" if the user named the photo itself.
+    """
+
+    name: str
+    folder: str = ""
+    problem: str = ""
+
+
+def find(arguments: Sequence[str]) -> list[Named]:
+    """The photos that the arguments name, in their order; those of a folder or pattern sorted by name.
+
+    Of a folder, the files with the suffix of a photo are read, not those of folders in it. What cannot be found is in the
+    list, too, with its problem.
+
+    Raises:
+      InputError: standard input is named twice.
+    """
+    if arguments.count(STDIN) > 1:
+        raise InputError(f"{STDIN} stands twice; standard input holds one photo")
+    return [photo for argument in arguments for photo in _photos(argument)]
+
+
+def _photos(argument: str) -> Iterator[Named]:
+    if argument == STDIN or os.path.isfile(argument):
+        yield Named(argument)
+    elif os.path.isdir(argument):
+        yield from _photos_of(argument)
+    elif glob.has_magic(argument) and not os.path.lexists(argument):
+        matches = sorted(glob.glob(argument, recursive=True))
+        for match in matches:
+            yield from _photos_of(match) if os.path.isdir(match) else [Named(match)]
+        if not matches:
+            yield Named(argument, problem="no file matches this pattern")
+    else:
+        yield Named(argument)  # `read` tells what is wrong
+
+
+def _photos_of(folder: str) -> Iterator[Named]:
+    try:
+        names = sorted(name for name in os.listdir(folder) if name.lower().endswith(SUFFIXES))
+    except OSError as error:
+        yield Named(folder, problem=(error.strerror or str(error)).lower())
+        return
+    for name in names:
+        yield Named(os.path.join(folder, name), folder)
+    if not names:
+        yield Named(folder, problem="no photo in this folder; give one that holds PNG, JPEG or other photos")
+
+
+def read(photo: Named) -> bytes:
+    """The bytes of a photo. A link in a folder that leads out of it is not followed; one that the user names is.
+
+    Raises:
+      ValueError: why it cannot be read.
+    """
+    if photo.problem:
+        raise ValueError(photo.problem)
+    if photo.name == STDIN:
+        return read_stream(sys.stdin.buffer)
+    if photo.folder and os.path.islink(photo.name):
+        target, folder = os.path.realpath(photo.name), os.path.realpath(photo.folder)
+        if not Path(target).is_relative_to(folder):
+            raise ValueError("a link that leads out of the folder; name it itself to have it read")
+    return read_file(Path(photo.name))

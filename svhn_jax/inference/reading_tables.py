@@ -1,0 +1,113 @@
+"""Readings of photos as JSON, as rows of a CSV file, and as a table of 80 columns that grows while photos are read."""
+
+import csv
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from rich import box as boxes
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+
+from svhn_jax import files
+from svhn_jax.errors import printable
+from svhn_jax.inference.reading import NOTHING, Reading, as_json
+
+SIDES = ("left", "top", "width", "height")
+CHECK = "check"
+DIGITS = "each digit, %"
+LEAST_WIDTH = 10  # of the column of files
+
+
+class Row(NamedTuple):
+    """A photo, and what is read in it; is_doubtful: whether a person should check it, None if that was not asked."""
+
+    file: str
+    reading: Reading
+    is_doubtful: bool | None
+
+    def as_json(self) -> dict[str, Any]:
+        return {"file": self.file} | as_json(self.reading) | {CHECK: self.is_doubtful}
+
+
+def columns(max_digits: int) -> list[str]:
+    """The header of the CSV file of a network that reads so many digits."""
+    digits = [f"digit_{n}_p" for n in range(1, 1 + max_digits)]
+    return ["file", "reading", "confidence", "length_p", *digits, *SIDES, "found", CHECK]
+
+
+class CsvFile:
+    """A CSV file of readings that is being written."""
+
+    def __init__(self, path: Path, max_digits: int):
+        # A name that is not UTF-8 keeps its bytes.
+        self._stream = open(path, "w", encoding="utf-8", errors="surrogateescape", newline="")  # noqa: SIM115
+        self._writer, self._max_digits = csv.writer(self._stream, lineterminator="\n"), max_digits
+        self._writer.writerow(columns(max_digits))
+
+    def add(self, row: Row) -> None:
+        reading = row.reading
+        digits = [_share(p) for p in reading.digits]
+        digits += [""] * (self._max_digits - len(digits))
+        box = [f"{side:g}" for side in reading.box.left_top_width_height()] if reading.box else [""] * len(SIDES)
+        found = "" if reading.found is None else _share(reading.found)
+        first = [row.file, reading.number, _share(reading.confidence), _share(reading.length_p)]
+        self._writer.writerow([*first, *digits, *box, found, CHECK if row.is_doubtful else ""])
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+@contextmanager
+def csv_file(path: Path, max_digits: int) -> Iterator[CsvFile]:
+    """A CSV file to which rows are added one by one; it appears at `path` as a whole once the block ends."""
+    with files.replacing(path) as unfinished:
+        file = CsvFile(unfinished, max_digits)
+        try:
+            yield file
+        finally:
+            file.close()
+
+
+class GrowingTable:
+    """A table on the console, printed a few rows at a time, so that it holds none."""
+
+    def __init__(self, console: Console, max_digits: int, *, has_check: bool):
+        number, digits = max(len(NOTHING), max_digits + 1), max(len(DIGITS), 4 * max_digits - 1)
+        self._widths = {"number": number, "confidence": len("confidence"), DIGITS: digits} | (
+            {CHECK: len(CHECK)} if has_check else {}
+        )
+        used = sum(self._widths.values()) + 2 * len(self._widths) + 2  # a column has a space on both sides
+        self._console, self._file_width, self._is_begun = console, max(LEAST_WIDTH, console.width - used), False
+
+    def add(self, rows: Sequence[Row]) -> None:
+        if not rows or self._console.quiet:
+            return
+        table = Table(box=boxes.SIMPLE_HEAD, show_header=not self._is_begun, show_edge=False)
+        table.add_column("file", width=self._file_width, no_wrap=True)
+        for heading, width in self._widths.items():
+            justify: Literal["left", "right"] = "left" if heading in (DIGITS, CHECK) else "right"
+            table.add_column(heading, width=width, no_wrap=True, justify=justify)
+        for row in rows:
+            reading, file = row.reading, _without_start(printable(row.file), self._file_width)
+            values = [reading.shown, f"{reading.confidence:.1%}", " ".join(f"{100 * p:.0f}" for p in reading.digits)]
+            if CHECK in self._widths:
+                values.append(CHECK if row.is_doubtful else "")
+            table.add_row(file, *values)
+        self._console.print(table)
+        self._is_begun = True
+
+
+def _share(value: float) -> str:
+    return f"{value:.6f}"
+
+
+def _without_start(text: str, width: int) -> str:
+    """The end of a path that fits into so many columns of a terminal."""
+    if cell_len(text) <= width:
+        return text
+    while cell_len(text) > width - 1:
+        text = text[1:]
+    return f"…{text}"

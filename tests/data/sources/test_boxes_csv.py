@@ -1,0 +1,66 @@
+"""The table of boxes of photos whose number is unknown."""
+
+import pytest
+
+from svhn_jax.data.sources import boxes_csv, named
+from svhn_jax.data.sources.boxes_csv import Row
+from svhn_jax.errors import InputError
+
+HEADER = "file,left,top,width,height"
+
+
+@pytest.fixture
+def table(tmp_path, monkeypatch):
+    """Writes a table beside the folder "street" with the photos 1.png and 2.png."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "street").mkdir()
+    for name in ("1.png", "2.png"):
+        (tmp_path / "street" / name).write_bytes(b"")
+
+    def write(*lines):
+        (tmp_path / "boxes.csv").write_text("\n".join(lines) + "\n")
+        return tmp_path / "boxes.csv"
+
+    return write
+
+
+def test_rows_have_a_box_or_none(table):
+    path = table(HEADER, "1.png,-3,0.25,20,1e1", "", '"2.png",,,,')
+    assert boxes_csv.read(path) == [Row(2, "1.png", (-3, 0.25, 20, 10)), Row(4, "2.png", None)]
+
+
+def test_a_labels_csv_is_a_table_of_boxes_too(table):
+    path = table("file,label,left,top,width,height", "1.png,102,1,2,3,4", "2.png,7,,,,")
+    assert boxes_csv.read(path) == [Row(2, "1.png", (1, 2, 3, 4)), Row(3, "2.png", None)]
+
+
+def test_bad_rows_are_told_all_at_once(table):
+    with pytest.raises(InputError, match=r"boxes.csv: 4 rows cannot be used") as error:
+        boxes_csv.read(table(HEADER, "1.png,1,2,3", "1.png,a,2,3,4", "1.png,1,2,0,4", ",1,2,3,4", "1.png,1,2,3,4"))
+    assert error.value.details == (
+        "line 2: 1.png: 4 values; the first line has 5",
+        "line 3: 1.png: left is 'a'; give all four of the box in pixels, or none",
+        "line 4: 1.png: the box has no width or height",
+        "line 5: : no name of a file",
+    )
+    with pytest.raises(InputError, match=f"line 1 is 'file,box'; it must be {HEADER} or file,label,"):
+        boxes_csv.read(table("file,box", "1.png,2"))
+    with pytest.raises(InputError, match=r"none.csv: no such file"):
+        boxes_csv.read(table(HEADER).with_name("none.csv"))
+
+
+@pytest.mark.parametrize("file", ["1.png", "street/1.png", "./street/../street/1.png", "{folder}/street/1.png"])
+def test_a_row_names_a_photo_from_its_own_folder_the_current_one_or_that_of_the_photos(table, tmp_path, file):
+    path = table(HEADER, f"{file.format(folder=tmp_path)},1,2,3,4", "9.png,1,2,3,4")
+    photos = named.find(["street"])
+    assert boxes_csv.match(path, boxes_csv.read(path), photos) == {0: (1, 2, 3, 4)}
+
+
+def test_two_rows_of_one_photo_and_a_table_of_other_photos_are_errors(table):
+    photos = named.find(["street"])
+    path = table(HEADER, "1.png,1,2,3,4", "street/1.png,1,2,3,4")
+    with pytest.raises(InputError, match=r"line 3 names street/1.png, as line 2 does"):
+        boxes_csv.match(path, boxes_csv.read(path), photos)
+    path = table(HEADER, "3.png,1,2,3,4")
+    with pytest.raises(InputError, match="none of its 1 rows names a photo that is read"):
+        boxes_csv.match(path, boxes_csv.read(path), photos)

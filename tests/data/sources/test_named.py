@@ -1,0 +1,97 @@
+"""Which photos a command line names, and what is read of them."""
+
+import io
+import os
+from types import SimpleNamespace
+
+import pytest
+from archives import png
+
+from svhn_jax.data import photos
+from svhn_jax.data.sources import named
+from svhn_jax.data.sources.named import Named
+from svhn_jax.errors import InputError
+
+RED, BLUE = png((200, 0, 0)), png((0, 0, 200))
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "street" / "deeper").mkdir(parents=True)
+    for name in ("b.png", "a.JPG", "10.png", "9.heic", "notes.txt", "deeper/c.png"):
+        (tmp_path / "street" / name).write_bytes(RED)
+    return tmp_path / "street"
+
+
+def test_a_folder_gives_its_own_photos_sorted_by_name(folder):
+    found = named.find(["street/"])
+    assert found == [Named(f"street/{name}", "street/") for name in ("10.png", "9.heic", "a.JPG", "b.png")]
+
+
+def test_files_and_patterns_keep_the_order_of_the_command_line(folder):
+    found = named.find(["street/notes.txt", "street/*.png", "-", "street/a.JPG"])
+    assert [one.name for one in found] == ["street/notes.txt", "street/10.png", "street/b.png", "-", "street/a.JPG"]
+    assert [one.name for one in named.find(["**/c.png"])] == ["street/deeper/c.png"]
+    assert [one.name for one in named.find(["str*"])] == [one.name for one in named.find(["street"])]
+
+
+def test_a_file_whose_name_looks_like_a_pattern_is_that_file(folder):
+    (folder / "[1].png").write_bytes(BLUE)
+    (folder / "1.png").write_bytes(RED)
+    [one] = named.find(["street/[1].png"])
+    assert named.read(one) == BLUE
+
+
+@pytest.mark.parametrize(
+    ("argument", "problem"),
+    [
+        ("street/deeper/none", "no such file or directory"),
+        ("street/*.gif", "no file matches this pattern"),
+        ("empty", "no photo in this folder"),
+        ("street/b.png/x.png", "not a directory"),
+    ],
+)
+def test_what_is_not_there_is_in_the_list_with_its_problem(folder, argument, problem):
+    (folder.parent / "empty").mkdir()
+    [one] = named.find([argument])
+    with pytest.raises(ValueError, match=problem):
+        named.read(one)
+
+
+def test_standard_input_is_read_once(monkeypatch):
+    monkeypatch.setattr(named.sys, "stdin", SimpleNamespace(buffer=io.BytesIO(RED)))
+    [one] = named.find(["-"])
+    assert named.read(one) == RED
+    with pytest.raises(InputError, match="- stands twice"):
+        named.find(["-", "-"])
+
+
+def test_links_are_followed_where_the_user_names_them_and_never_out_of_a_folder(folder):
+    (folder.parent / "outside.png").write_bytes(BLUE)
+    (folder / "out.png").symlink_to("../outside.png")
+    (folder / "in.png").symlink_to("b.png")
+    (folder / "loop.png").symlink_to("loop.png")
+    assert named.read(Named("street/out.png")) == BLUE
+    found = {os.path.basename(one.name): one for one in named.find(["street"])}
+    assert named.read(found["in.png"]) == RED
+    with pytest.raises(ValueError, match="a link that leads out of the folder; name it itself"):
+        named.read(found["out.png"])
+    with pytest.raises(ValueError, match="symbolic links"):
+        named.read(found["loop.png"])
+    (folder.parent / "linked").symlink_to("street")
+    assert named.read(named.find(["linked"])[0]) == RED
+
+
+def test_pipes_folders_and_devices_are_no_photos(folder):
+    os.mkfifo(folder / "pipe.png")
+    (folder / "folder.png").mkdir()
+    for name in ("street/pipe.png", "street/folder.png", "/dev/zero"):
+        with pytest.raises(ValueError, match="not a regular file"):
+            named.read(Named(name))
+
+
+def test_of_a_large_file_no_more_than_the_limit_is_read(folder, monkeypatch):
+    monkeypatch.setattr(photos, "MAX_PHOTO_BYTES", len(RED) - 1)
+    with pytest.raises(ValueError, match=f"larger than {len(RED) - 1} bytes"):
+        named.read(Named("street/b.png"))
