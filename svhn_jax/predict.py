@@ -174,7 +174,8 @@ def _chunks(
             image = photo_files.decode_photo(named.read(photo))
             cropped = reader.crop(image, box)
         except (ValueError, InputError) as error:
-            print_to_stderr(f"error: {printable(photo.name)}: {error}")
+            name = photo.name if len(photo.name) <= 200 else f"{photo.name[:99]}…{photo.name[-100:]}"
+            print_to_stderr(f"error: {printable(name)}: {error}")
             advance(1)
             continue
         chunk.append(_Ready(photo.name, cropped, image if is_drawn else None))

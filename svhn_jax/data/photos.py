@@ -98,6 +98,7 @@ def decode_photo(content: bytes) -> Image.Image:
         image = _open(content)
         with _without_libtiff_messages(image):
             image.load()
+        _check_size(image)  # a HEIC may hold another size than it claims
         if _orientation(image, content) != 1:  # cameras store photos rotated, with this tag
             ImageOps.exif_transpose(image, in_place=True)
         return to_rgb(image)
@@ -145,10 +146,7 @@ def _open(content: bytes) -> Image.Image:
     if not content:
         raise ValueError("an empty file; copy it again")
     image = _open_heif(content) if _is_heif(content) else Image.open(io.BytesIO(content), formats=tuple(FORMATS))
-    if image.width * image.height > MAX_PHOTO_PIXELS:
-        raise ValueError(f"{image.width} x {image.height} pixels, more than {MAX_PHOTO_PIXELS}")
-    if max(image.size) > MAX_PHOTO_SIDE:
-        raise ValueError(f"{image.width} x {image.height} pixels, a side of more than {MAX_PHOTO_SIDE}")
+    _check_size(image)
     if image.mode == "F" or (image.mode == "I" and image.format != "PPM"):  # a PPM file states its maximum value
         bits = getattr(image, "tag_v2", {}).get(ExifTags.Base.BitsPerSample)
         kind = "signed 16-bit" if bits == (16,) else "32-bit"
@@ -156,6 +154,13 @@ def _open(content: bytes) -> Image.Image:
     if image.format == "PNG" and "transparency" in image.info:
         _scale_transparent_value(image)
     return image
+
+
+def _check_size(image: Image.Image) -> None:
+    if image.width * image.height > MAX_PHOTO_PIXELS:
+        raise ValueError(f"{image.width} x {image.height} pixels, more than {MAX_PHOTO_PIXELS}")
+    if max(image.size) > MAX_PHOTO_SIDE:
+        raise ValueError(f"{image.width} x {image.height} pixels, a side of more than {MAX_PHOTO_SIDE}")
 
 
 def _is_heif(content: bytes) -> bool:

@@ -79,13 +79,17 @@ class GrowingTable:
         self._widths = {"number": number, "confidence": len("confidence"), DIGITS: digits} | (
             {CHECK: len(CHECK)} if has_check else {}
         )
-        used = sum(self._widths.values()) + 2 * len(self._widths) + 2  # a column has a space on both sides
+        used = sum(self._widths.values()) + 2 * len(
+            self._widths
+        )  # a space and the box's divider stand before each column
         self._console, self._file_width, self._is_begun = console, max(LEAST_WIDTH, console.width - used), False
 
     def add(self, rows: Sequence[Row]) -> None:
         if not rows or self._console.quiet:
             return
-        table = Table(box=boxes.SIMPLE_HEAD, show_header=not self._is_begun, show_edge=False)
+        table = Table(
+            box=boxes.SIMPLE_HEAD, show_header=not self._is_begun, show_edge=False, pad_edge=False, padding=(0, 0, 0, 1)
+        )
         table.add_column("file", width=self._file_width, no_wrap=True)
         for heading, width in self._widths.items():
             justify: Literal["left", "right"] = "left" if heading in (DIGITS, CHECK) else "right"

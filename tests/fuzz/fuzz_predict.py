@@ -88,7 +88,7 @@ def main() -> int:
         "read": tally.read.total(),
         "refused": tally.refused.total(),
         "failures": len(tally.problems),
-        "slowest_s": round(tally.slowest_s, 1),
+        "slowest_cpu_s": round(tally.slowest_s, 1),
         "most_mb": round(tally.most_mb),
         "seed": options.seed,
         "material": "real" if options.real else "drawn",
@@ -136,7 +136,9 @@ def _problems_of_the_sound(answers: Answers, is_whole: bool, tally: Tally) -> li
     if found is None:
         return ["the sound photo was not read"]
     before = tally.readings.setdefault(str(is_whole), {})
-    pairs = [(key, before.setdefault(key, value), value) for key, value in found.items()]
+    values = found | {f"json {key}": value for key, value in found.get("json", {}).items()}
+    compared = {key: value for key, value in values.items() if key not in ("json", "check", "json check")}
+    pairs = [(key, before.setdefault(key, value), value) for key, value in compared.items()]
     return [f"the sound photo: {key} was {old!r}, and is now {new!r}" for key, old, new in pairs if old != new]
 
 

@@ -164,7 +164,7 @@ def bad_photos(folder):
 
 
 BAD_PHOTOS = [
-    (3, "empty.jpg", "an empty file"),
+    (3, "empty.jpg", "an empty file; copy it again"),
     (4, "gone.gif", "no such file in the folder"),
     (5, "door 1.jpg", "its boxes lie outside the photo of 60 x 40 pixels"),
     (6, "cut.webp", "damaged image"),
@@ -197,7 +197,7 @@ def test_skip_bad_goes_on_without_those_rows_and_the_manifest_has_their_lines(fo
     assert source["noted"]["a number of more than five digits"] == 1
     skipped = sorted(source["skipped"], key=lambda one: one["line"])
     assert [(one["line"], one["name"], one["reason"].split(" (")[0]) for one in skipped] == BAD_PHOTOS
-    assert "skipped: 1 x an empty file: empty.jpg (line 3)" in capsys.readouterr().out
+    assert "skipped: 1 x an empty file; copy it again: empty.jpg (line 3)" in capsys.readouterr().out
     prepare(monkeypatch, folder, tmp_path / "set", "--skip-bad")
     assert "is up to date" in " ".join(capsys.readouterr().out.split())
     with pytest.raises(InputError, match="8 of its rows"):  # nor is that set what the default makes
