@@ -17,11 +17,12 @@ RANKS = {
     "model": 1,
     "runs": 2,
     "training": 3,
-    "inference": 4,
-    "benchmarking": 4,
-    "reports": 5,
-    "serving": 5,
-    "command": 6,
+    "finding": 4,
+    "inference": 5,
+    "benchmarking": 5,
+    "reports": 6,
+    "serving": 6,
+    "command": 7,
 }
 
 

@@ -6,7 +6,7 @@
 
 The boxes are as in labels.csv (svhn_jax.data.sources.labels_csv), which is read, too, without its labels: around the whole
 number, in pixels of the upright photo; a row without a box says that the number fills the photo. A file is a path from the
-table's folder, from the current one, or from a folder that the command reads.
+table's folder, from the current one, or from that of the photos.
 """
 
 import os
@@ -63,25 +63,29 @@ def match(path: Path, rows: Sequence[Row], photos: Sequence[Named]) -> dict[int,
     Raises:
       InputError: two rows name one photo, or no row names one of these.
     """
-    places: dict[str, list[int]] = {}
+    places: dict[str, set[int]] = {}
     for index, photo in enumerate(photos):
-        if photo.name != STDIN:
-            places.setdefault(os.path.realpath(photo.name), []).append(index)
-    folders = [os.path.dirname(path), "", *dict.fromkeys(photo.folder for photo in photos if photo.folder)]
+        if photo.name != STDIN:  # found by its name, and by what it is a link to
+            for path_of_it in (_real(os.path.dirname(photo.name), os.path.basename(photo.name)), _real(photo.name)):
+                places.setdefault(path_of_it, set()).add(index)
+    named_folders = (photo.folder or os.path.dirname(photo.name) for photo in photos)
+    folders = [os.path.realpath(folder) for folder in dict.fromkeys((os.path.dirname(path), "", *named_folders))]
     found: dict[int, Sides | None] = {}
-    lines: dict[str, int] = {}
+    lines: dict[int, int] = {}
     for row in rows:
-        candidates = (os.path.realpath(os.path.join(folder, row.file)) for folder in folders)
-        target = next((one for one in candidates if one in places), None)
-        if target is None:
-            continue
-        if target in lines:
-            raise InputError(f"{path}: line {row.line} names {printable(row.file)}, as line {lines[target]} does")
-        lines[target] = row.line
-        found |= dict.fromkeys(places[target], row.box)
+        candidates = (os.path.normpath(os.path.join(folder, row.file)) for folder in folders)
+        for index in next((places[one] for one in candidates if one in places), ()):
+            if index in lines:
+                raise InputError(f"{path}: line {row.line} names {printable(row.file)}, as line {lines[index]} does")
+            lines[index], found[index] = row.line, row.box
     if not found:
         raise InputError(
             f"{path}: none of its {len(rows)} rows names a photo that is read; "
             "its column file has paths from the table's folder, or from the folder of the photos"
         )
     return found
+
+
+def _real(folder: str, name: str = "") -> str:
+    """A path without links, but for the name itself."""
+    return os.path.join(os.path.realpath(folder), name) if name else os.path.realpath(folder)

@@ -52,8 +52,19 @@ def test_bad_rows_are_told_all_at_once(table):
 @pytest.mark.parametrize("file", ["1.png", "street/1.png", "./street/../street/1.png", "{folder}/street/1.png"])
 def test_a_row_names_a_photo_from_its_own_folder_the_current_one_or_that_of_the_photos(table, tmp_path, file):
     path = table(HEADER, f"{file.format(folder=tmp_path)},1,2,3,4", "9.png,1,2,3,4")
-    photos = named.find(["street"])
-    assert boxes_csv.match(path, boxes_csv.read(path), photos) == {0: (1, 2, 3, 4)}
+    for arguments in (["street"], ["street/*.png"], [tmp_path / "street/1.png", "street/2.png"]):
+        photos = named.find([*map(str, arguments)])
+        assert boxes_csv.match(path, boxes_csv.read(path), photos) == {0: (1, 2, 3, 4)}
+
+
+def test_a_photo_that_is_a_link_or_is_named_twice_is_found(table, tmp_path):
+    (tmp_path / "street/link.png").symlink_to("1.png")
+    (tmp_path / "other").symlink_to("street")
+    path = table(HEADER, "link.png,1,2,3,4", "2.png,5,6,7,8")
+    photos = named.find(["-", "other", "street/2.png"])
+    assert [one.name for one in photos] == ["-", "other/1.png", "other/2.png", "other/link.png", "street/2.png"]
+    boxes = boxes_csv.match(path, boxes_csv.read(path), photos)
+    assert boxes == {2: (5, 6, 7, 8), 3: (1, 2, 3, 4), 4: (5, 6, 7, 8)}
 
 
 def test_two_rows_of_one_photo_and_a_table_of_other_photos_are_errors(table):
