@@ -16,7 +16,6 @@ import signal
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 from PIL import Image
@@ -64,7 +63,7 @@ def main() -> int:
     reader = load(options.run, options.step)
     with Worker(reader, Limits(), options.min_confidence) as worker:
         for size in WARM_UP:
-            worker.submit(partial(reader.read, Image.new("RGB", size))).result()
+            reader.read_many([Image.new("RGB", size)] * 2, [None, "whole"])
         if not origin.is_loopback(options.host):
             print_to_stderr(
                 f"warning: --host {options.host}: any machine that reaches this one can send photos, without encryption"
