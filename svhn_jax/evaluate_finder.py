@@ -22,7 +22,7 @@ from PIL import Image
 from svhn_jax import command_line, output
 from svhn_jax.checked import Checked, Rule, at_least
 from svhn_jax.data import photos as photo_files
-from svhn_jax.data.crop import Box
+from svhn_jax.data.crop import Box, union
 from svhn_jax.data.records import Record
 from svhn_jax.data.sources import labels_csv
 from svhn_jax.data.sources.find import find_source
@@ -128,7 +128,7 @@ def _plain_examples(options: Options) -> "Iterator[Example]":
 
 def _labelled(folder: Path) -> "Iterator[Example]":
     """The photos of a labels.csv; the box of one without a box is the whole photo."""
-    from svhn_jax.finding.material import Example, union
+    from svhn_jax.finding.material import Example
 
     table = folder / labels_csv.NAME
     if not table.is_file():

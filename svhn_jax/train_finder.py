@@ -36,6 +36,8 @@ class Options(Checked):
     """folder for scenes and checkpoints, to go on from"""
     to: Path
     """folder for the finder"""
+    start: OptionalPath = None
+    """folder of a trained finder of the same network, to start from"""
     boxed: OptionalPath = None
     """folder of further photos, with labels.csv"""
     empty_scenes: Annotated[int, at_least(1)] = 300
@@ -66,7 +68,8 @@ def main() -> int:
         scenes = scene_files.build(
             options.work / "scenes", settings.scenes, settings.seed, options.raw, options.boxed, workers, advance
         )
-    variables = training.train(settings, scenes, options.work / "steps", tell)
+    start = weights.load_for(settings, options.start) if options.start else None
+    variables = training.train(settings, scenes, options.work / "steps", tell, start)
     weights.save(options.to, settings, variables, least_score=0.0)
     chosen = find_scores.choose_least_score(Finder(options.to), options.raw, options.empty_scenes)
     weights.save(options.to, settings, variables, least_score=chosen.least_score)

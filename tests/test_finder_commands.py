@@ -11,7 +11,20 @@ from svhn_jax.data.synthetic import archive as synthetic_archive
 from svhn_jax.data.workers import Workers
 from svhn_jax.finding import weights
 
-SETTINGS = ["--scenes", "40", "--steps", "2", "--batch-size", "8", "--width", "8", "--blocks", "1", "--empty-scenes", "1"]
+SETTINGS = [
+    "--scenes",
+    "40",
+    "--steps",
+    "2",
+    "--batch-size",
+    "8",
+    "--width",
+    "8",
+    "--blocks",
+    "1",
+    "--empty-scenes",
+    "1",
+]
 
 
 def run(module, *options, env):

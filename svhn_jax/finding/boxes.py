@@ -36,7 +36,8 @@ def merge(boxes: np.ndarray, scores: np.ndarray, most: int) -> tuple[np.ndarray,
     """
     order = np.argsort(-scores, kind="stable")
     boxes, scores = boxes[order], scores[order]
-    kept, means = [], []
+    kept: list[int] = []
+    means: list[np.ndarray] = []
     is_left = np.ones(len(boxes), bool)
     while is_left.any() and len(kept) < most:
         best = int(is_left.argmax())

@@ -22,10 +22,10 @@ EDGE = 0.1  # of the window: a number's centre is not nearer to its sides
 GAIN, CAST, OFFSET, SATURATION = 0.5, 0.12, 0.15, 0.7
 
 
-def create(config: FinderConfig) -> TrainState:
-    """The state before the first step, a function of the config's seed; to be jitted."""
-    variables = network.init_variables(config, random_key(config.seed))
-    params, batch_stats = variables["params"], variables["batch_stats"]
+def create(config: FinderConfig, variables: Any = None) -> TrainState:
+    """The state before the first step, of variables, or of random ones from the config's seed; to be jitted."""
+    variables = variables or network.init_variables(config, random_key(config.seed))
+    params, batch_stats = jax.tree.map(jnp.asarray, (variables["params"], variables["batch_stats"]))
     ema = {"params": params, "batch_stats": batch_stats}
     return TrainState(jnp.int32(0), params, batch_stats, optimizer.optimizer(config.optimizer).init(params), ema)
 

@@ -18,12 +18,15 @@ from svhn_jax.training.state import TrainState
 LOG_EVERY, SAVE_EVERY = 100, 500  # steps
 
 
-def train(config: FinderConfig, scenes: Scenes, folder: Path, tell: Callable[[str], None]) -> Any:
+def train(
+    config: FinderConfig, scenes: Scenes, folder: Path, tell: Callable[[str], None], variables: Any = None
+) -> Any:
     """The trained variables, as numpy arrays: the running average after the last step.
 
     Args:
       folder: of the checkpoints; a run that was stopped there goes on.
       tell: prints a line.
+      variables: of a trained finder, to start from; None: random ones.
 
     Raises:
       InputError: the batch does not split over the devices, or the loss is not finite.
@@ -32,7 +35,7 @@ def train(config: FinderConfig, scenes: Scenes, folder: Path, tell: Callable[[st
     mesh = devices.make_mesh()
     devices.check_batch_size("batch_size", config.batch_size, mesh)
     whole, split = devices.replicated(mesh), devices.sharded(mesh)
-    initial = jax.jit(lambda: steps.create(config), out_shardings=whole)
+    initial = jax.jit(lambda: steps.create(config, variables), out_shardings=whole)
     train_step = steps.compile_train_step(config, mesh)
     with Checkpoints(str(folder), metadata={"config": config.as_json()}, is_writer=True) as checkpoints:
         saved = checkpoints.restore_newest(jax.eval_shape(initial).tree(), tell)

@@ -75,6 +75,17 @@ def load(folder: str | Path | None = None) -> Trained:
     return Trained(config, variables, least_score)
 
 
+def load_for(config: FinderConfig, folder: Path) -> Any:
+    """The variables of a finder of the network that a configuration has; InputError if it has another."""
+    trained = load(folder)
+    wanted, found = ((one.width, one.blocks) for one in (config, trained.config))
+    if wanted != found:
+        raise InputError(
+            f"{folder}: its network has width {found[0]} and {found[1]} blocks; give --width {found[0]} --blocks {found[1]}"
+        )
+    return trained.variables
+
+
 def _by_path(variables: Any) -> dict[str, Any]:
     return {_name(path): value for path, value in jax.tree_util.tree_flatten_with_path(variables)[0]}
 

@@ -19,7 +19,9 @@ from svhn_jax.labels import BLANK
 from svhn_jax.model import inputs
 
 PRETRAINED = Path(__file__).parents[2] / "checkpoints" / "pretrained"  # of the repository
-CONFIDENCE_POWER = 0.5  # of a reading's confidence beside the finder's score: chosen on validation (docs/experiments.md)
+CONFIDENCE_POWER = (
+    0.5  # of a reading's confidence beside the finder's score: chosen on validation (docs/experiments.md)
+)
 BATCH_SIZE = 16  # of the one compiled program: a photo is read alone as in company
 
 AnyPhoto = str | PathLike[str] | bytes | Image.Image | np.ndarray

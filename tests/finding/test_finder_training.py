@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from svhn_jax.errors import InputError, UnfinishedError
-from svhn_jax.finding import training
+from svhn_jax.finding import training, weights
 from svhn_jax.finding.config import SCENE, FinderConfig
 from svhn_jax.finding.scene_files import Scenes
 
@@ -53,3 +53,16 @@ def test_a_loss_that_is_not_finite_stops_the_run(scenes, tmp_path, monkeypatch):
 def test_a_batch_that_does_not_split_is_refused(scenes, tmp_path):
     with pytest.raises(InputError, match="batch_size is 9"):
         training.train(dataclasses.replace(CONFIG, batch_size=9), scenes, tmp_path, lambda _: None)
+
+
+def test_a_run_can_start_from_a_trained_finder(scenes, tmp_path):
+    first = training.train(CONFIG, scenes, tmp_path / "first", lambda _: None)
+    weights.save(tmp_path / "finder", CONFIG, first, 0.5)
+    still = dataclasses.replace(CONFIG, learning_rate=1e-12, weight_decay=0.0, seed=5)
+    start = weights.load_for(still, tmp_path / "finder")
+    second = training.train(still, scenes, tmp_path / "second", lambda _: None, start)
+    for a, b in zip(jax.tree.leaves(first["params"]), jax.tree.leaves(second["params"]), strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-3, atol=1e-6)  # float16 on the way
+    other = dataclasses.replace(CONFIG, width=16)
+    with pytest.raises(InputError, match="give --width 8 --blocks 1"):
+        weights.load_for(other, tmp_path / "finder")
