@@ -9,7 +9,7 @@ __version__ = "0.1.0"
 
 
 def load(run: str | None = None, step: str = "best", *, tta: bool = False) -> "PhotoReader":
-    """A reader of photos, with the weights of the repository or of another run.
+    """A reader of photos, with the weights of the repository or of another run. Where no box is given, it searches for the number.
 
         reader = svhn_jax.load()
         reader.read("door.jpg").number
@@ -22,8 +22,9 @@ def load(run: str | None = None, step: str = "best", *, tta: bool = False) -> "P
     Raises:
       svhn_jax.errors.InputError: there is no such run or step, or it is damaged.
     """
+    from svhn_jax.inference.finder import Finder
     from svhn_jax.inference.photo_reader import PhotoReader
     from svhn_jax.training import compilation
 
     compilation.enable_compilation_cache()
-    return PhotoReader(run, step, tta=tta)
+    return PhotoReader(run, step, tta=tta, finder=Finder())

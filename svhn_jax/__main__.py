@@ -9,6 +9,7 @@ from svhn_jax.errors import InputError, run_command
 
 COMMANDS = (
     "predict",
+    "serve",
     "demo",
     "download",
     "synthesize",

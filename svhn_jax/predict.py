@@ -95,11 +95,12 @@ def main() -> int:
     boxes = _boxes(options, photos)
     _refuse_to_overwrite(options, photos)
     # Imports JAX, which takes seconds: not for --help.
+    from svhn_jax.inference.finder import Finder
     from svhn_jax.inference.photo_reader import PhotoReader
     from svhn_jax.training import compilation
 
     compilation.enable_compilation_cache()
-    reader = PhotoReader(options.run, options.step, tta=options.tta)
+    reader = PhotoReader(options.run, options.step, tta=options.tta, finder=Finder())
     interrupts.raise_interrupts()  # so that no unfinished file stays
     table = GrowingTable(console, reader.max_digits, has_check=options.min_confidence is not None)
     read = doubtful = 0

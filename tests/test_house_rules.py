@@ -17,11 +17,13 @@ RANKS = {
     "model": 1,
     "runs": 2,
     "training": 3,
-    "inference": 4,
-    "benchmarking": 4,
-    "exporting": 5,
-    "reports": 5,
-    "command": 6,
+    "finding": 4,
+    "inference": 5,
+    "benchmarking": 5,
+    "exporting": 6,
+    "reports": 6,
+    "serving": 6,
+    "command": 7,
 }
 
 

@@ -19,6 +19,9 @@ from svhn_jax.labels import BLANK
 from svhn_jax.model import inputs
 
 PRETRAINED = Path(__file__).parents[2] / "checkpoints" / "pretrained"  # of the repository
+CONFIDENCE_POWER = (
+    0.5  # of a reading's confidence beside the finder's score: chosen on validation (docs/experiments.md)
+)
 BATCH_SIZE = 16  # of the one compiled program: a photo is read alone as in company
 
 AnyPhoto = str | PathLike[str] | bytes | Image.Image | np.ndarray
@@ -130,7 +133,7 @@ class PhotoReader:
         if number is None and score is not None:
             return Cropped(None, None, score)
         try:
-            image = crop_number(photo, number, margin=self.reader.crop.margin, size=self.reader.crop.size)
+            image = self._image(photo, number)
         except ValueError as error:
             raise InputError(str(error)) from None
         return Cropped(image, number, score)
@@ -146,7 +149,21 @@ class PhotoReader:
         if self._finder is None:
             return None, None
         found = self._finder.find(photo)
-        return (found[0].box, found[0].score) if found else (None, 0.0)
+        if not found:
+            return None, 0.0
+        best = self._best(photo, found)
+        return best.box, best.score
+
+    def _best(self, photo: Image.Image, found: Sequence[Found]) -> Found:
+        """The place of the greatest score times the root of the confidence with which it is read; of equal ones the first."""
+        if len(found) == 1:
+            return found[0]
+        log_p = self.reader.read(np.stack([self._image(photo, one.box) for one in found])).log_p
+        values = np.log([one.score for one in found]) + CONFIDENCE_POWER * log_p
+        return found[int(values.argmax())]
+
+    def _image(self, photo: Image.Image, number: Box | None) -> np.ndarray:
+        return crop_number(photo, number, margin=self.reader.crop.margin, size=self.reader.crop.size)
 
     def read_crops(self, crops: Sequence[Cropped]) -> list[Reading]:
         """The number in each crop that `crop` made."""

@@ -26,6 +26,16 @@ OCTAGON = np.array([[0.2, 0], [0.8, 0], [1, 0.2], [1, 0.8], [0.8, 1], [0.2, 1], 
 LEAST_DETAIL = 9.0  # pixels of height with which a photo is taken; fewer are not legible
 
 
+class View(NamedTuple):
+    """What a photo shall show: its size (width, height), the number's height and its centre, in pixels; and how far beyond the
+    number the wall reaches, in multiples of its longer side."""
+
+    size: tuple[int, int]
+    height: float
+    center: tuple[float, float]
+    reach: float = 12.0
+
+
 class Rendering(NamedTuple):
     """A photo and, in reading order, its digits and boxes int[n, 4] (left, top, width, height)."""
 
@@ -44,10 +54,15 @@ def blocks(count: int) -> Iterator[range]:
     return (range(first, min(first + PHOTOS_AT_ONCE, count + 1)) for first in range(1, count + 1, PHOTOS_AT_ONCE))
 
 
-def render(rng: np.random.Generator, split: str = "train", max_digits: int = DEFAULT_MAX_DIGITS) -> Rendering:
-    """One synthetic photo of a number that `svhn_jax.data.synthetic.typesetting.draw_digits` draws."""
+def render(
+    rng: np.random.Generator, split: str = "train", max_digits: int = DEFAULT_MAX_DIGITS, view: View | None = None
+) -> Rendering:
+    """One synthetic photo of a number that `svhn_jax.data.synthetic.typesetting.draw_digits` draws.
+
+    view: None for a photo as close to its number as the published ones.
+    """
     digits = typesetting.draw_digits(rng, split, max_digits)
-    height = float(np.clip(25.5 * np.exp(rng.normal(0, 0.5)), 10, 105))
+    height = view.height if view else float(np.clip(25.5 * np.exp(rng.normal(0, 0.5)), 10, 105))
     unit = float(np.clip(height * 1.25, 20, 80))  # of the flat scene, pixels
     mask, flat = typesetting.typeset(rng, digits, unit)
     flat_size = _extent(flat)
@@ -61,21 +76,14 @@ def render(rng: np.random.Generator, split: str = "train", max_digits: int = DEF
     center = flat[:, :2].min(axis=0) + np.array(flat_size) / 2
     matrix = camera.homography(rng, stretch, height / flat[:, 3].max(), max(flat_size))
     boxes = _project_boxes(matrix, flat - [*center, 0, 0])
-    wide, high = _extent(boxes)
-    size = (
-        int(max(20, wide * rng.uniform(1.4, 2.6) + 2)),
-        int(max(12, high * (1.1 + np.exp(rng.normal(np.log(0.42), 0.75))) + 1)),
-    )
-    free = np.array(size) - [wide, high]
-    place = rng.normal([0.5, 0.46], [0.06, 0.15])
-    origin = boxes[:, :2].min(axis=0) - np.clip(place, 0, 1) * free
+    size, origin = (view.size, _centered(boxes, view.center)) if view else _close(rng, boxes)
     boxes[:, :2] -= origin
     matrix = np.array([[1, 0, -origin[0]], [0, 1, -origin[1]], [0, 0, 1]]) @ matrix
 
     # The scene is as large as the part of the wall that the photo shows.
     corners = np.array([[0, 0], [size[0], 0], [0, size[1]], size], float)
     seen = camera.project(np.linalg.inv(matrix), corners)
-    reach = 4.0 * max(flat_size)
+    reach = (view.reach if view else 4.0) * max(flat_size)
     low, top = np.floor(np.maximum(seen.min(axis=0), -reach)), np.ceil(np.minimum(seen.max(axis=0), reach))
     scene_size = tuple(int(side) for side in np.maximum(top - low, 8))
     shift = np.rint(-center - low)
@@ -89,6 +97,23 @@ def render(rng: np.random.Generator, split: str = "train", max_digits: int = DEF
     photo = camera.view(photo, shrunk @ matrix @ np.array([[1, 0, low[0]], [0, 1, low[1]], [0, 0, 1]]), taken)
     photo = camera.expose(rng, photo, height / coarse[1]).resize(size, Image.Resampling.BICUBIC)
     return Rendering(photo, digits, _annotate(rng, boxes))
+
+
+def _close(rng: np.random.Generator, boxes: np.ndarray) -> tuple[tuple[int, int], np.ndarray]:
+    """Size of a photo close to its number, and the place of its corner where the boxes are measured."""
+    wide, high = _extent(boxes)
+    size = (
+        int(max(20, wide * rng.uniform(1.4, 2.6) + 2)),
+        int(max(12, high * (1.1 + np.exp(rng.normal(np.log(0.42), 0.75))) + 1)),
+    )
+    free = np.array(size) - [wide, high]
+    place = rng.normal([0.5, 0.46], [0.06, 0.15])
+    return size, boxes[:, :2].min(axis=0) - np.clip(place, 0, 1) * free
+
+
+def _centered(boxes: np.ndarray, center: tuple[float, float]) -> np.ndarray:
+    """The place of a photo's corner, so that the number's centre comes to `center`."""
+    return np.asarray(boxes[:, :2].min(axis=0) + np.array(_extent(boxes)) / 2 - center)
 
 
 def _project_boxes(matrix: np.ndarray, boxes: np.ndarray) -> np.ndarray:

@@ -1,0 +1,70 @@
+"""Trains a finder on composed scenes; stopped, it goes on from its last checkpoint."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from svhn_jax.errors import InputError, UnfinishedError
+from svhn_jax.finding import steps
+from svhn_jax.finding.config import FinderConfig
+from svhn_jax.finding.scene_files import Scenes
+from svhn_jax.runs.checkpoint import Checkpoints
+from svhn_jax.training import devices, signals
+from svhn_jax.training.state import TrainState
+
+LOG_EVERY, SAVE_EVERY = 100, 500  # steps
+
+
+def train(
+    config: FinderConfig, scenes: Scenes, folder: Path, tell: Callable[[str], None], variables: Any = None
+) -> Any:
+    """The trained variables, as numpy arrays: the running average after the last step.
+
+    Args:
+      folder: of the checkpoints; a run that was stopped there goes on.
+      tell: prints a line.
+      variables: of a trained finder, to start from; None: random ones.
+
+    Raises:
+      InputError: the batch does not split over the devices, or the loss is not finite.
+      UnfinishedError: Ctrl-C or SIGTERM; the state was saved.
+    """
+    mesh = devices.make_mesh()
+    devices.check_batch_size("batch_size", config.batch_size, mesh)
+    whole, split = devices.replicated(mesh), devices.sharded(mesh)
+    initial = jax.jit(lambda: steps.create(config, variables), out_shardings=whole)
+    train_step = steps.compile_train_step(config, mesh)
+    with Checkpoints(str(folder), metadata={"config": config.as_json()}, is_writer=True) as checkpoints:
+        saved = checkpoints.restore_newest(jax.eval_shape(initial).tree(), tell)
+        state = devices.put(TrainState(**saved), whole) if saved else initial()
+        with signals.noted() as received:
+            for step in range(int(state.step), config.steps):
+                rows = batch_rows(config, len(scenes.boxes), step)
+                batch = devices.put((scenes.images[rows], scenes.boxes[rows]), split)
+                state, parts = train_step(state, *batch)
+                done = step + 1
+                if done % LOG_EVERY == 0 or done == config.steps:
+                    _report(done, config.steps, np.asarray(parts), tell)
+                if done % SAVE_EVERY == 0 or done == config.steps or received:
+                    checkpoints.save(done, state.tree(), None)
+                if received:
+                    raise UnfinishedError(f"stopped at step {done}; the same command goes on from there")
+        return jax.device_get(state.ema)
+
+
+def batch_rows(config: FinderConfig, count: int, step: int) -> np.ndarray:
+    """int[batch_size], ascending: the scenes of a step, each once an epoch, in an order drawn from (seed, epoch)."""
+    positions = np.arange(step * config.batch_size, (step + 1) * config.batch_size)
+    epochs = positions // count
+    orders = {epoch: np.random.default_rng([config.seed, epoch]).permutation(count) for epoch in np.unique(epochs)}
+    return np.sort([orders[epoch][position % count] for epoch, position in zip(epochs, positions, strict=True)])
+
+
+def _report(step: int, steps: int, parts: np.ndarray, tell: Callable[[str], None]) -> None:
+    score, box, count = parts.tolist()
+    if not np.isfinite(score + box):
+        raise InputError(f"step {step}: the loss is not finite; train again with a smaller --learning-rate")
+    tell(f"step {step:,} of {steps:,}: score {score:.3f}, box {box:.3f}, {count:.0f} positive cells")

@@ -1,0 +1,57 @@
+"""Whether a request comes from the server's own page: protects from other web sites in the same browser.
+
+A browser lets any site send requests to a server on loopback. Two headers, which a site cannot forge, tell them apart: Host
+(DNS rebinding: the site's own name leads to this machine) and Origin (the page that sends a POST).
+"""
+
+import ipaddress
+from urllib.parse import urlsplit
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+def is_loopback(host: str) -> bool:
+    return host == "localhost" or _is_address(host, only_loopback=True)
+
+
+def is_allowed_host(header: str, served: str) -> bool:
+    """Whether the Host header names this server.
+
+    Args:
+      header: the header's value, such as "localhost:8000".
+      served: the name or address that the server listens on; if it is not loopback, any address is allowed, because
+        rebinding needs a name.
+    """
+    host = _host_in(header)
+    if host is None:
+        return False
+    return host in LOOPBACK or host == served.lower() or (not is_loopback(served) and _is_address(host))
+
+
+def is_own_origin(origin: str | None, fetch_site: str | None, host: str) -> bool:
+    """Whether the headers Origin and Sec-Fetch-Site, if there are any, say that the server's own page sent the request."""
+    if fetch_site not in (None, "same-origin", "none"):
+        return False
+    return origin is None or origin.lower() in (f"http://{host.lower()}", f"https://{host.lower()}")
+
+
+def _host_in(header: str) -> str | None:
+    """The name or address, without the port; None if the header has another form."""
+    try:
+        parts = urlsplit(f"//{header}")
+        port = parts.port
+    except ValueError:
+        return None
+    host = parts.hostname
+    if host is None or any(character in header for character in "/?#@\\ "):
+        return None
+    shown = f"[{host}]" if ":" in host else host
+    return host if header.lower() in (shown, f"{shown}:{port}") else None
+
+
+def _is_address(host: str, *, only_loopback: bool = False) -> bool:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return address.is_loopback or not only_loopback

@@ -1,0 +1,83 @@
+"""python -m svhn_jax.train_finder --raw DIR [--boxed DIR] --work DIR --to DIR: trains the network that finds numbers in whole photos.
+
+RAW holds train.tar.gz or train/; a fifth of it, the validation part of svhn_jax.preprocess --validation-fraction 0.2, is not
+trained on. BOXED is a folder of further photos with boxes, as svhn_jax.box writes it; every tenth is not trained on. WORK gets
+the composed scenes (1.5 GB) and the checkpoints: the same command goes on where it was stopped. TO gets weights.npz and
+finder.json, with the least score of a number, chosen on validation.
+"""
+
+from svhn_jax import interrupts
+
+if __name__ == "__main__":
+    interrupts.end_at_once()  # the imports below take time
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from svhn_jax import command_line, output
+from svhn_jax.checked import Checked, at_least
+from svhn_jax.data.workers import Workers, usable_cores
+from svhn_jax.errors import InputError, run_command
+from svhn_jax.finding.config import FinderConfig
+from svhn_jax.options import OptionalPath, OutputOptions
+from svhn_jax.output import Output
+
+
+@dataclass(frozen=True)
+class Options(Checked):
+    """Trains the network that finds numbers in whole photos."""
+
+    raw: Path
+    """folder with train.tar.gz or train/ of SVHN Format 1"""
+    work: Path
+    """folder for scenes and checkpoints, to go on from"""
+    to: Path
+    """folder for the finder"""
+    start: OptionalPath = None
+    """folder of a trained finder of the same network, to start from"""
+    boxed: OptionalPath = None
+    """folder of further photos, with labels.csv"""
+    empty_scenes: Annotated[int, at_least(1)] = 300
+    """number of scenes without a number on which the least score is chosen"""
+    jobs: Annotated[int, at_least(1)] = field(default_factory=usable_cores)
+    """number of processes that compose scenes; the scenes do not depend on it"""
+    output: OutputOptions = field(default_factory=Output)
+    settings: Annotated[FinderConfig, tyro.conf.arg(name="")] = field(default_factory=FinderConfig)
+
+
+def main() -> int:
+    options = command_line.parse(Options, "python -m svhn_jax.train_finder", __doc__ or "")
+    console = output.console(options.output)
+    for folder in (options.raw, options.boxed):
+        if folder and not folder.is_dir():
+            raise InputError(f"{folder}: no such folder; give the folder of the photos")
+    from svhn_jax.finding import scene_files, training, weights  # imports JAX, which takes seconds: not for --help
+    from svhn_jax.inference import find_scores
+    from svhn_jax.inference.finder import Finder
+    from svhn_jax.training import compilation
+
+    def tell(line: str) -> None:
+        console.print(line, soft_wrap=True)
+
+    compilation.enable_compilation_cache()
+    settings = options.settings
+    with Workers(options.jobs) as workers, output.progress("composing", settings.scenes, "scenes") as advance:
+        scenes = scene_files.build(
+            options.work / "scenes", settings.scenes, settings.seed, options.raw, options.boxed, workers, advance
+        )
+    start = weights.load_for(settings, options.start) if options.start else None
+    variables = training.train(settings, scenes, options.work / "steps", tell, start)
+    weights.save(options.to, settings, variables, least_score=0.0)
+    chosen = find_scores.choose_least_score(Finder(options.to), options.raw, options.empty_scenes)
+    weights.save(options.to, settings, variables, least_score=chosen.least_score)
+    tell(f"{options.to}: {chosen}")
+    output.print_json(options.output, {"to": str(options.to)} | chosen._asdict())
+    return 0
+
+
+if __name__ == "__main__":
+    interrupts.raise_interrupts()
+    run_command(main)

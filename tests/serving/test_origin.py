@@ -1,0 +1,53 @@
+"""Which Host and Origin headers are the server's own."""
+
+import pytest
+
+from svhn_jax.serving import origin
+
+
+@pytest.mark.parametrize(
+    ("header", "served", "is_allowed"),
+    [
+        ("localhost", "127.0.0.1", True),
+        ("LOCALHOST:9000", "127.0.0.1", True),  # the port may be another one: a forwarded one
+        ("127.0.0.1:8000", "localhost", True),
+        ("[::1]:8000", "::1", True),
+        ("192.168.1.5:8000", "127.0.0.1", False),
+        ("192.168.1.5:8000", "0.0.0.0", True),  # no name, so no rebinding
+        ("[fe80::1]:8000", "::", True),
+        ("evil.example", "0.0.0.0", False),
+        ("box.local:8000", "box.local", True),
+        ("evil.example", "box.local", False),
+        ("", "127.0.0.1", False),
+        ("localhost:", "127.0.0.1", False),
+        ("localhost:x", "127.0.0.1", False),
+        ("user@localhost", "127.0.0.1", False),
+        ("localhost/evil.example", "127.0.0.1", False),
+        ("localhost,evil.example", "127.0.0.1", False),
+        ("[::1", "127.0.0.1", False),
+    ],
+)
+def test_hosts(header, served, is_allowed):
+    assert origin.is_allowed_host(header, served) == is_allowed
+
+
+def test_loopback():
+    assert all(map(origin.is_loopback, ("localhost", "127.0.0.1", "127.1.2.3", "::1")))
+    assert not any(map(origin.is_loopback, ("", "0.0.0.0", "::", "192.168.1.5", "localhost.evil.example")))
+
+
+@pytest.mark.parametrize(
+    ("sent", "site", "is_own"),
+    [
+        (None, None, True),  # no browser
+        ("http://localhost:8000", None, True),
+        ("https://localhost:8000", "same-origin", True),  # behind a proxy
+        ("http://localhost:8001", None, False),
+        ("http://localhost:8000.evil.example", None, False),
+        ("null", None, False),
+        (None, "cross-site", False),
+        ("http://localhost:8000", "same-site", False),
+    ],
+)
+def test_origins(sent, site, is_own):
+    assert origin.is_own_origin(sent, site, "localhost:8000") == is_own

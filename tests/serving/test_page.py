@@ -1,0 +1,193 @@
+"""The page in a browser: headless Chromium, where it and the package playwright are installed."""
+
+import json
+import shutil
+
+import pytest
+from serving_material import picture, running
+
+from svhn_jax.data.crop import Box
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed; pip install -e .[dev]")
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
+pytestmark = pytest.mark.skipif(not CHROMIUM, reason="Chromium is not installed")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+         "--disable-component-update", "--disable-sync"]  # fmt: skip
+PHOTO = picture(400, 200)
+DROP = """([bytes, name, type]) => {
+  const data = new DataTransfer();
+  data.items.add(new File([new Uint8Array(bytes)], name, {type}));
+  return data;
+}"""
+
+
+@pytest.fixture(scope="module")
+def browser():
+    sync_api.expect.set_options(timeout=60_000)  # the machine may be busy
+    with sync_api.sync_playwright() as playwright:
+        one = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield one
+        one.close()
+
+
+@pytest.fixture
+def served():
+    with running() as server:
+        server.reader.place = Box(100, 50, 200, 100)
+        yield server
+
+
+def visit(browser, served, **options):
+    """A new window on the page. It fails the test at the end if anything went wrong or outside."""
+    context = browser.new_context(**options)
+    page = context.new_page()
+    page.wrong = []
+    own = f"http://127.0.0.1:{served.port}/"
+    page.on("console", lambda line: page.wrong.append(line.text))
+    page.on("pageerror", lambda error: page.wrong.append(str(error)))
+    page.on("request", lambda one: one.url.startswith((own, "blob:" + own, "data:")) or page.wrong.append(one.url))
+    page.goto(own)
+    return page
+
+
+def drop(page, content, name="door.png", type="image/png"):
+    page.dispatch_event("body", "drop", {"dataTransfer": page.evaluate_handle(DROP, [list(content), name, type])})
+
+
+def expect_number(page, number, sure):
+    sync_api.expect(page.locator("#status")).to_contain_text(f"Number {number}: {sure}")
+    assert "".join(page.locator("#digits b").all_inner_texts()) == number
+
+
+def drag(page, start, end):
+    page.mouse.move(*start)
+    page.mouse.down()
+    page.mouse.move((start[0] + end[0]) / 2, (start[1] + end[1]) / 2)
+    page.mouse.move(*end)
+    page.mouse.up()
+
+
+def point(page, x, y):
+    """Where the photo's pixel (x, y) is in the window."""
+    frame = page.locator("#photo").bounding_box()
+    return frame["x"] + x * frame["width"] / 400, frame["y"] + y * frame["height"] / 200
+
+
+def box_read(page, served):
+    """The box of the last reading, when the page shows it."""
+    sync_api.expect(page.locator("#sure strong")).to_have_text("50 % sure")
+    return served.reader.seen[-1][1]
+
+
+def close(page):
+    assert page.wrong == []
+    page.context.close()
+
+
+def test_drop_read_move_draw_resize_and_download(browser, served):
+    page = visit(browser, served)
+    drop(page, PHOTO)
+    expect_number(page, "42", "97 % sure")
+    assert page.locator("#digits span").all_inner_texts() == ["99 %", "98 %"]
+    assert page.locator("#sure em").is_hidden()
+    frame = page.locator("#box").bounding_box()
+    assert (frame["x"], frame["y"]) == pytest.approx(point(page, 100, 50), abs=1)
+    drag(page, point(page, 150, 75), point(page, 190, 95))  # the box itself
+    assert box_read(page, served) == pytest.approx((140, 70, 100, 50), abs=1.5)
+    sync_api.expect(page.locator("#status")).to_have_text("Number 42: 50 % sure, please check")
+    assert page.locator("#digits .check").all_inner_texts() == ["2\n60 %"]
+    drag(page, point(page, 241, 121), point(page, 340, 150))  # its lower right corner
+    sync_api.expect(page.locator("#box")).to_have_attribute(
+        "aria-label", "Box around the number: left 140, top 70, width 199, height 79"
+    )
+    drag(page, point(page, 60, 150), point(page, 20, 20))  # a new one, drawn upwards
+    sync_api.expect(page.locator("#box")).to_have_attribute(
+        "aria-label", "Box around the number: left 20, top 20, width 40, height 130"
+    )
+    sync_api.expect(page.locator("#download")).to_be_enabled()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download JSON").click()
+    assert download.value.suggested_filename == "door.json"
+    with open(download.value.path()) as file:
+        result = json.load(file)
+    assert (result["file"], result["reading"], result["found"]) == ("door.png", "42", None)
+    assert [*result["box"].values()] == pytest.approx([20, 20, 40, 130], abs=1.5)
+    page.get_by_role("button", name="Whole photo").click()
+    sync_api.expect(page.locator("#box")).to_be_hidden()
+    sync_api.expect(page.locator("#download")).to_be_enabled()
+    assert served.reader.seen[-1][1] == "whole"
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="Another photo").click()
+    chooser.value.set_files({"name": "b.png", "mimeType": "image/png", "buffer": PHOTO})
+    expect_number(page, "42", "97 % sure")
+    close(page)
+
+
+def test_a_phone_by_touch_without_sideways_scrolling(browser, served):
+    page = visit(
+        browser, served, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True, color_scheme="dark"
+    )
+    assert page.locator("#take").is_visible()
+    page.locator("#take input").set_input_files({"name": "a.png", "mimeType": "image/png", "buffer": PHOTO})
+    expect_number(page, "42", "97 % sure")
+    touch = page.context.new_cdp_session(page)
+    for kind, at in (("Start", (150, 75)), ("Move", (170, 85)), ("Move", (190, 95)), ("End", None)):
+        points = [dict(zip("xy", point(page, *at), strict=True))] if at else []
+        touch.send("Input.dispatchTouchEvent", {"type": f"touch{kind}", "touchPoints": points})
+    assert box_read(page, served) == pytest.approx((140, 70, 100, 50), abs=1.5)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    close(page)
+
+
+def test_keys_alone(browser, served):
+    served.reader.place = None
+    page = visit(browser, served)
+    drop(page, PHOTO)
+    sync_api.expect(page.locator("#status")).to_have_text("No number found: draw a box around it")
+    page.get_by_role("button", name="Add a box").focus()
+    page.keyboard.press("Enter")
+    assert box_read(page, served) == pytest.approx((133.3, 66.7, 133.3, 66.7), abs=0.1)
+    assert page.evaluate("document.activeElement.id") == "box"
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Shift+ArrowDown")
+    sync_api.expect(page.locator("#box")).to_have_attribute(
+        "aria-label", "Box around the number: left 135, top 67, width 133, height 69"
+    )
+    sync_api.expect(page.locator("#download")).to_be_enabled()
+    close(page)
+
+
+def test_paste_other_formats_and_what_is_no_photo(browser, served):
+    page = visit(browser, served)
+    data = page.evaluate_handle(DROP, [list(PHOTO), "", "image/png"])
+    page.evaluate("data => dispatchEvent(new ClipboardEvent('paste', {clipboardData: data}))", data)
+    expect_number(page, "42", "97 % sure")
+    drop(page, picture(3200, 400, "TIFF", compression="tiff_lzw"), "wide.tif", "image/tiff")  # Chromium cannot show it
+    sync_api.expect(page.locator("#photo")).to_have_js_property("naturalWidth", 1600)
+    served.reader.place = Box(1600, 100, 2400, 300)
+    page.get_by_role("button", name="Find again").click()
+    sync_api.expect(page.locator("#box")).to_have_attribute(
+        "aria-label", "Box around the number: left 1600, top 100, width 800, height 200"
+    )
+    frame, photo = page.locator("#box").bounding_box(), page.locator("#photo").bounding_box()
+    assert frame["x"] == pytest.approx(photo["x"] + photo["width"] / 2, abs=1)
+    drop(page, b"no picture", "a.txt", "text/plain")
+    sync_api.expect(page.get_by_role("alert")).to_have_text("Not a readable image; convert it to PNG or JPEG.")
+    assert [one for one in page.wrong if "422" not in one] == []  # the browser logs refused requests
+    page.wrong.clear()
+    close(page)
+
+
+def test_a_busy_server_is_asked_again(browser, served):
+    page = visit(browser, served)
+    answers = iter([{"status": 503, "headers": {"Retry-After": "1"}, "body": '{"error": "too many"}'}])
+
+    def answer(route):
+        refusal = next(answers, None)
+        route.fulfill(**refusal) if refusal else route.continue_()
+
+    page.route("**/read", answer)
+    drop(page, PHOTO)
+    expect_number(page, "42", "97 % sure")
+    page.wrong.clear()  # of the 503
+    close(page)

@@ -1,0 +1,117 @@
+"""svhn_jax.train_finder and svhn_jax.evaluate_finder, on synthetic photos, as a user runs them."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+
+from svhn_jax.data.synthetic import archive as synthetic_archive
+from svhn_jax.data.workers import Workers
+from svhn_jax.finding import weights
+
+SETTINGS = [
+    "--scenes",
+    "40",
+    "--steps",
+    "2",
+    "--batch-size",
+    "8",
+    "--width",
+    "8",
+    "--blocks",
+    "1",
+    "--empty-scenes",
+    "1",
+]
+
+
+def run(module, *options, env):
+    command = [sys.executable, "-m", f"svhn_jax.{module}", *map(str, options)]
+    return subprocess.run(command, env=env, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("raw")
+    with Workers(1) as workers:
+        for split, count in (("train", 12), ("test", 4)):
+            path = folder / f"{split}.tar.gz"
+            synthetic_archive.write(path, split, count, seed=3, workers=workers, advance=lambda _: None)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(raw, tmp_path_factory, one_device_env):
+    folder = tmp_path_factory.mktemp("finder")
+    options = ["--raw", raw, "--work", folder / "work", "--to", folder / "to", "--jobs", 1, *SETTINGS]
+    done = run("train_finder", *options, "--json", env=one_device_env)
+    assert done.returncode == 0, done.stderr
+    return folder / "to", json.loads(done.stdout), options
+
+
+def test_a_finder_is_trained_and_trained_again_without_a_step(trained, one_device_env):
+    folder, result, options = trained
+    loaded = weights.load(folder)
+    assert loaded.config.steps == 2
+    assert loaded.least_score == result["least_score"]
+    assert result["empties"] == 1
+    assert result["numbers"] > 0
+    before = (folder / weights.WEIGHTS).read_bytes()
+    again = run("train_finder", *options, env=one_device_env)
+    assert again.returncode == 0, again.stderr
+    assert "step 2 of 2" not in again.stdout
+    assert (folder / weights.WEIGHTS).read_bytes() == before
+
+
+def test_photos_pasted_photos_and_empty_pictures_are_counted(raw, trained, tmp_path, one_device_env):
+    Image.new("RGB", (60, 40), "grey").save(tmp_path / "grey.png")
+    options = ["--finder", trained[0], "--raw", raw, "--split", "test", "--json"]
+    done = run("evaluate_finder", *options, "--empty", tmp_path, env=one_device_env)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert (result["photos"]["photos"], result["photos"]["boxed"]) == (4, 4)
+    assert result["empty"]["photos"] == 1
+    pasted = run(
+        *("evaluate_finder", *options, "--limit", 1, "--widths", 0.1, "--backgrounds", tmp_path), env=one_device_env
+    )
+    assert pasted.returncode == 0, pasted.stderr
+    assert json.loads(pasted.stdout)["width 0.1"]["photos"] == 1
+
+
+def test_photos_without_boxes_have_no_recall(trained, tmp_path, one_device_env):
+    Image.new("RGB", (60, 40), "grey").save(tmp_path / "a.png")
+    (tmp_path / "labels.csv").write_text("file,label\na.png,12\n")
+    done = run("evaluate_finder", "--finder", trained[0], "--photos", tmp_path, "--json", env=one_device_env)
+    assert done.returncode == 0, done.stderr
+    counts = json.loads(done.stdout)["photos"]
+    assert (counts["photos"], counts["boxed"]) == (1, 0)
+    assert "first_share" not in counts
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ([], "nothing to read"),
+        (["--photos", "nowhere"], "labels.csv: no such file"),
+        (["--empty", "nowhere"], "no such folder"),
+        (["--raw", ".", "--widths", "2"], "--widths is"),
+        (["--empty-scenes", "1", "--finder", "nowhere"], "no such file"),
+    ],
+)
+def test_bad_options_are_one_line(options, words, tmp_path, one_device_env):
+    done = subprocess.run(
+        [sys.executable, "-m", "svhn_jax.evaluate_finder", *options],
+        **{"env": one_device_env, "capture_output": True, "text": True, "cwd": tmp_path},
+    )
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_missing_folder_of_photos_is_one_line(tmp_path, one_device_env):
+    done = run("train_finder", "--raw", tmp_path / "no", "--work", tmp_path, "--to", tmp_path, env=one_device_env)
+    assert done.returncode == 1
+    assert "no such folder" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
