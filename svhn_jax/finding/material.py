@@ -13,6 +13,7 @@ from svhn_jax.data.prepare import assign
 from svhn_jax.data.records import Record
 from svhn_jax.data.sources.find import Source, find_all, find_source
 from svhn_jax.errors import InputError
+from svhn_jax.labels import DEFAULT_MAX_DIGITS
 
 VALIDATION_FRACTION = (
     0.2  # of train, drawn as svhn_jax.preprocess --validation-fraction 0.2 draws it: the reader's validation split
@@ -53,7 +54,9 @@ def training(raw: Path, boxed: Path | None) -> Material:
 def train_examples(raw: Path) -> Iterator[tuple[Example, bool]]:
     """The photos of train, and whether each is held out for validation."""
     source = find_source(raw, "train")
-    [part] = assign.plan([source], validation_fraction=VALIDATION_FRACTION, seed=0, limit=None)
+    [part] = assign.plan(
+        [source], validation_fraction=VALIDATION_FRACTION, seed=0, limit=None, max_digits=DEFAULT_MAX_DIGITS
+    )
     held_out = {
         record.name for record, split in zip(part.account.records, part.places.splits, strict=True) if split == 1
     }
