@@ -4,8 +4,10 @@ import asyncio
 import http.client
 import io
 import json
+import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -80,10 +82,10 @@ def running(limits: Limits = Limits(), host: str = "127.0.0.1") -> Iterator[Serv
 
         async def serve() -> None:
             ended = asyncio.Event()
-            [socket] = netutil.bind_sockets(0, "127.0.0.1")
+            [listening] = netutil.bind_sockets(0, "127.0.0.1")
             server = app.serve(worker, host)
-            server.add_sockets([socket])
-            started.extend([socket.getsockname()[1], asyncio.get_running_loop(), ended])
+            server.add_sockets([listening])
+            started.extend([listening.getsockname()[1], asyncio.get_running_loop(), ended])
             is_ready.set()
             await ended.wait()
             server.stop()
@@ -105,3 +107,31 @@ def picture(width: int = 40, height: int = 20, format: str = "PNG", **options: A
     file = io.BytesIO()
     Image.new("RGB", (width, height), "gray").save(file, format, **options)
     return file.getvalue()
+
+
+def exchange(server: Served, request: bytes, *, then: bytes = b"") -> bytes:
+    """The raw answer to raw bytes on a new connection."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
+        connection.sendall(request + then)
+        answer = b""
+        while part := connection.recv(65536):
+            answer += part
+        return answer
+
+
+def head(server: Served, length: int) -> bytes:
+    """The header of a request with a photo of `length` bytes."""
+    return f"POST /read HTTP/1.1\r\nHost: localhost:{server.port}\r\nContent-Length: {length}\r\n\r\n".encode()
+
+
+def wait_for_requests(server: Served, count: int) -> None:
+    """Waits until that many photos are in the server."""
+    while server.worker.requests != count:
+        time.sleep(0.01)
+
+
+def in_thread(work: Callable[[], Answer]) -> tuple[threading.Thread, list[Answer]]:
+    answers: list[Answer] = []
+    thread = threading.Thread(target=lambda: answers.append(work()))
+    thread.start()
+    return thread, answers

@@ -1,54 +1,20 @@
-"""The server over HTTP, with a reader that takes no time: answers, limits, and who is refused."""
+"""The server over HTTP, with a reader that takes no time: answers, and who is refused."""
 
 import base64
-import gc
 import hashlib
 import json
 import re
 import socket
 import struct
-import threading
-import time
-import tracemalloc
-import zlib
 
 import pytest
-from serving_material import picture, running
-
-from svhn_jax.serving.limits import Limits
+from serving_material import exchange, picture, running, wait_for_requests
 
 
 @pytest.fixture(scope="module")
 def served():
     with running() as server:
         yield server
-
-
-def exchange(server, request, *, then=b""):
-    """The raw answer to raw bytes on a new connection."""
-    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
-        connection.sendall(request + then)
-        answer = b""
-        while part := connection.recv(65536):
-            answer += part
-        return answer
-
-
-def head(server, length, *, path="/read"):
-    return f"POST {path} HTTP/1.1\r\nHost: localhost:{server.port}\r\nContent-Length: {length}\r\n\r\n".encode()
-
-
-def wait_for_requests(server, count):
-    """Waits until that many photos are in the server."""
-    while server.worker.requests != count:
-        time.sleep(0.01)
-
-
-def in_thread(work):
-    answers = []
-    thread = threading.Thread(target=lambda: answers.append(work()))
-    thread.start()
-    return thread, answers
 
 
 def test_a_photo_is_found_and_read(served):
@@ -112,110 +78,6 @@ def test_what_is_no_photo_gets_one_line(served, content, status, words):
     assert (answer.status, list(answer.json)) == (status, ["error"])
     assert words in answer.json["error"]
     assert answer.json["error"].isprintable()
-
-
-def test_a_picture_of_too_many_pixels_is_refused_unread(served):
-    def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 8000, 8000, 8, 2, 0, 0, 0))
-    bomb = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(10**6), 9)) + chunk(b"IEND", b"")
-    answer = served.read(bomb)
-    assert (answer.status, answer.json["error"]) == (413, "8000 x 8000 pixels; at most 52,000,000 are read")
-    huge = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 2**31 - 1, 2**31 - 1, 8, 2, 0, 0, 0))
-    assert served.read(huge).status == 422
-
-
-def test_too_many_bytes():
-    with running(Limits(bytes=1000)) as server:
-        answer = server.read(bytes(5000))
-        assert (answer.status, answer.json["error"]) == (413, "the photo has 5,000 bytes; at most 1,000 are read")
-        assert b"413" in exchange(server, head(server, 10**12)).split(b"\r\n")[0]  # at once: it is not received
-        assert server.ask("POST", "/read", iter([b"of unknown length"])).status == 411
-        assert server.read(picture()).status == 200
-        assert server.worker.requests == 0
-
-
-def test_a_slow_upload_ends():
-    with running(Limits(upload_s=0.3)) as server:
-        answer = exchange(server, head(server, 1000), then=b"only the start")
-        assert b"408" in answer.split(b"\r\n")[0]
-        assert json.loads(answer.split(b"\r\n\r\n")[1]) == {"error": "the photo did not arrive within 0.3 s"}
-        assert exchange(server, b"GET / HT") == b""  # nor does a slow header stay
-        wait_for_requests(server, 0)
-        assert server.read(picture()).status == 200
-
-
-def test_where_all_places_are_taken_others_are_told_when_to_try_again():
-    with running(Limits(requests=2)) as server:
-        server.reader.gate.clear()
-        waiting = [in_thread(lambda: server.read(picture())) for _ in range(2)]
-        wait_for_requests(server, 2)
-        refused = server.read(picture())
-        assert (refused.status, refused.headers["retry-after"]) == (503, "3")
-        assert "try again" in refused.json["error"]
-        assert server.ask("GET", "/health").json["requests"] == 2
-        server.reader.gate.set()
-        for thread, answers in waiting:
-            thread.join()
-            assert answers[0].status == 200
-        assert server.read(picture()).status == 200
-
-
-def test_the_waiting_photos_have_a_limit_of_bytes_together():
-    content = picture()
-    with running(Limits(waiting_bytes=len(content) + 10)) as server:
-        server.reader.gate.clear()
-        thread, answers = in_thread(lambda: server.read(content))
-        wait_for_requests(server, 1)
-        assert server.read(content).status == 503
-        server.reader.gate.set()
-        thread.join()
-        assert answers[0].status == 200
-
-
-def test_a_photo_that_waits_too_long_is_given_up_but_keeps_its_place_while_it_is_read():
-    with running(Limits(wait_s=0.2)) as server:
-        server.reader.gate.clear()
-        assert server.read(picture()).status == 503
-        assert server.worker.requests == 1
-        server.reader.gate.set()
-        wait_for_requests(server, 0)
-
-
-def test_the_photo_of_a_client_that_has_gone_is_not_read():
-    with running() as server:
-        server.reader.gate.clear()
-        others = [in_thread(lambda: server.read(picture())) for _ in range(2)]  # one is read, the next is decoded
-        wait_for_requests(server, 2)
-        content = picture()
-        with socket.create_connection(("127.0.0.1", server.port)) as gone:
-            gone.sendall(head(server, len(content)) + content)
-            wait_for_requests(server, 3)
-        wait_for_requests(server, 2)
-        server.reader.gate.set()
-        for thread, _ in others:
-            thread.join()
-        wait_for_requests(server, 0)
-        assert len(server.reader.seen) == 2
-
-
-def test_connections_have_a_limit():
-    with running(Limits(connections=2)) as server:
-        idle = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(2)]
-        for one in idle:  # an answer shows that the server has taken the connection
-            one.sendall(f"GET /health HTTP/1.1\r\nHost: localhost:{server.port}\r\n\r\n".encode())
-            assert one.recv(100).startswith(b"HTTP/1.1 200")
-        with pytest.raises(OSError):  # noqa: PT011 -- reset or closed, as the kernel has it
-            server.ask("GET", "/health")
-        for one in idle:
-            one.close()
-        while True:
-            try:
-                assert server.ask("GET", "/health").status == 200
-                break
-            except OSError:
-                time.sleep(0.01)
 
 
 @pytest.mark.parametrize(
@@ -310,17 +172,3 @@ def test_an_error_of_the_server_names_no_details(caplog):
         assert (answer.status, answer.json["error"]) == (500, "an error of the server; its terminal has the details")
         assert "ZeroDivisionError" in caplog.text
         wait_for_requests(server, 0)
-
-
-def test_no_photo_is_kept():
-    content = picture(1000, 700, "BMP")  # 2.1 MB
-    with running() as server:
-        server.read(content)
-        tracemalloc.start()
-        for _ in range(10):
-            assert server.read(content).status == 200
-        wait_for_requests(server, 0)
-        gc.collect()
-        kept = tracemalloc.get_traced_memory()[0]
-        tracemalloc.stop()
-        assert kept < 1_000_000
