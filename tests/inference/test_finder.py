@@ -10,6 +10,7 @@ from svhn_jax.finding import large_scenes
 from svhn_jax.finding.material import Example
 from svhn_jax.inference import find_scores
 from svhn_jax.inference.finder import MOST, Candidate, Finder
+from svhn_jax.inference.reading import Reading
 
 SIZES = {"small": ((90, 60), 30), "phone": ((1600, 1200), 60)}
 
@@ -78,26 +79,34 @@ def test_the_least_score_chosen_lets_one_in_fifty_empty_scenes_pass():
     assert chosen == find_scores.Chosen(0.1, 3, 1, 100, 1)
 
 
-class NoReader:
-    """Reads every number as 12 with its box, and as 13 without."""
-
-    def read(self, photo, box=None):
-        return type("Reading", (), {"number": "12" if box else "13"})
-
-
-class OneFinder:
+class FindsInWidePhotos:
     def find(self, photo):
         return [Candidate(Box(0, 0, 10, 10), 0.9), Candidate(Box(40, 20, 80, 50), 0.5)] if photo.width == 120 else []
+
+
+class ReadsFirst:
+    """Reads every number as 12 with its box, and as 13 in the first place that is found."""
+
+    def __init__(self, finder):
+        self.finder = finder
+
+    def read(self, photo, box=None):
+        if box:
+            return Reading("12", 1.0, (1.0, 1.0), 1.0, Box(0, 0, 1, 1), None)
+        found = self.finder.find(photo)
+        return Reading("13", 1.0, (1.0, 1.0), 1.0, found[0].box if found else None, 0.0)
 
 
 def test_what_is_counted():
     examples = [
         Example("a", Image.new("RGB", (120, 70)), Box(40, 20, 80, 50), "12"),
         Example("b", Image.new("RGB", (90, 70)), Box(40, 20, 80, 50), "13"),
-        Example("c", Image.new("RGB", (90, 70)), Box(0, 0, 90, 70), "13"),  # no known box
+        Example("c", Image.new("RGB", (120, 60)), Box(0, 0, 12, 10), "13"),
+        Example("d", Image.new("RGB", (90, 70)), Box(0, 0, 90, 70), "13"),  # no known box
     ]
-    counts = find_scores.tally(NoReader(), OneFinder(), examples)
-    assert counts == find_scores.Tally(photos=3, boxed=2, none=2, first=0, any=1, right=2, right_with_box=1)
+    watched = find_scores.Watched(FindsInWidePhotos())
+    counts = find_scores.tally(ReadsFirst(watched), watched, examples)
+    assert counts == find_scores.Tally(photos=4, boxed=3, none=2, found=1, any=2, right=3, right_with_box=1)
     shares = counts.as_json()
-    assert shares["right_share"] == pytest.approx(2 / 3)
-    assert shares["any_share"] == shares["right_with_box_share"] == 0.5
+    assert (shares["right_share"], shares["none_share"]) == (0.75, 0.5)
+    assert shares["found_share"] == shares["right_with_box_share"] == pytest.approx(1 / 3)
