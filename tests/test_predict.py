@@ -58,9 +58,9 @@ def command(run, monkeypatch, capsys):
 
 
 def test_table_csv_and_json_have_the_readings_of_the_python_reader(street, command, reader):
-    readings = [reader.read(street / f"{seed}.png") for seed in range(5)]
+    readings = [reader.read(street / f"{seed}.png", "whole") for seed in range(5)]
     least = sorted(reading.confidence for reading in readings)[2]
-    asked = ["street", "--csv", "readings.csv", "--min-confidence", least]
+    asked = ["street", "--whole", "--csv", "readings.csv", "--min-confidence", least]
     status, lines, errors = command(*asked, "--json")
     assert (status, errors) == (0, [])
     objects = [json.loads(line) for line in lines]
