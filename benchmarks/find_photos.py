@@ -2,7 +2,8 @@
 
 Each row is another process, which loads svhn_jax, makes a reader, and reads JPEG files of one size in turn: a synthetic number
 in a synthetic scene, the same for every run. Start-up is the time from the start of the process to the reader; the first photo
-also compiles the programs of its size, unless they are in the cache of compiled programs (--cold: an empty cache). The last line is JSON.
+also compiles the programs of its size, unless they are in the cache of compiled programs (--cold: an empty cache). CPU ms: the time of all
+threads together, which other work on the cores does not change. The last line is JSON.
 """
 
 import io
@@ -38,7 +39,9 @@ class Options:
 def main() -> None:
     options = tyro.cli(Options, description=__doc__)
     console = Console(highlight=False, markup=False)
-    table = Table("photo", "cache", "start-up s", "first photo s", "a photo ms: median", "least", "most", "peak MB")
+    table = Table(
+        "photo", "cache", "start-up s", "first photo s", "a photo ms: median", "least", "most", "CPU ms", "peak MB"
+    )
     rows = []
     with tempfile.TemporaryDirectory() as cache:
         for size in SIZES:
@@ -50,7 +53,7 @@ def main() -> None:
                     row = _measured(folder, env) | {"size": list(size), "cold": is_cold}
                     rows.append(row)
                     name, kind = f"{size[0]} x {size[1]}", "empty" if is_cold else "warm"
-                    times = (f"{row[key]:.0f}" for key in ("median_ms", "least_ms", "most_ms", "peak_mb"))
+                    times = (f"{row[key]:.0f}" for key in ("median_ms", "least_ms", "most_ms", "cpu_ms", "peak_mb"))
                     table.add_row(name, kind, f"{row['start_s']:.2f}", f"{row['first_s']:.2f}", *times)
     console.print(table)
     print(json.dumps(rows))
@@ -90,15 +93,17 @@ def worker(folder: str, started: float) -> None:
 
     reader = svhn_jax.load()
     ready = time.time()
-    times = []
+    times, used = [], []
     for path in sorted(Path(folder).iterdir()):
-        begin = time.perf_counter()
+        begin, begin_used = time.perf_counter(), time.process_time()
         reader.read(path)
         times.append(time.perf_counter() - begin)
+        used.append(time.process_time() - begin_used)
     later = np.array(times[1:]) * 1000
     result = {
         **{"start_s": ready - started, "first_s": times[0]},
         **{"median_ms": float(np.median(later)), "least_ms": float(later.min()), "most_ms": float(later.max())},
+        "cpu_ms": float(np.median(used[1:])) * 1000,
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
     print(json.dumps(result))

@@ -18,6 +18,8 @@ COMMANDS = (
     "inspect",
     "train",
     "evaluate",
+    "train_finder",
+    "evaluate_finder",
     "compare",
     "report",
     "publish",
@@ -33,7 +35,7 @@ def main() -> None:
         raise InputError(f"python -m svhn_jax takes no {words[0]!r}; did you mean python -m svhn_jax.{near[0]}?")
     print("The commands; --help after one lists its options:\n")
     for name in COMMANDS:
-        print(f"  python -m svhn_jax.{name:11} {_purpose(name)}")
+        print(f"  python -m svhn_jax.{name:15} {_purpose(name)}")
 
 
 def _purpose(command: str) -> str:

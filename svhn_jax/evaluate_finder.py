@@ -80,9 +80,10 @@ def main() -> int:
     finder = Finder(options.finder)
     result: dict[str, Any] = {}
     if options.raw or options.photos:
-        reader = PhotoReader(options.run, finder=finder, tta=options.tta)
+        watched = find_scores.Watched(finder)
+        reader = PhotoReader(options.run, finder=watched, tta=options.tta)
         for share in options.widths or (None,):
-            counts = find_scores.tally(reader, finder, _examples(options, share))
+            counts = find_scores.tally(reader, watched, _examples(options, share))
             name = "photos" if share is None else f"width {share:g}"
             console.print(f"{name}: {counts}", soft_wrap=True)
             result[name] = counts.as_json()

@@ -41,7 +41,7 @@ class Options(Checked):
     boxed: OptionalPath = None
     """folder of further photos, with labels.csv"""
     empty_scenes: Annotated[int, at_least(1)] = 300
-    """number of scenes without a number on which the least score is chosen"""
+    """number of synthetic scenes without a number in which it is counted how often the finder says none"""
     jobs: Annotated[int, at_least(1)] = field(default_factory=usable_cores)
     """number of processes that compose scenes; the scenes do not depend on it"""
     output: OutputOptions = field(default_factory=Output)

@@ -87,7 +87,7 @@ def test_photos_without_boxes_have_no_recall(trained, tmp_path, one_device_env):
     assert done.returncode == 0, done.stderr
     counts = json.loads(done.stdout)["photos"]
     assert (counts["photos"], counts["boxed"]) == (1, 0)
-    assert "first_share" not in counts
+    assert "found_share" not in counts
 
 
 @pytest.mark.parametrize(

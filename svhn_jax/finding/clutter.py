@@ -62,9 +62,9 @@ def add_clutter(
         if avoid and x < avoid[2] and y < avoid[3] and x + w > avoid[0] and y + h > avoid[1]:
             continue
         kind = rng.random()
-        if kind < 0.5:
+        if kind < 0.3:
             _words(rng, photo, (x, y, x + w, y + h))
-        elif kind < 0.7 and len(patches):
+        elif kind < 0.55 and len(patches):
             paste(
                 photo,
                 random_patch(rng, patches, (max(2, int(w)), max(2, int(h)))),

@@ -17,11 +17,9 @@ from svhn_jax.inference.finder import Candidate, Finder
 from svhn_jax.inference.photo_reader import PhotoReader
 
 LEAST_IOU = 0.5  # from which a number counts as found
-EMPTY_SIZE = (1600, 1200)  # pixels, of the synthetic scenes without a number on which the least score is chosen
+EMPTY_SIZE = (1600, 1200)  # pixels, of the synthetic scenes without a number in which none should be found
 EMPTY_SEED = 1_000_000  # of them; scenes of training have seeds below
-FALSE_RATE = (
-    0.02  # of the photos without a number, those that may be taken for photos with one when the least score is chosen
-)
+MISSED_SHARE = 0.02  # of the validation numbers, those that the least score may pass over
 
 
 @dataclass
@@ -30,14 +28,14 @@ class Tally:
 
     photos: all of them; boxed: those whose box is known.
     none: those in which nothing was found.
-    first, any: those whose first candidate, or any candidate, has an IoU of at least 0.5 with the known box.
+    found, any: those where the box that was read, or any candidate, has an IoU of at least 0.5 with the known box.
     right: whole numbers read rightly without the box; right_with_box: with it.
     """
 
     photos: int = 0
     boxed: int = 0
     none: int = 0
-    first: int = 0
+    found: int = 0
     any: int = 0
     right: int = 0
     right_with_box: int = 0
@@ -47,36 +45,47 @@ class Tally:
         counts = dataclasses.asdict(self)
         totals = {"none": self.photos, "right": self.photos}
         if self.boxed:
-            totals |= dict.fromkeys(("first", "any", "right_with_box"), self.boxed)
+            totals |= dict.fromkeys(("found", "any", "right_with_box"), self.boxed)
         return counts | {f"{name}_share": counts[name] / max(1, total) for name, total in totals.items()}
 
     def __str__(self) -> str:
         text = f"{self.photos:,} photos: {self.right / max(1, self.photos):.3f} of whole numbers right, {self.none:,} without a number found"
         if self.boxed:
             text += (
-                f"; box found with IoU 0.5: {self.first / self.boxed:.3f} (in any of the candidates {self.any / self.boxed:.3f});"
+                f"; box found with IoU 0.5: {self.found / self.boxed:.3f} (in any of the candidates {self.any / self.boxed:.3f});"
                 f" right with the known box: {self.right_with_box / self.boxed:.3f}"
             )
         return text
 
 
-def tally(reader: PhotoReader, finder: Finder, examples: Iterable[Example]) -> Tally:
-    """Finds and reads the number of each photo; `reader` searches with a finder. An example whose box is the whole photo has no known box."""
+class Watched:
+    """A finder that keeps the last candidates it gave, so that they can be counted beside what was read in them."""
+
+    def __init__(self, finder: Finder):
+        self._finder = finder
+        self.last: list[Candidate] = []
+
+    def find(self, photo: Image.Image) -> list[Candidate]:
+        self.last = self._finder.find(photo)
+        return self.last
+
+
+def tally(reader: PhotoReader, finder: Watched, examples: Iterable[Example]) -> Tally:
+    """Reads the number of each photo with a reader that searches with `finder`. An example whose box is the whole photo has no known box."""
     counts = Tally()
     for example in examples:
-        candidates = finder.find(example.photo)
+        reading = reader.read(example.photo)
         counts.photos += 1
-        counts.none += not candidates
-        counts.right += reader.read(example.photo).number == example.number
+        counts.none += not finder.last
+        counts.right += reading.number == example.number
         if example.box == Box(0, 0, *example.photo.size):
             continue
-        overlaps = overlaps_of(candidates, example.box)
         counts.boxed += 1
-        counts.first += bool(overlaps[:1].max(initial=0) >= LEAST_IOU)
-        counts.any += bool(overlaps.max(initial=0) >= LEAST_IOU)
-        counts.right_with_box += (
-            reader.read(example.photo, example.box.left_top_width_height()).number == example.number
-        )
+        read_box = [Candidate(reading.box, 1.0)] if reading.box else []
+        counts.found += bool(overlaps_of(read_box, example.box).max(initial=0) >= LEAST_IOU)
+        counts.any += bool(overlaps_of(finder.last, example.box).max(initial=0) >= LEAST_IOU)
+        box = example.box.left_top_width_height()
+        counts.right_with_box += reader.read(example.photo, box).number == example.number
     return counts
 
 
@@ -109,7 +118,7 @@ class Chosen(NamedTuple):
 
 
 def choose_least_score(finder: Finder, raw: Path, empty_scenes: int) -> Chosen:
-    """Chooses the least score on the validation photos of train, and on scenes without a number."""
+    """Chooses the least score on the validation photos of train, and counts what it does on scenes without a number."""
     held_out = [example.photo for example, is_held_out in material.train_examples(raw) if is_held_out]
     return _choose(best_scores(finder, held_out), best_scores(finder, empties(empty_scenes)))
 
@@ -120,8 +129,6 @@ def empties(count: int) -> Iterator[Image.Image]:
 
 
 def _choose(numbers: np.ndarray, empties: np.ndarray) -> Chosen:
-    """The lowest of the scores 0.02, 0.03, ... above which at most FALSE_RATE of the empty scenes lie."""
-    least = next(
-        (one for one in np.arange(0.02, 0.99, 0.01).round(2).tolist() if (empties >= one).mean() <= FALSE_RATE), 0.99
-    )
-    return Chosen(least, len(numbers), int((numbers < least).sum()), len(empties), int((empties >= least).sum()))
+    """The greatest score of two decimals that passes over at most MISSED_SHARE of the numbers."""
+    least = max(one for one in np.arange(100) / 100 if (numbers < one).mean() <= MISSED_SHARE)
+    return Chosen(float(least), len(numbers), int((numbers < least).sum()), len(empties), int((empties >= least).sum()))

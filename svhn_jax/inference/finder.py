@@ -53,18 +53,16 @@ class Finder:
         self._best_cells = jax.jit(best_cells, compiler_options=compilation.compiler_options(devices.make_mesh()))
 
     def find(self, photo: Image.Image, least_score: float | None = None) -> list[Candidate]:
-        """The candidates of an upright RGB photo, at most MOST, best first; those below the least score are left out.
+        """The candidates of an upright RGB photo, at most MOST, best first; none where the best scores less than the least score.
 
         least_score: 0 to 1; None: the one chosen with the weights.
         """
-        least = self.least_score if least_score is None else least_score
         found, scores = self._cells(photo)
         merged, kept = boxes.merge(found, scores, MOST)
-        return [
-            Candidate(Box(*row), score)
-            for row, score in zip(merged.tolist(), kept.tolist(), strict=True)
-            if score >= least
-        ]
+        least = self.least_score if least_score is None else least_score
+        if not len(kept) or kept[0] < least:
+            return []
+        return [Candidate(Box(*row), score) for row, score in zip(merged.tolist(), kept.tolist(), strict=True)]
 
     def _cells(self, photo: Image.Image) -> tuple[np.ndarray, np.ndarray]:
         """float[n, 4] boxes in pixels of the photo, cut at its sides, and float[n] scores, of the best cells of all levels."""
