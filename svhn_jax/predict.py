@@ -3,8 +3,8 @@
 PHOTO is a file, a folder, a pattern such as 'photos/*.jpg', or - for a photo on standard input. The weights are those of the
 repository, checkpoints/pretrained, or of another run.
 
-Give the box of the number where it is known: --box or --boxes; without one, the number must fill the photo. A photo that
-cannot be read costs one line on stderr; the others are read, and the exit status is 1.
+Give the box of the number where it is known: --box or --boxes; without one, the number is searched for. A photo that cannot be
+read costs one line on stderr; the others are read, and the exit status is 1.
 """
 
 from svhn_jax import interrupts

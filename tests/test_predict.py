@@ -152,7 +152,7 @@ def test_pictures_are_drawn_into_a_new_folder(street, command):
         (["street/0.png", "--box", "1,2,3"], "--box is 1,2,3: it must be LEFT,TOP,WIDTH,HEIGHT"),
         (["street/0.png", "--box", "1,2,,4"], "--box is 1,2,,4: it must be"),
         (["street/0.png", "--box", "1,2,0,4"], "--box is 1,2,0,4: the box has no width or height"),
-        (["street/0.png", "--box", "1,2,3,nan"], "--box is 1,2,3,nan: height is 'nan', outside any photo"),
+        (["street/0.png", "--box", "1,2,3,nan"], "--box is 1,2,3,nan: height is nan, outside any photo"),
         (["street", "--box", "1,2,3,4", "--whole"], "--box, --boxes and --whole exclude each other"),
         (["street", "--min-confidence", "1.5"], "--min-confidence is 1.5; it must be 0 to 1"),
         (["street", "--boxes", "none.csv"], "none.csv: no such file"),

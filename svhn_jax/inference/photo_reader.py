@@ -11,7 +11,7 @@ from PIL import Image
 
 from svhn_jax import labels
 from svhn_jax.data import photos
-from svhn_jax.data.crop import Box, crop_number
+from svhn_jax.data.crop import Box, box_of, crop_number
 from svhn_jax.errors import InputError, printable
 from svhn_jax.inference.reader import Reader
 from svhn_jax.inference.reading import Reading
@@ -145,7 +145,7 @@ class PhotoReader:
                 raise InputError(f"box is {box!r}; give (left, top, width, height), {WHOLE!r} or None")
             return None, None
         if box is not None:
-            return box_of(box), None
+            return as_box(box), None
         if self._finder is None:
             return None, None
         found = self._finder.find(photo)
@@ -181,18 +181,18 @@ class PhotoReader:
         return readings
 
 
-def box_of(values: Sequence[float]) -> Box:
+def as_box(values: Sequence[float]) -> Box:
     """The box (left, top, width, height) as a Box, which it may be already; InputError if it is none."""
-    if isinstance(values, Box):
-        return values
+    sides = values.left_top_width_height() if isinstance(values, Box) else values
     try:
-        left, top, width, height = map(float, values)
-        is_box = np.isfinite([left, top, width, height]).all() and width > 0 and height > 0
+        left, top, width, height = map(float, sides)
     except (TypeError, ValueError):
-        is_box = False
-    if not is_box:
-        raise InputError(f"box is {printable(str(values))}; give (left, top, width, height) in pixels, none empty")
-    return Box(left, top, left + width, top + height)
+        raise InputError(f"box is {printable(str(values))}; give (left, top, width, height) in pixels") from None
+    try:
+        box = box_of(left, top, width, height)
+    except ValueError as error:
+        raise InputError(f"box is {printable(str(values))}: {error}") from None
+    return values if isinstance(values, Box) else box
 
 
 def decode(photo: AnyPhoto) -> Image.Image:

@@ -5,6 +5,7 @@ import http.client
 import re
 import sys
 from typing import Any
+from urllib.parse import parse_qsl
 
 from tornado import web
 from tornado.ioloop import IOLoop
@@ -20,6 +21,7 @@ MESSAGES = {
     500: "an error of the server; its terminal has the details",
 }
 BOX = ("left", "top", "width", "height")
+NUMBER = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?([eE][-+]?[0-9]{1,3})?")
 DRAINED = 8  # times the allowed size: a photo up to that is received and dropped, so that the client gets the answer
 HEADERS = {
     "Cache-Control": "no-store",
@@ -182,17 +184,16 @@ class Read(Photo):
         return self.worker.read(self._content, self._box)
 
     def _box_in_query(self) -> AnyBox:
-        names = set(self.request.query_arguments)
-        if not names:
+        query = self.request.query
+        if not query:
             return None
-        if names == {"whole"}:
+        if query in ("whole", "whole=", "whole=1"):
             return "whole"
-        try:
-            if names != set(BOX):
-                raise ValueError
-            left, top, width, height = (float(self.get_query_argument(name)) for name in BOX)
-        except ValueError:
-            raise Refusal(400, "give left, top, width and height in pixels, or whole, or nothing") from None
+        given = parse_qsl(query, keep_blank_values=True)
+        texts = dict(given)
+        if len(given) != len(BOX) or set(texts) != set(BOX) or not all(map(NUMBER.fullmatch, texts.values())):
+            raise Refusal(400, "give left, top, width and height in pixels, or whole, or nothing")
+        left, top, width, height = (float(texts[name]) for name in BOX)
         return left, top, width, height
 
 

@@ -43,7 +43,18 @@ def test_a_box_and_whole_reach_the_reader(served):
         assert served.reader.seen[-1][1] == "whole"
 
 
-@pytest.mark.parametrize("query", ["?left=1", "?left=1&top=2&width=3&height=x", "?path=/etc", "?whole&left=1"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "?left=1",
+        "?left=1&top=2&width=3&height=x",
+        "?path=/etc",
+        "?whole&left=1",
+        "?whole=false",
+        "?left=1&left=2&top=2&width=3&height=4",
+        "?left=1_0&top=2&width=3&height=4",
+    ],
+)
 def test_other_options_are_refused(served, query):
     answer = served.read(picture(), query)
     assert (answer.status, list(answer.json)) == (400, ["error"])

@@ -13,14 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
+from svhn_jax.data.crop import MAX_PIXELS_OFF, MIN_SIDE
 from svhn_jax.data.records import Record, Skipped
 from svhn_jax.data.sources import hdf5_records, hdf5_walk
 from svhn_jax.data.sources.hdf5_walk import FLOAT64, REFERENCE, UINT16, Walk
 from svhn_jax.errors import InputError, printable
 
 BOX_FIELDS = (b"left", b"top", b"width", b"height")
-MAX_PIXELS_OFF = 1e6
-MIN_SIDE = 1e-3  # pixels; smaller boxes vanish in rounding
 RECORDS_AT_ONCE = 8192
 WALKED_BOXES = 16  # the HDF5 library reads records of more boxes or longer names
 WALKED_CHARACTERS = 32

@@ -11,16 +11,15 @@ number fills the photo.
 
 import csv
 import io
-import math
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from svhn_jax.data import crop
 from svhn_jax.data.photos import SUFFIXES
 from svhn_jax.data.records import Record, Skipped
-from svhn_jax.data.sources.digit_struct import MAX_PIXELS_OFF, MIN_SIDE
 from svhn_jax.errors import InputError, printable
 
 NAME = "labels.csv"
@@ -124,8 +123,5 @@ def boxes(box: list[str]) -> np.ndarray:
                 point = text.replace(",", ".")[:100]
                 raise ValueError(f"{column} is {text[:100]!r}, not a number; write {point}") from None
             raise ValueError(f"{column} is {text[:100]!r}; give all four of the box in pixels, or none") from None
-        if not math.isfinite(values[-1]) or abs(values[-1]) > MAX_PIXELS_OFF:
-            raise ValueError(f"{column} is {text[:100]!r}, outside any photo")
-    if values[2] < MIN_SIDE or values[3] < MIN_SIDE:
-        raise ValueError("the box has no width or height")
+    crop.box_of(*values)
     return np.array([values])

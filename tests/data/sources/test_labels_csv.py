@@ -133,7 +133,7 @@ def test_every_bad_row_is_listed_with_its_line_number(folder):
         ("door 1.jpg", "5 values; the first line has 6", 9),
         ("door 1.jpg", "height is ''; give all four of the box in pixels, or none", 10),
         ("door 1.jpg", "the box has no width or height", 11),
-        ("door 1.jpg", "top is 'nan', outside any photo", 12),
+        ("door 1.jpg", "top is nan, outside any photo", 12),
         ("gate.png", "line 2 names it already", 13),
         ("long.png", "the box has no width or height", 15),
         ("", "not the name of a file in the folder", 16),
