@@ -62,9 +62,9 @@ def add_clutter(
         if avoid and x < avoid[2] and y < avoid[3] and x + w > avoid[0] and y + h > avoid[1]:
             continue
         kind = rng.random()
-        if kind < 0.3:
+        if kind < 0.5:
             _words(rng, photo, (x, y, x + w, y + h))
-        elif kind < 0.55 and len(patches):
+        elif kind < 0.7 and len(patches):
             paste(
                 photo,
                 random_patch(rng, patches, (max(2, int(w)), max(2, int(h)))),
@@ -121,7 +121,7 @@ def _wall(rng: np.random.Generator, size: tuple[int, int], unit: float) -> Image
     if kind < 0.45:  # courses of bricks, tiles or boards
         for row, y in enumerate(np.arange(rng.uniform(0, step), size[1], step)):
             draw.line([(0, y), (size[0], y)], fill=joint, width=line)
-            if kind < 0.3:
+            if kind < 0.5:
                 shift = (row % 2) * step if kind < 0.2 else 0.0
                 for x in np.arange(shift, size[0], step * 2.1):
                     draw.line([(x, y), (x, y + step)], fill=joint, width=line)

@@ -15,7 +15,7 @@ from svhn_jax.finding.config import SCENE
 from svhn_jax.finding.scenes import compose
 
 AT_ONCE = 64  # scenes of a task
-VERSION = 1  # counts up when the scenes change
+VERSION = 2  # counts up when the scenes change
 
 
 class Scenes(NamedTuple):

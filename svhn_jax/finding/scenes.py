@@ -17,7 +17,7 @@ SIZES = (8.0, 60.0)  # pixels: max(height, width / 2) of the numbers, even on a 
 PLACES = (0.18, 0.82)  # of the number's centre, as shares of the scene's sides
 ENLARGED = 2.5  # a photo is enlarged at most so much
 # Shares of the kinds of scene, set by hand: half as published photos are, half as a phone's; docs/experiments.md has what was measured.
-WHOLE, PASTED, RENDERED = 0.45, 0.25, 0.12  # the rest has no number
+WHOLE, PASTED, RENDERED = 0.42, 0.20, 0.12  # the rest has no number
 SYNTHETIC = 0.2  # of the photos that are shown whole or pasted
 
 
