@@ -121,7 +121,7 @@ def _wall(rng: np.random.Generator, size: tuple[int, int], unit: float) -> Image
     if kind < 0.45:  # courses of bricks, tiles or boards
         for row, y in enumerate(np.arange(rng.uniform(0, step), size[1], step)):
             draw.line([(0, y), (size[0], y)], fill=joint, width=line)
-            if kind < 0.5:
+            if kind < 0.3:
                 shift = (row % 2) * step if kind < 0.2 else 0.0
                 for x in np.arange(shift, size[0], step * 2.1):
                     draw.line([(x, y), (x, y + step)], fill=joint, width=line)
