@@ -10,6 +10,7 @@ from PIL import Image
 from svhn_jax.data.synthetic import archive as synthetic_archive
 from svhn_jax.data.workers import Workers
 from svhn_jax.finding import weights
+from svhn_jax.labels import DEFAULT_MAX_DIGITS
 
 SETTINGS = [
     "--scenes",
@@ -38,7 +39,8 @@ def raw(tmp_path_factory):
     with Workers(1) as workers:
         for split, count in (("train", 12), ("test", 4)):
             path = folder / f"{split}.tar.gz"
-            synthetic_archive.write(path, split, count, seed=3, workers=workers, advance=lambda _: None)
+            settings = {"seed": 3, "workers": workers, "max_digits": DEFAULT_MAX_DIGITS}
+            synthetic_archive.write(path, split, count, **settings, advance=lambda _: None)
     return folder
 
 
