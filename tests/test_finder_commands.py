@@ -7,10 +7,13 @@ import sys
 import pytest
 from PIL import Image
 
+from svhn_jax import train_finder
 from svhn_jax.data.synthetic import archive as synthetic_archive
 from svhn_jax.data.workers import Workers
 from svhn_jax.finding import weights
+from svhn_jax.inference import find_scores
 from svhn_jax.labels import DEFAULT_MAX_DIGITS
+from svhn_jax.training import compilation
 
 SETTINGS = [
     "--scenes",
@@ -28,9 +31,9 @@ SETTINGS = [
 ]
 
 
-def run(module, *options, env):
+def run(module, *options, env, cwd=None):
     command = [sys.executable, "-m", f"svhn_jax.{module}", *map(str, options)]
-    return subprocess.run(command, env=env, capture_output=True, text=True)
+    return subprocess.run(command, env=env, cwd=cwd, capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +50,10 @@ def raw(tmp_path_factory):
 @pytest.fixture(scope="module")
 def trained(raw, tmp_path_factory, one_device_env):
     folder = tmp_path_factory.mktemp("finder")
-    options = ["--raw", raw, "--work", folder / "work", "--to", folder / "to", "--jobs", 1, *SETTINGS]
-    done = run("train_finder", *options, "--json", env=one_device_env)
+    options = ["--raw", raw, "--work", "work", "--to", folder / "to", "--jobs", 1, *SETTINGS]
+    done = run("train_finder", *options, "--json", env=one_device_env, cwd=folder)
     assert done.returncode == 0, done.stderr
+    options[3] = folder / "work"
     return folder / "to", json.loads(done.stdout), options
 
 
@@ -65,6 +69,21 @@ def test_a_finder_is_trained_and_trained_again_without_a_step(trained, one_devic
     assert again.returncode == 0, again.stderr
     assert "step 2 of 2" not in again.stdout
     assert (folder / weights.WEIGHTS).read_bytes() == before
+
+
+def test_a_stop_before_the_least_score_is_chosen_leaves_the_finder_that_was_there(trained, monkeypatch):
+    folder, _, options = trained
+    before = (folder / weights.SETTINGS).read_bytes()
+    monkeypatch.setattr(sys, "argv", ["train_finder", *map(str, options)])
+    monkeypatch.setattr(compilation, "enable_compilation_cache", lambda: None)
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(find_scores, "choose_least_score", stop)
+    with pytest.raises(KeyboardInterrupt):
+        train_finder.main()
+    assert (folder / weights.SETTINGS).read_bytes() == before
 
 
 def test_photos_pasted_photos_and_empty_pictures_are_counted(raw, trained, tmp_path, one_device_env):

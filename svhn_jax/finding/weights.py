@@ -29,6 +29,11 @@ class Trained(NamedTuple):
     least_score: float
 
 
+def as_saved(variables: Any) -> Any:
+    """The variables as `load` gives them after a `save`: rounded to float16."""
+    return jax.tree.map(lambda value: value.astype(np.float16).astype(np.float32), variables)
+
+
 def save(folder: Path, config: FinderConfig, variables: Any, least_score: float) -> None:
     """Writes both files; finder.json last, so that an interrupted save is never taken for a finder."""
     folder.mkdir(parents=True, exist_ok=True)

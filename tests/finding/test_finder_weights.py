@@ -25,6 +25,7 @@ def test_what_was_saved_is_loaded_to_float16s_precision(folder):
     assert jax.tree.structure(trained.variables) == jax.tree.structure(saved)
     for a, b in zip(jax.tree.leaves(trained.variables), jax.tree.leaves(saved), strict=True):
         assert a.dtype == np.float32
+        np.testing.assert_array_equal(a, weights.as_saved(b))
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-6)
 
 

@@ -6,6 +6,7 @@ from PIL import Image
 
 from svhn_jax.data.crop import Box
 from svhn_jax.data.synthetic.render import View, render
+from svhn_jax.finding import boxes
 from svhn_jax.finding.material import Example
 from svhn_jax.inference import find_scores
 from svhn_jax.inference.finder import MOST, Candidate, Finder
@@ -59,6 +60,14 @@ def test_there_is_no_number_where_the_best_scores_too_little(finder):
     best = everything[0].score
     assert finder.find(photo, least_score=best) == everything
     assert finder.find(photo, least_score=best + 1e-6) == []
+
+
+def test_a_mean_of_boxes_is_not_rounded_out_of_the_photo(finder, monkeypatch):
+    three = np.tile([0.0, 0.0, 90.0, 60.0], (3, 1)), np.array([0.7, 0.6, 0.4], np.float32)
+    assert (boxes.merge(*three, MOST)[0][0, 2:] > (90, 60)).all()  # by 5 millionths of a pixel
+    monkeypatch.setattr(finder, "_cells", lambda photo: three)
+    [found] = finder.find(Image.new("RGB", (90, 60)))
+    assert found.box == Box(0, 0, 90, 60)
 
 
 def test_a_photo_gives_the_same_alone_and_among_others(finder):
