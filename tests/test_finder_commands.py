@@ -103,10 +103,12 @@ def test_photos_pasted_photos_and_empty_pictures_are_counted(raw, trained, tmp_p
 
 def test_photos_without_boxes_have_no_recall(trained, tmp_path, one_device_env):
     Image.new("RGB", (60, 40), "grey").save(tmp_path / "a.png")
-    (tmp_path / "labels.csv").write_text("file,label\na.png,12\n")
+    (tmp_path / "labels.csv").write_text("file,label\na.png,12\nb.png,12\na.png,abc\n")
     done = run("evaluate_finder", "--finder", trained[0], "--photos", tmp_path, "--json", env=one_device_env)
     assert done.returncode == 0, done.stderr
-    counts = json.loads(done.stdout)["photos"]
+    result = json.loads(done.stdout)
+    assert result["skipped"] == 2
+    counts = result["photos"]
     assert (counts["photos"], counts["boxed"]) == (1, 0)
     assert "found_share" not in counts
 
@@ -116,6 +118,7 @@ def test_photos_without_boxes_have_no_recall(trained, tmp_path, one_device_env):
     [
         ([], "nothing to read"),
         (["--photos", "nowhere"], "labels.csv: no such file"),
+        (["--photos", "nowhere", "--raw", "."], "give one of them"),
         (["--empty", "nowhere"], "no such folder"),
         (["--raw", ".", "--widths", "2"], "--widths is"),
         (["--empty-scenes", "1", "--finder", "nowhere"], "no such file"),

@@ -128,4 +128,4 @@ def test_a_pasted_number_has_the_share_asked_for_and_lies_where_its_box_says(sha
 def test_empty_scenes_and_covering_photos_have_the_size_asked_for():
     assert large_scenes.empty(np.random.default_rng(0), (400, 300)).size == (400, 300)
     wide = Image.new("RGB", (300, 50))
-    assert large_scenes.covering(np.random.default_rng(0), [wide], (400, 300)).size == (400, 300)
+    assert large_scenes.covering(wide, (400, 300)).size == (400, 300)
