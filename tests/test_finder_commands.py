@@ -10,6 +10,7 @@ from PIL import Image
 from svhn_jax import train_finder
 from svhn_jax.data.synthetic import archive as synthetic_archive
 from svhn_jax.data.workers import Workers
+from svhn_jax.errors import InputError
 from svhn_jax.finding import weights
 from svhn_jax.inference import find_scores
 from svhn_jax.labels import DEFAULT_MAX_DIGITS
@@ -69,6 +70,20 @@ def test_a_finder_is_trained_and_trained_again_without_a_step(trained, one_devic
     assert again.returncode == 0, again.stderr
     assert "step 2 of 2" not in again.stdout
     assert (folder / weights.WEIGHTS).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("option", "words"), [(["--seed", "7"], "--seed 0, not 7"), (["--start", "other"], "--start none, not .*/other")]
+)
+def test_the_work_of_another_run_is_refused_before_its_scenes_are_replaced(trained, monkeypatch, option, words):
+    _, _, options = trained
+    scenes = options[3] / "scenes" / "scenes.json"
+    before = scenes.read_text()
+    monkeypatch.setattr(sys, "argv", ["train_finder", *map(str, options), *option])
+    monkeypatch.setattr(compilation, "enable_compilation_cache", lambda: None)
+    with pytest.raises(InputError, match=words):
+        train_finder.main()
+    assert scenes.read_text() == before
 
 
 def test_a_stop_before_the_least_score_is_chosen_leaves_the_finder_that_was_there(trained, monkeypatch):

@@ -84,7 +84,10 @@ def test_the_least_score_passes_over_one_number_in_fifty_at_most():
 
 
 class FindsInWidePhotos:
+    count = 0
+
     def find(self, photo):
+        self.count += 1
         return [Candidate(Box(0, 0, 10, 10), 0.9), Candidate(Box(40, 20, 80, 50), 0.5)] if photo.width == 120 else []
 
 
@@ -108,8 +111,10 @@ def test_what_is_counted():
         Example("c", Image.new("RGB", (120, 60)), Box(0, 0, 12, 10), "13"),
         Example("d", Image.new("RGB", (90, 70)), Box(0, 0, 90, 70), "13"),  # no known box
     ]
-    watched = find_scores.Watched(FindsInWidePhotos())
+    finder = FindsInWidePhotos()
+    watched = find_scores.Watched(finder)
     counts = find_scores.tally(ReadsFirst(watched), watched, examples)
+    assert finder.count == 4  # each photo is searched once
     assert counts == find_scores.Tally(photos=4, boxed=3, none=2, found=1, any=2, right=3, right_with_box=1)
     shares = counts.as_json()
     assert (shares["right_share"], shares["none_share"]) == (0.75, 0.5)
