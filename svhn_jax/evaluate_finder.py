@@ -22,8 +22,9 @@ from PIL import Image
 from svhn_jax import command_line, output
 from svhn_jax.checked import Checked, Rule, at_least
 from svhn_jax.data import photos as photo_files
+from svhn_jax.data.accounting import skipped_lines
 from svhn_jax.data.crop import Box, union
-from svhn_jax.data.records import Record
+from svhn_jax.data.records import Record, Skipped
 from svhn_jax.data.sources import labels_csv
 from svhn_jax.data.sources.find import find_source
 from svhn_jax.errors import InputError, run_command
@@ -33,6 +34,7 @@ from svhn_jax.output import Output
 if TYPE_CHECKING:  # it imports JAX, which takes seconds
     from svhn_jax.finding.material import Example
 
+Records = list[Record | Skipped]
 Shares = Annotated[tuple[float, ...], Rule(lambda shares: all(0 < one < 1 for one in shares), "between 0 and 1")]
 PASTED_SEED = 2_000_000  # of the scenes that photos are pasted into
 
@@ -69,8 +71,16 @@ class Options(Checked):
 def main() -> int:
     options = command_line.parse(Options, "python -m svhn_jax.evaluate_finder", __doc__ or "")
     console = output.console(options.output)
+    result: dict[str, Any] = {}
     if not (options.raw or options.photos or options.empty or options.empty_scenes):
         raise InputError("nothing to read; give --raw, --photos, --empty or --empty-scenes")
+    if options.raw and options.photos:
+        raise InputError("--raw and --photos are two sets of photos; give one of them")
+    records = _records(options.photos) if options.photos else []
+    if skipped := [record for record in records if isinstance(record, Skipped)]:
+        for line in skipped_lines(skipped):
+            console.print(line, soft_wrap=True)
+        result["skipped"] = len(skipped)
     from svhn_jax.inference import find_scores  # imports JAX, which takes seconds: not for --help
     from svhn_jax.inference.finder import Finder
     from svhn_jax.inference.photo_reader import PhotoReader
@@ -78,18 +88,17 @@ def main() -> int:
 
     compilation.enable_compilation_cache()
     finder = Finder(options.finder)
-    result: dict[str, Any] = {}
     if options.raw or options.photos:
         watched = find_scores.Watched(finder)
         reader = PhotoReader(options.run, finder=watched, tta=options.tta)
         for share in options.widths or (None,):
-            counts = find_scores.tally(reader, watched, _examples(options, share))
+            counts = find_scores.tally(reader, watched, _examples(options, records, share))
             name = "photos" if share is None else f"width {share:g}"
             console.print(f"{name}: {counts}", soft_wrap=True)
             result[name] = counts.as_json()
     pictures: dict[str, Iterator[Image.Image]] = {"empty scenes": find_scores.empties(options.empty_scenes)}
     if options.empty:
-        pictures["empty"] = _pictures(options.empty)
+        pictures["empty"] = map(_decoded, _pictures(options.empty))
     for name, empty in pictures.items():
         scores = find_scores.best_scores(finder, empty)
         if len(scores):
@@ -100,60 +109,68 @@ def main() -> int:
     return 0
 
 
-def _examples(options: Options, share: float | None) -> "Iterator[Example]":
+def _examples(options: Options, records: Records, share: float | None) -> "Iterator[Example]":
     """The photos to read; with a share, each pasted into a scene of its own."""
     from svhn_jax.finding import large_scenes
 
-    backgrounds = list(_pictures(options.backgrounds)) if options.backgrounds else []
-    for number, example in enumerate(_plain_examples(options)):
+    backgrounds = _pictures(options.backgrounds) if options.backgrounds else []
+    for number, example in enumerate(_plain_examples(options, records)):
         if number == options.limit:
             return
         if share is None:
             yield example
             continue
         rng = np.random.default_rng([PASTED_SEED, number])
-        scene = large_scenes.covering(rng, backgrounds) if backgrounds else large_scenes.empty(rng)
+        if backgrounds:
+            scene = large_scenes.covering(_decoded(backgrounds[int(rng.integers(len(backgrounds)))]))
+        else:
+            scene = large_scenes.empty(rng)
         yield large_scenes.pasted(rng, scene, example, share)
 
 
-def _plain_examples(options: Options) -> "Iterator[Example]":
+def _plain_examples(options: Options, records: Records) -> "Iterator[Example]":
     from svhn_jax.finding import material
 
     if options.photos:
-        yield from _labelled(options.photos)
+        yield from _labelled(options.photos, records)
     elif options.raw and options.split == "test":
         yield from material.examples(find_source(options.raw, "test"))
     elif options.raw:
         yield from (example for example, is_held_out in material.train_examples(options.raw) if is_held_out)
 
 
-def _labelled(folder: Path) -> "Iterator[Example]":
-    """The photos of a labels.csv; the box of one without a box is the whole photo."""
-    from svhn_jax.finding.material import Example
-
+def _records(folder: Path) -> Records:
+    """The rows of the labels.csv of a folder."""
     table = folder / labels_csv.NAME
     if not table.is_file():
         raise InputError(f"{table}: no such file; write file,label in its first line, and a photo in each row")
-    for record in labels_csv.read(table):
+    return labels_csv.read(table)
+
+
+def _labelled(folder: Path, records: Records) -> "Iterator[Example]":
+    """The photos of a labels.csv; the box of one without a box is the whole photo."""
+    from svhn_jax.finding.material import Example
+
+    for record in records:
         if isinstance(record, Record):
             photo = _decoded(folder / record.name)
             box = union(record.boxes) or Box(0, 0, *photo.size)
             yield Example(record.name, photo, box, "".join(map(str, record.digits)))
 
 
-def _pictures(folder: Path) -> Iterator[Image.Image]:
-    """The pictures of a folder, in the order of their names; those that cannot be read are an error."""
+def _pictures(folder: Path) -> list[Path]:
+    """The pictures of a folder, in the order of their names."""
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; give a folder of pictures")
     paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in photo_files.SUFFIXES)
     if not paths:
         raise InputError(f"{folder}: no pictures in it")
-    return (_decoded(path) for path in paths)
+    return paths
 
 
 def _decoded(path: Path) -> Image.Image:
     try:
-        return photo_files.decode_photo(path.read_bytes())
+        return photo_files.decode_photo(photo_files.read_file(path))
     except ValueError as error:
         raise InputError(f"{path}: {error}") from None
 

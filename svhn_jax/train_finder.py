@@ -2,8 +2,9 @@
 
 RAW holds train.tar.gz or train/; a fifth of it, the validation part of svhn_jax.preprocess --validation-fraction 0.2, is not
 trained on. BOXED is a folder of further photos with boxes, as svhn_jax.box writes it; every tenth is not trained on. WORK gets
-the composed scenes (1.5 GB) and the checkpoints: the same command goes on where it was stopped. TO gets weights.npz and
-finder.json, with the least score of a number, chosen on validation.
+the composed scenes (1.5 GB) and the checkpoints: the same command goes on training where it was stopped; scenes that were
+not all composed are composed again. TO gets weights.npz and finder.json, with the least score of a number, chosen on
+validation; until then a finder that is there stays.
 """
 
 from svhn_jax import interrupts
@@ -33,7 +34,7 @@ class Options(Checked):
     raw: Path
     """folder with train.tar.gz or train/ of SVHN Format 1"""
     work: Path
-    """folder for scenes and checkpoints, to go on from"""
+    """folder for scenes and checkpoints, to go on from; one run each"""
     to: Path
     """folder for the finder"""
     start: OptionalPath = None
@@ -63,15 +64,18 @@ def main() -> int:
         console.print(line, soft_wrap=True)
 
     compilation.enable_compilation_cache()
-    settings = options.settings
+    settings, work = options.settings, options.work.absolute()  # Orbax takes absolute paths alone
+    folders = {"raw": options.raw, "boxed": options.boxed, "start": options.start}
+    origin = {name: str(folder.absolute()) if folder else None for name, folder in folders.items()}
+    training.require_same_run(settings, work / "steps", origin)
     with Workers(options.jobs) as workers, output.progress("composing", settings.scenes, "scenes") as advance:
         scenes = scene_files.build(
-            options.work / "scenes", settings.scenes, settings.seed, options.raw, options.boxed, workers, advance
+            work / "scenes", settings.scenes, settings.seed, options.raw, options.boxed, workers, advance
         )
     start = weights.load_for(settings, options.start) if options.start else None
-    variables = training.train(settings, scenes, options.work / "steps", tell, start)
-    weights.save(options.to, settings, variables, least_score=0.0)
-    chosen = find_scores.choose_least_score(Finder(options.to), options.raw, options.empty_scenes)
+    variables = weights.as_saved(training.train(settings, scenes, work / "steps", tell, start, origin))
+    finder = Finder(weights.Trained(settings, variables, least_score=0.0))
+    chosen = find_scores.choose_least_score(finder, options.raw, options.empty_scenes)
     weights.save(options.to, settings, variables, least_score=chosen.least_score)
     tell(f"{options.to}: {chosen}")
     output.print_json(options.output, {"to": str(options.to)} | chosen._asdict())

@@ -7,9 +7,14 @@ import sys
 import pytest
 from PIL import Image
 
+from svhn_jax import train_finder
 from svhn_jax.data.synthetic import archive as synthetic_archive
 from svhn_jax.data.workers import Workers
+from svhn_jax.errors import InputError
 from svhn_jax.finding import weights
+from svhn_jax.inference import find_scores
+from svhn_jax.labels import DEFAULT_MAX_DIGITS
+from svhn_jax.training import compilation
 
 SETTINGS = [
     "--scenes",
@@ -27,9 +32,9 @@ SETTINGS = [
 ]
 
 
-def run(module, *options, env):
+def run(module, *options, env, cwd=None):
     command = [sys.executable, "-m", f"svhn_jax.{module}", *map(str, options)]
-    return subprocess.run(command, env=env, capture_output=True, text=True)
+    return subprocess.run(command, env=env, cwd=cwd, capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")
@@ -38,16 +43,18 @@ def raw(tmp_path_factory):
     with Workers(1) as workers:
         for split, count in (("train", 12), ("test", 4)):
             path = folder / f"{split}.tar.gz"
-            synthetic_archive.write(path, split, count, seed=3, workers=workers, advance=lambda _: None)
+            settings = {"seed": 3, "workers": workers, "max_digits": DEFAULT_MAX_DIGITS}
+            synthetic_archive.write(path, split, count, **settings, advance=lambda _: None)
     return folder
 
 
 @pytest.fixture(scope="module")
 def trained(raw, tmp_path_factory, one_device_env):
     folder = tmp_path_factory.mktemp("finder")
-    options = ["--raw", raw, "--work", folder / "work", "--to", folder / "to", "--jobs", 1, *SETTINGS]
-    done = run("train_finder", *options, "--json", env=one_device_env)
+    options = ["--raw", raw, "--work", "work", "--to", folder / "to", "--jobs", 1, *SETTINGS]
+    done = run("train_finder", *options, "--json", env=one_device_env, cwd=folder)
     assert done.returncode == 0, done.stderr
+    options[3] = folder / "work"
     return folder / "to", json.loads(done.stdout), options
 
 
@@ -63,6 +70,35 @@ def test_a_finder_is_trained_and_trained_again_without_a_step(trained, one_devic
     assert again.returncode == 0, again.stderr
     assert "step 2 of 2" not in again.stdout
     assert (folder / weights.WEIGHTS).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("option", "words"), [(["--seed", "7"], "--seed 0, not 7"), (["--start", "other"], "--start none, not .*/other")]
+)
+def test_the_work_of_another_run_is_refused_before_its_scenes_are_replaced(trained, monkeypatch, option, words):
+    _, _, options = trained
+    scenes = options[3] / "scenes" / "scenes.json"
+    before = scenes.read_text()
+    monkeypatch.setattr(sys, "argv", ["train_finder", *map(str, options), *option])
+    monkeypatch.setattr(compilation, "enable_compilation_cache", lambda: None)
+    with pytest.raises(InputError, match=words):
+        train_finder.main()
+    assert scenes.read_text() == before
+
+
+def test_a_stop_before_the_least_score_is_chosen_leaves_the_finder_that_was_there(trained, monkeypatch):
+    folder, _, options = trained
+    before = (folder / weights.SETTINGS).read_bytes()
+    monkeypatch.setattr(sys, "argv", ["train_finder", *map(str, options)])
+    monkeypatch.setattr(compilation, "enable_compilation_cache", lambda: None)
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(find_scores, "choose_least_score", stop)
+    with pytest.raises(KeyboardInterrupt):
+        train_finder.main()
+    assert (folder / weights.SETTINGS).read_bytes() == before
 
 
 def test_photos_pasted_photos_and_empty_pictures_are_counted(raw, trained, tmp_path, one_device_env):
@@ -82,10 +118,12 @@ def test_photos_pasted_photos_and_empty_pictures_are_counted(raw, trained, tmp_p
 
 def test_photos_without_boxes_have_no_recall(trained, tmp_path, one_device_env):
     Image.new("RGB", (60, 40), "grey").save(tmp_path / "a.png")
-    (tmp_path / "labels.csv").write_text("file,label\na.png,12\n")
+    (tmp_path / "labels.csv").write_text("file,label\na.png,12\nb.png,12\na.png,abc\n")
     done = run("evaluate_finder", "--finder", trained[0], "--photos", tmp_path, "--json", env=one_device_env)
     assert done.returncode == 0, done.stderr
-    counts = json.loads(done.stdout)["photos"]
+    result = json.loads(done.stdout)
+    assert result["skipped"] == 2
+    counts = result["photos"]
     assert (counts["photos"], counts["boxed"]) == (1, 0)
     assert "found_share" not in counts
 
@@ -95,6 +133,7 @@ def test_photos_without_boxes_have_no_recall(trained, tmp_path, one_device_env):
     [
         ([], "nothing to read"),
         (["--photos", "nowhere"], "labels.csv: no such file"),
+        (["--photos", "nowhere", "--raw", "."], "give one of them"),
         (["--empty", "nowhere"], "no such folder"),
         (["--raw", ".", "--widths", "2"], "--widths is"),
         (["--empty-scenes", "1", "--finder", "nowhere"], "no such file"),

@@ -8,6 +8,7 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
+from svhn_jax.data.crop import Box
 from svhn_jax.data.synthetic.camera import smooth_noise
 from svhn_jax.data.synthetic.fonts import random_font
 from svhn_jax.data.synthetic.palette import PAIRS
@@ -19,7 +20,6 @@ FACES = [
     *(f"DejaVu{face}.ttf" for face in ("Sans", "Sans-Bold", "SansMono", "SansMono-Bold", "Serif", "Serif-Bold")),
     *("STIXGeneral.ttf", "STIXGeneralBol.ttf", "STIXGeneralItalic.ttf"),
 ]  # of all letters; they come with matplotlib
-Box = tuple[float, float, float, float]  # left, top, right, bottom, pixels
 Color = tuple[int, int, int]
 
 
@@ -63,7 +63,7 @@ def add_clutter(
             continue
         kind = rng.random()
         if kind < 0.5:
-            _words(rng, photo, (x, y, x + w, y + h))
+            _words(rng, photo, Box(x, y, x + w, y + h))
         elif kind < 0.7 and len(patches):
             paste(
                 photo,
@@ -72,7 +72,7 @@ def add_clutter(
                 rng.uniform(0, 0.3),
             )
         else:
-            _thing(rng, ImageDraw.Draw(photo), (x, y, x + w, y + h), unit)
+            _thing(rng, ImageDraw.Draw(photo), Box(x, y, x + w, y + h), unit)
 
 
 def paste(photo: Image.Image, part: Image.Image, corner: tuple[int, int], feather: float) -> None:

@@ -1,7 +1,5 @@
 """Photos as large as a phone's, to measure on: a real photo of a number pasted small into a scene, and scenes without one."""
 
-from collections.abc import Sequence
-
 import numpy as np
 from PIL import Image
 
@@ -22,9 +20,8 @@ def empty(rng: np.random.Generator, size: tuple[int, int] = SIZE) -> Image.Image
     return photo
 
 
-def covering(rng: np.random.Generator, photos: Sequence[Image.Image], size: tuple[int, int] = SIZE) -> Image.Image:
-    """One of these photos, cut to the shape of `size` and enlarged to it."""
-    photo = photos[int(rng.integers(len(photos)))]
+def covering(photo: Image.Image, size: tuple[int, int] = SIZE) -> Image.Image:
+    """The photo, cut to the shape of `size` and enlarged to it."""
     scale = max(size[0] / photo.width, size[1] / photo.height)
     width, height = size[0] / scale, size[1] / scale
     left, top = (photo.width - width) / 2, (photo.height - height) / 2

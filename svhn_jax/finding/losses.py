@@ -8,20 +8,19 @@ import jax.numpy as jnp
 from svhn_jax.finding.config import STRIDE
 from svhn_jax.finding.network import Maps, cell_centers
 
-SIZES = (
-    10.0,
-    40.0,
-)  # pixels: a number of this size on a canvas is to be found there; the pyramid's step of 2 leaves two chances
-LARGEST_UNSURE = (
-    56.0  # pixels: of a smaller number that is not to be found nothing is asked; a larger one is to be passed over
-)
-CENTRAL = 0.25  # of the box to each side of its centre: cells there find it
-LEAST_VISIBLE = 0.8  # of the box's area; of a number that the window cuts off more is asked nothing
+# Pixels. The network must find numbers of this size on a canvas. The pyramid halves its scale from level to level, so
+# each number has such a size on two levels.
+SIZES = (10.0, 40.0)
+# Pixels. Numbers outside SIZES up to this size are ignored: they count neither as numbers nor as background. Larger ones
+# are background.
+LARGEST_UNSURE = 56.0
+CENTRAL = 0.25  # of the box's sides: cells no farther than this from its centre are positive
+LEAST_VISIBLE = 0.8  # of the box's area; a number of which the window shows less is ignored
 BOX_WEIGHT = 2.0  # of the box's loss beside the score's (Tian et al. 2019 take 1, Li et al. 2020 take 2)
 
 
 class Targets(NamedTuple):
-    """bool[B, h, w]: cells that are to find the number; cells of which nothing is asked."""
+    """bool[B, h, w]: cells that must find the number; cells that the loss ignores."""
 
     is_positive: jax.Array
     is_ignored: jax.Array

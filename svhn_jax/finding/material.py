@@ -15,9 +15,8 @@ from svhn_jax.data.sources.find import Source, find_all, find_source
 from svhn_jax.errors import InputError
 from svhn_jax.labels import DEFAULT_MAX_DIGITS
 
-VALIDATION_FRACTION = (
-    0.2  # of train, drawn as svhn_jax.preprocess --validation-fraction 0.2 draws it: the reader's validation split
-)
+# Of train; drawn as svhn_jax.preprocess --validation-fraction 0.2 draws it: the reader's validation split.
+VALIDATION_FRACTION = 0.2
 HELD_OUT = 10  # of the boxed photos, one in so many is not trained on
 CLEAR = 0.3  # of the number's height: how far a patch stays away from the number
 LEAST_PATCH = 12  # pixels, of both sides

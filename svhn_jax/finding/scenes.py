@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from svhn_jax.data.crop import Box
+from svhn_jax.data.crop import Box, number_in
 from svhn_jax.data.synthetic.render import View, render
 from svhn_jax.finding import clutter
 from svhn_jax.finding.config import SCENE
@@ -46,8 +46,7 @@ def compose(rng: np.random.Generator, material: Material) -> Scene:
 def _draw_example(rng: np.random.Generator, material: Material) -> tuple[Image.Image, Box]:
     if rng.random() < SYNTHETIC:
         photo, _, rows = render(rng)
-        low, high = rows[:, :2].min(axis=0), (rows[:, :2] + rows[:, 2:]).max(axis=0)
-        return photo, Box(*low.tolist(), *high.tolist())
+        return photo, number_in(rows, *photo.size)
     example = material.examples[int(rng.integers(len(material.examples)))]
     return example.photo, example.box
 
@@ -107,8 +106,7 @@ def _rendered(rng: np.random.Generator, material: Material) -> tuple[Image.Image
     size = _draw_size(rng)
     x, y = (rng.uniform(*PLACES, 2) * SCENE).tolist()
     photo, _, rows = render(rng, view=View((SCENE, SCENE), size, (x, y)))
-    low, high = rows[:, :2].min(axis=0), (rows[:, :2] + rows[:, 2:]).max(axis=0)
-    box = Box(*low.tolist(), *high.tolist())
+    box = number_in(rows, *photo.size)
     _add_clutter(rng, photo, material, box)
     return photo, box
 

@@ -66,7 +66,7 @@ def train_step(
     step = state.step + 1
     decay = jnp.minimum(
         config.ema_decay, (1 + step) / (10 + step)
-    )  # low at first: the initial params are soon forgotten
+    )  # low at first, so that initial params are forgotten
     ema = optax.incremental_update({"params": params, "batch_stats": batch_stats}, state.ema, 1 - decay)
     return TrainState(step, params, batch_stats, opt_state, ema), parts
 

@@ -1,6 +1,6 @@
 """Trains a finder on composed scenes; stopped, it goes on from its last checkpoint."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +16,24 @@ from svhn_jax.training import devices, signals
 from svhn_jax.training.state import TrainState
 
 LOG_EVERY, SAVE_EVERY = 100, 500  # steps
+Origin = Mapping[str, str | None]
 
 
 def train(
-    config: FinderConfig, scenes: Scenes, folder: Path, tell: Callable[[str], None], variables: Any = None
+    config: FinderConfig,
+    scenes: Scenes,
+    folder: Path,
+    tell: Callable[[str], None],
+    variables: Any = None,
+    origin: Origin | None = None,
 ) -> Any:
     """The trained variables, as numpy arrays: the running average after the last step.
 
     Args:
-      folder: of the checkpoints; a run that was stopped there goes on.
+      folder: of the checkpoints, an absolute path; a run that was stopped there goes on.
       tell: prints a line.
       variables: of a trained finder, to start from; None: random ones.
+      origin: options that name where scenes and variables come from; saved for `require_same_run`.
 
     Raises:
       InputError: the batch does not split over the devices, or the loss is not finite.
@@ -37,7 +44,7 @@ def train(
     whole, split = devices.replicated(mesh), devices.sharded(mesh)
     initial = jax.jit(lambda: steps.create(config, variables), out_shardings=whole)
     train_step = steps.compile_train_step(config, mesh)
-    with Checkpoints(str(folder), metadata={"config": config.as_json()}, is_writer=True) as checkpoints:
+    with Checkpoints(str(folder), metadata=_metadata(config, origin), is_writer=True) as checkpoints:
         saved = checkpoints.restore_newest(jax.eval_shape(initial).tree(), tell)
         state = devices.put(TrainState(**saved), whole) if saved else initial()
         with signals.noted() as received:
@@ -53,6 +60,30 @@ def train(
                 if received:
                     raise UnfinishedError(f"stopped at step {done}; the same command goes on from there")
         return jax.device_get(state.ema)
+
+
+def require_same_run(config: FinderConfig, folder: Path, origin: Origin) -> None:
+    """InputError if the run in the folder, if there is one, has other options; those that it did not save are not compared."""
+    if not folder.is_dir():
+        return
+    with Checkpoints(str(folder)) as checkpoints:
+        saved = checkpoints.newest_metadata()
+    for part, options in _metadata(config, origin).items():
+        for name, value in options.items():
+            before = saved.get(part, {}).get(name, value)
+            if before != value:
+                option = "--" + name.replace("_", "-")
+                raise InputError(
+                    f"{folder}: its run has {option} {_shown(before)}, not {_shown(value)}; give the same, or another --work"
+                )
+
+
+def _metadata(config: FinderConfig, origin: Origin | None) -> dict[str, dict[str, Any]]:
+    return {"config": config.as_json(), "origin": dict(origin or {})}
+
+
+def _shown(value: Any) -> str:
+    return "none" if value is None else str(value)
 
 
 def batch_rows(config: FinderConfig, count: int, step: int) -> np.ndarray:

@@ -29,6 +29,11 @@ class Trained(NamedTuple):
     least_score: float
 
 
+def as_saved(variables: Any) -> Any:
+    """The variables as `load` gives them after a `save`: rounded to float16."""
+    return jax.tree.map(lambda value: value.astype(np.float16).astype(np.float32), variables)
+
+
 def save(folder: Path, config: FinderConfig, variables: Any, least_score: float) -> None:
     """Writes both files; finder.json last, so that an interrupted save is never taken for a finder."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -62,14 +67,14 @@ def load(folder: str | Path | None = None) -> Trained:
     if files.sha256(folder / WEIGHTS) != wanted:
         raise InputError(f"{folder / WEIGHTS}: its checksum is not the one in {SETTINGS}; {REMEDY}")
     abstract = abstract_variables(config)
+    wanted_arrays = {name: (value.shape, np.dtype(np.float16)) for name, value in _by_path(abstract).items()}
     try:
+        if _headers(folder / WEIGHTS) != wanted_arrays:  # before unpacking: a small file may hold gigabytes
+            raise InputError(f"{folder / WEIGHTS}: not the arrays of the network in {SETTINGS}; {REMEDY}")
         with np.load(folder / WEIGHTS, allow_pickle=False) as arrays:
             found = {name: arrays[name].astype(np.float32) for name in arrays.files}
     except (ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
         raise InputError(f"{folder / WEIGHTS}: damaged ({error}); {REMEDY}") from None
-    shapes = {name: value.shape for name, value in _by_path(abstract).items()}
-    if shapes != {name: value.shape for name, value in found.items()}:
-        raise InputError(f"{folder / WEIGHTS}: not the arrays of the network in {SETTINGS}; {REMEDY}")
     paths, structure = jax.tree_util.tree_flatten_with_path(abstract)
     variables = jax.tree.unflatten(structure, [found[_name(path)] for path, _ in paths])
     return Trained(config, variables, least_score)
@@ -84,6 +89,19 @@ def load_for(config: FinderConfig, folder: Path) -> Any:
             f"{folder}: its network has width {found[0]} and {found[1]} blocks; give --width {found[0]} --blocks {found[1]}"
         )
     return trained.variables
+
+
+def _headers(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+    """Shape and type of each array of an .npz file, by name; unpacks the headers alone."""
+    found = {}
+    with zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            with archive.open(name) as stream:
+                if np.lib.format.read_magic(stream) != (1, 0):  # numpy.savez writes this version, unless names are long
+                    raise ValueError(f"{name} is of another version of the npy format")
+                shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+                found[name.removesuffix(".npy")] = shape, dtype
+    return found
 
 
 def _by_path(variables: Any) -> dict[str, Any]:

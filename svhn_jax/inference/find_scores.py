@@ -19,7 +19,7 @@ from svhn_jax.inference.photo_reader import PhotoReader
 LEAST_IOU = 0.5  # from which a number counts as found
 EMPTY_SIZE = (1600, 1200)  # pixels, of the synthetic scenes without a number in which none should be found
 EMPTY_SEED = 1_000_000  # of them; scenes of training have seeds below
-MISSED_SHARE = 0.02  # of the validation numbers, those that the least score may pass over
+MISSED_SHARE = 0.02  # of the validation numbers: at most this share may score below the least score
 
 
 @dataclass

@@ -32,13 +32,13 @@ class Finder:
     A photo's result depends on the photo alone.
     """
 
-    def __init__(self, folder: str | Path | None = None):
-        """Loads the weights of a folder (svhn_jax.train_finder); None: those that come with the project.
+    def __init__(self, folder: str | Path | weights.Trained | None = None):
+        """Loads the weights of a folder (svhn_jax.train_finder), or takes trained ones; None: those that come with the project.
 
         Raises:
           InputError: there are none, or they are damaged.
         """
-        trained = weights.load(folder)
+        trained = folder if isinstance(folder, weights.Trained) else weights.load(folder)
         self.least_score = trained.least_score
         self._variables = jax.device_put(trained.variables)
         net = network.build(trained.config)
@@ -62,7 +62,8 @@ class Finder:
         least = self.least_score if least_score is None else least_score
         if not len(kept) or kept[0] < least:
             return []
-        return [Candidate(Box(*row), score) for row, score in zip(merged.tolist(), kept.tolist(), strict=True)]
+        within = np.clip(merged, 0, (*photo.size, *photo.size))  # a mean of boxes may be rounded out of the photo
+        return [Candidate(Box(*row), score) for row, score in zip(within.tolist(), kept.tolist(), strict=True)]
 
     def _cells(self, photo: Image.Image) -> tuple[np.ndarray, np.ndarray]:
         """float[n, 4] boxes in pixels of the photo, cut at its sides, and float[n] scores, of the best cells of all levels."""

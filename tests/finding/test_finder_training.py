@@ -23,7 +23,9 @@ def scenes():
 
 def test_a_stopped_run_goes_on_to_the_same_bits(scenes, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "LOG_EVERY", 2)
-    whole = training.train(CONFIG, scenes, tmp_path / "whole", lambda _: None)
+    origin = {"raw": "/photos", "start": None}
+    training.require_same_run(CONFIG, tmp_path / "whole", origin)  # there is none yet
+    whole = training.train(CONFIG, scenes, tmp_path / "whole", lambda _: None, None, origin)
 
     def stop(line):
         if line.startswith("step 2 "):
@@ -34,6 +36,14 @@ def test_a_stopped_run_goes_on_to_the_same_bits(scenes, tmp_path, monkeypatch):
     resumed = training.train(CONFIG, scenes, tmp_path / "stopped", lambda _: None)
     for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(resumed), strict=True):
         np.testing.assert_array_equal(a, b)
+    training.require_same_run(CONFIG, tmp_path / "whole", origin)
+    training.require_same_run(CONFIG, tmp_path / "stopped", origin)  # it saved no origin
+    wider = dataclasses.replace(CONFIG, width=16)
+    with pytest.raises(InputError, match="its run has --width 8, not 16; give the same, or another --work"):
+        training.require_same_run(wider, tmp_path / "stopped", origin)
+    for name, value, words in (("raw", "/other", "--raw /photos, not /other"), ("start", "/a", "--start none, not /a")):
+        with pytest.raises(InputError, match=words):
+            training.require_same_run(CONFIG, tmp_path / "whole", origin | {name: value})
 
 
 def test_each_scene_is_shown_once_an_epoch():

@@ -1,9 +1,12 @@
+import io
 import json
+import zipfile
 
 import jax
 import numpy as np
 import pytest
 
+from svhn_jax import files
 from svhn_jax.errors import InputError
 from svhn_jax.finding import network, weights
 from svhn_jax.finding.config import FinderConfig
@@ -25,6 +28,7 @@ def test_what_was_saved_is_loaded_to_float16s_precision(folder):
     assert jax.tree.structure(trained.variables) == jax.tree.structure(saved)
     for a, b in zip(jax.tree.leaves(trained.variables), jax.tree.leaves(saved), strict=True):
         assert a.dtype == np.float32
+        np.testing.assert_array_equal(a, weights.as_saved(b))
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-6)
 
 
@@ -46,6 +50,17 @@ def other_network(folder):
     (folder / weights.SETTINGS).write_text(json.dumps(about))
 
 
+def bomb(folder):
+    """An array of 16 TiB, as its header says: it must not be unpacked."""
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f2", "fortran_order": False, "shape": (2**43,)})
+    with zipfile.ZipFile(folder / weights.WEIGHTS, "a") as archive:
+        archive.writestr("bomb.npy", header.getvalue())
+    about = json.loads((folder / weights.SETTINGS).read_text())
+    about["sha256"] = files.sha256(folder / weights.WEIGHTS)
+    (folder / weights.SETTINGS).write_text(json.dumps(about))
+
+
 DAMAGES = {
     "no weights": (lambda folder: (folder / weights.WEIGHTS).unlink(), "no such file"),
     "no settings": (lambda folder: (folder / weights.SETTINGS).unlink(), "no such file"),
@@ -53,6 +68,7 @@ DAMAGES = {
     "cut settings": (lambda folder: (folder / weights.SETTINGS).write_text('{"config": {'), "damaged"),
     "a list": (lambda folder: (folder / weights.SETTINGS).write_text("[]"), "damaged"),
     "a wrong field": (lambda folder: (folder / weights.SETTINGS).write_text('{"config": {"widht": 3}}'), "damaged"),
+    "an array too many": (bomb, "not the arrays of the network"),
     "settings of another network": (other_network, "not the arrays of the network"),
 }
 

@@ -11,6 +11,7 @@ from svhn_jax.errors import InputError
 from svhn_jax.finding import clutter, large_scenes, material, scene_files, scenes
 from svhn_jax.finding.config import SCENE
 from svhn_jax.finding.material import Example, Material
+from svhn_jax.labels import DEFAULT_MAX_DIGITS
 
 RED = (250, 0, 0)
 
@@ -19,7 +20,8 @@ RED = (250, 0, 0)
 def raw(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("raw")
     with Workers(1) as workers:
-        synthetic_archive.write(folder / "train.tar.gz", "train", 30, seed=3, workers=workers, advance=lambda _: None)
+        settings = {"seed": 3, "workers": workers, "max_digits": DEFAULT_MAX_DIGITS}
+        synthetic_archive.write(folder / "train.tar.gz", "train", 30, **settings, advance=lambda _: None)
     return folder
 
 
@@ -76,7 +78,8 @@ def test_validation_photos_are_those_of_preprocess_and_are_not_trained_on(raw, t
     from svhn_jax.data.prepare import assign
     from svhn_jax.data.sources.find import find_source
 
-    [part] = assign.plan([find_source(raw, "train")], validation_fraction=0.2, seed=0, limit=None)
+    rule = {"validation_fraction": 0.2, "seed": 0, "limit": None, "max_digits": DEFAULT_MAX_DIGITS}
+    [part] = assign.plan([find_source(raw, "train")], **rule)
     expected = {
         record.name for record, split in zip(part.account.records, part.places.splits, strict=True) if split == 1
     }
@@ -125,4 +128,4 @@ def test_a_pasted_number_has_the_share_asked_for_and_lies_where_its_box_says(sha
 def test_empty_scenes_and_covering_photos_have_the_size_asked_for():
     assert large_scenes.empty(np.random.default_rng(0), (400, 300)).size == (400, 300)
     wide = Image.new("RGB", (300, 50))
-    assert large_scenes.covering(np.random.default_rng(0), [wide], (400, 300)).size == (400, 300)
+    assert large_scenes.covering(wide, (400, 300)).size == (400, 300)

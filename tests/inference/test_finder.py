@@ -6,6 +6,7 @@ from PIL import Image
 
 from svhn_jax.data.crop import Box
 from svhn_jax.data.synthetic.render import View, render
+from svhn_jax.finding import boxes
 from svhn_jax.finding.material import Example
 from svhn_jax.inference import find_scores
 from svhn_jax.inference.finder import MOST, Candidate, Finder
@@ -61,6 +62,14 @@ def test_there_is_no_number_where_the_best_scores_too_little(finder):
     assert finder.find(photo, least_score=best + 1e-6) == []
 
 
+def test_a_mean_of_boxes_is_not_rounded_out_of_the_photo(finder, monkeypatch):
+    three = np.tile([0.0, 0.0, 90.0, 60.0], (3, 1)), np.array([0.7, 0.6, 0.4], np.float32)
+    assert (boxes.merge(*three, MOST)[0][0, 2:] > (90, 60)).all()  # by 5 millionths of a pixel
+    monkeypatch.setattr(finder, "_cells", lambda photo: three)
+    [found] = finder.find(Image.new("RGB", (90, 60)))
+    assert found.box == Box(0, 0, 90, 60)
+
+
 def test_a_photo_gives_the_same_alone_and_among_others(finder):
     photos = [photo for photo, _ in photos_of("small", 4)]
     among = [finder.find(photo, least_score=0.0) for photo in photos]
@@ -75,7 +84,10 @@ def test_the_least_score_passes_over_one_number_in_fifty_at_most():
 
 
 class FindsInWidePhotos:
+    count = 0
+
     def find(self, photo):
+        self.count += 1
         return [Candidate(Box(0, 0, 10, 10), 0.9), Candidate(Box(40, 20, 80, 50), 0.5)] if photo.width == 120 else []
 
 
@@ -99,8 +111,10 @@ def test_what_is_counted():
         Example("c", Image.new("RGB", (120, 60)), Box(0, 0, 12, 10), "13"),
         Example("d", Image.new("RGB", (90, 70)), Box(0, 0, 90, 70), "13"),  # no known box
     ]
-    watched = find_scores.Watched(FindsInWidePhotos())
+    finder = FindsInWidePhotos()
+    watched = find_scores.Watched(finder)
     counts = find_scores.tally(ReadsFirst(watched), watched, examples)
+    assert finder.count == 4  # each photo is searched once
     assert counts == find_scores.Tally(photos=4, boxed=3, none=2, found=1, any=2, right=3, right_with_box=1)
     shares = counts.as_json()
     assert (shares["right_share"], shares["none_share"]) == (0.75, 0.5)

@@ -117,6 +117,29 @@ def test_without_a_box_the_finder_says_where_the_number_is(run, reader):
     assert finding.read_many([high, photo, high]) == [nothing, read, nothing]
 
 
+class Finds:
+    def __init__(self, *found):
+        self.found = found
+
+    def find(self, photo):
+        return self.found
+
+
+@pytest.mark.parametrize("factor", [0.99, 1.01])
+def test_the_place_of_the_greatest_score_times_the_root_of_its_confidence_is_read(run, reader, factor):
+    photo = photo_of(3)
+    boxes = [Box(x, y, x + 30, y + 20) for x in (0, 30, 60) for y in (0, 30)]
+    readings = sorted((reader.read(photo, box) for box in boxes), key=lambda reading: reading.confidence)
+    low, high = readings[0], readings[-1]
+    even = (
+        0.8 * (low.confidence / high.confidence) ** 0.5
+    )  # with this score the second place is worth as much as the first
+    assert factor * even < 0.8
+    first, second = Place(low.box, 0.8), Place(high.box, factor * even)
+    read = PhotoReader(str(run[0].path), finder=Finds(first, second)).read(photo)
+    assert (read.box, read.found) == (second if factor > 1 else first)
+
+
 def test_the_exif_orientation_of_files_and_images_is_applied(reader):
     image = Image.Exif()
     image[0x0112] = 6
