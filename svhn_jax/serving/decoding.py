@@ -38,6 +38,7 @@ class Decoder:
     def __init__(self, limits: Limits):
         self._limits = limits
         self._process: subprocess.Popen[bytes] | None = None
+        self._is_closed = False
 
     def photo(self, content: bytes | bytearray) -> Image.Image:
         """The upright RGB photo.
@@ -53,7 +54,11 @@ class Decoder:
         return bytes(self._ask(PREVIEW, content, PREVIEW_SIDE**2 * 3)[1])
 
     def close(self) -> None:
-        """Kills the process; any thread may call it."""
+        """Kills the process for good; any thread may call it."""
+        self._is_closed = True
+        self._end()
+
+    def _end(self) -> None:
         if process := self._process:
             process.kill()
             process.wait()
@@ -63,7 +68,17 @@ class Decoder:
                         pipe.close()
 
     def _ask(self, wanted: bytes, content: bytes | bytearray, most: int) -> tuple[dict[str, Any], bytearray]:
-        process = self._running(self._limits.pixels)
+        for _ in range(2):  # the process may have died since the last photo
+            with contextlib.suppress(OSError, ValueError):
+                return self._exchange(self._running(self._limits.pixels), wanted, content, most)
+            if self._is_closed:
+                break
+        raise Refusal(422, "the photo cannot be decoded")
+
+    def _exchange(
+        self, process: subprocess.Popen[bytes], wanted: bytes, content: bytes | bytearray, most: int
+    ) -> tuple[dict[str, Any], bytearray]:
+        """Raises OSError or ValueError if the process died, or answers what it never should; it is ended then."""
         is_late = threading.Event()
 
         def kill() -> None:
@@ -88,16 +103,17 @@ class Decoder:
                 raise ValueError
             return about, data
         except (OSError, ValueError):  # it was killed, by the timer or for its memory
-            self.close()
-            slow = f"the photo takes more than {self._limits.decode_s:g} s to decode"
-            raise Refusal(422, slow if is_late.is_set() else "the photo cannot be decoded") from None
+            self._end()
+            if is_late.is_set():
+                raise Refusal(422, f"the photo takes more than {self._limits.decode_s:g} s to decode") from None
+            raise
         finally:
             timer.cancel()
 
     def _running(self, pixels: int) -> subprocess.Popen[bytes]:
         if self._process and self._process.poll() is None:
             return self._process
-        self.close()
+        self._end()
         self._process = subprocess.Popen(
             [sys.executable, "-m", __name__, str(pixels)],
             stdin=subprocess.PIPE,
@@ -120,8 +136,7 @@ def _limit_this_process() -> None:
 
         most = psutil.Process().memory_info().vms + MEMORY_BYTES
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
-        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # it writes no files
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # it writes no files, and leaves no core file
 
 
 def _answer(wanted: bytes, content: bytes, pixels: int) -> tuple[dict[str, Any], bytes]:
