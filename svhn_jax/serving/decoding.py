@@ -17,7 +17,7 @@ import psutil
 from PIL import Image
 
 from svhn_jax.data import photos
-from svhn_jax.serving.limits import Limits, Refusal
+from svhn_jax.serving.limits import Limits, Refusal, ending
 
 PIXELS, PREVIEW = b"p", b"v"
 MEMORY_BYTES = 2**31  # for a photo of 52 million pixels: at most 9 times 4 bytes a pixel
@@ -59,7 +59,8 @@ class Decoder:
         self._end()
 
     def _end(self) -> None:
-        if process := self._process:
+        process, self._process = self._process, None
+        if process:
             process.kill()
             process.wait()
             for pipe in (process.stdin, process.stdout):
@@ -69,10 +70,9 @@ class Decoder:
 
     def _ask(self, wanted: bytes, content: bytes | bytearray, most: int) -> tuple[dict[str, Any], bytearray]:
         for _ in range(2):  # the process may have died since the last photo
+            process = self._running(self._limits.pixels)
             with contextlib.suppress(OSError, ValueError):
-                return self._exchange(self._running(self._limits.pixels), wanted, content, most)
-            if self._is_closed:
-                break
+                return self._exchange(process, wanted, content, most)
         raise Refusal(422, "the photo cannot be decoded")
 
     def _exchange(
@@ -111,10 +111,10 @@ class Decoder:
             timer.cancel()
 
     def _running(self, pixels: int) -> subprocess.Popen[bytes]:
-        if self._process and self._process.poll() is None:
-            return self._process
+        if (process := self._process) and process.poll() is None:
+            return process
         self._end()
-        self._process = subprocess.Popen(
+        process = self._process = subprocess.Popen(
             [sys.executable, "-m", __name__, str(pixels)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -122,12 +122,15 @@ class Decoder:
             start_new_session=True,  # Ctrl-C is for the server
             pipesize=PIPE_BYTES,
         )
-        timer = threading.Timer(START_S, self._process.kill)
+        if self._is_closed:  # perhaps meanwhile
+            self._end()
+            raise ending()
+        timer = threading.Timer(START_S, process.kill)
         timer.start()
-        assert self._process.stdout
-        self._process.stdout.readline(MAX_LINE)  # it is ready; else the next write fails
+        assert process.stdout
+        process.stdout.readline(MAX_LINE)  # it is ready; else the next write fails
         timer.cancel()
-        return self._process
+        return process
 
 
 def _limit_this_process() -> None:

@@ -11,7 +11,7 @@ from tornado.ioloop import IOLoop
 
 from svhn_jax import output
 from svhn_jax.serving import origin
-from svhn_jax.serving.limits import Refusal
+from svhn_jax.serving.limits import Refusal, ending
 from svhn_jax.serving.worker import AnyBox, Place, Worker
 
 MESSAGES = {
@@ -145,7 +145,7 @@ class Photo(Handler):
         except Refusal as refusal:
             self.refuse(refusal)
         except asyncio.CancelledError:  # or the client has gone, and nobody gets this
-            self.refuse(Refusal(503, "the server is ending"))
+            self.refuse(ending())
 
     def work(self) -> Any:
         """What a thread of the worker does with the photo."""

@@ -44,3 +44,7 @@ class Refusal(Exception):
 
 def busy() -> Refusal:
     return Refusal(503, "too many photos at once; try again in a few seconds", retry_after_s=3)
+
+
+def ending() -> Refusal:
+    return Refusal(503, "the server is ending")
