@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING, Annotated
 from PIL import Image
 
 from svhn_jax import command_line, output
-from svhn_jax.checked import Checked, within
+from svhn_jax.checked import Checked, Rule, within
 from svhn_jax.errors import InputError, print_to_stderr, run_command
 from svhn_jax.options import OptionalStr, OutputOptions
 from svhn_jax.output import Output
+from svhn_jax.serving import origin
 
 if TYPE_CHECKING:  # they import JAX or Tornado
     from svhn_jax.serving.worker import Worker
@@ -44,6 +45,8 @@ class Options(Checked):
     """name or address to listen on; others than loopback let other machines send photos"""
     port: Annotated[int, within(0, 65535)] = 8000
     """port to listen on; 0: any free one"""
+    public_name: Annotated[OptionalStr, Rule(origin.host_in, "a name such as photos.example.com, or name:port")] = None
+    """name under which a proxy in front of this server is known; with the port if it is not 443"""
     min_confidence: Annotated[float, within(0, 1)] = 0.9
     """a number or digit less probable than this is marked: a person should check it"""
     output: OutputOptions = field(default_factory=Output)
@@ -56,7 +59,6 @@ def main() -> int:
     console = output.console(options.output)
     sockets = _listen(options.host, options.port)
     from svhn_jax import load  # the imports take seconds: not for --help
-    from svhn_jax.serving import origin
     from svhn_jax.serving.limits import Limits
     from svhn_jax.serving.worker import Worker
 
@@ -74,7 +76,7 @@ def main() -> int:
             console.print(f"{address} reads photos; Ctrl-C ends it", soft_wrap=True)
             output.print_json(options.output, {"address": address})
 
-        asyncio.run(_serve(worker, options.host, sockets, announce))
+        asyncio.run(_serve(worker, options, sockets, announce))
         console.print(f"ended after {worker.photos_read:,} photos")
     return 0
 
@@ -100,14 +102,16 @@ def _address(host: str, sockets: list[socket.socket]) -> str:
     return f"http://{f'[{name}]' if ':' in name else name}:{sockets[0].getsockname()[1]}"
 
 
-async def _serve(worker: "Worker", host: str, sockets: list[socket.socket], announce: Callable[[], None]) -> None:
+async def _serve(
+    worker: "Worker", options: Options, sockets: list[socket.socket], announce: Callable[[], None]
+) -> None:
     """Serves until Ctrl-C or SIGTERM; calls `announce` when it does."""
     from svhn_jax.serving import app
 
     ended = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
-    server = app.serve(worker, host)
+    server = app.serve(worker, options.host, options.public_name)
     server.add_sockets(sockets)
     announce()
     await ended.wait()

@@ -89,7 +89,8 @@ def test_a_port_in_use_is_one_line(server, run, one_device_env):
 @pytest.mark.parametrize(
     ("options", "words"),
     [(("--host", "no.such.invalid"), "no such name or address"), (("--host", "192.0.2.1"), "not an address of this machine"),
-     (("--run", "nowhere", "--port", "0"), "nowhere"), (("--port", "99999"), "0 to 65535")],
+     (("--run", "nowhere", "--port", "0"), "nowhere"), (("--port", "99999"), "0 to 65535"),
+     (("--public-name", "https://a.example"), "a name such as")],
 )  # fmt: skip
 def test_bad_options_are_one_line(one_device_env, options, words):
     done = subprocess.run([*COMMAND, *options], env=one_device_env, capture_output=True, text=True)

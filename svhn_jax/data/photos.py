@@ -80,9 +80,11 @@ def read_stream(stream: IO[bytes]) -> bytes:
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """The upright RGB image of an open one: turned as its EXIF orientation says; ValueError if it cannot be read."""
+    """The upright RGB image of an open one, which may be that one; ValueError if it cannot be read."""
     with _errors_as_value_errors():
-        return to_rgb(ImageOps.exif_transpose(image))
+        image.load()
+        is_turned = image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)
+        return to_rgb(ImageOps.exif_transpose(image) if is_turned else image)  # exif_transpose copies every image
 
 
 def decode_photo(content: bytes) -> Image.Image:

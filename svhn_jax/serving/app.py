@@ -3,10 +3,12 @@
 import base64
 import hashlib
 import re
+import socket
 from importlib import resources
 from typing import Any
 
 from tornado import iostream, web
+from tornado.concurrent import Future
 from tornado.httpserver import HTTPServer
 
 from svhn_jax.serving.handlers import Handler, Preview, Read
@@ -16,11 +18,16 @@ from svhn_jax.serving.worker import Worker
 MAX_OTHER_BYTES = 2**16  # of headers, and of bodies that are not photos
 
 
-def serve(worker: Worker, host: str) -> "Server":
-    """The server; `host` is the name or address that it listens on. Its sockets are added with `add_sockets`."""
+def serve(worker: Worker, host: str, public_name: str | None = None) -> "Server":
+    """The server. Its sockets are added with `add_sockets`.
+
+    Args:
+      host: the name or address that it listens on.
+      public_name: the name, and the port if it is not 443, under which a proxy makes it known.
+    """
     page = resources.files("svhn_jax.serving").joinpath("page.html").read_text("utf-8")
     page = page.replace('data-most-bytes=""', f'data-most-bytes="{worker.limits.bytes}"')
-    shared = {"worker": worker, "host": host}
+    shared = {"worker": worker, "host": host, "public_name": public_name}
     routes: list[Any] = [
         ("/", Page, shared | {"page": page, "policy": policy(page)}),
         ("/health", Health, shared),
@@ -47,23 +54,38 @@ def _hash_of(page: str, name: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
+class Stream(iostream.IOStream):
+    """A connection that is closed if its client does not take an answer in time."""
+
+    def __init__(self, socket: socket.socket, write_s: float) -> None:
+        super().__init__(socket)
+        self._write_s = write_s
+
+    def write(self, data: bytes | memoryview) -> "Future[None]":
+        written = super().write(data)
+        late = self.io_loop.call_later(self._write_s, self.close)
+        written.add_done_callback(lambda _: self.io_loop.remove_timeout(late))  # closing it ends the write, too
+        return written
+
+
 class Server(HTTPServer):
-    """An HTTP server with a limit on connections."""
+    """An HTTP server with limits on connections, and on the seconds in which they get and take their bytes."""
 
     def initialize(self, application: web.Application, limits: Limits) -> None:  # type: ignore[override]
         super().initialize(
             application,
             idle_connection_timeout=limits.upload_s,
+            body_timeout=limits.upload_s,
             max_header_size=MAX_OTHER_BYTES,
             max_body_size=MAX_OTHER_BYTES,
         )
-        self._most = limits.connections
+        self._limits = limits
 
     def handle_stream(self, stream: iostream.IOStream, address: Any) -> None:
-        if len(self._connections) >= self._most:
+        if len(self._connections) >= self._limits.connections:
             stream.close()
             return
-        super().handle_stream(stream, address)
+        super().handle_stream(Stream(stream.socket, self._limits.upload_s), address)
 
 
 class Missing(Handler):
@@ -74,8 +96,10 @@ class Missing(Handler):
 
 
 class Page(Handler):
-    def initialize(self, worker: Worker, host: str, page: str, policy: str) -> None:  # type: ignore[override]
-        super().initialize(worker, host)
+    def initialize(  # type: ignore[override]
+        self, worker: Worker, host: str, public_name: str | None, page: str, policy: str
+    ) -> None:
+        super().initialize(worker, host, public_name)
         self._page, self._policy = page, policy
 
     def get(self) -> None:

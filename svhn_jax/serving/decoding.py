@@ -17,7 +17,7 @@ import psutil
 from PIL import Image
 
 from svhn_jax.data import photos
-from svhn_jax.serving.limits import Limits, Refusal
+from svhn_jax.serving.limits import Limits, Refusal, ending
 
 PIXELS, PREVIEW = b"p", b"v"
 MEMORY_BYTES = 2**31  # for a photo of 52 million pixels: at most 9 times 4 bytes a pixel
@@ -38,6 +38,7 @@ class Decoder:
     def __init__(self, limits: Limits):
         self._limits = limits
         self._process: subprocess.Popen[bytes] | None = None
+        self._is_closed = False
 
     def photo(self, content: bytes | bytearray) -> Image.Image:
         """The upright RGB photo.
@@ -53,8 +54,13 @@ class Decoder:
         return bytes(self._ask(PREVIEW, content, PREVIEW_SIDE**2 * 3)[1])
 
     def close(self) -> None:
-        """Kills the process; any thread may call it."""
-        if process := self._process:
+        """Kills the process for good; any thread may call it."""
+        self._is_closed = True
+        self._end()
+
+    def _end(self) -> None:
+        process, self._process = self._process, None
+        if process:
             process.kill()
             process.wait()
             for pipe in (process.stdin, process.stdout):
@@ -63,7 +69,16 @@ class Decoder:
                         pipe.close()
 
     def _ask(self, wanted: bytes, content: bytes | bytearray, most: int) -> tuple[dict[str, Any], bytearray]:
-        process = self._running(self._limits.pixels)
+        for _ in range(2):  # the process may have died since the last photo
+            process = self._running(self._limits.pixels)
+            with contextlib.suppress(OSError, ValueError):
+                return self._exchange(process, wanted, content, most)
+        raise Refusal(422, "the photo cannot be decoded")
+
+    def _exchange(
+        self, process: subprocess.Popen[bytes], wanted: bytes, content: bytes | bytearray, most: int
+    ) -> tuple[dict[str, Any], bytearray]:
+        """Raises OSError or ValueError if the process died, or answers what it never should; it is ended then."""
         is_late = threading.Event()
 
         def kill() -> None:
@@ -88,17 +103,18 @@ class Decoder:
                 raise ValueError
             return about, data
         except (OSError, ValueError):  # it was killed, by the timer or for its memory
-            self.close()
-            slow = f"the photo takes more than {self._limits.decode_s:g} s to decode"
-            raise Refusal(422, slow if is_late.is_set() else "the photo cannot be decoded") from None
+            self._end()
+            if is_late.is_set():
+                raise Refusal(422, f"the photo takes more than {self._limits.decode_s:g} s to decode") from None
+            raise
         finally:
             timer.cancel()
 
     def _running(self, pixels: int) -> subprocess.Popen[bytes]:
-        if self._process and self._process.poll() is None:
-            return self._process
-        self.close()
-        self._process = subprocess.Popen(
+        if (process := self._process) and process.poll() is None:
+            return process
+        self._end()
+        process = self._process = subprocess.Popen(
             [sys.executable, "-m", __name__, str(pixels)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -106,12 +122,15 @@ class Decoder:
             start_new_session=True,  # Ctrl-C is for the server
             pipesize=PIPE_BYTES,
         )
-        timer = threading.Timer(START_S, self._process.kill)
+        if self._is_closed:  # perhaps meanwhile
+            self._end()
+            raise ending()
+        timer = threading.Timer(START_S, process.kill)
         timer.start()
-        assert self._process.stdout
-        self._process.stdout.readline(MAX_LINE)  # it is ready; else the next write fails
+        assert process.stdout
+        process.stdout.readline(MAX_LINE)  # it is ready; else the next write fails
         timer.cancel()
-        return self._process
+        return process
 
 
 def _limit_this_process() -> None:
@@ -120,8 +139,7 @@ def _limit_this_process() -> None:
 
         most = psutil.Process().memory_info().vms + MEMORY_BYTES
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
-        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # it writes no files
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # it writes no files, and leaves no core file
 
 
 def _answer(wanted: bytes, content: bytes, pixels: int) -> tuple[dict[str, Any], bytes]:

@@ -3,7 +3,6 @@
 import asyncio
 import http.client
 import re
-import sys
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -12,7 +11,7 @@ from tornado.ioloop import IOLoop
 
 from svhn_jax import output
 from svhn_jax.serving import origin
-from svhn_jax.serving.limits import Refusal
+from svhn_jax.serving.limits import Refusal, ending
 from svhn_jax.serving.worker import AnyBox, Place, Worker
 
 MESSAGES = {
@@ -37,8 +36,8 @@ HEADERS = {
 class Handler(web.RequestHandler):
     """What all answers share: headers, errors as JSON, and the check of the Host header."""
 
-    def initialize(self, worker: Worker, host: str) -> None:
-        self.worker, self.host = worker, host
+    def initialize(self, worker: Worker, host: str, public_name: str | None) -> None:
+        self.worker, self.host, self.public_name = worker, host, public_name
 
     def set_default_headers(self) -> None:
         for name, value in HEADERS.items():
@@ -50,10 +49,10 @@ class Handler(web.RequestHandler):
 
     def refusal(self) -> Refusal | None:
         """Why the request is not answered, as far as its headers tell."""
-        header = self.request.headers.get("Host", "")
-        if origin.is_allowed_host(header, self.host):
+        if origin.is_allowed_host(self.request.headers.get("Host", ""), self.host, self.public_name):
             return None
-        return Refusal(421, "the address names another server; use the address that svhn_jax.serve printed")
+        text = "use the machine's numeric address, or start svhn_jax.serve with this name as --public-name"
+        return Refusal(421, f"the address names another server; {text}")
 
     def refuse(self, refusal: Refusal) -> None:
         if self._finished:
@@ -80,7 +79,6 @@ class Photo(Handler):
         self._place: Place | None = None
         self._content = bytearray()
         self._late: object | None = None
-        self._is_gone = False
         if self.request.method != "POST":
             super().prepare()
             return
@@ -95,14 +93,14 @@ class Photo(Handler):
         connection: Any = self.request.connection
         connection.set_max_body_size(most)
         if self._refused and self._length() > most:
-            connection.set_max_body_size(sys.maxsize)  # else a second answer would follow
             self.refuse(self._refused)
 
     def refusal(self) -> Refusal | None:
         headers = self.request.headers
         if refusal := super().refusal():
             return refusal
-        if origin.is_own_origin(headers.get("Origin"), headers.get("Sec-Fetch-Site"), headers.get("Host", "")):
+        names = (headers.get("Host", ""), self.public_name)
+        if origin.is_own_origin(headers.get("Origin"), headers.get("Sec-Fetch-Site"), *filter(None, names)):
             return None
         return Refusal(403, "another web site sent this photo; open the page of svhn_jax.serve itself")
 
@@ -119,7 +117,7 @@ class Photo(Handler):
         if not size:
             raise Refusal(400, "no photo; send its bytes as the body")
         self.check_query()
-        return self.worker.admit(size)
+        return self.worker.admit()
 
     def check_query(self) -> None:
         """Raises Refusal if the address has other options than this method takes."""
@@ -127,8 +125,14 @@ class Photo(Handler):
             raise Refusal(400, "this address takes no options")
 
     def data_received(self, chunk: bytes) -> None:
-        if self._place:
+        if not self._place:
+            return
+        try:
+            self._place.add(len(chunk))
             self._content += chunk
+        except Refusal as refusal:
+            self._place.leave()
+            self._place, self._content, self._refused = None, bytearray(), refusal
 
     async def post(self) -> None:
         self._stop_clock()
@@ -140,9 +144,8 @@ class Photo(Handler):
             self.respond(await self._place.take(self.work))
         except Refusal as refusal:
             self.refuse(refusal)
-        except asyncio.CancelledError:
-            if not self._is_gone:
-                raise
+        except asyncio.CancelledError:  # or the client has gone, and nobody gets this
+            self.refuse(ending())
 
     def work(self) -> Any:
         """What a thread of the worker does with the photo."""
@@ -170,7 +173,6 @@ class Photo(Handler):
 
     def on_connection_close(self) -> None:
         super().on_connection_close()
-        self._is_gone = True
         self._leave()
 
 

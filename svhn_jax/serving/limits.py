@@ -10,11 +10,11 @@ class Limits:
     Attributes:
       bytes: of one photo's file.
       pixels: of one photo; phones make up to 50 million.
-      upload_s: seconds in which a photo must have arrived.
+      upload_s: seconds in which a photo, or another request, must have arrived, and its answer been taken.
       decode_s: seconds in which a photo must be decoded.
       wait_s: seconds that a photo may wait for the photos before it.
       requests: photos that are received, waiting or read at once.
-      waiting_bytes: of the files of these photos together.
+      waiting_bytes: of these photos' files together, as far as they have arrived.
       connections: open at once.
     """
 
@@ -44,3 +44,7 @@ class Refusal(Exception):
 
 def busy() -> Refusal:
     return Refusal(503, "too many photos at once; try again in a few seconds", retry_after_s=3)
+
+
+def ending() -> Refusal:
+    return Refusal(503, "the server is ending")

@@ -14,28 +14,34 @@ def is_loopback(host: str) -> bool:
     return host == "localhost" or _is_address(host, only_loopback=True)
 
 
-def is_allowed_host(header: str, served: str) -> bool:
+def is_allowed_host(header: str, served: str, public_name: str | None = None) -> bool:
     """Whether the Host header names this server.
 
     Args:
       header: the header's value, such as "localhost:8000".
       served: the name or address that the server listens on; if it is not loopback, any address is allowed, because
         rebinding needs a name.
+      public_name: the name, and the port if it has one, under which a proxy makes the server known.
     """
-    host = _host_in(header)
+    host = host_in(header)
     if host is None:
         return False
-    return host in LOOPBACK or host == served.lower() or (not is_loopback(served) and _is_address(host))
+    names = (*LOOPBACK, served.lower(), public_name and host_in(public_name))
+    return host in names or (not is_loopback(served) and _is_address(host))
 
 
-def is_own_origin(origin: str | None, fetch_site: str | None, host: str) -> bool:
-    """Whether the headers Origin and Sec-Fetch-Site, if there are any, say that the server's own page sent the request."""
+def is_own_origin(origin: str | None, fetch_site: str | None, *names: str) -> bool:
+    """Whether the headers Origin and Sec-Fetch-Site, if there are any, say that the server's own page sent the request.
+
+    names: those of the server, each with its port: the Host header, and the public name if there is one.
+    """
     if fetch_site not in (None, "same-origin", "none"):
         return False
-    return origin is None or origin.lower() in (f"http://{host.lower()}", f"https://{host.lower()}")
+    own = {f"{scheme}://{name.lower()}" for scheme in ("http", "https") for name in names}
+    return origin is None or origin.lower() in own
 
 
-def _host_in(header: str) -> str | None:
+def host_in(header: str) -> str | None:
     """The name or address, without the port; None if the header has another form."""
     try:
         parts = urlsplit(f"//{header}")

@@ -26,8 +26,9 @@ class Worker:
     """Reads photos one after another, while the next one is decoded: at most two decoded photos are in memory.
 
     with Worker(reader, Limits(), min_confidence=0.9) as worker:
-        place = worker.admit(len(content))
+        place = worker.admit()
         try:
+            place.add(len(content))
             answer = await place.take(lambda: worker.read(content, None))
         finally:
             place.leave()
@@ -55,14 +56,10 @@ class Worker:
         """Photos that are received, waiting or read now."""
         return self._requests
 
-    def admit(self, size: int) -> "Place":
-        """A place for a photo of `size` bytes; raises Refusal if all are taken."""
-        with self._counting:
-            if self._requests >= self.limits.requests or self._bytes + size > self.limits.waiting_bytes:
-                raise busy()
-            self._requests += 1
-            self._bytes += size
-        return Place(self, size)
+    def admit(self) -> "Place":
+        """A place for a photo; raises Refusal if all are taken."""
+        self._take(requests=1)
+        return Place(self)
 
     def read(self, content: bytes | bytearray, box: AnyBox) -> dict[str, Any]:
         """The answer to a photo, for `Place.take`; raises Refusal."""
@@ -89,6 +86,14 @@ class Worker:
     def submit(self, work: Callable[[], Any]) -> "Future[Any]":
         return self._threads.submit(work)
 
+    def _take(self, *, requests: int = 0, bytes: int = 0) -> None:
+        with self._counting:
+            most = self.limits
+            if self._requests + requests > most.requests or self._bytes + bytes > most.waiting_bytes:
+                raise busy()
+            self._requests += requests
+            self._bytes += bytes
+
     def _release(self, size: int) -> None:
         with self._counting:
             self._requests -= 1
@@ -98,10 +103,15 @@ class Worker:
 class Place:
     """One photo's place in the queue. It stays taken until `leave`, and while a thread works on the photo."""
 
-    def __init__(self, worker: Worker, size: int):
-        self._worker, self._size = worker, size
+    def __init__(self, worker: Worker):
+        self._worker, self._size = worker, 0
         self._work: Future[Any] | None = None
         self._has_left = False
+
+    def add(self, size: int) -> None:
+        """Counts bytes of the photo that have arrived; raises Refusal if the photos together have too many."""
+        self._worker._take(bytes=size)
+        self._size += size
 
     async def take(self, work: Callable[[], Any]) -> Any:
         """What `work` returns, run by a thread in turn; raises Refusal if that takes too long."""

@@ -561,3 +561,11 @@ def test_too_little_space_to_unpack_digit_struct_is_an_error(tmp_path, monkeypat
     monkeypatch.setattr(archive.shutil, "disk_usage", lambda _: SimpleNamespace(free=100))
     with pytest.raises(InputError, match=r"digitStruct.mat needs .* TMPDIR"):
         find_source(tmp_path / "raw", "train").records()
+
+
+def test_an_upright_photo_is_not_copied_and_a_turned_one_stays_as_it_is():
+    image = Image.new("RGB", (40, 20))
+    assert photos.upright(image) is image
+    image.getexif()[ExifTags.Base.Orientation] = 6
+    assert photos.upright(image).size == (20, 40)
+    assert image.size == (40, 20)

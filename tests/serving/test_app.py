@@ -8,7 +8,7 @@ import socket
 import struct
 
 import pytest
-from serving_material import exchange, picture, running, wait_for_requests
+from serving_material import exchange, in_thread, picture, running, wait_for_requests
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +142,16 @@ def test_the_own_page_may_send_photos(served):
     assert served.read(picture(), **own).status == 200
 
 
+@pytest.mark.parametrize("host", ["photos.example.com:8443", "127.0.0.1:8000"])  # a proxy keeps the name, or does not
+def test_a_proxy_may_have_another_name(host):
+    with running(public_name="photos.example.com:8443") as server:
+        own = {"Host": host, "Origin": "https://photos.example.com:8443", "Sec_Fetch_Site": "same-origin"}
+        assert server.ask("GET", "/", Host=host).status == 200
+        assert server.read(picture(), **own).status == 200
+        assert server.read(picture(), **own | {"Origin": "https://photos.example.com"}).status == 403
+        assert server.read(picture(), **own | {"Host": "evil.example"}).status == 421
+
+
 def test_the_page_allows_its_own_script_and_style_and_no_other(served):
     answer = served.ask("GET", "/")
     page, policy = answer.body.decode(), answer.headers["content-security-policy"]
@@ -174,6 +184,15 @@ def test_malformed_requests_do_no_harm(served):
                 pass
     wait_for_requests(served, 0)
     assert served.read(picture()).status == 200
+
+
+def test_where_the_server_ends_open_requests_are_told():
+    with running() as server:
+        server.reader.gate.clear()
+        thread, answers = in_thread(lambda: server.read(picture()))
+        wait_for_requests(server, 1)
+    thread.join()
+    assert (answers[0].status, answers[0].json) == (503, {"error": "the server is ending"})
 
 
 def test_an_error_of_the_server_names_no_details(caplog):

@@ -32,15 +32,14 @@ def test_it_gives_the_pixels_of_decode_photo(decoder):
         np.testing.assert_array_equal(np.asarray(photo), pixels)
 
 
-def test_a_photo_that_takes_too_long_is_given_up_and_the_next_is_read():
-    decoder = Decoder(Limits(decode_s=0.02))
+def test_a_photo_that_takes_too_long_is_given_up_and_the_next_is_read(decoder):
+    decoder._limits = Limits(decode_s=0.02)
     with pytest.raises(Refusal, match="takes more than") as refused:
         decoder.photo(picture(7000, 7000))
     assert refused.value.status == 422
-    later = Decoder(Limits())
-    later._process = decoder._process  # the killed one
-    assert later.photo(picture(40, 20)).size == (40, 20)
-    later.close()
+    decoder._limits = Limits()
+    assert decoder.photo(picture(40, 20)).size == (40, 20)
+    decoder.close()
 
 
 def test_the_process_is_started_again_where_it_was_killed(decoder):
@@ -52,10 +51,41 @@ def test_the_process_is_started_again_where_it_was_killed(decoder):
 
 def test_a_process_that_dies_on_a_photo_is_one_line(decoder, monkeypatch):
     decoder.photo(picture())
-    monkeypatch.setattr(decoder._process, "poll", lambda: None)  # it dies after the look
-    decoder._process.kill()
+    start, killed = decoder._running, []
+
+    def start_and_kill(pixels):
+        process = start(pixels)
+        process.kill()
+        killed.append(process)
+        return process
+
+    monkeypatch.setattr(decoder, "_running", start_and_kill)
     with pytest.raises(Refusal, match="cannot be decoded"):
         decoder.photo(picture())
+    assert len({*killed}) == 2
+
+
+def test_a_process_that_died_after_the_last_photo_costs_nothing(decoder, monkeypatch):
+    decoder.photo(picture())
+    monkeypatch.setattr(decoder._process, "poll", lambda: None)  # it dies after the look
+    decoder._process.kill()
+    assert decoder.photo(picture(8, 9)).size == (8, 9)
+
+
+def test_an_answer_of_more_bytes_than_a_photo_can_have_is_not_taken(decoder):
+    answer = """print('{"bytes": 1000000000000000}')"""
+    decoder._process = subprocess.Popen(
+        [sys.executable, "-c", answer + "; input()"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert decoder.photo(picture(8, 9)).size == (8, 9)  # of the next process
+
+
+def test_a_closed_decoder_starts_no_process(decoder):
+    decoder.photo(picture())
+    decoder.close()
+    with pytest.raises(Refusal, match="ending"):
+        decoder.photo(picture())
+    assert not decoder._process
 
 
 def test_limits_of_pixels_memory_and_files(tmp_path):

@@ -14,6 +14,16 @@ from serving_material import exchange, head, in_thread, picture, running, wait_f
 from svhn_jax.serving.limits import Limits
 
 
+def wait_for_an_answer(server):
+    """Waits until the server takes a connection."""
+    while True:
+        try:
+            assert server.ask("GET", "/health").status == 200
+            return
+        except OSError:
+            time.sleep(0.01)
+
+
 def test_a_picture_of_too_many_pixels_is_refused_unread():
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -31,7 +41,9 @@ def test_too_many_bytes():
     with running(Limits(bytes=1000)) as server:
         answer = server.read(bytes(5000))
         assert (answer.status, answer.json["error"]) == (413, "the photo has 5,000 bytes; at most 1,000 are read")
-        assert b"413" in exchange(server, head(server, 10**12)).split(b"\r\n")[0]  # at once: it is not received
+        early = exchange(server, head(server, 10**12))  # answered at once: it is not received
+        assert b"413" in early.split(b"\r\n")[0]
+        assert early.count(b"HTTP/1.1") == 1
         assert server.ask("POST", "/read", iter([b"of unknown length"])).status == 411
         assert server.read(picture()).status == 200
         assert server.worker.requests == 0
@@ -45,6 +57,20 @@ def test_a_slow_upload_ends():
         assert exchange(server, b"GET / HT") == b""  # nor does a slow header stay
         wait_for_requests(server, 0)
         assert server.read(picture()).status == 200
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [b"POST /health HTTP/1.1\r\nHost: localhost\r\nContent-Length: 60000\r\n\r\n", b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n" * 400],
+    ids=["a body that never comes", "answers that nobody takes"],
+)  # fmt: skip
+def test_no_client_keeps_a_connection(request_bytes):
+    with (
+        running(Limits(upload_s=0.5, connections=1)) as server,
+        socket.create_connection(("127.0.0.1", server.port)) as connection,
+    ):
+        connection.sendall(request_bytes)
+        wait_for_an_answer(server)
 
 
 def test_where_all_places_are_taken_others_are_told_when_to_try_again():
@@ -73,6 +99,21 @@ def test_the_waiting_photos_have_a_limit_of_bytes_together():
         server.reader.gate.set()
         thread.join()
         assert answers[0].status == 200
+
+
+def test_bytes_count_when_they_have_arrived():
+    content = picture()
+    with running(Limits(bytes=1000, waiting_bytes=1000)) as server:
+        with socket.create_connection(("127.0.0.1", server.port)) as connection:
+            connection.sendall(head(server, 1000))  # only announced
+            wait_for_requests(server, 1)
+            assert server.read(content).status == 200
+            connection.sendall(bytes(1000 - len(content) + 1))
+            while server.worker._bytes == 0:
+                time.sleep(0.01)
+            assert server.read(content).status == 503
+        wait_for_requests(server, 0)
+        assert server.worker._bytes == 0
 
 
 def test_a_photo_that_waits_too_long_is_given_up_but_keeps_its_place_while_it_is_read():
@@ -111,12 +152,7 @@ def test_connections_have_a_limit():
             server.ask("GET", "/health")
         for one in idle:
             one.close()
-        while True:
-            try:
-                assert server.ask("GET", "/health").status == 200
-                break
-            except OSError:
-                time.sleep(0.01)
+        wait_for_an_answer(server)
 
 
 def test_no_photo_is_kept():

@@ -25,10 +25,14 @@ from svhn_jax.serving import origin
         ("localhost/evil.example", "127.0.0.1", False),
         ("localhost,evil.example", "127.0.0.1", False),
         ("[::1", "127.0.0.1", False),
+        ("Photos.example.com", "127.0.0.1", True),
+        ("photos.example.com:9000", "127.0.0.1", True),
+        ("example.com", "127.0.0.1", False),
     ],
 )
 def test_hosts(header, served, is_allowed):
-    assert origin.is_allowed_host(header, served) == is_allowed
+    assert origin.is_allowed_host(header, served, "photos.example.com:8443") == is_allowed
+    assert not origin.is_allowed_host("photos.example.com", served)
 
 
 def test_loopback():

@@ -7,6 +7,7 @@ import pytest
 from serving_material import picture, running
 
 from svhn_jax.data.crop import Box
+from svhn_jax.inference.reading import Reading
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed; pip install -e .[dev]")
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
@@ -178,7 +179,8 @@ def test_paste_other_formats_and_what_is_no_photo(browser, served):
     close(page)
 
 
-def test_a_busy_server_is_asked_again(browser, served):
+@pytest.mark.parametrize("path", ["read", "preview"])
+def test_a_busy_server_is_asked_again(browser, served, path):
     page = visit(browser, served)
     answers = iter([{"status": 503, "headers": {"Retry-After": "1"}, "body": '{"error": "too many"}'}])
 
@@ -186,8 +188,24 @@ def test_a_busy_server_is_asked_again(browser, served):
         refusal = next(answers, None)
         route.fulfill(**refusal) if refusal else route.continue_()
 
-    page.route("**/read", answer)
-    drop(page, PHOTO)
+    page.route(f"**/{path}", answer)
+    drop(page, picture(400, 200, "TIFF"), "door.tif", "image/tiff")
     expect_number(page, "42", "97 % sure")
+    sync_api.expect(page.locator("#photo")).to_have_js_property("naturalWidth", 400)
+    assert next(answers, None) is None
     page.wrong.clear()  # of the 503
+    close(page)
+
+
+@pytest.mark.parametrize("width", [390, 1200])
+def test_a_long_number_fits(browser, served, width):
+    served.reader.reading = Reading("1234567890" * 2, 0.5, (0.996,) * 20, 0.9, None, None)
+    page = visit(browser, served, viewport={"width": width, "height": 700})
+    drop(page, PHOTO)
+    expect_number(page, "1234567890" * 2, "50 % sure")
+    panel = page.locator("#panel").bounding_box()
+    for digit in page.locator("#digits li").all():
+        place = digit.bounding_box()
+        assert place["x"] + place["width"] < panel["x"] + panel["width"]
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
     close(page)
