@@ -19,7 +19,7 @@ class FinderConfig(Checked):
     """seed of scenes, initial params, data order and augmentation"""
     scenes: Count = 20_000
     """number of training scenes, composed once"""
-    steps: Count = 3_000
+    steps: Count = 6000
     """number of updates"""
     batch_size: Count = 64
     """scenes per step, over all devices"""
