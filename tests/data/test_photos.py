@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from archives import MAT, fields, mat_bytes, png, split_files, tar_gz, upright, write_split
-from PIL import Image
+from PIL import ExifTags, Image
 
 from svhn_jax.data import photos
 from svhn_jax.data.photos import decode_photo

@@ -135,7 +135,14 @@ def head(server: Served, length: int) -> bytes:
 
 def wait_for_requests(server: Served, count: int) -> None:
     """Waits until that many photos are in the server."""
-    while server.worker.requests != count:
+    wait_for(lambda: server.worker.requests == count)
+
+
+def wait_for(is_so: Callable[[], bool]) -> None:
+    """Waits until it is so; fails after a minute."""
+    end = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < end
         time.sleep(0.01)
 
 

@@ -4,24 +4,21 @@ import gc
 import json
 import socket
 import struct
-import time
 import tracemalloc
 import zlib
 
 import pytest
-from serving_material import exchange, head, in_thread, picture, running, wait_for_requests
+from serving_material import exchange, head, in_thread, picture, running, wait_for, wait_for_requests
 
 from svhn_jax.serving.limits import Limits
 
 
-def wait_for_an_answer(server):
-    """Waits until the server takes a connection."""
-    while True:
-        try:
-            assert server.ask("GET", "/health").status == 200
-            return
-        except OSError:
-            time.sleep(0.01)
+def is_answering(server):
+    """Whether the server takes a connection."""
+    try:
+        return server.ask("GET", "/health").status == 200
+    except OSError:
+        return False
 
 
 def test_a_picture_of_too_many_pixels_is_refused_unread():
@@ -70,7 +67,7 @@ def test_no_client_keeps_a_connection(request_bytes):
         socket.create_connection(("127.0.0.1", server.port)) as connection,
     ):
         connection.sendall(request_bytes)
-        wait_for_an_answer(server)
+        wait_for(lambda: is_answering(server))
 
 
 def test_where_all_places_are_taken_others_are_told_when_to_try_again():
@@ -109,8 +106,7 @@ def test_bytes_count_when_they_have_arrived():
             wait_for_requests(server, 1)
             assert server.read(content).status == 200
             connection.sendall(bytes(1000 - len(content) + 1))
-            while server.worker._bytes == 0:
-                time.sleep(0.01)
+            wait_for(lambda: server.worker._bytes > 0)
             assert server.read(content).status == 503
         wait_for_requests(server, 0)
         assert server.worker._bytes == 0
@@ -152,7 +148,7 @@ def test_connections_have_a_limit():
             server.ask("GET", "/health")
         for one in idle:
             one.close()
-        wait_for_an_answer(server)
+        wait_for(lambda: is_answering(server))
 
 
 def test_no_photo_is_kept():
