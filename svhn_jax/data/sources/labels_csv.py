@@ -23,7 +23,7 @@ from svhn_jax.data.records import Record, Skipped
 from svhn_jax.errors import InputError, printable
 
 NAME = "labels.csv"
-COLUMNS = ("file", "label", "left", "top", "width", "height")
+COLUMNS = ("file", "label", *crop.SIDES)
 MAX_BYTES = 2**26  # a million rows
 LONGEST_LABEL = 30  # digits
 
@@ -115,7 +115,7 @@ def boxes(box: list[str]) -> np.ndarray:
     if not any(box):
         return np.zeros((0, 4))
     values = []
-    for column, text in zip(COLUMNS[2:], box, strict=True):
+    for column, text in zip(crop.SIDES, box, strict=True):
         try:
             values.append(float(text))
         except ValueError:
