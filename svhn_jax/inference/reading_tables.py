@@ -40,7 +40,7 @@ def columns(max_digits: int) -> list[str]:
 
 
 def is_readings(path: Path) -> bool:
-    """Whether a file begins with the header of `columns`, whatever the network; an empty one is like it: nothing is lost."""
+    """Whether a file begins with the header of `columns`, for any network; or is empty, so that it holds nothing to lose."""
     if not path.is_file():
         return False
     with open(path, "rb") as stream:

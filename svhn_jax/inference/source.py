@@ -120,7 +120,7 @@ def steps_to_score(console: Console, options: Evaluate, checkpoints: Checkpoints
 
 
 def choose_steps(wanted: str, checkpoints: Checkpoints, run: RunFolder, *, may_be_all: bool = True) -> list[int]:
-    """The saved steps that --step names. may_be_all: whether the error for others names "all", too.
+    """The saved steps that --step names. may_be_all: False where one step is asked for, so that no error offers "all".
 
     Raises:
       InputError: there is no such step, or config.json is not the configuration of the checkpoints.

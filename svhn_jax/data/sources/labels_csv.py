@@ -65,9 +65,8 @@ def table(path: Path, headers: Sequence[tuple[str, ...]]) -> Iterator[tuple[int,
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: byte {error.start + 1} is not UTF-8; save it as UTF-8") from None
     first = text.partition("\n")[0]
-    delimiter = next(
-        (one for one in ";\t" if one in first and "," not in first), ","
-    )  # Excel writes ; in much of Europe
+    # Excel writes ; in much of Europe.
+    delimiter = next((one for one in ";\t" if one in first and "," not in first), ",")
     rows = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
     try:
         header = tuple(cell.strip().lower() for cell in next(rows, []))

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from svhn_jax.data.photos import SUFFIXES, is_outside, read_file, read_stream
+from svhn_jax.data.photos import SUFFIXES, leads_out, read_file, read_stream
 from svhn_jax.errors import InputError
 
 STDIN = "-"
@@ -16,7 +16,7 @@ STDIN = "-"
 class Named(NamedTuple):
     """What is to be read.
 
-    name: the path of a photo, or STDIN; where `problem` says so, of what is no photo.
+    name: the path of a photo, or STDIN; if there is a problem, the argument or the folder that has it.
     folder: the folder that the user named; "" if the user named the photo itself, or by a pattern.
     problem: why there is nothing to read, such as "no file matches this pattern"; else "".
     """
@@ -76,6 +76,6 @@ def read(photo: Named) -> bytes:
         raise ValueError(photo.problem)
     if photo.name == STDIN:
         return read_stream(sys.stdin.buffer)
-    if photo.folder and is_outside(photo.folder, photo.name):
+    if photo.folder and leads_out(photo.folder, photo.name):
         raise ValueError("a link that leads out of the folder; name it itself to have it read")
     return read_file(Path(photo.name))
