@@ -8,7 +8,7 @@ if TYPE_CHECKING:  # it imports JAX, which takes seconds
 __version__ = "0.1.0"
 
 
-def load(run: str | None = None, step: str = "best", *, tta: bool = False) -> "PhotoReader":
+def load(run: str | None = None, step: str | int = "best", *, tta: bool = False) -> "PhotoReader":
     """A reader of photos, with the weights of the repository or of another run. Where no box is given, it searches for the number.
 
         reader = svhn_jax.load()
@@ -16,7 +16,7 @@ def load(run: str | None = None, step: str = "best", *, tta: bool = False) -> "P
 
     Args:
       run: the run's folder; by default checkpoints/pretrained of the repository.
-      step: best (on validation while training), latest, or a step's number.
+      step: best (on validation while training), latest or a step's number.
       tta: test-time augmentation: more accurate, five times the work.
 
     Raises:

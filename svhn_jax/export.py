@@ -11,6 +11,8 @@ if __name__ == "__main__":
     interrupts.end_at_once()  # the imports below take time
 
 import importlib
+import os
+import re
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -27,7 +29,11 @@ if TYPE_CHECKING:  # they import JAX, which takes seconds
     from svhn_jax.exporting.check import Comparison
     from svhn_jax.inference.reader import Reader
 
-MADE_BY = b"svhn_jax"  # is in every file that this command writes
+# How an ONNX file begins, with producer_name as its second field; and how a StableHLO file ends, but for zeros, with the
+# name of its function.
+ONNX_START = re.compile(rb"\x08.\x12\x08svhn_jax", re.DOTALL)
+STABLEHLO_END = re.compile(rb"\x0e\0{3}svhn_jax_reads\0+\Z")
+LOOKED_AT = 64  # bytes at either end of a file
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,7 @@ def main() -> int:
         reader = Reader(options.run or str(PRETRAINED), options.step)
         path = _path(options, reader.folder.path.name)
         crops, calibration = _split(options.check, options.split, reader), _split(options.calibrate, "train", reader)
+        interrupts.raise_interrupts()  # so that no unfinished file stays, nor those of the quantization
         advance(1)
         content = _build(options, reader, calibration)
         advance(1)
@@ -116,9 +123,20 @@ def _path(options: Options, run: str) -> Path:
     """The file to write; InputError if something else is there."""
     suffix = "" if options.precision == "float32" else f"-{options.precision}"
     path = options.file or Path(f"{run}{suffix}.{options.to}")
-    if path.exists() and not (path.is_file() and MADE_BY in path.read_bytes()):
+    if os.path.lexists(path) and not _is_export(path, options.to):
         raise InputError(f"{path}: exists already, and is no export of svhn_jax; move it away, or give another --file")
     return path
+
+
+def _is_export(path: Path, to: str) -> bool:
+    """Whether a file of this format was written by this command, as far as its first or last bytes tell."""
+    if not path.is_file():
+        return False
+    with open(path, "rb") as file:
+        if to == "onnx":
+            return bool(ONNX_START.match(file.read(LOOKED_AT)))
+        file.seek(max(0, path.stat().st_size - LOOKED_AT))
+        return bool(STABLEHLO_END.search(file.read()))
 
 
 def _split(folder: str | None, split: str, reader: "Reader") -> "Split | None":

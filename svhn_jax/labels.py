@@ -18,6 +18,7 @@ DEFAULT_MAX_DIGITS = 5  # published house numbers have at most five, but for one
 MOST_DIGITS = 20
 BLANK = 10
 DIGIT_CLASSES = 11
+NOTHING = "nothing"  # how length 0 is shown to people
 MaxDigits = Annotated[int, within(1, MOST_DIGITS)]
 
 
@@ -71,8 +72,8 @@ def length_name(length: int, max_digits: int) -> str:
 
 
 def shown(label: Sequence[int] | np.ndarray) -> str:
-    """The number as people are shown it: as `decode`, but "nothing" for length 0."""
-    return decode(label) or "nothing"
+    """The number as people are shown it: as `decode`, but NOTHING for length 0."""
+    return decode(label) or NOTHING
 
 
 def decode(label: Sequence[int] | np.ndarray) -> str:

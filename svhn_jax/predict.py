@@ -29,7 +29,7 @@ from svhn_jax.data.sources import boxes_csv, labels_csv, named
 from svhn_jax.data.sources.named import Named
 from svhn_jax.errors import InputError, print_to_stderr, printable, run_command
 from svhn_jax.inference.reading_pictures import Drawer
-from svhn_jax.inference.reading_tables import GrowingTable, Row, csv_file
+from svhn_jax.inference.reading_tables import GrowingTable, Row, csv_file, is_readings
 from svhn_jax.options import OptionalPath, OptionalStr, OutputOptions
 from svhn_jax.output import Output
 
@@ -100,7 +100,8 @@ def main() -> int:
     from svhn_jax.training import compilation
 
     compilation.enable_compilation_cache()
-    reader = PhotoReader(options.run, options.step, tta=options.tta, finder=Finder())
+    finder = Finder() if None in boxes else None
+    reader = PhotoReader(options.run, options.step, tta=options.tta, finder=finder)
     interrupts.raise_interrupts()  # so that no unfinished file stays
     table = GrowingTable(console, reader.max_digits, has_check=options.min_confidence is not None)
     read = doubtful = 0
@@ -119,7 +120,7 @@ def main() -> int:
                     drawer.draw(one.photo, row)
             read += len(rows)
             doubtful += sum(bool(row.is_doubtful) for row in rows)
-    _print_summary(console, options, len(photos), read, doubtful)
+    _print_summary(console, options, sum(not photo.problem for photo in photos), read, doubtful)
     return int(read < len(photos))
 
 
@@ -150,6 +151,8 @@ def _refuse_to_overwrite(options: Options, photos: Sequence[Named]) -> None:
         target = os.path.realpath(options.csv)
         if target in inputs or (options.boxes and target == os.path.realpath(options.boxes)):
             raise InputError(f"--csv is {options.csv}, which is read; give another name")
+        if os.path.lexists(options.csv) and not is_readings(options.csv):
+            raise InputError(f"--csv is {options.csv}, which exists, and is no table of readings; give another name")
     if options.draw and os.path.lexists(options.draw):
         folder = os.path.realpath(options.draw)
         if folder in {os.path.dirname(path) for path in inputs}:
@@ -198,12 +201,14 @@ def _read(reader: "PhotoReader", chunk: Sequence[_Ready], min_confidence: float 
 
 
 def _print_summary(console: Console, options: Options, photos: int, read: int, doubtful: int) -> None:
-    lines = [f"{read:,} of {photos:,} photos read" if read < photos else f"{read:,} photo{'s' * (read != 1)} read"]
+    """Prints how many of the photos that were found were read, and what was written."""
+    of = f"{read:,} of " if read < photos else ""
+    lines = [f"{of}{photos:,} photo{'s' * (photos != 1)} read"]
     if options.min_confidence is not None:
         lines[0] += f", {doubtful:,} of them to check: confidence below {options.min_confidence:g}"
     if options.csv:
-        lines.append(f"{options.csv}: a row for each")
-    if options.draw:
+        lines.append(f"{options.csv}: {'a row for each' if read else 'no rows'}")
+    if options.draw and read:
         lines.append(f"{options.draw}: a picture of each")
     console.print("\n".join(lines), soft_wrap=True)
 

@@ -17,6 +17,7 @@ from svhn_jax.data import photos as photo_files
 from svhn_jax.data.crop import union
 from svhn_jax.data.synthetic import render
 from svhn_jax.errors import InputError
+from svhn_jax.inference import finder
 from svhn_jax.inference.photo_reader import PhotoReader
 
 BOX = (30.0, 10.5, 40.0, 22.0)
@@ -106,6 +107,44 @@ def test_a_bad_photo_costs_one_line_and_the_others_are_read(street, command):
     assert (status, lines[-1]) == (1, "2 of 5 photos read")
 
 
+def test_where_nothing_is_read_nothing_is_said_to_be_written(street, command):
+    (street.parent / "empty").mkdir()
+    status, lines, [error] = command("empty", "--draw", "drawn", "--csv", "e.csv")
+    assert (status, lines) == (1, ["0 photos read", "e.csv: no rows"])
+    assert error.startswith("error: empty: no photo in this folder")
+    status, lines, _ = command("street/none.png", "--draw", "drawn")
+    assert (status, lines) == (1, ["0 of 1 photo read"])
+    status, lines, _ = command("street/0.png", "empty")
+    assert (status, lines[-1]) == (1, "1 photo read")
+
+
+def test_csv_replaces_a_table_of_readings_and_no_other_file(street, command):
+    kept = "file,label\n0.png,102\n"
+    (street / "labels.csv").write_text(kept)
+    with pytest.raises(
+        InputError, match=r"--csv is street/labels\.csv, which exists, and is no table of readings; give"
+    ):
+        command("street", "--whole", "--csv", "street/labels.csv")
+    assert (street / "labels.csv").read_text() == kept
+    (street.parent / "a.csv").touch()  # as mktemp does
+    for photos in ("street", "street/0.png"):
+        assert command(photos, "--whole", "--csv", "a.csv")[0] == 0
+    assert len((street.parent / "a.csv").read_text().splitlines()) == 2
+
+
+def test_where_all_boxes_are_known_no_finder_is_needed(street, command, monkeypatch):
+    def missing():
+        raise InputError("no weights of a finder")
+
+    monkeypatch.setattr(finder, "Finder", missing)
+    (street / "boxes.csv").write_text("file,left,top,width,height\n0.png,30,10.5,40,22\n1.png,,,,\n")
+    assert command("street", "--whole")[0] == 0
+    assert command("street/0.png", "--box", "30,10.5,40,22")[0] == 0
+    assert command("street/0.png", "street/1.png", "--boxes", "street/boxes.csv")[0] == 0
+    with pytest.raises(InputError, match="no weights of a finder"):
+        command("street", "--boxes", "street/boxes.csv")
+
+
 def test_boxes_are_given_for_one_photo_for_many_or_for_none(street, command, reader):
     def read(*arguments):
         return [json.loads(line) for line in command(*arguments, "--json")[1]]
@@ -157,7 +196,7 @@ def test_pictures_are_drawn_into_a_new_folder(street, command):
         (["street", "--min-confidence", "1.5"], "--min-confidence is 1.5; it must be 0 to 1"),
         (["street", "--boxes", "none.csv"], "none.csv: no such file"),
         (["street", "--step", "all"], "--step is all; give one step"),
-        (["street", "--step", "8"], "--step is '8'; it must be latest, best, all or one of 7"),
+        (["street", "--step", "8"], "--step is '8'; it must be latest, best or one of 7"),
     ],
 )
 def test_what_would_overwrite_files_or_makes_no_sense_is_refused(street, command, options, words):

@@ -14,6 +14,7 @@ from svhn_jax.errors import InputError
 MAX_PIXELS = 2**24  # of a photo with its repeated edges; the published ones have at most a third of this
 MAX_PIXELS_OFF = 1e6  # of a box's sides from the photo's corner
 MIN_SIDE = 1e-3  # pixels; smaller boxes vanish in rounding
+SIDES = ("left", "top", "width", "height")  # how a box is written, in files and JSON
 GAP = 4  # times the crop's side; from 3 on the difference is invisible, says Pillow of its reducing_gap
 
 
@@ -31,7 +32,7 @@ class Box(NamedTuple):
 
 def box_of(left: float, top: float, width: float, height: float) -> Box:
     """The box of these sides in pixels; ValueError if it is none."""
-    for name, value in (("left", left), ("top", top), ("width", width), ("height", height)):
+    for name, value in zip(SIDES, (left, top, width, height), strict=True):
         if not abs(value) <= MAX_PIXELS_OFF:  # nan, too
             raise ValueError(f"{name} is {value:g}, outside any photo")
     if width < MIN_SIDE or height < MIN_SIDE:

@@ -45,11 +45,16 @@ def read_photo(folder: Path, name: str) -> Photo:
     path = folder / name
     if not path.is_file():
         return Photo(name, b"", "not a regular file" if path.exists() or path.is_symlink() else "no such photo")
-    if not path.resolve().is_relative_to(folder.resolve()):
+    if leads_out(folder, path):
         return Photo(name, b"", "a link that leads out of the folder")
     if path.stat().st_size > MAX_PHOTO_BYTES:
         return Photo(name, b"", f"larger than {MAX_PHOTO_BYTES} bytes")
     return Photo(name, path.read_bytes())
+
+
+def leads_out(folder: str | Path, path: str | Path) -> bool:
+    """Whether links lead from a path below the folder to a file outside of it."""
+    return not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 
 def read_file(path: Path) -> bytes:

@@ -58,14 +58,9 @@ def reads(reader: Reader) -> Any:
     return lambda crops: outputs_of(logits_of(config, network, reader.variables, crops))
 
 
-def digit_count(reader: Reader) -> int:
-    """How many digits the network reads."""
-    return sum(name.startswith("digit") for name in reader.variables["params"])
-
-
 def descriptions(reader: Reader) -> dict[str, str]:
     """The meaning of the input and of each output."""
-    crop, digits = reader.crop, digit_count(reader)
+    crop, digits = reader.crop, reader.max_digits
     return {
         INPUT: f"uint8[N, {crop.size}, {crop.size}, 3], {crop.color}: the number's box enlarged about its centre by "
         f"{crop.margin:g} of its width and height, beyond the photo's border {_beyond(crop)}, resized to "

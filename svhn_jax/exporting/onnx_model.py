@@ -33,7 +33,7 @@ def build(reader: Reader, precision: str = "float32") -> onnx.ModelProto:
     if dtype != np.float32:
         x = x._replace(name=graph.cast(x.name, dtype))
     logits = add_network(graph, config.model, variables, x, dtype)
-    digits = interface.digit_count(reader)
+    digits = reader.max_digits
     _decode(graph, logits, digits)
     meaning = interface.descriptions(reader)
     crops = helper.make_tensor_value_info(interface.INPUT, TensorProto.UINT8, ["N", size, size, 3], meaning["crops"])

@@ -12,12 +12,11 @@ import numpy as np
 from svhn_jax.config import ModelConfig
 from svhn_jax.errors import InputError
 from svhn_jax.exporting.graph import Graph, Input
+from svhn_jax.model.networks import head_names
 from svhn_jax.model.normalization import EPSILON
 
-BODY, HEADS = (
-    "network/",
-    "heads/",
-)  # how the names of nodes begin: what is float32 whatever the precision is under HEADS
+# How the names of nodes begin; what is under HEADS is float32 whatever the precision.
+BODY, HEADS = "network/", "heads/"
 
 
 class Features(NamedTuple):
@@ -114,14 +113,14 @@ class Builder:
             raise InputError(f"weights leave the range of {cast.dtype}; give --precision float32")
         return cast
 
-    def heads(self, length_features: str, digit_features: str) -> LogitNames:
+    def heads(self, length_features: str, digit_features: str, max_digits: int) -> LogitNames:
         """The linear heads of float32[N, C] and float32[D or 1, N, C]."""
-        names = [f"digit{n}" for n in range(1, 1 + sum(name.startswith("digit") for name in self.params))]
+        length_name, *names = head_names(max_digits)
         kernels, biases = (np.stack([self.params[name][part] for name in names]) for part in ("kernel", "bias"))
         by_digit = self.op("MatMul", digit_features, kernels, name="digits")
         by_digit = self.op("Add", by_digit, biases[:, None], name="digits_bias")
         digits = self.op("Transpose", by_digit, perm=[1, 0, 2], name="digit_logits")
-        return LogitNames(self.dense(length_features, "length"), digits)
+        return LogitNames(self.dense(length_features, length_name), digits)
 
 
 def add_network(graph: Graph, config: ModelConfig, variables: Any, x: Features, dtype: Any) -> LogitNames:
@@ -151,7 +150,7 @@ def _attention_resnet(b: Builder, config: ModelConfig, x: Features) -> LogitName
         for block in range(1, 1 + blocks):
             x = _residual_block(b.inside(f"stage{stage}_block{block}"), x)
     b, name = b.in_float32(x.name)
-    return _attention_pool(b, x._replace(name=name))
+    return _attention_pool(b, config, x._replace(name=name))
 
 
 def _residual_block(b: Builder, x: Features) -> Features:
@@ -161,7 +160,7 @@ def _residual_block(b: Builder, x: Features) -> Features:
     return b.relu(y._replace(name=b.op("Add", y.name, x.name)))
 
 
-def _attention_pool(b: Builder, x: Features) -> LogitNames:
+def _attention_pool(b: Builder, config: ModelConfig, x: Features) -> LogitNames:
     params = b.params["pool"]
     by_channel = b.op("Reshape", x.name, [0, x.channels, x.side**2])  # [N, C, positions]
     query = (np.asarray(params["query"]["kernel"], np.float64).T / x.channels**0.5).astype(np.float32)
@@ -170,14 +169,14 @@ def _attention_pool(b: Builder, x: Features) -> LogitNames:
     pooled = b.op("MatMul", shares, b.op("Transpose", by_channel, perm=[0, 2, 1]), name="pool")  # [N, heads, C]
     by_head = b.op("Transpose", pooled, perm=[1, 0, 2])
     length_features = b.op("Gather", by_head, np.array(0), axis=0)
-    return b.heads(length_features, b.op("Slice", by_head, [1], [2**31], [0]))
+    return b.heads(length_features, b.op("Slice", by_head, [1], [2**31], [0]), config.max_digits)
 
 
 def _seed_net(b: Builder, config: ModelConfig, x: Features) -> LogitNames:
     for index, stride in enumerate((1, 1, 3, 3), start=1):
         x = b.relu(b.conv(x, f"conv{index}", f"norm{index}", stride))
     b, flat = b.in_float32(b.flatten(x))
-    return _shared(b, b.dense(flat, "dense", before=x))
+    return _shared(b, config, b.dense(flat, "dense", before=x))
 
 
 def _potterhsu_net(b: Builder, config: ModelConfig, x: Features) -> LogitNames:
@@ -185,9 +184,10 @@ def _potterhsu_net(b: Builder, config: ModelConfig, x: Features) -> LogitNames:
         x = b.max_pool(b.relu(b.conv(x, f"conv{index}", f"norm{index}")), 2 if index % 2 else 1, (1, 1))
     y = b.op("Relu", b.dense(b.flatten(x), "dense1", before=x))
     y = b.op("Relu", b.dense(y, "dense2"))
-    return _shared(*b.in_float32(y))
+    b, features = b.in_float32(y)
+    return _shared(b, config, features)
 
 
-def _shared(b: Builder, features: str) -> LogitNames:
+def _shared(b: Builder, config: ModelConfig, features: str) -> LogitNames:
     """The heads on features float32[N, F] that they share."""
-    return b.heads(features, b.op("Unsqueeze", features, [0]))
+    return b.heads(features, b.op("Unsqueeze", features, [0]), config.max_digits)

@@ -19,9 +19,8 @@ from svhn_jax.labels import BLANK
 from svhn_jax.model import inputs
 
 PRETRAINED = Path(__file__).parents[2] / "checkpoints" / "pretrained"  # of the repository
-CONFIDENCE_POWER = (
-    0.5  # of a reading's confidence beside the finder's score: chosen on validation (docs/experiments.md)
-)
+# Of a reading's confidence beside the finder's score: chosen on validation (docs/experiments.md).
+CONFIDENCE_POWER = 0.5
 BATCH_SIZE = 16  # of the one compiled program: a photo is read alone as in company
 
 AnyPhoto = str | PathLike[str] | bytes | Image.Image | np.ndarray
@@ -72,13 +71,13 @@ class PhotoReader:
     batch_size = BATCH_SIZE
 
     def __init__(
-        self, run: str | None = None, step: str = "best", *, finder: Finds | None = None, tta: bool = False
+        self, run: str | None = None, step: str | int = "best", *, finder: Finds | None = None, tta: bool = False
     ) -> None:
         """Loads the weights.
 
         Args:
           run: the run's folder; by default the weights of the repository.
-          step: best, latest, or a step's number.
+          step: best, latest or a step's number.
           finder: finds the number where no box is given; without one, the whole photo is read.
           tta: average five windows of each crop, which is more accurate, and five times the work.
 
@@ -96,7 +95,8 @@ class PhotoReader:
         self._finder = finder
         side = self.reader.crop.size
         blank = np.zeros((1, side, side, 3), np.uint8)
-        self.max_digits = self.reader.read(blank).labels.shape[1] - 1  # compiles, so that the first photo need not wait
+        self.max_digits = self.reader.max_digits
+        self.reader.read(blank)  # compiles, so that the first photo need not wait
 
     def read(self, photo: AnyPhoto, box: AnyBox = None) -> Reading:
         """The number in a photo.

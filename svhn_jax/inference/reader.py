@@ -31,12 +31,12 @@ class Reader:
     predictions = reader.read(images)  # uint8[N, S, S, 3], cropped by reader.crop
     """
 
-    def __init__(self, run: str, step: str = "best", *, batch_size: int = BATCH_SIZE, views: int = 1):
+    def __init__(self, run: str, step: str | int = "best", *, batch_size: int = BATCH_SIZE, views: int = 1):
         """Loads the weights.
 
         Args:
           run: the run's folder.
-          step: best, latest, or a step's number.
+          step: best, latest or a step's number.
           batch_size: of the compiled function: more crops go through it in turn, fewer are padded.
           views: how many of `inputs.VIEWS` are averaged.
 
@@ -53,7 +53,7 @@ class Reader:
         self.max_digits: int = self.config.model.max_digits
         network = networks.build(self.config.model)
         with Checkpoints(folder.steps_path) as checkpoints:
-            self.step = choose_steps(step, checkpoints, folder)[-1]
+            self.step = choose_steps(str(step), checkpoints, folder, may_be_all=False)[-1]
             self.variables = load_variables(checkpoints, self.step, self.config, network)
         self._variables = jax.device_put(self.variables)
         self._batch_size = batch_size

@@ -2,9 +2,8 @@
 
 from typing import Any, NamedTuple
 
-from svhn_jax.data.crop import Box
-
-NOTHING = "nothing"  # how a reading without a number is shown
+from svhn_jax.data.crop import SIDES, Box
+from svhn_jax.labels import NOTHING
 
 
 class Reading(NamedTuple):
@@ -40,12 +39,11 @@ class Reading(NamedTuple):
 def as_json(reading: Reading) -> dict[str, Any]:
     """A reading as JSON values; `box` has left, top, width and height in pixels."""
     box = reading.box
-    sides = ("left", "top", "width", "height")
     return {
         "reading": reading.number,
         "confidence": reading.confidence,
         "digits": list(reading.digits),
         "length_p": reading.length_p,
-        "box": dict(zip(sides, box.left_top_width_height(), strict=True)) if box else None,
+        "box": dict(zip(SIDES, box.left_top_width_height(), strict=True)) if box else None,
         "found": reading.found,
     }

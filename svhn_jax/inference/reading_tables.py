@@ -12,11 +12,12 @@ from rich.console import Console
 from rich.table import Table
 
 from svhn_jax import files
+from svhn_jax.data.crop import SIDES
 from svhn_jax.errors import printable
-from svhn_jax.inference.reading import NOTHING, Reading, as_json
+from svhn_jax.inference.reading import Reading, as_json
+from svhn_jax.labels import MOST_DIGITS, NOTHING
 
-SIDES = ("left", "top", "width", "height")
-CHECK = "check"
+NUMBER, CONFIDENCE, CHECK = "number", "confidence", "check"
 DIGITS = "each digit, %"
 LEAST_WIDTH = 10  # of the column of files
 
@@ -36,6 +37,15 @@ def columns(max_digits: int) -> list[str]:
     """The header of the CSV file of a network that reads so many digits."""
     digits = [f"digit_{n}_p" for n in range(1, 1 + max_digits)]
     return ["file", "reading", "confidence", "length_p", *digits, *SIDES, "found", CHECK]
+
+
+def is_readings(path: Path) -> bool:
+    """Whether a file begins with the header of `columns`, for any network; or is empty, so that it holds nothing to lose."""
+    if not path.is_file():
+        return False
+    with open(path, "rb") as stream:
+        first = stream.readline(1000)
+    return first.decode("latin-1") in ("", *(f"{','.join(columns(n))}\n" for n in range(1, 1 + MOST_DIGITS)))
 
 
 class CsvFile:
@@ -72,17 +82,23 @@ def csv_file(path: Path, max_digits: int) -> Iterator[CsvFile]:
 
 
 class GrowingTable:
-    """A table on the console, printed a few rows at a time, so that it holds none."""
+    """A table on the console, printed a few rows at a time, so that it holds none.
+
+    Where the console is too narrow for the probabilities of the digits, that column is left out.
+    """
 
     def __init__(self, console: Console, max_digits: int, *, has_check: bool):
         number, digits = max(len(NOTHING), max_digits + 1), max(len(DIGITS), 4 * max_digits - 1)
-        self._widths = {"number": number, "confidence": len("confidence"), DIGITS: digits} | (
+        self._widths = {NUMBER: number, CONFIDENCE: len(CONFIDENCE), DIGITS: digits} | (
             {CHECK: len(CHECK)} if has_check else {}
         )
-        used = sum(self._widths.values()) + 2 * len(
-            self._widths
-        )  # a space and the box's divider stand before each column
-        self._console, self._file_width, self._is_begun = console, max(LEAST_WIDTH, console.width - used), False
+        if self._left(console) < LEAST_WIDTH:
+            del self._widths[DIGITS]
+        self._console, self._file_width, self._is_begun = console, max(LEAST_WIDTH, self._left(console)), False
+
+    def _left(self, console: Console) -> int:
+        """The width that is left for the column of files; a space and the box's divider stand before each other column."""
+        return console.width - sum(self._widths.values()) - 2 * len(self._widths)
 
     def add(self, rows: Sequence[Row]) -> None:
         if not rows or self._console.quiet:
@@ -93,13 +109,19 @@ class GrowingTable:
         table.add_column("file", width=self._file_width, no_wrap=True)
         for heading, width in self._widths.items():
             justify: Literal["left", "right"] = "left" if heading in (DIGITS, CHECK) else "right"
-            table.add_column(heading, width=width, no_wrap=True, justify=justify)
+            if heading == NUMBER:  # never cut: on a console that is too narrow even for it, it takes two lines
+                table.add_column(heading, width=width, overflow="fold", justify=justify)
+            else:
+                table.add_column(heading, width=width, no_wrap=True, justify=justify)
         for row in rows:
             reading, file = row.reading, _without_start(printable(row.file), self._file_width)
-            values = [reading.shown, f"{reading.confidence:.1%}", " ".join(f"{100 * p:.0f}" for p in reading.digits)]
-            if CHECK in self._widths:
-                values.append(CHECK if row.is_doubtful else "")
-            table.add_row(file, *values)
+            values = {
+                NUMBER: reading.shown,
+                CONFIDENCE: f"{reading.confidence:.1%}",
+                DIGITS: " ".join(f"{100 * p:.0f}" for p in reading.digits),
+                CHECK: CHECK if row.is_doubtful else "",
+            }
+            table.add_row(file, *(values[heading] for heading in self._widths))
         self._console.print(table)
         self._is_begun = True
 

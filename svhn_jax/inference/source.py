@@ -119,8 +119,8 @@ def steps_to_score(console: Console, options: Evaluate, checkpoints: Checkpoints
     return chosen
 
 
-def choose_steps(wanted: str, checkpoints: Checkpoints, run: RunFolder) -> list[int]:
-    """The saved steps that --step names.
+def choose_steps(wanted: str, checkpoints: Checkpoints, run: RunFolder, *, may_be_all: bool = True) -> list[int]:
+    """The saved steps that --step names. may_be_all: False where one step is asked for, so that no error offers "all".
 
     Raises:
       InputError: there is no such step, or config.json is not the configuration of the checkpoints.
@@ -140,4 +140,5 @@ def choose_steps(wanted: str, checkpoints: Checkpoints, run: RunFolder) -> list[
         return [best]
     if wanted.isascii() and wanted.isdigit() and int(wanted) in saved:
         return [int(wanted)]
-    raise InputError(f"--step is {wanted!r}; it must be latest, best, all or one of {', '.join(map(str, saved))}")
+    names = "latest, best, all" if may_be_all else "latest, best"
+    raise InputError(f"--step is {wanted!r}; it must be {names} or one of {', '.join(map(str, saved))}")

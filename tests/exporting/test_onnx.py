@@ -58,7 +58,9 @@ def reader_of(model=RESNET, image=CONFIG.image):
     variables = jax.eval_shape(lambda: network.init(jax.random.key(0), jnp.zeros(shape), False))
     variables = jax.tree_util.tree_map_with_path(draw, variables)
     folder = SimpleNamespace(path=Path("nowhere"))
-    reader = SimpleNamespace(config=config, crop=CropRule(SIDE, 0.3), variables=variables, step=7, folder=folder)
+    reader = SimpleNamespace(
+        config=config, crop=CropRule(SIDE, 0.3), max_digits=5, variables=variables, step=7, folder=folder
+    )
     # Of a random network one class would win in every crop; so the logits of each class get mean 0, those of a head
     # deviation 2, and long numbers an advantage, because each digit costs probability.
     _, logits = check._read_by_jax(reader, CROPS)

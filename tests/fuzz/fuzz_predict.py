@@ -112,7 +112,9 @@ def _try(options: Options, material: Material, work: Path, start: int, kinds: li
     before = fuzz_verdict.snapshot(scene)
     run = fuzz_answers.run(scene, [*arguments, *chosen, "--csv", "out/readings.csv"], work / "log")
     answers = fuzz_answers.answers(scene, run, is_json="--json" in chosen)
-    problems = [*answers.problems, *fuzz_answers.problems(scene, run, answers, before, [*names, SOUND, BOXED])]
+    # A pattern gives files alone.
+    asked = [name for name in names if way != "pattern" or not (scene.raw / name).is_dir()]
+    problems = [*answers.problems, *fuzz_answers.problems(scene, run, answers, before, [*asked, SOUND, BOXED])]
     problems += _problems_of_the_sound(answers, "--whole" in chosen, tally)
     for name, kind in names.items():
         tally.read[kind] += name in answers.readings

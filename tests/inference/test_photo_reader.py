@@ -208,6 +208,9 @@ def test_load_gives_a_reader_of_a_run_and_step(run, reader, monkeypatch):
     loaded = svhn_jax.load(str(run[0].path), "7", tta=True)
     assert (loaded.reader.step, loaded.max_digits) == (7, 5)
     assert loaded.read(photo_of(0)) != reader.read(photo_of(0))
+    assert svhn_jax.load(str(run[0].path), 7).reader.step == 7
+    with pytest.raises(InputError, match="--step is '8'; it must be latest, best or one of 7"):
+        svhn_jax.load(str(run[0].path), 8)
 
 
 def test_the_package_is_imported_without_jax():

@@ -81,6 +81,26 @@ def test_a_table_has_80_columns_and_one_header_however_often_it_grows(has_check,
     assert second.split()[:3] == ["a?b.png", "nothing", "0.0%"]
 
 
+@pytest.mark.parametrize("has_check", [True, False])
+@pytest.mark.parametrize("max_digits", [12, 20])
+def test_a_table_of_long_numbers_shows_them_whole_and_leaves_out_the_digits(has_check, max_digits):
+    stream, number = io.StringIO(), "12345678901234567890"[:max_digits] + "+"
+    table = GrowingTable(Console(file=stream, width=80), max_digits, has_check=has_check)
+    table.add([Row("street/door.png", Reading(number, 1.0, (1.0,) * max_digits, 1.0, None, None), True)])
+    header, _, line = stream.getvalue().splitlines()
+    assert header.split() == ["file", "number", "confidence", *["check"] * has_check]
+    assert line.split() == ["street/door.png", number, "100.0%", *["check"] * has_check]
+    assert max(map(len, (header.rstrip(), line.rstrip()))) <= 80
+
+
+def test_a_console_too_narrow_for_the_number_shows_it_on_two_lines():
+    stream, number = io.StringIO(), "12345678901234567890+"
+    table = GrowingTable(Console(file=stream, width=40), 20, has_check=False)
+    table.add([Row("a.png", Reading(number, 1.0, (1.0,) * 20, 1.0, None, None), None)])
+    _, _, first, second = stream.getvalue().splitlines()
+    assert first.split()[1] + second.strip() == number
+
+
 def test_photos_of_one_name_get_pictures_of_their_own(tmp_path):
     drawer, photo = Drawer(tmp_path / "new" / "drawn"), Image.new("RGB", (40, 20))
     files = [

@@ -9,17 +9,18 @@ number, in pixels of the upright photo; a row without a box says that the number
 table's folder, from the current one, or from that of the photos.
 """
 
+import functools
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from svhn_jax.data.crop import SIDES
 from svhn_jax.data.sources import labels_csv
 from svhn_jax.data.sources.named import STDIN, Named
 from svhn_jax.errors import InputError, printable
 
-COLUMNS = ("file", "left", "top", "width", "height")
-
+COLUMNS = ("file", *SIDES)
 
 Sides = tuple[float, float, float, float]
 
@@ -46,7 +47,7 @@ def read(path: Path) -> list[Row]:
         try:
             if len(values) != columns:
                 raise ValueError(f"{len(values)} values; the first line has {columns}")
-            if not values[0]:
+            if not values[0] or "\0" in values[0]:
                 raise ValueError("no name of a file")
             [box] = labels_csv.boxes(values[-4:]).tolist() or [None]
             rows.append(Row(line, values[0], tuple(box) if box else None))
@@ -63,17 +64,23 @@ def match(path: Path, rows: Sequence[Row], photos: Sequence[Named]) -> dict[int,
     Raises:
       InputError: two rows name one photo, or no row names one of these.
     """
+    real = functools.cache(os.path.realpath)
+
+    def in_real_folder(file: str) -> str:
+        """The absolute path of a file: links to its folder are resolved, a link that is the file itself is not."""
+        return os.path.join(real(os.path.dirname(file)), os.path.basename(file))
+
     places: dict[str, set[int]] = {}
     for index, photo in enumerate(photos):
         if photo.name != STDIN:  # found by its name, and by what it is a link to
-            for path_of_it in (_real(os.path.dirname(photo.name), os.path.basename(photo.name)), _real(photo.name)):
-                places.setdefault(path_of_it, set()).add(index)
+            for place in (in_real_folder(photo.name), os.path.realpath(photo.name)):
+                places.setdefault(place, set()).add(index)
     named_folders = (photo.folder or os.path.dirname(photo.name) for photo in photos)
-    folders = [os.path.realpath(folder) for folder in dict.fromkeys((os.path.dirname(path), "", *named_folders))]
+    folders = [real(folder) for folder in dict.fromkeys((os.path.dirname(path), "", *named_folders))]
     found: dict[int, Sides | None] = {}
     lines: dict[int, int] = {}
     for row in rows:
-        candidates = (os.path.normpath(os.path.join(folder, row.file)) for folder in folders)
+        candidates = (in_real_folder(os.path.join(folder, row.file)) for folder in folders)
         for index in next((places[one] for one in candidates if one in places), ()):
             if index in lines:
                 raise InputError(f"{path}: line {row.line} names {printable(row.file)}, as line {lines[index]} does")
@@ -84,8 +91,3 @@ def match(path: Path, rows: Sequence[Row], photos: Sequence[Named]) -> dict[int,
             "its column file has paths from the table's folder, or from the folder of the photos"
         )
     return found
-
-
-def _real(folder: str, name: str = "") -> str:
-    """A path without links, but for the name itself."""
-    return os.path.join(os.path.realpath(folder), name) if name else os.path.realpath(folder)

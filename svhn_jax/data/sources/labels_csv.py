@@ -23,7 +23,7 @@ from svhn_jax.data.records import Record, Skipped
 from svhn_jax.errors import InputError, printable
 
 NAME = "labels.csv"
-COLUMNS = ("file", "label", "left", "top", "width", "height")
+COLUMNS = ("file", "label", *crop.SIDES)
 MAX_BYTES = 2**26  # a million rows
 LONGEST_LABEL = 30  # digits
 
@@ -65,9 +65,8 @@ def table(path: Path, headers: Sequence[tuple[str, ...]]) -> Iterator[tuple[int,
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: byte {error.start + 1} is not UTF-8; save it as UTF-8") from None
     first = text.partition("\n")[0]
-    delimiter = next(
-        (one for one in ";\t" if one in first and "," not in first), ","
-    )  # Excel writes ; in much of Europe
+    # Excel writes ; in much of Europe.
+    delimiter = next((one for one in ";\t" if one in first and "," not in first), ",")
     rows = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
     try:
         header = tuple(cell.strip().lower() for cell in next(rows, []))
@@ -115,7 +114,7 @@ def boxes(box: list[str]) -> np.ndarray:
     if not any(box):
         return np.zeros((0, 4))
     values = []
-    for column, text in zip(COLUMNS[2:], box, strict=True):
+    for column, text in zip(crop.SIDES, box, strict=True):
         try:
             values.append(float(text))
         except ValueError:

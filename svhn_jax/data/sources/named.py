@@ -7,16 +7,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from svhn_jax.data.photos import SUFFIXES, read_file, read_stream
+from svhn_jax.data.photos import SUFFIXES, leads_out, read_file, read_stream
 from svhn_jax.errors import InputError
 
 STDIN = "-"
 
 
 class Named(NamedTuple):
-    """A photo to read: its name as it was given, or below the folder that was given; or why there is none.
+    """What is to be read.
 
-    folder: that it was found in; "" if the user named the photo itself.
+    name: the path of a photo, or STDIN; if there is a problem, the argument or the folder that has it.
+    folder: the folder that the user named; "" if the user named the photo itself, or by a pattern.
+    problem: why there is nothing to read, such as "no file matches this pattern"; else "".
     """
 
     name: str
@@ -27,8 +29,8 @@ class Named(NamedTuple):
 def find(arguments: Sequence[str]) -> list[Named]:
     """The photos that the arguments name, in their order; those of a folder or pattern sorted by name.
 
-    Of a folder, the files with the suffix of a photo are read, not those of folders in it. What cannot be found is in the
-    list, too, with its problem.
+    Of a folder, the files with the suffix of a photo are read, not those of folders in it; of a pattern, the files that
+    match it, each once. What cannot be found is in the list, too, with its problem.
 
     Raises:
       InputError: standard input is named twice.
@@ -44,9 +46,8 @@ def _photos(argument: str) -> Iterator[Named]:
     elif os.path.isdir(argument):
         yield from _photos_of(argument)
     elif glob.has_magic(argument) and not os.path.lexists(argument):
-        matches = sorted(glob.glob(argument, recursive=True))
-        for match in matches:
-            yield from _photos_of(match) if os.path.isdir(match) else [Named(match)]
+        matches = sorted({match for match in glob.glob(argument, recursive=True) if not os.path.isdir(match)})
+        yield from map(Named, matches)
         if not matches:
             yield Named(argument, problem="no file matches this pattern")
     else:
@@ -75,8 +76,6 @@ def read(photo: Named) -> bytes:
         raise ValueError(photo.problem)
     if photo.name == STDIN:
         return read_stream(sys.stdin.buffer)
-    if photo.folder and os.path.islink(photo.name):
-        target, folder = os.path.realpath(photo.name), os.path.realpath(photo.folder)
-        if not Path(target).is_relative_to(folder):
-            raise ValueError("a link that leads out of the folder; name it itself to have it read")
+    if photo.folder and leads_out(photo.folder, photo.name):
+        raise ValueError("a link that leads out of the folder; name it itself to have it read")
     return read_file(Path(photo.name))

@@ -33,7 +33,12 @@ def test_files_and_patterns_keep_the_order_of_the_command_line(folder):
     found = named.find(["street/notes.txt", "street/*.png", "-", "street/a.JPG"])
     assert [one.name for one in found] == ["street/notes.txt", "street/10.png", "street/b.png", "-", "street/a.JPG"]
     assert [one.name for one in named.find(["**/c.png"])] == ["street/deeper/c.png"]
-    assert [one.name for one in named.find(["str*"])] == [one.name for one in named.find(["street"])]
+
+
+@pytest.mark.parametrize("pattern", ["street/**", "**/street/**/*", "str*/**/**"])
+def test_a_recursive_pattern_gives_each_file_once_and_no_folder(folder, pattern):
+    names = ("10.png", "9.heic", "a.JPG", "b.png", "deeper/c.png", "notes.txt")
+    assert named.find([pattern]) == [Named(f"street/{name}") for name in names]
 
 
 def test_a_file_whose_name_looks_like_a_pattern_is_that_file(folder):
@@ -48,6 +53,7 @@ def test_a_file_whose_name_looks_like_a_pattern_is_that_file(folder):
     [
         ("street/deeper/none", "no such file or directory"),
         ("street/*.gif", "no file matches this pattern"),
+        ("str*", "no file matches this pattern"),
         ("empty", "no photo in this folder"),
         ("street/b.png/x.png", "not a directory"),
     ],
