@@ -60,12 +60,16 @@ class Options:
 
 @dataclass
 class Tally:
-    """What became of all pictures. readings: of the sound photo, by the options of the command."""
+    """What became of all pictures.
+
+    readings: of the sound photo, by the options of the command. passed_over: folders that a pattern matched.
+    """
 
     read: Counter[str]
     refused: Counter[str]
     problems: list[str]
     readings: dict[str, Any]
+    passed_over: int = 0
     slowest_s: float = 0.0
     most_mb: float = 0.0
 
@@ -87,6 +91,7 @@ def main() -> int:
         "pictures": len(kinds),
         "read": tally.read.total(),
         "refused": tally.refused.total(),
+        "passed_over": tally.passed_over,
         "failures": len(tally.problems),
         "slowest_cpu_s": round(tally.slowest_s, 1),
         "most_mb": round(tally.most_mb),
@@ -115,6 +120,7 @@ def _try(options: Options, material: Material, work: Path, start: int, kinds: li
     # A pattern gives files alone.
     asked = [name for name in names if way != "pattern" or not (scene.raw / name).is_dir()]
     problems = [*answers.problems, *fuzz_answers.problems(scene, run, answers, before, [*asked, SOUND, BOXED])]
+    tally.passed_over += len(names) - len(asked)
     problems += _problems_of_the_sound(answers, "--whole" in chosen, tally)
     for name, kind in names.items():
         tally.read[kind] += name in answers.readings
