@@ -1,6 +1,7 @@
 """Errors that a user can correct, and the function that turns them into one line and an exit status."""
 
 import errno
+import io
 import os
 import signal
 import sys
@@ -47,12 +48,23 @@ def leave_at_once(is_one_of_many: bool) -> None:
     _is_one_of_many = is_one_of_many
 
 
+def _make_streams_usable() -> None:
+    """Standard streams that were closed become empty ones; letters that the terminal's encoding lacks are escaped."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
+        elif mode == "w" and isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
+
+
 def run_command(main: Callable[[], int | None]) -> None:
     """Runs `main` and exits with its status, or with one line on stderr for an error that the user can correct.
 
     The user can also correct an OSError (no space, no permission, no such file). Any other exception is a
     bug and keeps its traceback.
     """
+    _make_streams_usable()
     try:
         status = main()
         sys.stdout.flush()

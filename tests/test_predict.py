@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 import weakref
@@ -19,6 +20,9 @@ from svhn_jax.data.synthetic import render
 from svhn_jax.errors import InputError
 from svhn_jax.inference import finder
 from svhn_jax.inference.photo_reader import PhotoReader
+from svhn_jax.inference.reading import Reading
+from svhn_jax.inference.reading_pictures import Drawer
+from svhn_jax.inference.reading_tables import Row
 
 BOX = (30.0, 10.5, 40.0, 22.0)
 
@@ -246,6 +250,39 @@ def test_as_a_user_runs_it(street, run, one_device_env):
     assert first == second
     assert done.returncode == 1
     assert done.stderr.decode() == "error: street/a?b.png: not a readable image; convert it to PNG or JPEG\n"
+
+
+@pytest.mark.parametrize(
+    ("redirected", "status", "words"),
+    [
+        ("- <&-", 1, "error: -: an empty file"),
+        ("street/0.png >&-", 0, ""),
+        ("street/日本語.png", 0, "\\u65e5"),  # a letter that ASCII lacks is escaped
+    ],
+)
+def test_closed_streams_and_poor_terminals_are_no_traceback(street, run, one_device_env, redirected, status, words):
+    shutil.copy(street / "0.png", street / "日本語.png")
+    command = f"{sys.executable} -m svhn_jax.predict {redirected} --whole --run {run}"
+    environment = one_device_env | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, shell=True, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, "Traceback" in done.stderr) == (status, False), done.stderr
+    assert words in done.stdout + done.stderr
+
+
+def test_a_folder_gives_its_photos_without_hidden_files_and_folders(street, command):
+    (street / "._0.png").write_bytes(b"of a Mac")
+    (street / "more.png").mkdir()
+    status, lines, errors = command("street", "--whole", "--json")
+    assert (status, len(lines), errors) == (0, 5, [])
+
+
+def test_a_picture_that_is_there_is_not_replaced(street, tmp_path):
+    (tmp_path / "drawn").mkdir()
+    drawer = Drawer(tmp_path / "drawn")
+    (tmp_path / "drawn/a.png").write_bytes(b"of another command")
+    row = Row("a.jpg", Reading("1", 0.9, (0.9,), 1.0, None, None), None)
+    assert drawer.draw(Image.new("RGB", (40, 30)), row).name == "a-2.png"
+    assert (tmp_path / "drawn/a.png").read_bytes() == b"of another command"
 
 
 def test_the_shipped_weights_read_synthetic_numbers():

@@ -84,9 +84,17 @@ def read_stream(stream: IO[bytes]) -> bytes:
     return content
 
 
+def _require_known_white(image: Image.Image) -> None:
+    if image.mode == "F" or (image.mode == "I" and image.format != "PPM"):  # a PPM file states its maximum value
+        bits = getattr(image, "tag_v2", {}).get(ExifTags.Base.BitsPerSample)
+        kind = "signed 16-bit" if bits == (16,) else "32-bit"
+        raise ValueError(f"{kind} pixels, whose white is unknown; save the photo with 8 or 16 unsigned bits a channel")
+
+
 def upright(image: Image.Image) -> Image.Image:
     """The upright RGB image of an open one, which may be that one; ValueError if it cannot be read."""
     with _errors_as_value_errors():
+        _require_known_white(image)
         image.load()
         is_turned = image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)
         return to_rgb(ImageOps.exif_transpose(image) if is_turned else image)  # exif_transpose copies every image
@@ -154,10 +162,7 @@ def _open(content: bytes) -> Image.Image:
         raise ValueError("an empty file; copy it again")
     image = _open_heif(content) if _is_heif(content) else Image.open(io.BytesIO(content), formats=tuple(FORMATS))
     _check_size(image)
-    if image.mode == "F" or (image.mode == "I" and image.format != "PPM"):  # a PPM file states its maximum value
-        bits = getattr(image, "tag_v2", {}).get(ExifTags.Base.BitsPerSample)
-        kind = "signed 16-bit" if bits == (16,) else "32-bit"
-        raise ValueError(f"{kind} pixels, whose white is unknown; save the photo with 8 or 16 unsigned bits a channel")
+    _require_known_white(image)
     if image.format == "PNG" and "transparency" in image.info:
         _scale_transparent_value(image)
     return image

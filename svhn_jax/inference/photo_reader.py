@@ -23,7 +23,7 @@ PRETRAINED = Path(__file__).parents[2] / "checkpoints" / "pretrained"  # of the 
 CONFIDENCE_POWER = 0.5
 BATCH_SIZE = 16  # of the one compiled program: a photo is read alone as in company
 
-AnyPhoto = str | PathLike[str] | bytes | Image.Image | np.ndarray
+AnyPhoto = str | PathLike[str] | bytes | bytearray | memoryview | Image.Image | np.ndarray
 WHOLE: Literal["whole"] = "whole"
 AnyBox = Sequence[float] | Literal["whole"] | None
 
@@ -115,6 +115,8 @@ class PhotoReader:
 
     def read_many(self, photos: Iterable[AnyPhoto], boxes: Iterable[AnyBox] | None = None) -> list[Reading]:
         """The numbers in several photos, see `read`; each is what `read` gives. One decoded photo is held at a time."""
+        if isinstance(photos, str | bytes):
+            raise InputError("photos is one photo; give several, or use read")
         pairs = zip(photos, boxes, strict=True) if boxes is not None else zip(photos, repeat(None), strict=False)
         return list(self._read(pairs))
 
@@ -201,8 +203,8 @@ def decode(photo: AnyPhoto) -> Image.Image:
     try:
         if isinstance(photo, str | PathLike):
             return photos.decode_photo(photos.read_file(Path(photo)))
-        if isinstance(photo, bytes):
-            return photos.decode_photo(photo)
+        if isinstance(photo, bytes | bytearray | memoryview):
+            return photos.decode_photo(bytes(photo))
         return photos.upright(photo if isinstance(photo, Image.Image) else _of_array(photo))
     except ValueError as error:
         raise InputError(f"{name}: {error}") from None
@@ -211,7 +213,10 @@ def decode(photo: AnyPhoto) -> Image.Image:
 def _of_array(pixels: np.ndarray) -> Image.Image:
     pixels = np.asarray(pixels)
     if pixels.dtype != np.uint8 or not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (3, 4))):
-        raise ValueError(f"{pixels.dtype}{list(pixels.shape)}; give uint8[height, width] or uint8[height, width, 3]")
+        raise ValueError(
+            f"{pixels.dtype}{list(pixels.shape)}; give a path, a file's bytes, a Pillow image, uint8[height, width] or "
+            "uint8[height, width, 3]"
+        )
     if not pixels.size:
         raise ValueError("no pixels")
     return Image.fromarray(pixels)

@@ -40,11 +40,11 @@ class Drawer:
         return path
 
     def _name(self, file: str) -> str:
-        """The photo's name without folder and suffix; with a number where another photo has it."""
+        """The photo's name without folder and suffix; with a number where another photo, or a file in the folder, has it."""
         stem = "stdin" if file == STDIN else Path(file).stem
         stem = re.sub(r"[^\w.-]", "_", stem).lstrip(".-")[:LONGEST_NAME] or "photo"
         name = stem
-        while name.lower() in self._used:
+        while name.lower() in self._used or (self._folder / f"{name}.png").exists():
             self._counts[stem] = self._counts.get(stem, 1) + 1
             name = f"{stem}-{self._counts[stem]}"
         self._used.add(name.lower())

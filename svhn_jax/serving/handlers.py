@@ -111,6 +111,10 @@ class Photo(Handler):
     def _admit(self) -> Place:
         if "Content-Length" not in self.request.headers:
             raise Refusal(411, "the header Content-Length is missing; it tells the size of the photo")
+        if self.request.headers.get("Content-Type", "").startswith("multipart/"):
+            raise Refusal(
+                400, "send the photo's bytes themselves as the body, not a form: curl --data-binary @photo.jpg"
+            )
         size, most = self._length(), self.worker.limits.bytes
         if size > most:
             raise Refusal(413, f"the photo has {size:,} bytes; at most {most:,} are read")

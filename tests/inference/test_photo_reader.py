@@ -170,7 +170,7 @@ def test_test_time_augmentation_reads_as_evaluate_does(run, reader):
         ("none.png", None, "none.png: no such file or directory"),
         (b"", None, "the photo: an empty file"),
         (b"no photo", None, "the photo: not a readable image; convert it to PNG or JPEG"),
-        (np.zeros((4, 4, 3)), None, r"the photo: float64\[4, 4, 3\]; give uint8\[height, width\]"),
+        (np.zeros((4, 4, 3)), None, r"the photo: float64\[4, 4, 3\]; give a path, a file.s bytes"),
         (np.zeros((4, 4, 2), np.uint8), None, r"the photo: uint8\[4, 4, 2\]; give"),
         (np.zeros((0, 4, 3), np.uint8), None, "no pixels"),
         (photo_of(0), (95, 0, 10, 10), "its boxes lie outside the photo of 90 x 50 pixels"),
@@ -182,6 +182,9 @@ def test_test_time_augmentation_reads_as_evaluate_does(run, reader):
         (photo_of(0), Box(10, 5, 10, 20), "the box has no width or height"),
         (photo_of(0), Box(float("nan"), 5, 10, 20), "left is nan, outside any photo"),
         (photo_of(0), "all", "box is 'all'; give"),
+        (None, None, "give a path, a file's bytes, a Pillow image"),
+        (Image.new("I", (9, 9)), None, "32-bit pixels, whose white is unknown"),
+        (Image.new("F", (9, 9)), None, "32-bit pixels, whose white is unknown"),
     ],
 )
 def test_what_cannot_be_read_is_one_line_of_error(reader, photo, box, words):
@@ -219,3 +222,13 @@ def test_the_package_is_imported_without_jax():
         "svhn_jax.load\nsys.exit(any(name in sys.modules for name in ('jax', 'orbax', 'flax', 'scipy')))"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY).returncode == 0
+
+
+def test_one_photo_in_place_of_several_is_an_error(reader):
+    with pytest.raises(InputError, match="photos is one photo"):
+        reader.read_many("door.jpg")
+
+
+def test_any_bytes_are_read(reader):
+    content = png_of(photo_of(0))
+    assert reader.read(bytearray(content)) == reader.read(memoryview(content)) == reader.read(content)

@@ -60,6 +60,11 @@ def test_other_options_are_refused(served, query):
     assert (answer.status, list(answer.json)) == (400, ["error"])
 
 
+def test_a_form_is_refused_with_the_remedy(served):
+    answer = served.read(b"--x", Content_Type="multipart/form-data; boundary=x")
+    assert (answer.status, "--data-binary" in answer.json["error"]) == (400, True)
+
+
 def test_the_size_and_the_pixels_are_those_of_the_upright_photo(served):
     turned = picture(40, 20, "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0")
     answer = served.read(turned).json

@@ -56,7 +56,13 @@ def _photos(argument: str) -> Iterator[Named]:
 
 def _photos_of(folder: str) -> Iterator[Named]:
     try:
-        names = sorted(name for name in os.listdir(folder) if name.lower().endswith(SUFFIXES))
+        names = sorted(
+            name
+            for name in os.listdir(folder)
+            if name.lower().endswith(SUFFIXES)
+            and not name.startswith(".")  # macOS leaves ._NAME beside NAME
+            and not os.path.isdir(os.path.join(folder, name))
+        )
     except OSError as error:
         yield Named(folder, problem=(error.strerror or str(error)).lower())
         return
