@@ -10,6 +10,7 @@ from tornado import web
 from tornado.ioloop import IOLoop
 
 from svhn_jax import output
+from svhn_jax.data.crop import SIDES
 from svhn_jax.serving import origin
 from svhn_jax.serving.limits import Refusal, ending
 from svhn_jax.serving.worker import AnyBox, Place, Worker
@@ -19,7 +20,6 @@ MESSAGES = {
     405: "no such method here; there are GET /, GET /health, POST /read and POST /preview",
     500: "an error of the server; its terminal has the details",
 }
-BOX = ("left", "top", "width", "height")
 NUMBER = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?([eE][-+]?[0-9]{1,3})?")
 DRAINED = 8  # times the allowed size: a photo up to that is received and dropped, so that the client gets the answer
 HEADERS = {
@@ -197,9 +197,9 @@ class Read(Photo):
             return "whole"
         given = parse_qsl(query, keep_blank_values=True)
         texts = dict(given)
-        if len(given) != len(BOX) or set(texts) != set(BOX) or not all(map(NUMBER.fullmatch, texts.values())):
+        if len(given) != len(SIDES) or set(texts) != set(SIDES) or not all(map(NUMBER.fullmatch, texts.values())):
             raise Refusal(400, "give left, top, width and height in pixels, or whole, or nothing")
-        left, top, width, height = (float(texts[name]) for name in BOX)
+        left, top, width, height = (float(texts[name]) for name in SIDES)
         return left, top, width, height
 
 
