@@ -31,7 +31,7 @@ class Drawer:
             row.reading.box,
             row.reading.shown,
             f"{row.reading.confidence:.1%}" + (f", {CHECK}" if row.is_doubtful else ""),
-            printable(row.file).encode("latin-1", "replace").decode("latin-1"),  # the font has no other letters
+            printable(row.file).encode("ascii", "replace").decode(),  # the font has no other letters
             color=pictures.WRONG if row.is_doubtful else pictures.RIGHT,
         )
         path = self._folder / f"{self._name(row.file)}.png"
