@@ -59,6 +59,15 @@ def test_it_reads_the_same_and_holds_weights_alone(tmp_path, monkeypatch, ema_de
     assert (saved["name"], saved["runs_dir"]) == ("weights", "checkpoints")
 
 
+def test_few_validation_photos_are_a_warning(tmp_path, monkeypatch, capsys):
+    run, _, _ = save_run(tmp_path)
+    published(monkeypatch, run, tmp_path / "weights")
+    assert "the temperature is fitted on 4 photos; with fewer than 200 it is uncertain" in capsys.readouterr().out
+    monkeypatch.setattr(publish, "FEW_PHOTOS", 4)
+    published(monkeypatch, run, tmp_path / "more")
+    assert "uncertain" not in capsys.readouterr().out
+
+
 def test_what_was_published_is_not_trained_on(tmp_path, monkeypatch):
     run, config, _ = save_run(tmp_path)
     to = published(monkeypatch, run, tmp_path / "weights")
