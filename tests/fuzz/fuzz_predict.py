@@ -62,7 +62,7 @@ class Options:
 class Tally:
     """What became of all pictures.
 
-    readings: of the sound photo, by the options of the command. passed_over: folders that a pattern matched.
+    readings: of the sound photo, by the options of the command. passed_over: folders among the files of a folder or of a pattern.
     """
 
     read: Counter[str]
@@ -117,8 +117,8 @@ def _try(options: Options, material: Material, work: Path, start: int, kinds: li
     before = fuzz_verdict.snapshot(scene)
     run = fuzz_answers.run(scene, [*arguments, *chosen, "--csv", "out/readings.csv"], work / "log")
     answers = fuzz_answers.answers(scene, run, is_json="--json" in chosen)
-    # A pattern gives files alone.
-    asked = [name for name in names if way != "pattern" or not (scene.raw / name).is_dir()]
+    # A folder and a pattern give files alone.
+    asked = [name for name in names if way == "names" or not (scene.raw / name).is_dir()]
     problems = [*answers.problems, *fuzz_answers.problems(scene, run, answers, before, [*asked, SOUND, BOXED])]
     tally.passed_over += len(names) - len(asked)
     problems += _problems_of_the_sound(answers, "--whole" in chosen, tally)
