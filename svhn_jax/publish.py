@@ -3,7 +3,8 @@
 NEW is a run folder that svhn_jax.evaluate reads like any other, without what only training needs: the optimizer's state,
 the other steps and the logs. Its confidence is calibrated: the heads' logits are divided by a temperature that is fitted on
 the run's validation photos. That changes no digit, but in rare cases the predicted length; the command tells how often.
-Paths in it are those of the configuration, so that it does not name this machine's folders.
+It reads in float32, on every device, also if the run was trained in bfloat16. Paths in it are those of the configuration,
+so that it does not name this machine's folders.
 """
 
 from svhn_jax import interrupts
@@ -61,7 +62,7 @@ def main() -> int:
 
     console = output.console(options.output)
     compilation.enable_compilation_cache()
-    run, reader = RunFolder(options.run), Reader(options.run, options.step)
+    run, reader = RunFolder(options.run), Reader(options.run, options.step, is_float32=True)
     config = dataclasses.replace(reader.config, name=options.to.name, runs_dir=Config.runs_dir)
     split, _ = load_split(Evaluate(run=options.run, split="validation", data=options.data), run, reader.config)
     if len(split.labels) < FEW_PHOTOS:

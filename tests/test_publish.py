@@ -59,6 +59,22 @@ def test_it_reads_the_same_and_holds_weights_alone(tmp_path, monkeypatch, ema_de
     assert (saved["name"], saved["runs_dir"]) == ("weights", "checkpoints")
 
 
+def test_weights_trained_in_bfloat16_read_in_float32(tmp_path, monkeypatch):
+    model = dataclasses.replace(CONFIG.model, compute_dtype="bfloat16")
+    run, _, _ = save_run(tmp_path, dataclasses.replace(CONFIG, model=model))
+    monkeypatch.chdir(tmp_path)
+    images = random_split(5).images
+    ours, precise = (
+        Reader(str(published(monkeypatch, run, tmp_path / "weights"))),
+        Reader(str(run.path), is_float32=True),
+    )
+    assert ours.config.model == dataclasses.replace(model, compute_dtype="float32")
+    np.testing.assert_allclose(
+        ours.logits(images).length * TEMPERATURE, precise.logits(images).length, rtol=1e-4, atol=1e-5
+    )
+    assert np.abs(Reader(str(run.path)).logits(images).length - precise.logits(images).length).max() > 1e-4
+
+
 def test_few_validation_photos_are_a_warning(tmp_path, monkeypatch, capsys):
     run, _, _ = save_run(tmp_path)
     published(monkeypatch, run, tmp_path / "weights")

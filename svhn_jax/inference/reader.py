@@ -1,5 +1,6 @@
 """Reads crops with the weights of a saved step."""
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -31,7 +32,15 @@ class Reader:
     predictions = reader.read(images)  # uint8[N, S, S, 3], cropped by reader.crop
     """
 
-    def __init__(self, run: str, step: str | int = "best", *, batch_size: int = BATCH_SIZE, views: int = 1):
+    def __init__(
+        self,
+        run: str,
+        step: str | int = "best",
+        *,
+        batch_size: int = BATCH_SIZE,
+        views: int = 1,
+        is_float32: bool = False,
+    ):
         """Loads the weights.
 
         Args:
@@ -39,6 +48,7 @@ class Reader:
           step: best, latest or a step's number.
           batch_size: of the compiled function: more crops go through it in turn, fewer are padded.
           views: how many of `inputs.VIEWS` are averaged.
+          is_float32: read in float32, whatever the run was trained in.
 
         Raises:
           InputError: there is no such run or step.
@@ -49,6 +59,9 @@ class Reader:
         folder = RunFolder(run)
         self.folder = folder
         self.config: Config = folder.config()
+        if is_float32:
+            model = dataclasses.replace(self.config.model, compute_dtype="float32")
+            self.config = dataclasses.replace(self.config, model=model)
         self.crop: CropRule = folder.data().crop
         self.max_digits: int = self.config.model.max_digits
         network = networks.build(self.config.model)

@@ -10,7 +10,7 @@ from svhn_jax.model.inputs import prepare, to_gray
 HIGHEST = jax.lax.Precision.HIGHEST  # true float32: by default GPUs multiply matrices in TF32 and TPUs in bfloat16
 # Salts of the keys of the changes that are off by default: none of them disturbs the draws of another. The ten draws
 # that every image has use the counters 0 to 9 of its key.
-CAST, SOFTEN, NOISE, GAMMA, CUTOUT = range(10, 15)
+CAST, SOFTEN, NOISE, GAMMA, CUTOUT, INVERT = range(10, 16)
 # RGB to YIQ: a turn of the I-Q plane is a turn of the hue that keeps the luma.
 YIQ = ((0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
 
@@ -88,6 +88,9 @@ def _change(image: jax.Array, u: jax.Array, key: jax.Array, augment: AugmentConf
     image = jnp.clip(image, 0, 1)  # a bright photo saturates, as it would in a camera
     if augment.gamma:
         image = image ** jnp.exp(augment.gamma * jax.random.uniform(jax.random.fold_in(key, GAMMA), minval=-1.0))
+    if augment.invert:
+        is_inverted = jax.random.uniform(jax.random.fold_in(key, INVERT)) < augment.invert
+        image = jnp.where(is_inverted, 1 - image, image)
     if augment.cutout:
         image = _cut_out(image, jax.random.uniform(jax.random.fold_in(key, CUTOUT), (3,)), augment.cutout)
     return image

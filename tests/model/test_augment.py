@@ -16,7 +16,7 @@ WINDOW, CHANGE = jax.jit(augment.random_window, static_argnums=(2, 3)), jax.jit(
 KEYS = jax.random.split(jax.random.key(0), 4)
 OLD = AugmentConfig(hue=0.1, scale=0.1, rotate_degrees=10, shear=0.1)
 ALL = dataclasses.replace(
-    OLD, channel_gain=0.3, channel_offset=0.1, gamma=0.4, blur=1.0, downscale=2.0, noise=0.1, cutout=8
+    OLD, channel_gain=0.3, channel_offset=0.1, gamma=0.4, blur=1.0, downscale=2.0, noise=0.1, cutout=8, invert=0.5
 )
 
 
@@ -165,6 +165,17 @@ def test_a_cell_cut_by_the_edge_counts_as_much_as_any_other(size, factor):
     centers = (np.arange(len(averages)) + 0.5) * factor
     expected = np.interp(np.arange(size) + 0.5, centers, averages)
     np.testing.assert_allclose(augment._low_resolution(size, jnp.float32(factor)) @ row, expected, atol=1e-4)
+
+
+def test_the_negative_comes_as_often_as_asked_and_changes_nothing_else():
+    image = IMAGES[0].astype(np.float32) / 255
+    config = dataclasses.replace(STILL, invert=0.25)
+    changed = jax.jit(jax.vmap(lambda key: augment._change(image, jnp.zeros(4), key, config)))(
+        jax.random.split(jax.random.key(5), 400)
+    )
+    is_negative = np.array([np.allclose(x, 1 - image, atol=1e-6) for x in changed])
+    assert all(np.allclose(x, image, atol=1e-6) for x in changed[~is_negative])
+    assert 60 <= is_negative.sum() <= 140  # 100 expected, four and a half standard deviations
 
 
 def test_noise_has_a_random_strength_up_to_the_greatest():
