@@ -58,6 +58,16 @@ def test_text_fits_80_columns(folder):
     assert max(map(len, printed.splitlines())) <= 80
 
 
+def test_a_table_that_cannot_be_written_is_noticed_before_the_work(folder):
+    (folder / "first.csv").write_text("no table")
+    for name in ("nowhere/d.csv", "d.txt"):
+        wanted = f"error: --csv is {name}; it must be the name of a .csv file, in a folder that exists\n"
+        assert compare(folder, "--csv", name, status=1) == wanted
+    assert compare(folder, "--csv", "second.csv", status=1).startswith(
+        "error: --csv is second.csv, which is read; give"
+    )
+
+
 def test_other_photos_and_no_photos_are_refused_in_one_line(folder):
     write(folder / "second.csv", TRUTHS, names=["a.png", "b.png", "c.png", "other.png"])
     assert compare(folder, status=1) == "error: row 4 is d.png in first.csv and other.png in second.csv\n"

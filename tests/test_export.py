@@ -183,8 +183,9 @@ def test_only_an_export_is_replaced(run, tmp_path, monkeypatch):
     export_by(monkeypatch, *arguments)
     assert file.read_bytes() == content  # the same run gives the same file
     monkeypatch.setattr(files, "sync", full_disk)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(OSError, match="No space") as caught:
         export_by(monkeypatch, *arguments)
+    assert caught.value.filename == str(file)
     assert [path.name for path in tmp_path.iterdir()] == ["a.onnx"]
     assert file.read_bytes() == content
 
