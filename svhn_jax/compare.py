@@ -75,15 +75,21 @@ def main() -> int:
         writer.writerow(COLUMNS)
         writer.writerows(differing)
         files.write_text(options.csv, text.getvalue())
+    windows = "" if all(map(_is_table, (options.first, options.second))) else " (runs read one window, without --tta)"
+    console.print(f"{len(first.names):,} photos; right of them{windows}:")
     _print(console, titles, (first, second), paired, differing)
     result = {"first": titles[0], "second": titles[1], "photos": len(first.names)} | paired._asdict()
     output.print_json(options.output, result | {"difference": paired.difference._asdict()})
     return 0
 
 
+def _is_table(source: str) -> bool:
+    return Path(source).is_file() or Path(source).suffix.lower() == ".csv"
+
+
 def _open(source: str, options: Options) -> tuple[str, PredictionTable]:
     """A title, and the predictions: of a file, or of a step of a run, which is scored."""
-    if Path(source).is_file() or Path(source).suffix.lower() == ".csv":
+    if _is_table(source):
         return source, predictions.read(Path(source))
     from svhn_jax.inference import scoring  # imports JAX, which takes seconds: not for --help
     from svhn_jax.training import compilation
@@ -115,7 +121,6 @@ def _print(
     paired: Paired,
     differing: list[tuple[str, ...]],
 ) -> None:
-    console.print(f"{len(tables[0].names):,} photos; right of them:")
     for title, table, alone in zip(titles, tables, (paired.only_first, paired.only_second), strict=True):
         right = int(table.is_right.sum())
         share = scores.wilson_interval(right, len(table.names))

@@ -2,10 +2,13 @@ import csv
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from svhn_jax import compare as command
+from svhn_jax.inference import predictions
 from svhn_jax.inference.predictions import PredictionTable
 from svhn_jax.labels import encode_text
 
@@ -42,6 +45,16 @@ def test_prints_the_difference_and_the_photos(folder):
     rows = list(csv.DictReader((folder / "d.csv").read_text().splitlines()))
     assert [row["name"] for row in rows] == ["b.png", "c.png", "d.png"]
     assert (rows[0]["truth"], rows[0]["first"], rows[0]["second"]) == ("007", "007", "07")
+
+
+def test_where_a_run_is_scored_the_windows_are_told(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(command, "_open", lambda source, _: (source, predictions.read(Path("first.csv"))))
+    monkeypatch.setattr(sys, "argv", ["compare", "runs/a@3", "second.csv"])
+    command.main()
+    printed = capsys.readouterr().out
+    assert printed.startswith("4 photos; right of them (runs read one window, without --tta):\n")
+    assert compare(folder).startswith("4 photos; right of them:\n")
 
 
 def test_json_is_one_line(folder):
