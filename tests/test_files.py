@@ -92,6 +92,15 @@ def test_a_folder_that_is_built_is_named_in_place_of_its_parts(tmp_path, error, 
     assert name_in_error(build) == (str(tmp_path / "set") if is_renamed else "photos/1.png")
 
 
+def test_what_is_not_gone_on_with_is_deleted_on_a_full_disk(tmp_path):
+    def build():
+        with writing.building(tmp_path / "set", resumes=False) as partial:
+            full_disk(partial / "a")
+
+    assert name_in_error(build) == str(tmp_path / "set")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_two_writers_of_one_file_at_once_have_files_of_their_own(tmp_path):
     path = tmp_path / ("a" * 250)  # the longest names are written, too
     with files.replacing(path) as first, files.replacing(path) as second:

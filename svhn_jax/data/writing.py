@@ -25,7 +25,7 @@ def building(folder: Path, *, resumes: bool = True) -> Iterator[Path]:
     """Yields a folder beside `folder` to build a data set in; it replaces `folder` when the block ends without an error.
 
     Until then `folder` stays as it was. If `resumes`, the unfinished data set of an earlier run that was killed is
-    still in the yielded folder; else the folder is empty. An error in the input deletes it.
+    still in the yielded folder, and only an error in the input deletes it; else the folder is empty, and every error does.
 
     Raises:
       InputError: another process builds there.
@@ -48,10 +48,10 @@ def building(folder: Path, *, resumes: bool = True) -> Iterator[Path]:
             partial.mkdir(exist_ok=True)
             try:
                 yield partial
-            except UnfinishedError:
-                raise
-            except InputError:
-                shutil.rmtree(partial, ignore_errors=True)
+            except BaseException as error:
+                is_bad_input = isinstance(error, InputError) and not isinstance(error, UnfinishedError)
+                if is_bad_input or not resumes:
+                    shutil.rmtree(partial, ignore_errors=True)
                 raise
             if folder.exists():
                 os.rename(folder, old)
