@@ -68,6 +68,7 @@ def main() -> int:
         raise InputError(f"{options.to}: exists already; move it away, or give another --to")
     if options.to.resolve().is_relative_to(options.photos.resolve()):
         raise InputError(f"{options.to}: lies in the folder of the photos; give another --to")
+    files.require_writable(options.to)
     records = labels_csv.read(table)
     if bad := [record for record in records if isinstance(record, Skipped)]:
         raise InputError(

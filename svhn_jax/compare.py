@@ -12,21 +12,23 @@ if __name__ == "__main__":
 
 import csv
 import io
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 from rich.console import Console
 from rich.table import Table
 
 from svhn_jax import command_line, files, labels, output
+from svhn_jax.checked import Checked
 from svhn_jax.errors import InputError, naming_out_of_memory, run_command
 from svhn_jax.inference import predictions, scores
 from svhn_jax.inference.predictions import PredictionTable
 from svhn_jax.inference.scores import Paired
-from svhn_jax.options import Evaluate, OptionalPath, OptionalStr, OutputOptions
+from svhn_jax.options import CSV, Evaluate, OptionalPath, OptionalStr, OutputOptions
 from svhn_jax.output import Output
 
 PHOTOS_SHOWN = 20
@@ -34,7 +36,7 @@ COLUMNS = ("name", "truth", "first", "second", "first_confidence", "second_confi
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(Checked):
     """Compares two predictions of the same photos."""
 
     first: tyro.conf.Positional[str]
@@ -45,14 +47,21 @@ class Options:
     """the photos that runs are scored on"""
     data: OptionalStr = None
     """another prepared data set than the runs' own to score them on"""
-    csv: OptionalPath = None
+    csv: Annotated[OptionalPath, CSV] = None
     """CSV to write: every photo that one of the two reads right and the other wrong"""
     output: OutputOptions = field(default_factory=Output)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.csv and os.path.realpath(self.csv) in map(os.path.realpath, (self.first, self.second)):
+            raise InputError(f"--csv is {self.csv}, which is read; give another name")
 
 
 def main() -> int:
     options = command_line.parse(Options, "python -m svhn_jax.compare", __doc__ or "")
     console = output.console(options.output)
+    if options.csv:
+        files.require_writable(options.csv)
     (first_title, first), (second_title, second) = (_open(one, options) for one in (options.first, options.second))
     titles = first_title, second_title
     predictions.require_same_photos(first, second, titles)
@@ -66,15 +75,21 @@ def main() -> int:
         writer.writerow(COLUMNS)
         writer.writerows(differing)
         files.write_text(options.csv, text.getvalue())
+    windows = "" if all(map(_is_table, (options.first, options.second))) else " (runs read one window, without --tta)"
+    console.print(f"{len(first.names):,} photos; right of them{windows}:")
     _print(console, titles, (first, second), paired, differing)
     result = {"first": titles[0], "second": titles[1], "photos": len(first.names)} | paired._asdict()
     output.print_json(options.output, result | {"difference": paired.difference._asdict()})
     return 0
 
 
+def _is_table(source: str) -> bool:
+    return Path(source).is_file() or Path(source).suffix.lower() == ".csv"
+
+
 def _open(source: str, options: Options) -> tuple[str, PredictionTable]:
     """A title, and the predictions: of a file, or of a step of a run, which is scored."""
-    if Path(source).is_file() or Path(source).suffix.lower() == ".csv":
+    if _is_table(source):
         return source, predictions.read(Path(source))
     from svhn_jax.inference import scoring  # imports JAX, which takes seconds: not for --help
     from svhn_jax.training import compilation
@@ -106,7 +121,6 @@ def _print(
     paired: Paired,
     differing: list[tuple[str, ...]],
 ) -> None:
-    console.print(f"{len(tables[0].names):,} photos; right of them:")
     for title, table, alone in zip(titles, tables, (paired.only_first, paired.only_second), strict=True):
         right = int(table.is_right.sum())
         share = scores.wilson_interval(right, len(table.names))

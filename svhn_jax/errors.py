@@ -37,6 +37,19 @@ class TryAgainError(InputError):
 
 
 REMOTE_EXTRAS = {"gcsfs": "gcs", "google-cloud-storage": "gcs", "s3fs": "s3"}
+FREE_SPACE = "; free some space in the output folder"
+REMEDIES = {  # for what the system reports
+    errno.ENOSPC: FREE_SPACE,
+    errno.EDQUOT: FREE_SPACE,
+    errno.EACCES: "; give a path that you may use, or change the permissions of it and its folder",
+    errno.EPERM: "; give a path that you may use, or change the permissions of it and its folder",
+    errno.EROFS: "; give a path on another file system",
+    errno.ENOENT: "; check the path",
+    errno.ENOTDIR: "; check the path",
+    errno.EISDIR: "; give the path of a file",
+    errno.ENAMETOOLONG: "; give a shorter name",
+    errno.EFBIG: "; give a path on another file system, or raise the limit of file sizes (ulimit -f)",
+}
 EXIT_BAD_INPUT = 1
 EXIT_TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h
 _is_one_of_many = False
@@ -79,8 +92,8 @@ def run_command(main: Callable[[], int | None]) -> None:
         sys.exit(EXIT_BAD_INPUT)
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
-        remedy = "; free some space in the output folder" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
-        _exit(f"{place}{error.strerror or error}{remedy}", EXIT_BAD_INPUT, at_once=bool(remedy))
+        remedy = REMEDIES.get(error.errno or 0, "")
+        _exit(f"{place}{error.strerror or error}{remedy}", EXIT_BAD_INPUT, at_once=remedy == FREE_SPACE)
     except ImportError as error:
         extras = [extra for name, extra in REMOTE_EXTRAS.items() if name in str(error)]
         if not extras:

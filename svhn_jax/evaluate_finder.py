@@ -136,7 +136,7 @@ def _plain_examples(options: Options, records: Records) -> "Iterator[Example]":
     elif options.raw and options.split == "test":
         yield from material.examples(find_source(options.raw, "test"))
     elif options.raw:
-        yield from (example for example, is_held_out in material.train_examples(options.raw) if is_held_out)
+        yield from material.validation(options.raw)
 
 
 def _records(folder: Path) -> Records:

@@ -81,6 +81,7 @@ def main() -> int:
     with output.progress("exporting", 4, "stages") as advance:
         reader = Reader(options.run or str(PRETRAINED), options.step)
         path = _path(options, reader.folder.path.name)
+        files.require_writable(path)
         crops, calibration = _split(options.check, options.split, reader), _split(options.calibrate, "train", reader)
         interrupts.raise_interrupts()  # so that no unfinished file stays, nor those of the quantization
         advance(1)
@@ -90,8 +91,7 @@ def main() -> int:
         advance(1)
         if comparison:
             check.require_sound(comparison, str(path), options.precision)
-        with files.replacing(path) as unfinished:
-            unfinished.write_bytes(content)
+        files.write_bytes(path, content)
         advance(1)
     console.print(f"{path}: step {reader.step} of {reader.config.name}, {len(content) / 1e6:.1f} MB", soft_wrap=True)
     for line in _told(options, comparison, reader):

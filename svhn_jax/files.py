@@ -3,11 +3,12 @@
 import fcntl
 import hashlib
 import os
+import secrets
 import shutil
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -15,6 +16,7 @@ from svhn_jax.errors import InputError, printable
 
 REMOTE = ("gs://", "s3://")  # how the path of a bucket begins
 ATTEMPTS = 1000
+LONGEST_START = 40  # characters of a file's name that its temporary file has; a name has at most 255 bytes
 
 
 def hold_lock(path: Path, place: str | Path, doing: str) -> IO[str]:
@@ -103,22 +105,65 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Errors of the block that come from the system name `path`, what the user asked for, not a temporary file or none."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from None
+
+
+def require_writable(path: Path) -> None:
+    """Creates and deletes an empty file where `path`, a file or a folder, is to be written.
+
+    Raises:
+      OSError: it cannot be written; names `path`.
+    """
+    with naming(path):
+        folder = path.absolute()
+        while not folder.is_dir():
+            folder = folder.parent
+        trial = _beside(folder / "trial")
+        trial.touch()
+        trial.unlink()
+
+
 def write_text(path: Path, text: str) -> None:
-    """Writes or replaces a text file atomically: after a kill or a power cut it has the old or the new text."""
-    with replacing(path) as unfinished:
-        unfinished.write_text(text)
+    """As `write_bytes`, in UTF-8."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes or replaces a file atomically: after a kill or a power cut it has the old or the new content.
+
+    Raises:
+      OSError: it cannot be written; names `path`.
+    """
+    with replacing(path) as unfinished, naming(path):
+        unfinished.write_bytes(content)
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yields the path of a file to write beside `path`; it replaces `path` as a whole where the block ends without an error."""
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    """Yields the path of a file to write beside `path`; it replaces `path` as a whole where the block ends without an error.
+
+    Two processes that write one `path` at once have files of their own; the last one's stays.
+    """
+    unfinished = _beside(path)
     try:
         yield unfinished
-        sync(unfinished)  # before the rename, or a power cut may leave the new name without the content
-        unfinished.replace(path)
+        with naming(path):
+            sync(unfinished)  # before the rename, or a power cut may leave the new name without the content
+            unfinished.replace(path)
     finally:
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError):  # a read-only file system says so even of a file that is not there
+            unfinished.unlink()
+
+
+def _beside(path: Path) -> Path:
+    """A new name beside `path`, short enough for every file system; chosen at random, as hosts share folders."""
+    return path.with_name(f"{path.name[:LONGEST_START]}.{secrets.token_hex(8)}.partial")
 
 
 def check_space(folder: Path, needed: int) -> None:

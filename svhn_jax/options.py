@@ -20,10 +20,16 @@ Splits = Annotated[
 ]
 _Unprefixed = tyro.conf.arg(name="")  # the fields of a dataclass become options of their own names
 OutputOptions = Annotated[Output, _Unprefixed]
-PNG = Rule(
-    lambda path: path.suffix.lower() == ".png" and path.absolute().parent.is_dir(),
-    "the name of a .png file, in a folder that exists",
-)
+
+
+def _file(suffix: str) -> Rule:
+    return Rule(
+        lambda path: path.suffix.lower() == suffix and path.absolute().parent.is_dir(),
+        f"the name of a {suffix} file, in a folder that exists",
+    )
+
+
+CSV, PNG = _file(".csv"), _file(".png")
 
 
 @dataclass(frozen=True)

@@ -22,24 +22,20 @@ import tyro
 from PIL import Image
 from rich.console import Console
 
-from svhn_jax import command_line, output
-from svhn_jax.checked import Checked, Rule, within
+from svhn_jax import command_line, files, output
+from svhn_jax.checked import Checked, within
 from svhn_jax.data import photos as photo_files
 from svhn_jax.data.sources import boxes_csv, labels_csv, named
 from svhn_jax.data.sources.named import Named
 from svhn_jax.errors import InputError, print_to_stderr, printable, run_command
 from svhn_jax.inference.reading_pictures import Drawer
 from svhn_jax.inference.reading_tables import GrowingTable, Row, csv_file, is_readings
-from svhn_jax.options import OptionalPath, OptionalStr, OutputOptions
+from svhn_jax.options import CSV, OptionalPath, OptionalStr, OutputOptions
 from svhn_jax.output import Output
 
 if TYPE_CHECKING:  # it imports JAX, which takes seconds
     from svhn_jax.inference.photo_reader import AnyBox, Cropped, PhotoReader
 
-CSV = Rule(
-    lambda path: path.suffix.lower() == ".csv" and path.absolute().parent.is_dir(),
-    "the name of a .csv file, in a folder that exists",
-)
 OptionalFloat = Annotated[float | None, tyro.conf.arg(metavar="FLOAT", help_behavior_hint="(optional)")]
 HELD_PIXELS = 2**24  # of photos held for --draw while others are decoded
 
@@ -94,6 +90,9 @@ def main() -> int:
     photos = named.find(options.photos)
     boxes = _boxes(options, photos)
     _refuse_to_overwrite(options, photos)
+    for path in (options.csv, options.draw):
+        if path:
+            files.require_writable(path)
     # Imports JAX, which takes seconds: not for --help.
     from svhn_jax.inference.finder import Finder
     from svhn_jax.inference.photo_reader import PhotoReader

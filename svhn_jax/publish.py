@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from svhn_jax import command_line, output
+from svhn_jax import command_line, files, output
 from svhn_jax.config import Config
 from svhn_jax.data import writing
-from svhn_jax.errors import InputError, run_command
+from svhn_jax.errors import CheckpointError, InputError, one_line, run_command
 from svhn_jax.options import Evaluate, OptionalStr, OutputOptions
 from svhn_jax.output import Output
 
@@ -52,6 +52,7 @@ class Options:
 
 def main() -> int:
     options = command_line.parse(Options, "python -m svhn_jax.publish", __doc__ or "")
+    files.require_writable(options.to)
     # Imports JAX, which takes seconds: not for --help.
     from svhn_jax.inference import calibration
     from svhn_jax.inference.reader import Reader
@@ -107,8 +108,15 @@ def _write(to: Path, config: Config, record: "DataRecord", metadata: dict[str, A
 
     with writing.building(to, resumes=False) as folder:
         published, step = RunFolder(str(folder)), metadata["published"]["step"]
-        with Checkpoints(published.steps_path, metadata=metadata, is_writer=True) as checkpoints:
-            checkpoints.save(step, jax.device_put(saved_form(config, calibrated.variables)), calibrated.metrics)
+        variables = jax.device_put(saved_form(config, calibrated.variables))
+        try:
+            with Checkpoints(published.steps_path, metadata=metadata, is_writer=True) as checkpoints:
+                checkpoints.save(step, variables, calibrated.metrics)
+        except CheckpointError as error:  # it names the temporary folder
+            why = one_line(error.__context__) if isinstance(error.__context__, Exception) else "the save failed"
+            raise CheckpointError(
+                f"{to}: the weights could not be written; free some space there, or give another --to ({why})"
+            ) from None
         for marker in folder.rglob(
             "commit_success.txt"
         ):  # Orbax writes this machine's path into it; only its presence counts

@@ -50,6 +50,7 @@ class Options:
 def main() -> int:
     options = command_line.parse(Options, "python -m svhn_jax.report", __doc__ or "")
     console = output.console(options.output)
+    files.require_writable(options.to)
     html, result = _of_run(options) if options.run else _of_data(options)
     files.write_text(options.to, html)
     console.print(f"{options.to}: open it in a browser", soft_wrap=True)

@@ -18,10 +18,11 @@ from typing import Annotated
 
 import tyro
 
-from svhn_jax import command_line, output
+from svhn_jax import command_line, files, output
 from svhn_jax.checked import Checked, at_least
 from svhn_jax.data.workers import Workers, usable_cores
 from svhn_jax.errors import InputError, run_command
+from svhn_jax.finding import material
 from svhn_jax.finding.config import FinderConfig
 from svhn_jax.options import OptionalPath, OutputOptions
 from svhn_jax.output import Output
@@ -55,6 +56,9 @@ def main() -> int:
     for folder in (options.raw, options.boxed):
         if folder and not folder.is_dir():
             raise InputError(f"{folder}: no such folder; give the folder of the photos")
+    for folder in (options.work, options.to):
+        files.require_writable(folder)
+    material.require_validation(options.raw)
     from svhn_jax.finding import scene_files, training, weights  # imports JAX, which takes seconds: not for --help
     from svhn_jax.inference import find_scores
     from svhn_jax.inference.finder import Finder

@@ -148,7 +148,7 @@ def test_report_of_a_run_and_of_its_data(workplace, one_device_env):
     run(workplace, one_device_env, "svhn_jax.report", "--run", "checkpoints/tiny", "--to", "run.html")
     page = (workplace / "run.html").read_text()
     assert "<h1>Run tiny</h1>" in page
-    assert "30 photos: the test split of data/tiny." in page
+    assert "30 photos: the test split of data/tiny, each read in one window (no --tta)." in page
     run(workplace, one_device_env, "svhn_jax.report", "--data", "data/tiny", "--to", "data.html")
     assert "192 train, 8 validation, 30 test" in (workplace / "data.html").read_text()
 

@@ -2,10 +2,13 @@ import csv
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from svhn_jax import compare as command
+from svhn_jax.inference import predictions
 from svhn_jax.inference.predictions import PredictionTable
 from svhn_jax.labels import encode_text
 
@@ -44,6 +47,16 @@ def test_prints_the_difference_and_the_photos(folder):
     assert (rows[0]["truth"], rows[0]["first"], rows[0]["second"]) == ("007", "007", "07")
 
 
+def test_where_a_run_is_scored_the_windows_are_told(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(command, "_open", lambda source, _: (source, predictions.read(Path("first.csv"))))
+    monkeypatch.setattr(sys, "argv", ["compare", "runs/a@3", "second.csv"])
+    command.main()
+    printed = capsys.readouterr().out
+    assert printed.startswith("4 photos; right of them (runs read one window, without --tta):\n")
+    assert compare(folder).startswith("4 photos; right of them:\n")
+
+
 def test_json_is_one_line(folder):
     printed = compare(folder, "--json")
     assert printed.count("\n") == 1
@@ -56,6 +69,16 @@ def test_json_is_one_line(folder):
 def test_text_fits_80_columns(folder):
     printed = compare(folder)
     assert max(map(len, printed.splitlines())) <= 80
+
+
+def test_a_table_that_cannot_be_written_is_noticed_before_the_work(folder):
+    (folder / "first.csv").write_text("no table")
+    for name in ("nowhere/d.csv", "d.txt"):
+        wanted = f"error: --csv is {name}; it must be the name of a .csv file, in a folder that exists\n"
+        assert compare(folder, "--csv", name, status=1) == wanted
+    assert compare(folder, "--csv", "second.csv", status=1).startswith(
+        "error: --csv is second.csv, which is read; give"
+    )
 
 
 def test_other_photos_and_no_photos_are_refused_in_one_line(folder):

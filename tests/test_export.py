@@ -14,7 +14,7 @@ from PIL import Image
 from tiny import random_split, save_run
 
 from svhn_jax import export, files, interrupts, preprocess
-from svhn_jax.data import arrays
+from svhn_jax.data import arrays, photos
 from svhn_jax.data.crop import Box, crop_number
 from svhn_jax.errors import InputError
 from svhn_jax.exporting import check, onnx_model
@@ -183,8 +183,9 @@ def test_only_an_export_is_replaced(run, tmp_path, monkeypatch):
     export_by(monkeypatch, *arguments)
     assert file.read_bytes() == content  # the same run gives the same file
     monkeypatch.setattr(files, "sync", full_disk)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(OSError, match="No space") as caught:
         export_by(monkeypatch, *arguments)
+    assert caught.value.filename == str(file)
     assert [path.name for path in tmp_path.iterdir()] == ["a.onnx"]
     assert file.read_bytes() == content
 
@@ -276,24 +277,45 @@ def test_a_damaged_run_is_one_line_and_writes_nothing(tmp_path, one_device_env):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "run"]
 
 
+def save_kinds(folder, photo):
+    """The photo as RGB, with alpha, with a palette that has a transparent colour, and as 16-bit grey; the files' names."""
+    alpha, grey = np.linspace(0, 255, 60 * 60).reshape(60, 60).astype(np.uint8), np.asarray(photo.convert("L"))
+    palette = photo.quantize(16)
+    kinds = {
+        "photo.png": photo,
+        "alpha.png": Image.fromarray(np.dstack([photo, alpha])),
+        "palette.png": palette,
+        "16bit.png": Image.fromarray(grey.astype(np.uint16) * 200),
+    }
+    for name, image in kinds.items():
+        image.save(
+            folder / name,
+            **({"transparency": int(np.bincount(np.asarray(palette).ravel()).argmax())} if image is palette else {}),
+        )
+    return [*kinds]
+
+
 def test_the_code_in_the_documentation_crops_and_reads_as_the_package(run, tmp_path, monkeypatch):
     export_by(monkeypatch, "--to", "onnx", "--run", run, "--file", tmp_path / "pretrained.onnx", "--quiet")
-    photo = Image.fromarray(random_split(1, side=60, seed=5).images[0])
-    photo.save(tmp_path / "photo.png")
+    names = save_kinds(tmp_path, Image.fromarray(random_split(1, side=60, seed=5).images[0]))
     code = (REPOSITORY / "docs/export.md").read_text().partition("```python\n")[2].partition("```")[0]
-    assert 'read("photo.jpg", 40, 12, 55, 30)' in code
+    call = 'read("photo.jpg", 40, 12, 55, 30)'
+    assert call in code
     boxes = [(10, 12, 30, 20), (-3, 40, 20, 25), (38.5, 2.25, 30, 70)]  # two leave the photo
-    for box in boxes:
-        call = code.replace('read("photo.jpg", 40, 12, 55, 30)', f'read("photo.png", {", ".join(map(str, box))})')
-        refused = ("jax", "jaxlib", "flax", "onnx", "svhn_jax")
-        done = subprocess.run(
-            [sys.executable, "-c", REFUSE + call, ",".join(refused)], cwd=tmp_path, capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stderr
-        left, top, width, height = box
+    asked = [(name, box) for name in names for box in boxes]
+    calls = "\n".join(f"read({name!r}, {', '.join(map(str, box))})" for name, box in asked)
+    refused = ("jax", "jaxlib", "flax", "onnx", "svhn_jax")
+    done = subprocess.run(
+        [sys.executable, "-c", REFUSE + code.replace(call, calls), ",".join(refused)],
+        cwd=tmp_path, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    reader = Reader(str(run))
+    for (name, (left, top, width, height)), line in zip(asked, done.stdout.splitlines(), strict=True):
+        photo = photos.decode_photo((tmp_path / name).read_bytes())
         crop = crop_number(photo, Box(left, top, left + width, top + height), margin=0.3, size=24)
-        expected = Reader(str(run)).read(crop[None])
+        expected = reader.read(crop[None])
         number = "".join(str(digit) for digit in expected.labels[0, 1:] if digit < 10)
-        printed, confidence = done.stdout.rstrip("\n").split(" ")
-        assert printed == number
-        assert float(confidence) == pytest.approx(float(np.exp(expected.log_p[0])), abs=1e-4)
+        printed, confidence = line.split(" ")
+        assert (name, printed) == (name, number)
+        assert float(confidence) == pytest.approx(float(np.exp(expected.log_p[0])), abs=1e-4), name

@@ -72,6 +72,19 @@ def test_a_finder_is_trained_and_trained_again_without_a_step(trained, one_devic
     assert (folder / weights.WEIGHTS).read_bytes() == before
 
 
+def test_photos_without_boxed_ones_for_validation_are_refused_before_the_work(tmp_path, monkeypatch):
+    folder = tmp_path / "raw" / "train"
+    folder.mkdir(parents=True)
+    Image.new("RGB", (60, 40), "grey").save(folder / "a.png")
+    (folder / "labels.csv").write_text("file,label,left,top,width,height\na.png,12,5,5,20,20\n")
+    options = ["--raw", tmp_path / "raw", "--work", tmp_path / "work", "--to", tmp_path / "to", "--jobs", 1, *SETTINGS]
+    monkeypatch.setattr(sys, "argv", ["train_finder", *map(str, options)])
+    monkeypatch.setattr(compilation, "enable_compilation_cache", lambda: None)
+    with pytest.raises(InputError, match=r"raw: none of the photos held out for validation, .*; give more photos"):
+        train_finder.main()
+    assert [path.name for path in tmp_path.iterdir()] == ["raw"]
+
+
 @pytest.mark.parametrize(
     ("option", "words"), [(["--seed", "7"], "--seed 0, not 7"), (["--start", "other"], "--start none, not .*/other")]
 )

@@ -13,7 +13,7 @@ from PIL import Image
 from tiny import save_run
 
 import svhn_jax
-from svhn_jax import interrupts, predict
+from svhn_jax import files, interrupts, predict
 from svhn_jax.data import photos as photo_files
 from svhn_jax.data.crop import union
 from svhn_jax.data.synthetic import render
@@ -134,6 +134,19 @@ def test_csv_replaces_a_table_of_readings_and_no_other_file(street, command):
     for photos in ("street", "street/0.png"):
         assert command(photos, "--whole", "--csv", "a.csv")[0] == 0
     assert len((street.parent / "a.csv").read_text().splitlines()) == 2
+
+
+def test_a_full_disk_is_told_with_the_name_of_what_was_asked_for(street, command, monkeypatch):
+    def full_disk(path):
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(files, "sync", full_disk)
+    for option, name, named in (("--csv", "a.csv", "a.csv"), ("--draw", "drawn", "drawn/0.png")):
+        with pytest.raises(OSError, match="No space") as caught:
+            command("street/0.png", "--whole", option, name)
+        assert caught.value.filename == named
+    assert [path.name for path in street.parent.rglob("*") if path.suffix != ".png"] == ["street", "drawn"]
+    assert list((street.parent / "drawn").iterdir()) == []
 
 
 def test_where_all_boxes_are_known_no_finder_is_needed(street, command, monkeypatch):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,11 @@ from tiny import CONFIG, prepare, random_split, save_run
 from svhn_jax import publish
 from svhn_jax.config import DataConfig, LossConfig, OptimizerConfig
 from svhn_jax.data import arrays
-from svhn_jax.errors import InputError
-from svhn_jax.inference import calibration
+from svhn_jax.errors import CheckpointError, InputError
+from svhn_jax.inference import calibration, evaluation
 from svhn_jax.inference.reader import Reader
 from svhn_jax.model import losses
+from svhn_jax.options import Evaluate, Processes
 from svhn_jax.runs.checkpoint import Checkpoints
 from svhn_jax.training.setup import open_checkpoints
 from svhn_jax.training.setup import prepare as prepare_run
@@ -96,6 +98,67 @@ def test_what_was_published_is_not_trained_on(tmp_path, monkeypatch):
         open_checkpoints(Console(), setup)
     setup.run.close()
     assert (to / "steps/7").is_dir()
+
+
+def no_state(to):
+    shutil.rmtree(to / "steps/7/state")
+
+
+def no_config(to):
+    (to / "config.json").unlink()
+
+
+def other_config(to):
+    path = to / "config.json"
+    path.write_text(path.read_text().replace('"crop": 20', '"crop": 21'))
+
+
+def half_of_data(to):
+    path = to / "data.json"
+    path.write_text(path.read_text()[:100])
+
+
+def other_metrics(to):
+    path = to / "steps/7/metrics/metrics"
+    path.write_text(path.read_text().replace("4", "5"))
+
+
+def state_and_metadata(to):
+    no_state(to)
+    path = to / "steps/7/metadata/metadata"
+    path.write_text(path.read_text().replace('"seed": 0', '"seed": 1'))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [no_state, no_config, other_config, half_of_data, other_metrics, state_and_metadata],
+    ids=lambda f: f.__name__,
+)
+def test_damaged_weights_are_to_be_fetched_again(tmp_path, monkeypatch, damage, compiled):
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(compiled))
+    run, _, _ = save_run(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    to = published(monkeypatch, run, tmp_path / "weights")
+    damage(to)
+    evaluate = Evaluate(run=str(to), step="best", data=str(tmp_path / "data"), processes=Processes(processes=1))
+    for use in (lambda: Reader(str(to)), lambda: evaluation.run(evaluate)):
+        with pytest.raises(
+            (InputError, CheckpointError), match=r"; these are published weights: fetch them again"
+        ) as caught:
+            use()
+        assert "train" not in str(caught.value)
+
+
+def test_weights_that_cannot_be_written_are_told_with_the_folder(tmp_path, monkeypatch):
+    def full_disk(*_):
+        raise OSError(28, "No space left on device")
+
+    run, _, _ = save_run(tmp_path)
+    monkeypatch.setattr(Checkpoints, "_write", full_disk)
+    with pytest.raises(CheckpointError, match=r"weights: the weights could not be written; .*No space left") as caught:
+        published(monkeypatch, run, tmp_path / "weights")
+    assert "partial" not in str(caught.value)
+    assert not (tmp_path / "weights").exists()
 
 
 def test_what_a_killed_command_left_is_not_published(tmp_path, monkeypatch):

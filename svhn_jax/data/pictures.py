@@ -1,5 +1,6 @@
 """Draws sheets of crops or photos with their labels, boxes and predictions."""
 
+import io
 import math
 import textwrap
 from collections.abc import Sequence
@@ -40,6 +41,13 @@ def contact_sheet(
         sheet.paste(Image.fromarray(np.asarray(image)).resize((TILE - 2, TILE - 2)), (x, y))
         draw.text((x + 3, y + TILE - 2), text, font=font, fill=color)
     return sheet
+
+
+def png(picture: Image.Image, *, compress_level: int = 6) -> bytes:
+    """The bytes of a PNG file."""
+    stream = io.BytesIO()
+    picture.save(stream, "PNG", compress_level=compress_level)
+    return stream.getvalue()
 
 
 def _reading(truth: np.ndarray, prediction: np.ndarray | None) -> tuple[str, tuple[int, int, int]]:

@@ -1,5 +1,6 @@
 """Writes a prepared data set (see svhn_jax.data.arrays for its layout): beside its place, then renamed as a whole."""
 
+import errno
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ from svhn_jax.errors import InputError, UnfinishedError
 
 NAMES = (*TRAINED_ON, *ABOUT_PHOTOS)
 ROWS_AT_ONCE = 4096
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # errors of writing, which often name no file
 
 
 @contextmanager
@@ -23,14 +25,17 @@ def building(folder: Path, *, resumes: bool = True) -> Iterator[Path]:
     """Yields a folder beside `folder` to build a data set in; it replaces `folder` when the block ends without an error.
 
     Until then `folder` stays as it was. If `resumes`, the unfinished data set of an earlier run that was killed is
-    still in the yielded folder; else the folder is empty. An error in the input deletes it.
+    still in the yielded folder, and only an error in the input deletes it; else the folder is empty, and every error does.
 
     Raises:
       InputError: another process builds there.
+      OSError: it cannot be written; names `folder`.
     """
-    folder = folder.resolve()
+    asked, folder = folder, folder.resolve()
     partial, old, lock = (folder.with_name(f".{folder.name}.{word}") for word in ("partial", "old", "lock"))
-    with files.hold_lock(lock, folder, "is preparing that data set; wait for it, or give another --to"):
+    with files.naming(asked):
+        held = files.hold_lock(lock, folder, "is preparing that data set; wait for it, or give another --to")
+    with held, _naming(asked, (partial, old)):
         try:
             for path in (partial, old):
                 if path.is_symlink():  # not made here; never follow it
@@ -43,10 +48,10 @@ def building(folder: Path, *, resumes: bool = True) -> Iterator[Path]:
             partial.mkdir(exist_ok=True)
             try:
                 yield partial
-            except UnfinishedError:
-                raise
-            except InputError:
-                shutil.rmtree(partial, ignore_errors=True)
+            except BaseException as error:
+                is_bad_input = isinstance(error, InputError) and not isinstance(error, UnfinishedError)
+                if is_bad_input or not resumes:
+                    shutil.rmtree(partial, ignore_errors=True)
                 raise
             if folder.exists():
                 os.rename(folder, old)
@@ -55,6 +60,20 @@ def building(folder: Path, *, resumes: bool = True) -> Iterator[Path]:
             shutil.rmtree(old, ignore_errors=True)
         finally:
             lock.unlink(missing_ok=True)
+
+
+@contextmanager
+def _naming(asked: Path, made: tuple[Path, ...]) -> Iterator[None]:
+    """Errors of writing name the folder that the user asked for, in place of one of `made`, or of none."""
+    try:
+        yield
+    except OSError as error:
+        # Of a copy, filename is the source, and filename2 the target.
+        named = [Path(os.fsdecode(one)) for one in (error.filename, error.filename2) if isinstance(one, str | bytes)]
+        is_made = any(path.is_relative_to(folder) for path in named for folder in made)
+        if not is_made and (named or error.errno not in FULL):
+            raise
+        raise OSError(error.errno, error.strerror or str(error), str(asked)) from None
 
 
 def remove_replaced(folder: Path) -> None:

@@ -1,7 +1,8 @@
 """What scenes are made of: photos with the box of their number, and parts of photos without a number."""
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,6 +49,26 @@ def training(raw: Path, boxed: Path | None) -> Material:
     if not chosen:
         raise InputError(f"{raw}: no photo with a box to train on")
     return Material(chosen, [patch for one in chosen for patch in patches_of(one)])
+
+
+def validation(raw: Path) -> Generator[Example, None, None]:
+    """The photos of train that are held out; InputError, after the last photo, if there is none."""
+    count = 0
+    for example, is_held_out in train_examples(raw):
+        if is_held_out:
+            count += 1
+            yield example
+    if not count:
+        raise InputError(
+            f"{raw}: none of the photos held out for validation, {VALIDATION_FRACTION:.0%} of train for each length, has a box; "
+            "give more photos, with boxes"
+        )
+
+
+def require_validation(raw: Path) -> None:
+    """Raises InputError if `validation` yields no photo."""
+    with closing(validation(raw)) as held_out:
+        next(held_out)
 
 
 def train_examples(raw: Path) -> Iterator[tuple[Example, bool]]:

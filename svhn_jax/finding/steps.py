@@ -14,7 +14,7 @@ from svhn_jax.model.inputs import to_gray
 from svhn_jax.model.layers import AXIS
 from svhn_jax.model.randomness import random_key
 from svhn_jax.training import compilation, optimizer
-from svhn_jax.training.state import TrainState
+from svhn_jax.training.state import TrainState, average_decay
 
 REPLICATED, SHARDED = PartitionSpec(), PartitionSpec(AXIS)
 EDGE = 0.1  # of the window: a number's centre is not nearer to its sides
@@ -64,9 +64,7 @@ def train_step(
     rate = optimizer.schedule(config.optimizer, config.steps)(state.step)
     params = optax.apply_updates(state.params, jax.tree.map(lambda x: -rate * x, direction))
     step = state.step + 1
-    decay = jnp.minimum(
-        config.ema_decay, (1 + step) / (10 + step)
-    )  # low at first, so that initial params are forgotten
+    decay = average_decay(step, config.ema_decay)
     ema = optax.incremental_update({"params": params, "batch_stats": batch_stats}, state.ema, 1 - decay)
     return TrainState(step, params, batch_stats, opt_state, ema), parts
 

@@ -14,9 +14,10 @@ from svhn_jax.errors import CheckpointError, InputError, naming_out_of_memory, p
 from svhn_jax.inference import tables, watch
 from svhn_jax.inference.scoring import StepScorer, write_step
 from svhn_jax.inference.source import find, steps_to_score
-from svhn_jax.inference.weights import load_variables
+from svhn_jax.inference.weights import load_asked, load_variables
 from svhn_jax.options import Evaluate
 from svhn_jax.runs.checkpoint import Checkpoints
+from svhn_jax.runs.folder import RunFolder
 from svhn_jax.training import compilation, processes
 from svhn_jax.training.state import abstract_variables
 
@@ -40,6 +41,7 @@ def _evaluate(options: Evaluate) -> int:
     console = output.console(options.output, is_silent=not processes.is_process_zero())
     source = processes.all_or_none(lambda: find(options))
     run, config, split = source.run, source.config, source.split
+    processes.on_process_zero(partial(tables.require_writable, options, source))
     scorer = StepScorer(source)
     abstract = abstract_variables(config, scorer.network)
     processes.check_same(f"{options.split} {split.fingerprint} {source.batch_size} {config}", "a run, data or options")
@@ -55,7 +57,7 @@ def _evaluate(options: Evaluate) -> int:
             for index in range(count):
                 step = chosen[index] if chosen else 0
                 loaded = processes.on_process_zero(
-                    partial(_load, checkpoints, step, config, scorer.network, damaged, count)
+                    partial(_load, run, checkpoints, step, config, scorer.network, damaged, count)
                 )
                 if not processes.broadcast_from_zero(np.array(loaded is not None)):
                     advance(len(split.images))
@@ -74,17 +76,22 @@ def _evaluate(options: Evaluate) -> int:
 
 
 def _load(
-    checkpoints: Checkpoints | None, step: int, config: Config, network: nn.Module, damaged: list[str], count: int
+    run: RunFolder,
+    checkpoints: Checkpoints | None,
+    step: int,
+    config: Config,
+    network: nn.Module,
+    damaged: list[str],
+    count: int,
 ) -> Any:
     """The network's variables of a step; if one of several steps is damaged, None, and its error added to `damaged`."""
     if not checkpoints:
         return None
+    if count == 1:
+        return load_asked(run, checkpoints, step, config, network)
     try:
         return load_variables(checkpoints, step, config, network)
     except CheckpointError as error:
-        if count == 1:
-            remedy = "give another --step, or run the same train command: it passes over a damaged step"
-            raise CheckpointError(f"{error}; {remedy}") from None
         damaged.append(str(error))
         return None
 

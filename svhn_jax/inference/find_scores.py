@@ -119,7 +119,7 @@ class Chosen(NamedTuple):
 
 def choose_least_score(finder: Finder, raw: Path, empty_scenes: int) -> Chosen:
     """Chooses the least score on the validation photos of train, and counts what it does on scenes without a number."""
-    held_out = [example.photo for example, is_held_out in material.train_examples(raw) if is_held_out]
+    held_out = [example.photo for example in material.validation(raw)]
     return _choose(best_scores(finder, held_out), best_scores(finder, empties(empty_scenes)))
 
 

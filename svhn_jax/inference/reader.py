@@ -14,7 +14,7 @@ from svhn_jax.config import Config
 from svhn_jax.data.crop import CropRule
 from svhn_jax.errors import InputError
 from svhn_jax.inference.source import choose_steps
-from svhn_jax.inference.weights import load_variables
+from svhn_jax.inference.weights import load_asked
 from svhn_jax.model import decode, networks
 from svhn_jax.model.decode import Predictions
 from svhn_jax.model.networks import Logits
@@ -67,7 +67,7 @@ class Reader:
         network = networks.build(self.config.model)
         with Checkpoints(folder.steps_path) as checkpoints:
             self.step = choose_steps(str(step), checkpoints, folder, may_be_all=False)[-1]
-            self.variables = load_variables(checkpoints, self.step, self.config, network)
+            self.variables = load_asked(folder, checkpoints, self.step, self.config, network)
         self._variables = jax.device_put(self.variables)
         self._batch_size = batch_size
         options = compilation.compiler_options(devices.make_mesh())

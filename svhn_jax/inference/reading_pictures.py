@@ -19,7 +19,8 @@ class Drawer:
 
     def __init__(self, folder: Path):
         """Creates the folder if it does not exist."""
-        folder.mkdir(parents=True, exist_ok=True)
+        with files.naming(folder):
+            folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._used: set[str] = set()
         self._counts: dict[str, int] = {}
@@ -35,8 +36,7 @@ class Drawer:
             color=pictures.WRONG if row.is_doubtful else pictures.RIGHT,
         )
         path = self._folder / f"{self._name(row.file)}.png"
-        with files.replacing(path) as unfinished:
-            picture.save(unfinished, "PNG", compress_level=1)  # the default level takes five times as long
+        files.write_bytes(path, pictures.png(picture, compress_level=1))  # the default level takes five times as long
         return path
 
     def _name(self, file: str) -> str:

@@ -49,12 +49,13 @@ def is_readings(path: Path) -> bool:
 
 
 class CsvFile:
-    """A CSV file of readings that is being written."""
+    """A CSV file of readings that is being written; errors name `path`, where it will appear."""
 
-    def __init__(self, path: Path, max_digits: int):
-        # A name that is not UTF-8 keeps its bytes.
-        self._stream = open(path, "w", encoding="utf-8", errors="surrogateescape", newline="")  # noqa: SIM115
-        self._writer, self._max_digits = csv.writer(self._stream, lineterminator="\n"), max_digits
+    def __init__(self, unfinished: Path, path: Path, max_digits: int):
+        self._path, self._max_digits = path, max_digits
+        with files.naming(path):  # a name that is not UTF-8 keeps its bytes
+            self._stream = open(unfinished, "w", encoding="utf-8", errors="surrogateescape", newline="")  # noqa: SIM115
+        self._writer = csv.writer(self._stream, lineterminator="\n")
         self._writer.writerow(columns(max_digits))
 
     def add(self, row: Row) -> None:
@@ -64,17 +65,19 @@ class CsvFile:
         box = [f"{side:g}" for side in reading.box.left_top_width_height()] if reading.box else [""] * len(SIDES)
         found = "" if reading.found is None else _share(reading.found)
         first = [row.file, reading.number, _share(reading.confidence), _share(reading.length_p)]
-        self._writer.writerow([*first, *digits, *box, found, CHECK if row.is_doubtful else ""])
+        with files.naming(self._path):
+            self._writer.writerow([*first, *digits, *box, found, CHECK if row.is_doubtful else ""])
 
     def close(self) -> None:
-        self._stream.close()
+        with files.naming(self._path):
+            self._stream.close()
 
 
 @contextmanager
 def csv_file(path: Path, max_digits: int) -> Iterator[CsvFile]:
     """A CSV file to which rows are added one by one; it appears at `path` as a whole once the block ends."""
     with files.replacing(path) as unfinished:
-        file = CsvFile(unfinished, max_digits)
+        file = CsvFile(unfinished, path, max_digits)
         try:
             yield file
         finally:

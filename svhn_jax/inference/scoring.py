@@ -8,7 +8,7 @@ from svhn_jax import output
 from svhn_jax.inference import predictions
 from svhn_jax.inference.predictions import PredictionTable
 from svhn_jax.inference.source import Source, choose_steps, find
-from svhn_jax.inference.weights import load_variables
+from svhn_jax.inference.weights import load_asked
 from svhn_jax.model import networks
 from svhn_jax.options import Evaluate
 from svhn_jax.runs.checkpoint import Checkpoints
@@ -33,7 +33,7 @@ class StepScorer:
         """The metrics of the whole split, images/s among them, and its predictions.
 
         Args:
-          variables: of the network, on the host, see `load_variables`.
+          variables: of the network, on the host, see `load_asked`.
           advance: called with the number of photos scored since the last call.
         """
         variables = devices.put(variables, devices.replicated(self.mesh))
@@ -80,7 +80,7 @@ def score_step(options: Evaluate) -> ScoredStep:
     scorer = StepScorer(source)
     with Checkpoints(source.run.steps_path) as checkpoints:
         step = choose_steps(options.step, checkpoints, source.run)[-1]
-        variables = load_variables(checkpoints, step, source.config, scorer.network)
+        variables = load_asked(source.run, checkpoints, step, source.config, scorer.network)
         with output.progress(f"step {step}", len(source.split.images), "photos") as advance:
             metrics, table = scorer.score(variables, advance)
     return ScoredStep(source, step, metrics, table)

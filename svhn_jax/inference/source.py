@@ -128,7 +128,7 @@ def choose_steps(wanted: str, checkpoints: Checkpoints, run: RunFolder, *, may_b
     run.refuse_changed_config(checkpoints.newest_metadata())
     saved = checkpoints.steps()
     if not saved:
-        raise InputError(f"{run.path}: holds no checkpoint yet; train it first")
+        raise InputError(f"{run.path}: holds no checkpoint; train it first, or fetch published weights again")
     if wanted == "all":
         return saved
     if wanted == "latest":
@@ -136,7 +136,8 @@ def choose_steps(wanted: str, checkpoints: Checkpoints, run: RunFolder, *, may_b
     if wanted == "best":
         best = checkpoints.best_step()
         if best is None:
-            raise InputError(f"{run.path}: no saved step has validation metrics; give --step latest or a number")
+            remedy = run.remedy("give --step latest or a number")
+            raise InputError(f"{run.path}: no saved step has validation metrics; {remedy}")
         return [best]
     if wanted.isascii() and wanted.isdigit() and int(wanted) in saved:
         return [int(wanted)]

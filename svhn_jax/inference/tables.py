@@ -8,9 +8,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from svhn_jax import labels
+from svhn_jax import files, labels
 from svhn_jax.data.arrays import Split
-from svhn_jax.data.pictures import contact_sheet
+from svhn_jax.data.pictures import contact_sheet, png
 from svhn_jax.errors import printable
 from svhn_jax.inference import predictions, scores
 from svhn_jax.inference.predictions import PredictionTable
@@ -28,6 +28,15 @@ SHOWN = {  # metrics of the printed table, and their headings
     "positional_digit_accuracy": "positional",
     "length_accuracy": "length",
 }
+
+
+def require_writable(options: Evaluate, source: Source) -> None:
+    """Raises OSError, naming the file, if the results or the sheets that the options name cannot be written."""
+    results = results_path(source.run, source.name)
+    local = [] if str(results).startswith(files.REMOTE) else [Path(results)]
+    for path in (*local, options.sheet, options.errors):
+        if path:
+            files.require_writable(path)
 
 
 def print_results(
@@ -55,7 +64,8 @@ def print_results(
 
 
 def _save_sheet(path: Path, split: Split, table: PredictionTable, rows: np.ndarray) -> None:
-    contact_sheet(split.images[rows], split.labels[rows], table.predictions[rows]).save(path)
+    sheet = contact_sheet(split.images[rows], split.labels[rows], table.predictions[rows])
+    files.write_bytes(path, png(sheet))
 
 
 def print_table(console: Console, title: str, rows: dict[int, dict[str, float]]) -> None:

@@ -39,7 +39,9 @@ def follow(options: Evaluate) -> int:
         raise InputError(f"--step is {options.step}, but --watch scores every step; leave --step out")
     console = output.console(options.output)
     _wait_for_run(options)
-    return _Follower(options, find(options), console).run()
+    source = find(options)
+    tables.require_writable(options, source)
+    return _Follower(options, source, console).run()
 
 
 def _wait_for_run(options: Evaluate) -> None:

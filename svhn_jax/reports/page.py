@@ -1,7 +1,6 @@
 """One self-contained HTML page: sections of text, plots, tables and pictures. It loads nothing and runs no script."""
 
 import base64
-import io
 from collections.abc import Sequence
 from importlib import resources
 from typing import Any, NamedTuple
@@ -9,6 +8,8 @@ from typing import Any, NamedTuple
 import jinja2
 import numpy as np
 from PIL import Image
+
+from svhn_jax.data.pictures import png
 
 
 class Table(NamedTuple):
@@ -64,6 +65,4 @@ def render(title: str, subtitle: str, numbers: Sequence[tuple[str, str, str]], s
 
 def picture_url(image: np.ndarray) -> str:
     """uint8[H, W, 3] as a data: URL of a PNG."""
-    data = io.BytesIO()
-    Image.fromarray(np.asarray(image)).save(data, "PNG")
-    return "data:image/png;base64," + base64.b64encode(data.getvalue()).decode()
+    return "data:image/png;base64," + base64.b64encode(png(Image.fromarray(np.asarray(image)))).decode()

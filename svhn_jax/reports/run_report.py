@@ -63,7 +63,7 @@ def gather(scored: ScoredStep, split: str) -> RunResults:
 def render(run: RunResults) -> str:
     """The page as HTML."""
     photos = len(run.table.names)
-    subtitle = f"Step {run.step:,} on {photos:,} photos: the {run.split} split of {run.data}."
+    subtitle = f"Step {run.step:,} on {photos:,} photos: the {run.split} split of {run.data}, each read in one window (no --tta)."
     sections = [
         _learning(run.metrics),
         _steps(run),

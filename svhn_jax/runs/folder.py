@@ -14,6 +14,7 @@ import dataclasses
 import json
 import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Annotated, Any
@@ -27,6 +28,8 @@ from svhn_jax.data.crop import CropRule, require_same_rule
 from svhn_jax.errors import InputError
 from svhn_jax.runs.checksums import sealed, unsealed
 from svhn_jax.runs.versions import versions
+
+FETCH_AGAIN = "these are published weights: fetch them again (git checkout of the folder, or a new download)"
 
 
 @dataclass(frozen=True)
@@ -75,10 +78,12 @@ class RunFolder:
         """The configuration the run was trained with; InputError if the folder holds no run."""
         path = self.path / "config.json"
         if not path.exists():
-            remedy = self._remedy("train one with python -m svhn_jax.train")
+            remedy = self._rewriting_remedy("train one with python -m svhn_jax.train")
             raise InputError(f"{self.path}: no run there (no config.json); {remedy}")
         text = path.read_bytes().decode("utf-8", "replace")
-        return config_files.from_json(text, str(path), self._remedy("put it right, or train under another --name"))
+        return config_files.from_json(
+            text, str(path), self._rewriting_remedy("put it right, or train under another --name")
+        )
 
     def data(self) -> DataRecord:
         """The data the run trains and validates on; InputError if their record is missing or damaged."""
@@ -90,17 +95,28 @@ class RunFolder:
             record: DataRecord = config_files.build(DataRecord, values)
             return record
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, InputError) as error:
-            remedy = self._remedy("train under another --name")
+            remedy = self._rewriting_remedy("train under another --name")
             raise InputError(f"{path}: missing, damaged or of an older version ({error!r}); {remedy}") from None
 
     def _data_values(self) -> dict[str, Any]:
         return unsealed(json.loads((self.path / "data.json").read_bytes()), "data.json")
 
-    def _remedy(self, without_steps: str) -> str:
+    def remedy(self, of_a_trained_run: str) -> str:
+        """The remedy for damage: that of a run that was trained here, or of published weights, which were not."""
+        return FETCH_AGAIN if self._is_published() else of_a_trained_run
+
+    def _is_published(self) -> bool:
+        """Whether svhn_jax.publish wrote a step, as its metadata tell even where they or the rest are damaged."""
+        with suppress(OSError):
+            metadata = epath.Path(self.steps_path).glob("*/metadata/metadata")  # JSON, by Orbax
+            return any(b'"published": {' in path.read_bytes() for path in metadata)
+        return False
+
+    def _rewriting_remedy(self, without_steps: str) -> str:
         """The remedy for a missing or damaged config.json or data.json."""
         steps = epath.Path(self.steps_path)
         if steps.exists() and any(path.name.isdigit() for path in steps.iterdir()):
-            return "run the same train command: it writes it anew from a checkpoint"
+            return self.remedy("run the same train command: it writes it anew from a checkpoint")
         return without_steps
 
     def refuse_changed_config(self, metadata: dict[str, Any]) -> None:
@@ -114,7 +130,8 @@ class RunFolder:
         """
         if "config" in metadata and (difference := config_files.differences(self.config(), _saved_config(metadata))):
             raise InputError(
-                f"{self.path / 'config.json'}: {difference}; {self._remedy('put it right, or train under another --name')}"
+                f"{self.path / 'config.json'}: {difference}; "
+                + self._rewriting_remedy("put it right, or train under another --name")
             )
 
     def lock(self) -> None:

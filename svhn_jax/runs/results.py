@@ -9,7 +9,6 @@ lock                         held while a process writes a table
 import csv
 import io
 import json
-from contextlib import nullcontext
 from pathlib import Path
 
 from etils import epath
@@ -75,7 +74,10 @@ def merge_results(run: RunFolder, name: str, rows: dict[int, dict[str, float]], 
       InputError: the rows already there are of other data, or the file is not such a table.
     """
     is_remote = str(run.path).startswith(files.REMOTE)  # there are no locks in a bucket
-    with nullcontext() if is_remote else files.locked(Path(run.path) / "results" / "lock"):
+    if is_remote:
+        _merge(run, name, rows, fingerprint)
+        return
+    with files.naming(Path(results_path(run, name))), files.locked(Path(run.path) / "results" / "lock"):
         _merge(run, name, rows, fingerprint)
 
 

@@ -146,7 +146,7 @@ def _answer(wanted: bytes, content: bytes, pixels: int) -> tuple[dict[str, Any],
     try:
         width, height = photos.photo_size(content)
         if width * height > pixels:
-            return {"status": 413, "error": f"{width} x {height} pixels; at most {pixels:,} are read"}, b""
+            return {"status": 422, "error": f"{width} x {height} pixels; at most {pixels:,} are read"}, b""
         photo = photos.decode_photo(content)
         size = {"width": photo.width, "height": photo.height}
         if wanted == PIXELS:

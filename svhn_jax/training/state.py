@@ -41,6 +41,11 @@ def create(config: Config, network: nn.Module) -> TrainState:
     return TrainState(jnp.int32(0), params, batch_stats, optimizer.optimizer(config.optimizer).init(params), ema)
 
 
+def average_decay(step: jax.Array, most: float) -> jax.Array:
+    """The decay of the running average after `step` updates: low at first, so that the initial params are forgotten."""
+    return jnp.minimum(most, (1 + step) / (10 + step))
+
+
 def abstract_variables(config: Config, network: nn.Module) -> Any:
     """Shapes and types of the network's variables."""
     return jax.eval_shape(lambda: _init(config, network))

@@ -21,7 +21,7 @@ from svhn_jax.model.layers import AXIS
 from svhn_jax.model.networks import Logits
 from svhn_jax.model.randomness import random_key
 from svhn_jax.training import compilation, optimizer
-from svhn_jax.training.state import TrainState
+from svhn_jax.training.state import TrainState, average_decay
 
 REPLICATED, SHARDED = PartitionSpec(), PartitionSpec(AXIS)
 
@@ -194,8 +194,8 @@ class DeferredMetrics:
 
 
 def _average(ema: Any, values: Any, step: jax.Array, decay: float) -> Any:
-    """The running average after `step` updates. Its decay starts low, so that the initial params are soon forgotten."""
+    """The running average after `step` updates."""
     if not ema:
         return ema
-    decay_now = jnp.minimum(decay, (1 + step) / (10 + step))
+    decay_now = average_decay(step, decay)
     return jax.tree.map(lambda old, new: old * decay_now + new * (1 - decay_now), ema, values)

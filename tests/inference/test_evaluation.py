@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 from tiny import CONFIG, prepare, save_run
 
-from svhn_jax import output
+from svhn_jax import files, output
 from svhn_jax.config import DataConfig
 from svhn_jax.data import arrays
 from svhn_jax.errors import CheckpointError, InputError
@@ -97,7 +97,20 @@ def test_a_damaged_step_comes_with_a_remedy(run):
     with saved(run) as checkpoints:
         shutil.rmtree(run.path / "steps" / "3" / "state")
         with pytest.raises(CheckpointError, match="; give another --step, or run the same train command"):
-            _load(checkpoints, 3, CONFIG, networks.build(CONFIG.model), [], 1)
+            _load(run, checkpoints, 3, CONFIG, networks.build(CONFIG.model), [], 1)
+
+
+def test_results_that_cannot_be_written_are_noticed_before_the_work(tmp_path, monkeypatch, compiled):
+    def read_only(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(compiled))
+    run, _, _ = save_run(tmp_path)
+    monkeypatch.setattr(files.Path, "touch", read_only)
+    monkeypatch.setattr(evaluation, "StepScorer", None)
+    with pytest.raises(PermissionError) as caught:
+        evaluation.run(Evaluate(run=str(run.path), processes=Processes(processes=1)))
+    assert caught.value.filename == str(run.path / "results" / "validation.csv")
 
 
 def test_a_damaged_step_among_others_is_named_on_stderr_and_in_the_json(tmp_path, capsys, monkeypatch, compiled):

@@ -92,7 +92,7 @@ def test_limits_of_pixels_memory_and_files(tmp_path):
     decoder = Decoder(Limits(pixels=1000))
     with pytest.raises(Refusal, match="200 x 100 pixels; at most 1,000 are read") as refused:
         decoder.photo(picture(200, 100))
-    assert refused.value.status == 413
+    assert refused.value.status == 422
     decoder.close()
     code = "from svhn_jax.serving import decoding\ndecoding._limit_this_process()\nbytes(3 * 2**30)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -30,7 +30,7 @@ def test_a_picture_of_too_many_pixels_is_refused_unread():
     huge = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 2**31 - 1, 2**31 - 1, 8, 2, 0, 0, 0))
     with running() as server:
         answer = server.read(bomb)
-        assert (answer.status, answer.json["error"]) == (413, "8000 x 8000 pixels; at most 52,000,000 are read")
+        assert (answer.status, answer.json["error"]) == (422, "8000 x 8000 pixels; at most 52,000,000 are read")
         assert server.read(huge).status == 422
 
 

@@ -8,6 +8,7 @@ from serving_material import picture, running
 
 from svhn_jax.data.crop import Box
 from svhn_jax.inference.reading import Reading
+from svhn_jax.serving.limits import Limits
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed; pip install -e .[dev]")
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
@@ -207,3 +208,22 @@ def test_a_long_number_fits(browser, served, width):
     assert page.evaluate(f"[...document.querySelectorAll('#panel, #digits, #digits li')].every({fits})")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     close(page)
+
+
+def test_a_refused_photo_gets_no_box(browser):
+    with running(Limits(pixels=1000)) as server:
+        page = visit(browser, server)
+        drop(page, PHOTO)  # which Chromium itself could show
+        sync_api.expect(page.get_by_role("alert")).to_have_text("400 x 200 pixels; at most 1,000 are read.")
+        page.wait_for_timeout(500)  # for Chromium to decode it
+        for part in ("#stage", "#keys", "#boxes"):
+            assert page.locator(part).is_hidden()
+        drop(page, picture(40, 20))  # the next one
+        expect_number(page, "42", "97 % sure")
+        sync_api.expect(page.locator("#boxes")).to_be_visible()
+        drop(page, b"GIF89a", "b.gif", "image/gif")
+        sync_api.expect(page.get_by_role("alert")).to_be_visible()
+        assert page.locator("#boxes").is_hidden()
+        assert [one for one in page.wrong if "422" not in one] == []
+        page.wrong.clear()
+        close(page)

@@ -154,6 +154,7 @@ def test_running_average_starts_fast_and_ends_at_its_decay():
     assert float(steps._average(ema, {"w": jnp.ones(())}, 1, 0.9)["w"]) == pytest.approx(1 - 2 / 11)
     assert float(steps._average(ema, {"w": jnp.ones(())}, 10_000, 0.9)["w"]) == pytest.approx(0.1)
     assert steps._average({}, {"w": jnp.ones(())}, 1, 0.9) == {}
+    assert float(states.average_decay(1, 0.9)) == pytest.approx(2 / 11)
 
 
 def test_training_learns_what_a_handful_of_images_say():
