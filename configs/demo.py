@@ -5,12 +5,15 @@
 makes the data, trains this and evaluates it.
 """
 
-from svhn_jax.config import Config, DataConfig, ModelConfig
+from svhn_jax.config import AugmentConfig, Config, DataConfig, LossConfig, ModelConfig, OptimizerConfig
 
 config = Config(
     name="demo",
-    num_epochs=10,
+    num_epochs=12,
     batch_size=64,
     data=DataConfig(dir="data/synthetic"),
-    model=ModelConfig(patch=4, width=48, blocks=(1, 1)),
+    augment=AugmentConfig(scale=0.1, rotate_degrees=5, shear=0.1),
+    loss=LossConfig(label_smoothing=0.05),
+    model=ModelConfig(patch=4, width=48, blocks=(1, 2), dropout=0.2),
+    optimizer=OptimizerConfig(learning_rate=4e-3),
 )
