@@ -5,15 +5,14 @@
 makes the data, trains this and evaluates it.
 """
 
-from svhn_jax.config import AugmentConfig, Config, DataConfig, LossConfig, ModelConfig, OptimizerConfig
+from svhn_jax.config import AugmentConfig, Config, DataConfig, ModelConfig, OptimizerConfig
 
 config = Config(
     name="demo",
-    num_epochs=12,
+    num_epochs=10,
     batch_size=64,
     data=DataConfig(dir="data/synthetic"),
     augment=AugmentConfig(scale=0.1, rotate_degrees=5, shear=0.1),
-    loss=LossConfig(label_smoothing=0.05),
-    model=ModelConfig(patch=4, width=48, blocks=(1, 2), dropout=0.2),
+    model=ModelConfig(patch=4, width=48, blocks=(1, 2), dropout=0.1),
     optimizer=OptimizerConfig(learning_rate=4e-3),
 )

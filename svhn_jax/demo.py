@@ -23,7 +23,7 @@ from svhn_jax.options import OutputOptions
 from svhn_jax.output import Output
 
 COMMANDS = (
-    "svhn_jax.synthesize --to data/synthetic_raw --train 30000 --test 1000",
+    "svhn_jax.synthesize --to data/synthetic_raw --train 40000 --test 1000",
     "svhn_jax.preprocess --raw data/synthetic_raw --to data/synthetic",
     "svhn_jax.train --config configs/demo.py",
     "svhn_jax.evaluate --config configs/demo.py --split validation --step all",
