@@ -18,7 +18,11 @@ PACKAGES = (
     "flax", "optax", "orbax.checkpoint", "h5py", "rich", "etils.epath", "PIL", "tyro", "typeguard", "docstring_parser",
     "tensorboardX",
 )  # fmt: skip
-STEMS = {"configs/full.py": (18, 27, 192, 3), "configs/potterhsu.py": (54, 3, 48, 5), "configs/demo.py": (14, 48, 48, 3)}
+STEMS = {
+    "configs/full.py": (18, 27, 192, 3),
+    "configs/potterhsu.py": (54, 3, 48, 5),
+    "configs/demo.py": (14, 48, 48, 3),
+}
 
 
 def main() -> int:

@@ -75,7 +75,9 @@ def main() -> int:
         writer.writerow(COLUMNS)
         writer.writerows(differing)
         files.write_text(options.csv, text.getvalue())
-    windows = "" if all(map(_is_table, (options.first, options.second))) else " (runs read one window, without --tta)"
+    windows = (
+        "" if all(map(_is_table, (options.first, options.second))) else " (runs read in one window, without --tta)"
+    )
     console.print(f"{len(first.names):,} photos; right of them{windows}:")
     _print(console, titles, (first, second), paired, differing)
     result = {"first": titles[0], "second": titles[1], "photos": len(first.names)} | paired._asdict()

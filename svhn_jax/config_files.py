@@ -10,6 +10,7 @@ import json
 import runpy
 import traceback
 import typing
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -71,13 +72,15 @@ def to_json(config: Config) -> str:
     return json.dumps(dataclasses.asdict(config), indent=1) + "\n"
 
 
-def from_json(text: str, source: str, remedy: str = "put it right, or train under another --name") -> Config:
+def from_json(
+    text: str, source: str, remedy: Callable[[], str] = lambda: "put it right, or train under another --name"
+) -> Config:
     """The config of a saved run.
 
     Args:
       text: what `to_json` returned.
       source: the file it came from, for messages.
-      remedy: for messages.
+      remedy: gives what the message ends with.
 
     Raises:
       InputError: no JSON, unknown fields, bad values.
@@ -85,9 +88,9 @@ def from_json(text: str, source: str, remedy: str = "put it right, or train unde
     try:
         return build(Config, json.loads(text))
     except (ValueError, TypeError, AttributeError) as error:
-        raise InputError(f"{source}: damaged ({error}); {remedy}") from None
+        raise InputError(f"{source}: damaged ({error}); {remedy()}") from None
     except InputError as error:
-        raise InputError(f"{source}: {error}; {remedy}") from None
+        raise InputError(f"{source}: {error}; {remedy()}") from None
 
 
 def build(kind: type, values: dict[str, Any]) -> Any:

@@ -1,5 +1,6 @@
 """Helpers for files: locks, atomic and durable writes, checksums, the user's cache folder."""
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -124,6 +125,8 @@ def require_writable(path: Path) -> None:
         folder = path.absolute()
         while not folder.is_dir():
             folder = folder.parent
+            if folder.exists() and not folder.is_dir():
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
         trial = _beside(folder / "trial")
         trial.touch()
         trial.unlink()

@@ -3,7 +3,7 @@
 NEW is a run folder that svhn_jax.evaluate reads like any other, without what only training needs: the optimizer's state,
 the other steps and the logs. Its confidence is calibrated: the heads' logits are divided by a temperature that is fitted on
 the run's validation photos. That changes no digit, but in rare cases the predicted length; the command tells how often.
-It reads in float32, on every device, also if the run was trained in bfloat16. Paths in it are those of the configuration,
+Its compute_dtype is float32, also if the run was trained in bfloat16. Paths in it are those of the configuration,
 so that it does not name this machine's folders.
 """
 

@@ -53,7 +53,7 @@ def test_where_a_run_is_scored_the_windows_are_told(folder, monkeypatch, capsys)
     monkeypatch.setattr(sys, "argv", ["compare", "runs/a@3", "second.csv"])
     command.main()
     printed = capsys.readouterr().out
-    assert printed.startswith("4 photos; right of them (runs read one window, without --tta):\n")
+    assert printed.startswith("4 photos; right of them (runs read in one window, without --tta):\n")
     assert compare(folder).startswith("4 photos; right of them:\n")
 
 

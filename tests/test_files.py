@@ -62,10 +62,19 @@ def test_errors_of_writing_name_the_file_that_was_asked_for(tmp_path, monkeypatc
     assert [one.name for one in tmp_path.iterdir()] == ["file"]
 
 
-def test_what_can_be_written_leaves_no_trial(tmp_path):
+def test_what_can_be_written_is_tried_and_leaves_no_trial(tmp_path, monkeypatch):
+    tried, touch = [], files.Path.touch
+    monkeypatch.setattr(files.Path, "touch", lambda path: (tried.append(path.parent), touch(path)))
     for path in (tmp_path / "a.csv", tmp_path / "made" / "later", tmp_path):
         files.require_writable(path)
+    assert tried == [tmp_path] * 3
     assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_can_be_written_below_a_file(tmp_path):
+    (tmp_path / "a.csv").touch()
+    with pytest.raises(NotADirectoryError, match=r"a\.csv/made/later"):
+        files.require_writable(tmp_path / "a.csv" / "made" / "later")
 
 
 def test_a_full_disk_is_told_with_the_name_of_the_table(tmp_path):

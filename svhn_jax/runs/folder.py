@@ -82,7 +82,7 @@ class RunFolder:
             raise InputError(f"{self.path}: no run there (no config.json); {remedy}")
         text = path.read_bytes().decode("utf-8", "replace")
         return config_files.from_json(
-            text, str(path), self._rewriting_remedy("put it right, or train under another --name")
+            text, str(path), lambda: self._rewriting_remedy("put it right, or train under another --name")
         )
 
     def data(self) -> DataRecord:

@@ -158,3 +158,11 @@ def test_where_steps_are_saved_the_train_command_mends_config_and_data(tmp_path)
             spoil("{")
             with pytest.raises(InputError, match=r"; run the same train command: it writes it anew from a checkpoint$"):
                 read()
+
+
+def test_the_steps_of_a_sound_run_are_not_read_for_a_remedy(tmp_path, monkeypatch):
+    run = RunFolder(str(tmp_path))
+    run.start_or_continue(CONFIG, data(), has_steps=False)
+    monkeypatch.setattr(RunFolder, "_rewriting_remedy", lambda *_: pytest.fail("in a bucket these are many reads"))
+    assert run.config() == CONFIG
+    assert run.data() == data()
