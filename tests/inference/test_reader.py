@@ -1,10 +1,10 @@
 """Reading crops with a saved step."""
 
+import json
 import shutil
 
 import numpy as np
 import pytest
-from conftest import REPOSITORY
 from tiny import mesh_of, random_split, save_run
 
 from svhn_jax.inference.reader import Reader
@@ -33,13 +33,13 @@ def test_it_reads_as_evaluation_does_whatever_the_number_of_crops(run):
     np.testing.assert_allclose(alone.log_p, wanted.log_p[3:4], rtol=1e-4, atol=1e-5)
 
 
-def test_a_run_of_a_version_without_max_digits_reads_five(tmp_path):
-    shipped = tmp_path / "pretrained"
-    shutil.copytree(REPOSITORY / "checkpoints" / "pretrained", shipped)
-    config = shipped / "config.json"
-    lines = [line for line in config.read_text().splitlines() if "max_digits" not in line]
-    config.write_text("\n".join(lines))
-    reader = Reader(str(shipped))
+def test_the_weights_of_a_version_without_max_digits_read_five(run, tmp_path):
+    older = tmp_path / "older"
+    shutil.copytree(run[0].path, older)
+    settings = json.loads((older / "config.json").read_text())
+    assert settings["model"].pop("max_digits") == 5
+    (older / "config.json").write_text(json.dumps(settings))
+    reader = Reader(str(older))
     assert reader.max_digits == 5
     assert {name for name in reader.variables["params"] if name.startswith("digit")} == {
         f"digit{n}" for n in range(1, 6)
