@@ -42,6 +42,7 @@ CHANGES: tuple[dict[str, Any], ...] = (
     {"downscale": 2.0},
     {"blur": 0.7, "downscale": 2.0},
     {"noise": 0.03},
+    {"invert": 0.3},
     {"cutout": 12},
     {"scale": 0.1, "rotate_degrees": 5.0, "shear": 0.1},
 )

@@ -140,7 +140,7 @@ def test_what_is_compared_is_the_configuration_with_random_crops_alone(module):
     config = against.compared_config(base, against.Options(batch_size=2048), "cuda")
     assert (config.batch_size, config.model.compute_dtype, config.augment) == (2048, "bfloat16", against.CROP_ONLY)
     assert config.augment.random_crop
-    assert (config.model.width, config.loss, config.optimizer.ema_decay) == (64, base.loss, base.optimizer.ema_decay)
+    assert (config.model.width, config.loss, config.optimizer.ema_decay) == (192, base.loss, base.optimizer.ema_decay)
     assert against.compared_config(base, against.Options(precision="float32"), "cuda").model.compute_dtype == "float32"
     assert against.compared_config(base, against.Options(), "cpu").batch_size == 64
 

@@ -21,7 +21,7 @@ from svhn_jax.model import inputs
 PRETRAINED = Path(__file__).parents[2] / "checkpoints" / "pretrained"  # of the repository
 # Of a reading's confidence beside the finder's score: chosen on validation (docs/experiments.md).
 CONFIDENCE_POWER = 0.5
-BATCH_SIZE = 16  # of the one compiled program: a photo is read alone as in company
+BATCH_SIZE = 4  # of the one compiled program, in which a photo is read alone as in company: few, as most calls read one
 
 AnyPhoto = str | PathLike[str] | bytes | bytearray | memoryview | Image.Image | np.ndarray
 WHOLE: Literal["whole"] = "whole"
