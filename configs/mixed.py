@@ -8,7 +8,7 @@
     python -m svhn_jax.train --config configs/mixed.py --seed 2
 
 RAW holds archives of SVHN Format 1, PHOTOS photos with a labels.csv without boxes; checkpoints/real is a run of
-configs/real.py. For a GPU: 3.5 minutes on an H100 that trained three seeds at once; 0.928 to 0.942 of 500 real test photos, 0.936 to
+configs/real.py (for the shipped weights, of commit 484673c). For a GPU: 3.5 minutes on an H100 that trained three seeds at once; 0.928 to 0.942 of 500 real test photos, 0.936 to
 0.948 with --tta (docs/experiments.md). On a CPU give --model.compute-dtype float32; that takes many hours and was not tried. 371 million multiply-accumulates an image.
 """
 
@@ -19,7 +19,7 @@ config = Config(
     num_steps=12_000,
     batch_size=512,
     log_every_steps=250,
-    eval_every_steps=3_001,  # four times: fewer choices, less chance; 3,001 as the shipped weights were trained
+    eval_every_steps=3_001,  # as the shipped weights were trained: four validations
     keep_newest=2,
     data=DataConfig(
         dir="data/real",

@@ -86,7 +86,7 @@ class AugmentConfig(_Part):
     gamma: Fraction = 0.0
     """tone curve: values in 0 ... 1 are raised to exp(-gamma) ... exp(gamma)"""
     invert: Fraction = 0.0
-    """probability of the negative: dark digits on bright become bright ones on dark"""
+    """probability, below 1, of the negative of all channels: dark digits on bright become bright on dark, and hues flip"""
     blur: Annotated[float, within(0, 8)] = 0.0
     """standard deviation of a Gaussian blur, in pixels of the window"""
     downscale: Annotated[float, Rule(lambda factor: factor == 0 or 1 <= factor <= 8, "0, or 1 to 8")] = 0.0

@@ -22,7 +22,7 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from svhn_jax import command_line, labels, output
+from svhn_jax import command_line, files, labels, output
 from svhn_jax.checked import Checked, within
 from svhn_jax.data import arrays, crop, photos, pictures, statistics
 from svhn_jax.data.accounting import Account, skipped_lines, some_names
@@ -102,12 +102,12 @@ def main() -> int:
         result["splits"].append(_as_json(contents))
         tiles += contents.tiles
     if options.sheet and options.augmented:
-        _augmented_sheet(options).save(options.sheet)
+        files.write_bytes(options.sheet, pictures.png(_augmented_sheet(options)))
         console.print(
             f"{options.sheet}: photos of the train split as {options.augmented} augments them", soft_wrap=True
         )
     elif options.sheet:
-        pictures.tile_sheet(tiles).save(options.sheet)
+        files.write_bytes(options.sheet, pictures.png(pictures.tile_sheet(tiles)))
         console.print(f"{options.sheet}: {len(tiles)} photos with their boxes", soft_wrap=True)
     output.print_json(options.output, result)
     return 0

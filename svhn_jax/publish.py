@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # they import JAX, which takes seconds
     from svhn_jax.runs.folder import DataRecord
 
 FEW_PHOTOS = 200
+FEW_CHANGES = 50  # at most one prediction in so many may change without a warning
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,12 @@ def main() -> int:
         },
     }
     _write(options.to, config, record, metadata, calibrated)
+    if calibrated.changed * FEW_CHANGES > len(split.labels):
+        console.print(
+            f"warning: the temperature changes {calibrated.changed:,} of {len(split.labels):,} predictions; a step that has "
+            "learned more changes few: train longer, and score what was published before you use it",
+            soft_wrap=True,
+        )
     size = sum(path.stat().st_size for path in options.to.rglob("*") if path.is_file())
     console.print(
         f"{options.to}: step {reader.step}, {size / 1e6:.1f} MB, temperature {calibrated.temperature:.3f}, which changes "

@@ -247,7 +247,7 @@ def test_few_photos_are_in_memory_at_a_time(street, reader, monkeypatch, is_draw
     for chunk in predict._chunks(reader, photos, [None] * 50, lambda count: None, is_drawn=is_drawn):
         chunks.append(len(chunk))
         del chunk
-    assert chunks == ([3] * 16 + [2] if is_drawn else [16, 16, 16, 2])
+    assert chunks == ([3] * 16 + [2] if is_drawn else [4] * 12 + [2])
     assert max(counts) <= most
 
 

@@ -61,6 +61,16 @@ def test_it_reads_the_same_and_holds_weights_alone(tmp_path, monkeypatch, ema_de
     assert (saved["name"], saved["runs_dir"]) == ("weights", "checkpoints")
 
 
+@pytest.mark.parametrize("changed", [0, 1])
+def test_a_temperature_that_changes_predictions_is_a_warning(tmp_path, monkeypatch, capsys, changed):
+    run, _, _ = save_run(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    calibrate = calibration.calibrate
+    monkeypatch.setattr(calibration, "calibrate", lambda *given: calibrate(*given)._replace(changed=changed))
+    published(monkeypatch, run, tmp_path / "weights")
+    assert ("warning: the temperature changes 1 of 4 predictions" in capsys.readouterr().out) == bool(changed)
+
+
 def test_weights_trained_in_bfloat16_read_in_float32(tmp_path, monkeypatch):
     model = dataclasses.replace(CONFIG.model, compute_dtype="bfloat16")
     run, _, _ = save_run(tmp_path, dataclasses.replace(CONFIG, model=model))

@@ -76,7 +76,8 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
         return manifest
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(
-            f"{folder}: no prepared data set there; make one with python -m svhn_jax.preprocess --raw RAW --to {folder}"
+            f"{folder}: no prepared data set there; make one with python -m svhn_jax.preprocess --raw RAW --to {folder}, "
+            f"or of synthetic photos with python -m svhn_jax.synthesize --arrays {folder}"
         ) from None
     except InputError as error:
         raise InputError(f"{path}: damaged or of another version ({error}); preprocess again") from None

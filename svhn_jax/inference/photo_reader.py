@@ -1,10 +1,10 @@
 """Reads the number in whole photos: decodes, locates the number, crops it as the run was trained, reads it."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice, repeat
+from itertools import islice, repeat, zip_longest
 from os import PathLike
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from PIL import Image
@@ -117,7 +117,7 @@ class PhotoReader:
         """The numbers in several photos, see `read`; each is what `read` gives. One decoded photo is held at a time."""
         if isinstance(photos, str | bytes):
             raise InputError("photos is one photo; give several, or use read")
-        pairs = zip(photos, boxes, strict=True) if boxes is not None else zip(photos, repeat(None), strict=False)
+        pairs = zip(photos, repeat(None), strict=False) if boxes is None else _pairs(photos, boxes)
         return list(self._read(pairs))
 
     def _read(self, pairs: Iterable[tuple[AnyPhoto, AnyBox]]) -> Iterator[Reading]:
@@ -220,3 +220,11 @@ def _of_array(pixels: np.ndarray) -> Image.Image:
     if not pixels.size:
         raise ValueError("no pixels")
     return Image.fromarray(pixels)
+
+
+def _pairs(photos: Iterable[AnyPhoto], boxes: Iterable[AnyBox]) -> Iterator[tuple[Any, Any]]:
+    """Each photo with its box; InputError where one of the two ends before the other."""
+    for photo, box in zip_longest(photos, boxes, fillvalue=_pairs):
+        if photo is _pairs or box is _pairs:
+            raise InputError("photos and boxes differ in number; give a box for each photo, None to search for it")
+        yield photo, box

@@ -11,7 +11,7 @@ from rich.table import Table
 from svhn_jax import files, labels
 from svhn_jax.data.arrays import Split
 from svhn_jax.data.pictures import contact_sheet, png
-from svhn_jax.errors import printable
+from svhn_jax.errors import InputError, printable
 from svhn_jax.inference import predictions, scores
 from svhn_jax.inference.predictions import PredictionTable
 from svhn_jax.inference.source import Source
@@ -31,10 +31,17 @@ SHOWN = {  # metrics of the printed table, and their headings
 
 
 def require_writable(options: Evaluate, source: Source) -> None:
-    """Raises OSError, naming the file, if the results or the sheets that the options name cannot be written."""
+    """Raises InputError if the results, OSError if the sheets that the options name cannot be written; both name the file."""
     results = results_path(source.run, source.name)
-    local = [] if str(results).startswith(files.REMOTE) else [Path(results)]
-    for path in (*local, options.sheet, options.errors):
+    if not str(results).startswith(files.REMOTE):
+        try:
+            files.require_writable(Path(results))
+        except OSError as error:
+            raise InputError(
+                f"{results}: {error.strerror}; evaluate writes its results into the run's folder: copy the run to a folder "
+                "in which you may write, with free space"
+            ) from None
+    for path in (options.sheet, options.errors):
         if path:
             files.require_writable(path)
 

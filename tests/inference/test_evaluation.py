@@ -108,9 +108,12 @@ def test_results_that_cannot_be_written_are_noticed_before_the_work(tmp_path, mo
     run, _, _ = save_run(tmp_path)
     monkeypatch.setattr(files.Path, "touch", read_only)
     monkeypatch.setattr(evaluation, "StepScorer", None)
-    with pytest.raises(PermissionError) as caught:
+    with pytest.raises(InputError) as caught:
         evaluation.run(Evaluate(run=str(run.path), processes=Processes(processes=1)))
-    assert caught.value.filename == str(run.path / "results" / "validation.csv")
+    results = run.path / "results" / "validation.csv"
+    assert str(caught.value).startswith(
+        f"{results}: Permission denied; evaluate writes its results into the run's folder"
+    )
 
 
 def test_a_damaged_step_among_others_is_named_on_stderr_and_in_the_json(tmp_path, capsys, monkeypatch, compiled):
