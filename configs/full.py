@@ -4,10 +4,10 @@
     python -m svhn_jax.train --config configs/full.py
     python -m svhn_jax.evaluate --config configs/full.py --split test --step best
 
-Large batch, bfloat16 convolutions, 80 epochs (about 17,500 steps). Wide layers on a map of 18x18: more arithmetic for each value
-that batch norm and ReLU read and write; docs/performance.md has the counted bound and the expected cost. Learning rate and augmentation
-were not tuned for this set. NOT YET RUN on the full set: no accuracy is claimed. About
-830 million multiply-accumulates an image.
+Large batch, bfloat16 convolutions, 80 epochs (about 17,500 steps). Wide layers on a map of 18x18 do more arithmetic for each
+value that batch norm and ReLU read and write; docs/performance.md has the counted bound and the expected cost. Learning rate
+and augmentation were not tuned for this set. NOT YET RUN on the full set: no accuracy is claimed. About 830 million
+multiply-accumulates an image.
 """
 
 from svhn_jax.config import AugmentConfig, Config, DataConfig, LossConfig, ModelConfig, OptimizerConfig

@@ -8,8 +8,9 @@
     python -m svhn_jax.train --config configs/mixed.py --seed 2
 
 RAW holds archives of SVHN Format 1, PHOTOS photos with a labels.csv without boxes; checkpoints/real is a run of
-configs/real.py (for the shipped weights, of commit 484673c). For a GPU: 3.5 minutes on an H100 that trained three seeds at once; 0.928 to 0.942 of 500 real test photos, 0.936 to
-0.948 with --tta (docs/experiments.md). On a CPU give --model.compute-dtype float32; that takes many hours and was not tried. 371 million multiply-accumulates an image.
+configs/real.py (for the shipped weights, as it was in commit 484673c). For a GPU: 3.5 minutes on an H100 that trained three
+seeds at once; they read 0.928 to 0.942 of 500 real test photos, and 0.936 to 0.948 with --tta (docs/experiments.md). On a CPU
+give --model.compute-dtype float32; that takes many hours and was not tried. 371 million multiply-accumulates an image.
 """
 
 from svhn_jax.config import AugmentConfig, Config, DataConfig, LossConfig, ModelConfig, OptimizerConfig

@@ -1,7 +1,7 @@
 """Real photos, few of them, helped by synthetic ones: for arrays made from archives under data/.
 
     python -m svhn_jax.preprocess --raw RAW --to data/real --validation-fraction 0.2
-    python -m svhn_jax.synthesize --arrays data/synthetic --train 40000 --test 1000
+    python -m svhn_jax.synthesize --arrays data/synthetic --train 30000 --test 1000
     python -m svhn_jax.train --config configs/real.py
     python -m svhn_jax.evaluate --config configs/real.py --split test --step best
 

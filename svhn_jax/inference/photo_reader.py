@@ -21,6 +21,7 @@ from svhn_jax.model import inputs
 PRETRAINED = Path(__file__).parents[2] / "checkpoints" / "pretrained"  # of the repository
 # Of a reading's confidence beside the finder's score: chosen on validation (docs/experiments.md).
 CONFIDENCE_POWER = 0.5
+MISSING = object()  # where photos or boxes have ended
 BATCH_SIZE = 4  # of the one compiled program, in which a photo is read alone as in company: few, as most calls read one
 
 AnyPhoto = str | PathLike[str] | bytes | bytearray | memoryview | Image.Image | np.ndarray
@@ -224,7 +225,7 @@ def _of_array(pixels: np.ndarray) -> Image.Image:
 
 def _pairs(photos: Iterable[AnyPhoto], boxes: Iterable[AnyBox]) -> Iterator[tuple[Any, Any]]:
     """Each photo with its box; InputError where one of the two ends before the other."""
-    for photo, box in zip_longest(photos, boxes, fillvalue=_pairs):
-        if photo is _pairs or box is _pairs:
+    for photo, box in zip_longest(photos, boxes, fillvalue=MISSING):
+        if photo is MISSING or box is MISSING:
             raise InputError("photos and boxes differ in number; give a box for each photo, None to search for it")
         yield photo, box

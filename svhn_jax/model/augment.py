@@ -71,7 +71,7 @@ def _warp(image: jax.Array, u: jax.Array, crop: int, augment: AugmentConfig) -> 
 def _change(image: jax.Array, u: jax.Array, key: jax.Array, augment: AugmentConfig) -> jax.Array:
     """All random changes but the geometry, of one float32[s, s, 3] in 0 ... 1, in the order of a camera.
 
-    The lens blurs the light, the sensor amplifies it, adds noise and saturates, and a tone curve follows. A value can
+    The lens blurs the light, the sensor amplifies it, adds noise and saturates; a tone curve and the negative follow. A value can
     only leave the range before the sensor saturates; a gamma needs values in the range. The patch comes last, so that
     nothing changes its colour.
     """
