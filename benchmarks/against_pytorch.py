@@ -40,8 +40,16 @@ from svhn_jax.benchmarking.workload import random_data
 from svhn_jax.config import AugmentConfig, Config
 from svhn_jax.errors import InputError, run_command
 
-OURS, PLAIN, ALL_CHANGES = "svhn_jax", "svhn_jax, XLA's convolutions", "svhn_jax, end to end, all augmentation"
-OURS_FED, LOADER, RESIDENT = "svhn_jax, end to end", "PyTorch, DataLoader", "PyTorch, set on the device"
+OURS, PLAIN, ALL_CHANGES = (
+    "svhn_jax",
+    "svhn_jax, XLA's convolutions",
+    "svhn_jax, end to end, all augmentation",
+)
+OURS_FED, LOADER, RESIDENT = (
+    "svhn_jax, end to end",
+    "PyTorch, DataLoader",
+    "PyTorch, set on the device",
+)
 CROP_ONLY = AugmentConfig(brightness=0.0, contrast=0.0, saturation=0.0)
 SAME = 2e-3  # losses of the first updates, in true float32, may differ by so much, relatively
 LEARNING_RATE = 3e-4  # at which the losses of every configuration fall in the first updates
@@ -89,7 +97,11 @@ class Comparison:
         self.options, self.device, self.console = options, device, console
         self.config = compared_config(config_files.load(options.config), options, device)
         self.count = options.steps or (100 if device == "cuda" else 6)
-        self.shared = {"folder": folder, "device": device, "workers": options.workers or os.cpu_count()}
+        self.shared = {
+            "folder": folder,
+            "device": device,
+            "workers": options.workers or os.cpu_count(),
+        }
         self.workers: dict[str, Worker] = {}
         self.results: dict[str, list[float]] = {}
         self.left_out: dict[str, str] = {}  # what PyTorch could not do, and why
@@ -103,7 +115,10 @@ class Comparison:
 
     def start(self, name: str, script: str, config: Config, **options: Any) -> None:
         """A process of one side, under `name`."""
-        worker = Worker(script, self.shared | {"config": config_files.to_json(config), "is_exact": False} | options)
+        worker = Worker(
+            script,
+            self.shared | {"config": config_files.to_json(config), "is_exact": False} | options,
+        )
         self.workers[name] = self._stack.enter_context(worker)
 
     def start_all(self) -> None:
@@ -141,7 +156,9 @@ class Comparison:
 
     def step_alone(self) -> str:
         """Measures; returns the name of the best PyTorch."""
-        self.results |= timing.in_turn({name: self.rate(name, "run") for name in self.workers}, self.options.rounds)
+        self.results |= timing.in_turn(
+            {name: self.rate(name, "run") for name in self.workers}, self.options.rounds
+        )
         for name, values in self.results.items():  # the rest may run into a limit of time
             self.console.print(f"{name}, step alone: {timing.spread(values)} images/s")
         return self._best(self.pytorch())
@@ -158,7 +175,9 @@ class Comparison:
             runs[LOADER] = self.rate(loader, "fed", 3)
         if ALL_CHANGES in self.workers:
             runs[ALL_CHANGES] = self.rate(ALL_CHANGES, "fed", 3)
-        self.results |= timing.in_turn(runs, min(self.options.rounds, max(3, self.options.rounds // 2)))
+        self.results |= timing.in_turn(
+            runs, min(self.options.rounds, max(3, self.options.rounds // 2))
+        )
         return self._best([name for name in (LOADER, RESIDENT) if name in runs])
 
     def _best(self, names: list[str]) -> str:
@@ -173,7 +192,10 @@ def main() -> int:
         raise InputError("PyTorch is not installed: pip install -e '.[pytorch]'") from None
     device = "cuda" if torch.cuda.is_available() else "cpu"
     console = Console(highlight=False, markup=False)
-    with tempfile.TemporaryDirectory() as folder, Comparison(options, device, folder, console) as comparison:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Comparison(options, device, folder, console) as comparison,
+    ):
         config = comparison.config
         random_data(max(options.images, config.batch_size), Path(folder), config.model.max_digits)
         losses = check_same(comparison)
@@ -183,9 +205,15 @@ def main() -> int:
             peer = comparison.step_alone()
             full_augment = config_files.load(options.config).augment
             if full_augment != CROP_ONLY:
-                comparison.start(ALL_CHANGES, "peer_svhn_jax.py", dataclasses.replace(config, augment=full_augment))
+                comparison.start(
+                    ALL_CHANGES,
+                    "peer_svhn_jax.py",
+                    dataclasses.replace(config, augment=full_augment),
+                )
             peer_fed = comparison.end_to_end()
-        memory = {name: round(worker.do("memory"), 2) for name, worker in comparison.workers.items()}
+        memory = {
+            name: round(worker.do("memory"), 2) for name, worker in comparison.workers.items()
+        }
         figures = _figures(comparison, losses, peer, peer_fed)
     figures |= {"peak_memory_gb": memory, "gpu_while_measured": monitor.summary()}
     _print_table(console, figures)
@@ -195,7 +223,11 @@ def main() -> int:
 
 def compared_config(base: Config, options: Options, device: str) -> Config:
     """What both sides train: the configuration with random crops alone, a constant learning rate, and the device's size."""
-    precision = {"cpu": "float32", "cuda": "bfloat16"}[device] if options.precision == "auto" else options.precision
+    precision = (
+        {"cpu": "float32", "cuda": "bfloat16"}[device]
+        if options.precision == "auto"
+        else options.precision
+    )
     return dataclasses.replace(
         base,
         batch_size=options.batch_size or (512 if device == "cuda" else 64),
@@ -203,7 +235,11 @@ def compared_config(base: Config, options: Options, device: str) -> Config:
         model=dataclasses.replace(base.model, compute_dtype=precision),
         # Both rise and fall alike; a constant one is the least work for both.
         optimizer=dataclasses.replace(
-            base.optimizer, learning_rate=LEARNING_RATE, schedule="constant", warmup_fraction=0.0, skip_nonfinite=False
+            base.optimizer,
+            learning_rate=LEARNING_RATE,
+            schedule="constant",
+            warmup_fraction=0.0,
+            skip_nonfinite=False,
         ),
     )
 
@@ -229,9 +265,13 @@ def check_same(comparison: Comparison) -> dict[str, list[float]]:
         f"PyTorch {words['PyTorch']}; greatest relative difference {difference:.1e}"
     )
     if not difference <= SAME:
-        raise InputError(f"the two sides do not do the same work: their losses differ by {difference:.2%}")
+        raise InputError(
+            f"the two sides do not do the same work: their losses differ by {difference:.2%}"
+        )
     if not losses["svhn_jax"][-1] < losses["svhn_jax"][0]:
-        raise InputError("the losses do not fall, so that they do not show that the two sides do the same work")
+        raise InputError(
+            "the losses do not fall, so that they do not show that the two sides do the same work"
+        )
     return losses
 
 
@@ -241,17 +281,22 @@ def greatest_difference(losses: dict[str, list[float]]) -> float:
 
 
 def _check_devices(workers: dict[str, Worker]) -> None:
-    found = {(worker.metadata["platform"], worker.metadata["devices"]) for worker in workers.values()}
+    found = {
+        (worker.metadata["platform"], worker.metadata["devices"]) for worker in workers.values()
+    }
     if len(found) > 1:
         places = "; ".join(
-            f"{name}: {worker.metadata['devices']} x {worker.metadata['platform']}" for name, worker in workers.items()
+            f"{name}: {worker.metadata['devices']} x {worker.metadata['platform']}"
+            for name, worker in workers.items()
         )
         raise InputError(
             f"the two sides run on different devices ({places}); give both one, as with CUDA_VISIBLE_DEVICES=0"
         )
 
 
-def _figures(comparison: Comparison, losses: dict[str, list[float]], peer: str, peer_fed: str) -> dict[str, Any]:
+def _figures(
+    comparison: Comparison, losses: dict[str, list[float]], peer: str, peer_fed: str
+) -> dict[str, Any]:
     """What the last line holds."""
     results, config = comparison.results, comparison.config
     ratio = timing.ratios(results, OURS, peer)
@@ -287,7 +332,9 @@ def _print_table(console: Console, figures: dict[str, Any]) -> None:
         f"{figures['pytorch_end_to_end']}: {fed}, {fed.n} rounds"
     )
     if gpu := figures["gpu_while_measured"]:
-        console.print("GPU while measured: " + ", ".join(f"{name} {value}" for name, value in gpu.items()))
+        console.print(
+            "GPU while measured: " + ", ".join(f"{name} {value}" for name, value in gpu.items())
+        )
 
 
 if __name__ == "__main__":

@@ -67,9 +67,18 @@ def main() -> int:
     options = tyro.cli(Options, description=__doc__)
     config = config_files.load("configs/demo.py")
     split = load_images(str(options.data), "train", config)
-    images, labels = jnp.asarray(split.images[: options.images]), jnp.asarray(split.labels[: config.batch_size])
+    images, labels = (
+        jnp.asarray(split.images[: options.images]),
+        jnp.asarray(split.labels[: config.batch_size]),
+    )
     costs = _costs(config, images[: config.batch_size], labels, options.rounds)
-    table = Table("change", "mean and contrast, %", "mean, %", "cost, % of a step", title=f"{len(images)} images")
+    table = Table(
+        "change",
+        "mean and contrast, %",
+        "mean, %",
+        "cost, % of a step",
+        title=f"{len(images)} images",
+    )
     figures = {}
     for change, cost in zip(CHANGES, costs, strict=True):
         name = ", ".join(f"{field} {value:g}" for field, value in change.items())
@@ -84,7 +93,10 @@ def main() -> int:
 
 
 def _change(
-    config: Config, images: jax.Array, change: dict[str, Any], how: Literal["mean", "mean and contrast"]
+    config: Config,
+    images: jax.Array,
+    change: dict[str, Any],
+    how: Literal["mean", "mean and contrast"],
 ) -> float:
     """RMS change of the input, as a share of its RMS."""
     image = dataclasses.replace(config.image, normalize=how)
@@ -96,7 +108,9 @@ def _change(
 def _augmentation(config: Config, change: dict[str, Any]) -> Callable[[jax.Array], jax.Array]:
     changed = dataclasses.replace(STILL, **change)
     keys = lambda images: jax.random.split(jax.random.key(config.seed), len(images))  # noqa: E731
-    return jax.jit(lambda images: augment.random_window(images, keys(images), config.image, changed))
+    return jax.jit(
+        lambda images: augment.random_window(images, keys(images), config.image, changed)
+    )
 
 
 def _costs(config: Config, images: jax.Array, labels: jax.Array, rounds: int) -> list[float]:
@@ -108,7 +122,9 @@ def _costs(config: Config, images: jax.Array, labels: jax.Array, rounds: int) ->
         logits, _ = network.apply(variables, windows, True, mutable=["batch_stats"])
         return losses.cross_entropy(logits, labels, config.loss).mean()
 
-    one_device = jax.vmap(jax.grad(loss), axis_name=layers.AXIS)  # the batch norms want the name of an axis
+    one_device = jax.vmap(
+        jax.grad(loss), axis_name=layers.AXIS
+    )  # the batch norms want the name of an axis
     batch = jax.tree.map(lambda leaf: leaf[None], variables)
     step = jax.jit(one_device)
     augmentations = [_augmentation(config, change) for change in ({}, *CHANGES)]

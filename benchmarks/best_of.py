@@ -25,9 +25,12 @@ def main() -> int:
             ("step alone", "svhn_jax", "pytorch"),
             ("end to end", "svhn_jax, end to end", "pytorch_end_to_end"),
         ):
-            best, batch = max((row["images_per_s"][ours]["median"], row["batch_size"]) for row in rows)
+            best, batch = max(
+                (row["images_per_s"][ours]["median"], row["batch_size"]) for row in rows
+            )
             peer, peer_batch, name = max(
-                (row["images_per_s"][row[theirs]]["median"], row["batch_size"], row[theirs]) for row in rows
+                (row["images_per_s"][row[theirs]]["median"], row["batch_size"], row[theirs])
+                for row in rows
             )
             print(
                 f"{config}, {kind}: svhn_jax {best:,.0f} images/s (batch {batch}), "

@@ -73,7 +73,9 @@ def _measure(side: int, inputs: int, outputs: int, r: int, options: Options) -> 
         raise InputError(f"{side}x{side}, {inputs} to {outputs}: left to XLA")
 
     def xla(images: jax.Array, kernel: jax.Array) -> jax.Array:
-        return lax.conv_general_dilated(images, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        return lax.conv_general_dilated(
+            images, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
 
     def by_winograd(images: jax.Array, kernel: jax.Array) -> jax.Array:
         return winograd.winograd(images, kernel, m)
@@ -99,8 +101,13 @@ def _measure(side: int, inputs: int, outputs: int, r: int, options: Options) -> 
         (1 / xla_f + 2 / xla_b) / (1 / ours_f + 2 / ours_b)
         for xla_f, xla_b, ours_f, ours_b in zip(*(results[name] for name in FORMS), strict=True)
     ]
-    all_results = [(f(images, kernel), *b(images, kernel, grads)) for f, b in zip(forwards, backwards, strict=True)]
-    difference = max(float(jnp.abs(a - b).max() / jnp.abs(a).max()) for a, b in zip(*all_results, strict=True))
+    all_results = [
+        (f(images, kernel), *b(images, kernel, grads))
+        for f, b in zip(forwards, backwards, strict=True)
+    ]
+    difference = max(
+        float(jnp.abs(a - b).max() / jnp.abs(a).max()) for a, b in zip(*all_results, strict=True)
+    )
     return {
         "layer": f"{side}x{side}, {inputs} to {outputs}, {r}x{r}",
         "m": m,

@@ -20,7 +20,9 @@ FONT = (
     (14, 17, 17, 14, 17, 17, 14),
     (14, 17, 17, 15, 1, 2, 12),
 )
-GLYPHS = np.array([[[row >> bit & 1 for bit in range(4, -1, -1)] for row in rows] for rows in FONT], bool)
+GLYPHS = np.array(
+    [[[row >> bit & 1 for bit in range(4, -1, -1)] for row in rows] for rows in FONT], bool
+)
 # Standard deviation of the noise, in grey levels, and how much of it a pixel shares with its left and upper
 # neighbour. Fitted: the first to the published bytes per archive, the second to the decoding time of real photos.
 NOISE = {"train": 0.64, "test": 0.75, "extra": 0.27}
@@ -56,7 +58,9 @@ def _draw(split: str, annotation: Annotation, rng: np.random.Generator) -> np.nd
         + (slope_x * np.linspace(-1, 1, width)[:, None])[None]
     ).astype(np.int16)
     for x, y, side_x, side_y in rng.random((BLOCKS, 4)) * (width, height, width / 2, height / 2):
-        photo[int(y) : int(y + side_y), int(x) : int(x + side_x)] += rng.integers(-25, 26, 3, dtype=np.int16)
+        photo[int(y) : int(y + side_y), int(x) : int(x + side_x)] += rng.integers(
+            -25, 26, 3, dtype=np.int16
+        )
     ink = rng.integers(0, 30, 3) if wall.mean() > 127 else rng.integers(225, 256, 3)
     for digit, box in zip(annotation.label, annotation.boxes, strict=True):
         _write_digit(photo, int(digit), box, ink)

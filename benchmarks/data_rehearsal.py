@@ -63,10 +63,14 @@ class Options:
 
 def main() -> None:
     options = tyro.cli(Options, prog="python benchmarks/data_rehearsal.py", description=__doc__)
-    console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else REPORT_WIDTH)
+    console = Console(
+        highlight=False, markup=False, width=None if sys.stdout.isatty() else REPORT_WIDTH
+    )
     machine = rehearsal_report.machine()
     annotations = {
-        split: full_size_archives.read_annotations(options.annotations, split, SEED)[: options.limit]
+        split: full_size_archives.read_annotations(options.annotations, split, SEED)[
+            : options.limit
+        ]
         for split in SPLITS
     }
     counts = {split: len(of) for split, of in annotations.items()}
@@ -94,7 +98,9 @@ def _require_space(work: Path, count: int) -> None:
     there = sum(path.stat().st_size for path in work.rglob("*") if path.is_file())
     free, needed = shutil.disk_usage(work).free, count * BYTES_PER_PHOTO
     if free + there < needed:
-        raise InputError(f"{work}: needs {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB free there; give another --work")
+        raise InputError(
+            f"{work}: needs {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB free there; give another --work"
+        )
 
 
 def _run_alternatives(
@@ -105,10 +111,17 @@ def _run_alternatives(
     for name, stage in ALTERNATIVES.items():
         figures: Figures = {"sample": 0, "seconds": 0.0, "seconds_for_all": 0.0}
         for split, count in counts.items():
-            mat, archive = rehearsal_stages.extract_mat(folders, split), folders.raw / f"{split}.tar.gz"
+            mat, archive = (
+                rehearsal_stages.extract_mat(folders, split),
+                folders.raw / f"{split}.tar.gz",
+            )
             of_mat = (mat, str(options.sample_records))
-            command = of_mat if stage == "common-h5py" else (archive, mat, str(options.sample_photos))
-            result = rehearsal_stages.result(measured.run((HERE / "single_stages.py", stage, *command)))
+            command = (
+                of_mat if stage == "common-h5py" else (archive, mat, str(options.sample_photos))
+            )
+            result = rehearsal_stages.result(
+                measured.run((HERE / "single_stages.py", stage, *command))
+            )
             figures["sample"] += int(result["count"])
             figures["seconds"] += result["seconds"]
             figures["seconds_for_all"] += result["seconds"] / result["count"] * count
@@ -124,7 +137,9 @@ def _compare(stages: dict[str, Figures], alternatives: dict[str, Figures]) -> di
     parse = sum(stage["seconds"] for name, stage in stages.items() if name.startswith("parse"))
     return {
         "parse, times as fast as the common h5py code": round(common / parse, 2),
-        "preprocess, times as fast as common h5py code and Pillow loop": round((common + loop) / preprocess, 2),
+        "preprocess, times as fast as common h5py code and Pillow loop": round(
+            (common + loop) / preprocess, 2
+        ),
         "preprocess, share of the ceiling": round(ceiling / preprocess, 3),
     }
 

@@ -63,36 +63,55 @@ def main() -> int:
     reader, threads = Reader(options.run, options.step), len(os.sched_getaffinity(0))
     crops = np.asarray(arrays.load_split(options.data, "validation").images)
     if len(crops) < max(options.batch_sizes):
-        raise InputError(f"{options.data}: has {len(crops)} validation images, fewer than --batch-sizes")
-    forms, sizes = _forms(reader, np.asarray(arrays.load_split(options.data, "train").images), threads)
+        raise InputError(
+            f"{options.data}: has {len(crops)} validation images, fewer than --batch-sizes"
+        )
+    forms, sizes = _forms(
+        reader, np.asarray(arrays.load_split(options.data, "train").images), threads
+    )
     results = {
         batch: timing.in_turn(
-            {name: _run(read, crops[:batch], options.seconds) for name, read in forms.items()}, options.rounds
+            {name: _run(read, crops[:batch], options.seconds) for name, read in forms.items()},
+            options.rounds,
         )
         for batch in options.batch_sizes
     }
-    columns = [text for batch in options.batch_sizes for text in (f"images/s, batch {batch}", "to JAX")]
-    table = Table("form", "MB", *columns, title=f"median (range) of {options.rounds} runs, {threads} threads")
+    columns = [
+        text for batch in options.batch_sizes for text in (f"images/s, batch {batch}", "to JAX")
+    ]
+    table = Table(
+        "form", "MB", *columns, title=f"median (range) of {options.rounds} runs, {threads} threads"
+    )
     rows: dict[str, dict[str, Any]] = {}
     for name in forms:
         cells, rows[name] = [], {"bytes": sizes[name]}
         for batch, of in results.items():
             rate, ratio = timing.spread(of[name]), timing.ratios(of, name, JAX)
-            rows[name][f"batch {batch}"] = {"images_per_s": rate._asdict(), "to_jax": ratio._asdict()}
+            rows[name][f"batch {batch}"] = {
+                "images_per_s": rate._asdict(),
+                "to_jax": ratio._asdict(),
+            }
             cells += [str(rate), str(ratio)]
         table.add_row(name, f"{sizes[name] / 1e6:.2f}", *cells)
     console.print(table)
-    about = timing.hardware(devices.make_mesh()) | {"onnxruntime": onnxruntime.__version__, "threads": threads}
+    about = timing.hardware(devices.make_mesh()) | {
+        "onnxruntime": onnxruntime.__version__,
+        "threads": threads,
+    }
     print(json.dumps({"forms": rows, "run": options.run, "step": reader.step} | about))
     return 0
 
 
-def _forms(reader: Reader, calibration: np.ndarray, threads: int) -> tuple[dict[str, Read], dict[str, int]]:
+def _forms(
+    reader: Reader, calibration: np.ndarray, threads: int
+) -> tuple[dict[str, Read], dict[str, int]]:
     """What is timed, and its size in bytes; JAX's is that of the params."""
     config = interface.float32_config(reader.config, reader.config.model.convolution)
     network, variables = networks.build(config.model), jax.device_put(reader.variables)
     compiled = jax.jit(
-        lambda variables, crops: interface.outputs_of(interface.logits_of(config, network, variables, crops)),
+        lambda variables, crops: interface.outputs_of(
+            interface.logits_of(config, network, variables, crops)
+        ),
         compiler_options=compilation.compiler_options(devices.make_mesh()),
     )
     artefact = stablehlo.build(reader)
@@ -102,7 +121,9 @@ def _forms(reader: Reader, calibration: np.ndarray, threads: int) -> tuple[dict[
         "StableHLO": lambda crops: jax.device_get(loaded(crops)),
     }
     sizes = {JAX: 4 * count_params(reader.variables), "StableHLO": len(artefact)}
-    models = {precision: onnx_model.build(reader, precision) for precision in ("float32", "float16")}
+    models = {
+        precision: onnx_model.build(reader, precision) for precision in ("float32", "float16")
+    }
     models["int8"] = quantization.quantize(models["float32"], calibration)
     for precision, model in models.items():
         content, name = model.SerializeToString(), f"ONNX {precision}"

@@ -40,7 +40,15 @@ def main() -> None:
     options = tyro.cli(Options, description=__doc__)
     console = Console(highlight=False, markup=False)
     table = Table(
-        "photo", "cache", "start-up s", "first photo s", "a photo ms: median", "least", "most", "CPU ms", "peak MB"
+        "photo",
+        "cache",
+        "start-up s",
+        "first photo s",
+        "a photo ms: median",
+        "least",
+        "most",
+        "CPU ms",
+        "peak MB",
     )
     rows = []
     with tempfile.TemporaryDirectory() as cache:
@@ -49,12 +57,21 @@ def main() -> None:
                 for number in range(options.photos):
                     (Path(folder) / f"{number}.jpg").write_bytes(_jpeg(number, size))
                 for is_cold in (True, False) if options.cold else (False,):
-                    env = os.environ | {"JAX_COMPILATION_CACHE_DIR": tempfile.mkdtemp(dir=cache)} if is_cold else None
+                    env = (
+                        os.environ | {"JAX_COMPILATION_CACHE_DIR": tempfile.mkdtemp(dir=cache)}
+                        if is_cold
+                        else None
+                    )
                     row = _measured(folder, env) | {"size": list(size), "cold": is_cold}
                     rows.append(row)
                     name, kind = f"{size[0]} x {size[1]}", "empty" if is_cold else "warm"
-                    times = (f"{row[key]:.0f}" for key in ("median_ms", "least_ms", "most_ms", "cpu_ms", "peak_mb"))
-                    table.add_row(name, kind, f"{row['start_s']:.2f}", f"{row['first_s']:.2f}", *times)
+                    times = (
+                        f"{row[key]:.0f}"
+                        for key in ("median_ms", "least_ms", "most_ms", "cpu_ms", "peak_mb")
+                    )
+                    table.add_row(
+                        name, kind, f"{row['start_s']:.2f}", f"{row['first_s']:.2f}", *times
+                    )
     console.print(table)
     print(json.dumps(rows))
 
@@ -79,12 +96,18 @@ def _jpeg(number: int, size: tuple[int, int]) -> bytes:
 
 def _measured(folder: str, env: dict[str, str] | None) -> dict[str, float]:
     command = [sys.executable, __file__, "--worker", folder, str(time.time())]
-    subprocess.run(command, env=env, check=True, capture_output=True)  # writes the cache of compiled programs, or not
+    subprocess.run(
+        command, env=env, check=True, capture_output=True
+    )  # writes the cache of compiled programs, or not
     if env:
         for path in Path(env["JAX_COMPILATION_CACHE_DIR"]).iterdir():
             path.unlink()
     command[-1] = str(time.time())
-    return dict(json.loads(subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout))
+    return dict(
+        json.loads(
+            subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout
+        )
+    )
 
 
 def worker(folder: str, started: float) -> None:
@@ -102,7 +125,11 @@ def worker(folder: str, started: float) -> None:
     later = np.array(times[1:]) * 1000
     result = {
         **{"start_s": ready - started, "first_s": times[0]},
-        **{"median_ms": float(np.median(later)), "least_ms": float(later.min()), "most_ms": float(later.max())},
+        **{
+            "median_ms": float(np.median(later)),
+            "least_ms": float(later.min()),
+            "most_ms": float(later.max()),
+        },
         "cpu_ms": float(np.median(used[1:])) * 1000,
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }

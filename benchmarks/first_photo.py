@@ -45,8 +45,12 @@ def make_photo(path: Path) -> tuple[str, Box]:
     box = union(boxes.astype(float))
     assert box
     scale = SIZE[0] / 20 / (box.right - box.left)
-    photo = photo.resize((round(photo.width * scale), round(photo.height * scale)), Image.Resampling.BICUBIC)
-    wall = Image.fromarray(rng.integers(60, 200, (24, 32, 3)).astype(np.uint8)).resize(SIZE, Image.Resampling.BICUBIC)
+    photo = photo.resize(
+        (round(photo.width * scale), round(photo.height * scale)), Image.Resampling.BICUBIC
+    )
+    wall = Image.fromarray(rng.integers(60, 200, (24, 32, 3)).astype(np.uint8)).resize(
+        SIZE, Image.Resampling.BICUBIC
+    )
     noisy = np.clip(
         np.asarray(wall) + rng.normal(0, 6, (SIZE[1], SIZE[0], 1)), 0, 255
     )  # a camera's; it costs JPEG bytes
@@ -96,9 +100,16 @@ def main() -> None:
             times, sizes = map(list, zip(*runs, strict=True))
             print(f"the command, {name} cache: ms {shown(times)}; peak MB {shown(sizes)}")
         command = [sys.executable, "-c", READ, str(path), box, "20"]
-        done = subprocess.run(command, env=os.environ | {"XDG_CACHE_HOME": str(cache)}, capture_output=True, check=True)
+        done = subprocess.run(
+            command,
+            env=os.environ | {"XDG_CACHE_HOME": str(cache)},
+            capture_output=True,
+            check=True,
+        )
         first, load, *reads = map(float, done.stdout.split())
-        print(f"import svhn_jax: ms {first:.0f}; load: ms {load:,.0f}; each of {len(reads)} photos: ms {shown(reads)}")
+        print(
+            f"import svhn_jax: ms {first:.0f}; load: ms {load:,.0f}; each of {len(reads)} photos: ms {shown(reads)}"
+        )
 
 
 if __name__ == "__main__":

@@ -25,7 +25,11 @@ class FlakyServer(ThreadingHTTPServer):
     def __init__(self, folder: Path, port: int, cut_every_bytes: int, seed: int):
         super().__init__(("127.0.0.1", port), _Handler)
         self.folder, self.cuts = folder, 0
-        self._cut_every_bytes, self._random, self._lock = cut_every_bytes, random.Random(seed), threading.Lock()
+        self._cut_every_bytes, self._random, self._lock = (
+            cut_every_bytes,
+            random.Random(seed),
+            threading.Lock(),
+        )
 
     def draw_cut(self) -> int:
         """After how many bytes to cut the next answer."""
@@ -96,7 +100,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--port", type=int, default=0, help="0: any that is free")
-    parser.add_argument("--cut-every-mb", type=float, default=100.0, help="mean length of an answer")
+    parser.add_argument(
+        "--cut-every-mb", type=float, default=100.0, help="mean length of an answer"
+    )
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     folder: Path = arguments.folder

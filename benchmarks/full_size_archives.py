@@ -82,7 +82,10 @@ def make(options: Options, console: Console) -> None:
             continue
         write_archive(target, split, photos, receipt, seed=options.seed, jobs=options.jobs)
         seconds, size = time.perf_counter() - start, target.stat().st_size
-        console.print(f"{target}: {len(photos):,} photos, {size:,} bytes, made in {seconds:.0f} s", soft_wrap=True)
+        console.print(
+            f"{target}: {len(photos):,} photos, {size:,} bytes, made in {seconds:.0f} s",
+            soft_wrap=True,
+        )
 
 
 def read_annotations(folder: Path, split: str, seed: int) -> list[Annotation]:
@@ -111,7 +114,9 @@ def _extra(folder: Path, seed: int) -> list[Annotation]:
     photos = []
     for place, (number, draw) in enumerate(zip(numbers, rng.random(len(numbers)), strict=True), 1):
         if len(number) not in models:
-            raise InputError(f"{folder}: train has no number of {len(number)} digits to lend its boxes to {number}")
+            raise InputError(
+                f"{folder}: train has no number of {len(number)} digits to lend its boxes to {number}"
+            )
         model = models[len(number)][int(draw * len(models[len(number)]))]
         photos.append(model._replace(name=f"{place}.png", label=number))
     return photos
@@ -131,7 +136,9 @@ def _made_with(target: Path) -> str | None:
         return file.read(256)[10:].split(b"\0")[0].decode("latin-1")
 
 
-def write_archive(target: Path, split: str, photos: list[Annotation], receipt: str, *, seed: int, jobs: int) -> None:
+def write_archive(
+    target: Path, split: str, photos: list[Annotation], receipt: str, *, seed: int, jobs: int
+) -> None:
     """Writes one split's archive: the photos in order, then digitStruct.mat. It has its name only when complete."""
     unfinished = target.with_name(f".{target.name}.partial")
     try:
@@ -139,10 +146,14 @@ def write_archive(target: Path, split: str, photos: list[Annotation], receipt: s
             open(unfinished, "wb") as file,
             gzip.GzipFile(receipt, "wb", compresslevel=1, fileobj=file, mtime=0) as stream,
             tarfile.open(fileobj=stream, mode="w") as archive,
-            multiprocessing.get_context("spawn").Pool(jobs, _leave_interrupts_to_the_parent) as pool,
+            multiprocessing.get_context("spawn").Pool(
+                jobs, _leave_interrupts_to_the_parent
+            ) as pool,
         ):
             drawn = pool.imap(partial(draw, split, seed), enumerate(photos, 1), chunksize=64)
-            shown = track(drawn, split, total=len(photos), transient=True, disable=not sys.stdout.isatty())
+            shown = track(
+                drawn, split, total=len(photos), transient=True, disable=not sys.stdout.isatty()
+            )
             for photo, content in zip(photos, shown, strict=True):
                 _add(archive, f"{split}/{photo.name}", len(content), io.BytesIO(content))
             with tempfile.NamedTemporaryFile(suffix=".mat", dir=target.parent) as mat:

@@ -65,13 +65,20 @@ def _driver_problems() -> list[str]:
         done = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
     except OSError as error:
         return [f"driver: nvidia-smi cannot be run ({error.strerror})"]
-    return [f"driver: {(done.stdout + done.stderr).strip()}"] if done.returncode or "GPU" not in done.stdout else []
+    return (
+        [f"driver: {(done.stdout + done.stderr).strip()}"]
+        if done.returncode or "GPU" not in done.stdout
+        else []
+    )
 
 
 def _jax_problems(is_cpu: bool, found: dict[str, Any]) -> list[str]:
     import jax
 
-    found |= {"jax": jax.__version__, "jax_devices": [device.device_kind for device in jax.devices()]}
+    found |= {
+        "jax": jax.__version__,
+        "jax_devices": [device.device_kind for device in jax.devices()],
+    }
     if is_cpu or jax.default_backend() == "gpu":
         return []
     if platforms := os.environ.get("JAX_PLATFORMS"):
@@ -79,7 +86,9 @@ def _jax_problems(is_cpu: bool, found: dict[str, Any]) -> list[str]:
     names = [one.metadata["Name"] for one in metadata.distributions()]
     plugins = [name for name in names if name and name.lower().startswith("jax-cuda")]
     if not plugins:
-        return [f"jax {jax.__version__} sees no GPU: no CUDA plugin is installed; pip install 'jax[cuda13]'"]
+        return [
+            f"jax {jax.__version__} sees no GPU: no CUDA plugin is installed; pip install 'jax[cuda13]'"
+        ]
     try:
         jax.devices("cuda")
     except RuntimeError as error:
@@ -90,7 +99,11 @@ def _jax_problems(is_cpu: bool, found: dict[str, Any]) -> list[str]:
 def _torch_problems(is_cpu: bool, found: dict[str, Any]) -> list[str]:
     import torch
 
-    found |= {"torch": torch.__version__, "torch_cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version()}
+    found |= {
+        "torch": torch.__version__,
+        "torch_cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version(),
+    }
     if is_cpu or torch.cuda.is_available():
         return []
     if not torch.version.cuda:
@@ -109,18 +122,30 @@ def _convolution_problems(found: dict[str, Any]) -> list[str]:
     x, kernel = rng.normal(size=(8, 14, 14, 16)), rng.normal(size=(3, 3, 16, 32))
     numbers = ("NHWC", "HWIO", "NHWC")
     on_jax = jax.lax.conv_general_dilated(
-        jnp.asarray(x, jnp.bfloat16), jnp.asarray(kernel, jnp.bfloat16), (1, 1), "SAME", dimension_numbers=numbers
+        jnp.asarray(x, jnp.bfloat16),
+        jnp.asarray(kernel, jnp.bfloat16),
+        (1, 1),
+        "SAME",
+        dimension_numbers=numbers,
     )
     device = "cuda" if torch.cuda.is_available() else "cpu"
     images, weight = (torch.tensor(one, dtype=torch.bfloat16, device=device) for one in (x, kernel))
-    on_torch = torch.nn.functional.conv2d(images.permute(0, 3, 1, 2), weight.permute(3, 2, 0, 1), padding=1)
+    on_torch = torch.nn.functional.conv2d(
+        images.permute(0, 3, 1, 2), weight.permute(3, 2, 0, 1), padding=1
+    )
     one, other = np.asarray(on_jax, np.float32), on_torch.permute(0, 2, 3, 1).float().cpu().numpy()
     difference = float(np.abs(one - other).max() / np.abs(other).max())
     found["difference_of_bfloat16_convolutions"] = difference
-    return [] if difference < 0.02 else [f"a bfloat16 convolution differs by {difference:.1%} between jax and torch"]
+    return (
+        []
+        if difference < 0.02
+        else [f"a bfloat16 convolution differs by {difference:.1%} between jax and torch"]
+    )
 
 
-def _stem_times(size: int, channels: int, features: int, kernel: int, *, is_cpu: bool) -> dict[str, float]:
+def _stem_times(
+    size: int, channels: int, features: int, kernel: int, *, is_cpu: bool
+) -> dict[str, float]:
     """Milliseconds of a stem's convolution and its kernel's gradient in bfloat16, by the number of input channels."""
     import jax
     import jax.numpy as jnp
@@ -130,7 +155,9 @@ def _stem_times(size: int, channels: int, features: int, kernel: int, *, is_cpu:
     batch, count = (2, 1) if is_cpu else (1024, 50)
 
     def output(x: jax.Array, weights: jax.Array) -> jax.Array:
-        return jax.lax.conv_general_dilated(x, weights, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        return jax.lax.conv_general_dilated(
+            x, weights, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
 
     @jax.jit
     def both(x: jax.Array, weights: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -139,8 +166,12 @@ def _stem_times(size: int, channels: int, features: int, kernel: int, *, is_cpu:
 
     def run_of(padded: int) -> Any:
         x = jax.random.normal(jax.random.key(0), (batch, size, size, padded), jnp.bfloat16)
-        weights = jax.random.normal(jax.random.key(1), (kernel, kernel, padded, features), jnp.bfloat16)
-        return lambda: 1e3 / count * timing.seconds(lambda: [both(x, weights) for _ in range(count)])
+        weights = jax.random.normal(
+            jax.random.key(1), (kernel, kernel, padded, features), jnp.bfloat16
+        )
+        return lambda: (
+            1e3 / count * timing.seconds(lambda: [both(x, weights) for _ in range(count)])
+        )
 
     widths = {channels, *(width for width in (8, 16) if width > channels)}
     taken = timing.in_turn({str(width): run_of(width) for width in sorted(widths)}, 3)

@@ -7,8 +7,22 @@ from contextlib import suppress
 from statistics import median
 from typing import Any
 
-FIELDS = ("clocks.sm", "clocks.mem", "power.draw", "temperature.gpu", "memory.used", "utilization.gpu")
-NAMES = ("sm_clock_mhz", "memory_clock_mhz", "power_w", "temperature_c", "memory_used_mib", "utilization_percent")
+FIELDS = (
+    "clocks.sm",
+    "clocks.mem",
+    "power.draw",
+    "temperature.gpu",
+    "memory.used",
+    "utilization.gpu",
+)
+NAMES = (
+    "sm_clock_mhz",
+    "memory_clock_mhz",
+    "power_w",
+    "temperature_c",
+    "memory_used_mib",
+    "utilization_percent",
+)
 EVERY_MS = 500
 BUSY_PERCENT = 50
 
@@ -20,7 +34,13 @@ class GpuMonitor:
         self._lines = tempfile.TemporaryFile("w+")
         gpu = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0] or "0"
         query = f"--query-gpu={','.join(FIELDS)}"
-        command = ["nvidia-smi", f"--id={gpu}", query, "--format=csv,noheader,nounits", f"--loop-ms={EVERY_MS}"]
+        command = [
+            "nvidia-smi",
+            f"--id={gpu}",
+            query,
+            "--format=csv,noheader,nounits",
+            f"--loop-ms={EVERY_MS}",
+        ]
         self._process = None
         with suppress(OSError):
             self._process = subprocess.Popen(command, stdout=self._lines, stderr=subprocess.DEVNULL)

@@ -46,7 +46,9 @@ def run(command: Sequence[str | Path]) -> Measurement:
     cpu_before = _cpu_seconds_of_children()
     with tempfile.TemporaryFile("w+") as output:
         start = time.perf_counter()
-        process = subprocess.Popen([sys.executable, *map(str, command)], stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            [sys.executable, *map(str, command)], stdout=output, stderr=subprocess.STDOUT
+        )
         try:
             for sample in count():
                 with suppress(subprocess.TimeoutExpired):
@@ -62,7 +64,9 @@ def run(command: Sequence[str | Path]) -> Measurement:
         measured.output = output.read().strip()
     measured.cpu_seconds = _cpu_seconds_of_children() - cpu_before
     if process.returncode:
-        raise InputError(f"{' '.join(map(str, command))}: status {process.returncode}: {measured.output[-500:]}")
+        raise InputError(
+            f"{' '.join(map(str, command))}: status {process.returncode}: {measured.output[-500:]}"
+        )
     return measured
 
 
@@ -79,7 +83,8 @@ def _sample(pid: int, measured: Measurement, *, with_pss: bool) -> None:
     measured.largest_rss = max(measured.largest_rss, 1024 * max(sizes))
     if with_pss:
         pss, anonymous = zip(
-            *(_kilobytes(f"/proc/{pid}/smaps_rollup", ("Pss:", "Pss_Anon:")) for pid in pids), strict=True
+            *(_kilobytes(f"/proc/{pid}/smaps_rollup", ("Pss:", "Pss_Anon:")) for pid in pids),
+            strict=True,
         )
         measured.tree_pss = max(measured.tree_pss, 1024 * sum(pss))
         measured.tree_anonymous = max(measured.tree_anonymous, 1024 * sum(anonymous))

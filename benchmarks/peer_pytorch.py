@@ -67,12 +67,19 @@ class TrainingLoss(nn.Module):
 
     def loss(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         config = self.config.loss
-        with torch.autocast(self.device, torch.bfloat16, enabled=self.config.model.compute_dtype == "bfloat16"):
+        with torch.autocast(
+            self.device, torch.bfloat16, enabled=self.config.model.compute_dtype == "bfloat16"
+        ):
             length, digits = self.net(images)
-        of_length = functional.cross_entropy(length.float(), labels[:, 0], label_smoothing=config.label_smoothing)
+        of_length = functional.cross_entropy(
+            length.float(), labels[:, 0], label_smoothing=config.label_smoothing
+        )
         targets = labels[:, 1:].flatten()
         of_digits = functional.cross_entropy(
-            digits.float().flatten(0, 1), targets, reduction="none", label_smoothing=config.label_smoothing
+            digits.float().flatten(0, 1),
+            targets,
+            reduction="none",
+            label_smoothing=config.label_smoothing,
         )
         if config.blank_weight != 1:
             of_digits = torch.where(targets == BLANK, config.blank_weight * of_digits, of_digits)
@@ -89,7 +96,9 @@ class LossOfInputs(TrainingLoss):
 class LossOfRows(TrainingLoss):
     """Of row numbers int64[B] of a set that is on the device: a random window of each image, cut in the same graph."""
 
-    def __init__(self, net: nn.Module, config: Config, device: str, images: np.ndarray, labels: np.ndarray):
+    def __init__(
+        self, net: nn.Module, config: Config, device: str, images: np.ndarray, labels: np.ndarray
+    ):
         super().__init__(net, config, device)
         # As buffers, so that CUDA graphs do not copy the set in each step.
         self.register_buffer("images", torch.from_numpy(images).to(device))
@@ -97,7 +106,10 @@ class LossOfRows(TrainingLoss):
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
         crop = self.config.image.crop
-        top, left = (torch.randint(0, SIDE - crop + 1, (len(rows), 1, 1), device=rows.device) for _ in range(2))
+        top, left = (
+            torch.randint(0, SIDE - crop + 1, (len(rows), 1, 1), device=rows.device)
+            for _ in range(2)
+        )
         pixel = torch.arange(crop, device=rows.device)
         windows = self.images[rows[:, None, None], top + pixel[:, None], left + pixel]
         return self.loss(prepare(windows, self.config.image), self.labels[rows])
@@ -110,15 +122,28 @@ class Side:
         torch.manual_seed(0)
         _set_precision(options["is_exact"])
         self.config = config_files.from_json(options["config"], "the comparison's configuration")
-        self.folder, self.device, self.workers = options["folder"], options["device"], options["workers"]
+        self.folder, self.device, self.workers = (
+            options["folder"],
+            options["device"],
+            options["workers"],
+        )
         self.mode = options["mode"]
         image = self.config.image
-        self.net = networks.build(self.config.model, image.resize or image.crop, 1 if image.grayscale else 3)
+        self.net = networks.build(
+            self.config.model, image.resize or image.crop, 1 if image.grayscale else 3
+        )
         self.net = self.net.to(self.device, memory_format=torch.channels_last)
         self.crops = Crops(self.folder, self.config, 0)
         self.optimizer = _optimizer(self.net, self.config)
-        self.values = [*self.net.parameters(), *(one for one in self.net.buffers() if one.is_floating_point())]
-        self.average = [value.detach().clone() for value in self.values] if self.config.optimizer.ema_decay else []
+        self.values = [
+            *self.net.parameters(),
+            *(one for one in self.net.buffers() if one.is_floating_point()),
+        ]
+        self.average = (
+            [value.detach().clone() for value in self.values]
+            if self.config.optimizer.ema_decay
+            else []
+        )
         self.updates = 0
         self.of_inputs = self.compiled(LossOfInputs(self.net, self.config, self.device))
         self.prepare = prepare if self.mode == "eager" else torch.compile(prepare, dynamic=False)
@@ -167,7 +192,9 @@ class Side:
 
     def fed(self, count: int) -> float:
         """Seconds of `count` steps, each on its own batch from a DataLoader; its start and its end are not counted."""
-        ahead = 4 * self.workers  # batches that the loader may have ready when the clock starts, and has when it stops
+        ahead = (
+            4 * self.workers
+        )  # batches that the loader may have ready when the clock starts, and has when it stops
         loader = DataLoader(
             Crops(self.folder, self.config, 1 + count + ahead),
             batch_size=None,
@@ -184,8 +211,12 @@ class Side:
         """Seconds of `count` steps, each on random rows of the set that is on the device."""
         if self.of_rows is None:
             images = np.array(self.crops.images)  # a copy that may be written, as PyTorch asks
-            self.of_rows = self.compiled(LossOfRows(self.net, self.config, self.device, images, self.crops.labels))
-        rows = torch.randint(0, len(self.crops.images), (count, self.config.batch_size), device=self.device)
+            self.of_rows = self.compiled(
+                LossOfRows(self.net, self.config, self.device, images, self.crops.labels)
+            )
+        rows = torch.randint(
+            0, len(self.crops.images), (count, self.config.batch_size), device=self.device
+        )
         return self._seconds(self.of_rows, ((one,) for one in rows))
 
     def losses(self) -> list[float]:
@@ -211,7 +242,9 @@ class Side:
         size, crop = self.config.batch_size, self.config.image.crop
         middle = slice((SIDE - crop) // 2, (SIDE - crop) // 2 + crop)
         windows = torch.from_numpy(self.crops.images[:size, middle, middle].copy()).to(self.device)
-        return prepare(windows, self.config.image), torch.from_numpy(self.crops.labels[:size]).to(self.device)
+        return prepare(windows, self.config.image), torch.from_numpy(self.crops.labels[:size]).to(
+            self.device
+        )
 
 
 def _set_precision(is_exact: bool) -> None:
@@ -233,7 +266,9 @@ def _optimizer(net: nn.Module, config: Config) -> torch.optim.Optimizer:
     ]
     if settings.algorithm == "sgd":
         return torch.optim.SGD(groups, settings.learning_rate, momentum=settings.beta1, fused=True)
-    return torch.optim.AdamW(groups, settings.learning_rate, betas=(settings.beta1, settings.beta2), fused=True)
+    return torch.optim.AdamW(
+        groups, settings.learning_rate, betas=(settings.beta1, settings.beta2), fused=True
+    )
 
 
 if __name__ == "__main__":

@@ -49,12 +49,19 @@ class Side:
 
     def losses(self) -> list[float]:
         """Of the first updates on the middle windows of the first images; writes the params before them."""
-        config = dataclasses.replace(self.config, augment=dataclasses.replace(self.config.augment, random_crop=False))
+        config = dataclasses.replace(
+            self.config, augment=dataclasses.replace(self.config.augment, random_crop=False)
+        )
         size = config.batch_size
-        first = TrainingSet((np.asarray(self.data.parts[0][:size]),), self.data.labels[:size], np.arange(size), "")
+        first = TrainingSet(
+            (np.asarray(self.data.parts[0][:size]),), self.data.labels[:size], np.arange(size), ""
+        )
         loop = BenchmarkLoop(config, first, self.mesh)
         leaves = jax.tree_util.tree_leaves_with_path(jax.device_get(loop.state.params))
-        np.savez(f"{self.folder}/params.npz", **{"/".join(key.key for key in path): leaf for path, leaf in leaves})
+        np.savez(
+            f"{self.folder}/params.npz",
+            **{"/".join(key.key for key in path): leaf for path, leaf in leaves},
+        )
         return [loop.end_to_end(1)[0] for _ in range(CHECK_STEPS)]
 
 

@@ -70,7 +70,9 @@ class Worker:
         if line := self._process.stdout.readline():
             return json.loads(line)
         status = self._process.wait()
-        raise InputError(f"{what}: a side of the comparison ended with status {status}; its error is above")
+        raise InputError(
+            f"{what}: a side of the comparison ended with status {status}; its error is above"
+        )
 
 
 def serve(make_side: Callable[[dict[str, Any]], Any]) -> None:

@@ -30,7 +30,9 @@ def load_params(net: nn.Module, saved: Mapping[str, np.ndarray]) -> None:
         if leaf == "kernel":
             value = value.transpose(3, 2, 0, 1) if value.ndim == 4 else value.T
         if name not in own or own[name].shape != value.shape:
-            raise ValueError(f"{path} of shape {value.shape} has no counterpart in the PyTorch network")
+            raise ValueError(
+                f"{path} of shape {value.shape} has no counterpart in the PyTorch network"
+            )
         with torch.no_grad():
             own[name].copy_(torch.from_numpy(np.ascontiguousarray(value)))
         loaded.add(name)
@@ -110,16 +112,27 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, before: int, channels: int):
         super().__init__()
-        self.conv1, self.norm1 = nn.Conv2d(before, channels, 3, padding=1, bias=False), _norm(channels)
-        self.conv2, self.norm2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False), _norm(channels)
+        self.conv1, self.norm1 = (
+            nn.Conv2d(before, channels, 3, padding=1, bias=False),
+            _norm(channels),
+        )
+        self.conv2, self.norm2 = (
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            _norm(channels),
+        )
         self.is_projected = before != channels
         if self.is_projected:
-            self.shortcut, self.shortcut_norm = nn.Conv2d(before, channels, 1, bias=False), _norm(channels)
+            self.shortcut, self.shortcut_norm = (
+                nn.Conv2d(before, channels, 1, bias=False),
+                _norm(channels),
+            )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = functional.relu(self.norm1(self.conv1(x)))
         y = self.norm2(self.conv2(y))
-        return functional.relu(y + (self.shortcut_norm(self.shortcut(x)) if self.is_projected else x))
+        return functional.relu(
+            y + (self.shortcut_norm(self.shortcut(x)) if self.is_projected else x)
+        )
 
 
 class AttentionPool(nn.Module):
@@ -141,7 +154,9 @@ class SeedNet(Heads):
 
     def __init__(self, config: ModelConfig, side: int, channels: int):
         super().__init__()
-        for index, (width, kernel, stride) in enumerate(((16, 3, 1), (32, 3, 1), (64, 5, 3), (256, 5, 3)), start=1):
+        for index, (width, kernel, stride) in enumerate(
+            ((16, 3, 1), (32, 3, 1), (64, 5, 3), (256, 5, 3)), start=1
+        ):
             after = -(-side // stride)
             missing = max((after - 1) * stride + kernel - side, 0)
             padding = nn.ZeroPad2d((missing // 2, missing - missing // 2) * 2)
@@ -182,7 +197,9 @@ class PotterhsuNet(Heads):
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         x = images
         for index in range(1, 9):
-            x = functional.relu(self.get_submodule(f"norm{index}")(self.get_submodule(f"conv{index}")(x)))
+            x = functional.relu(
+                self.get_submodule(f"norm{index}")(self.get_submodule(f"conv{index}")(x))
+            )
             x = self.dropout(self.get_submodule(f"pool{index}")(x))
         x = functional.relu(self.dense1(_positions(x).flatten(1)))
         return self.read([functional.relu(self.dense2(x))] * self.heads)

@@ -31,7 +31,8 @@ def machine() -> Figures:
         "niceness": os.nice(0),
         "system": platform.platform(),
         "python": platform.python_version(),
-        "versions": {"svhn_jax": svhn_jax.__version__} | {name: version(name) for name in ("numpy", "h5py", "pillow")},
+        "versions": {"svhn_jax": svhn_jax.__version__}
+        | {name: version(name) for name in ("numpy", "h5py", "pillow")},
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
@@ -39,20 +40,39 @@ def machine() -> Figures:
 def print_figures(console: Console, figures: Figures) -> None:
     """Tables of the stages and the alternatives, and what follows from both."""
     machine = figures["machine"]
-    stages = Table(title=f"{sum(figures['photos'].values()):,} photos; {machine['cpu']}, {machine['cores']} cores")
+    stages = Table(
+        title=f"{sum(figures['photos'].values()):,} photos; {machine['cpu']}, {machine['cores']} cores"
+    )
     _add_columns(
-        stages, "stage", "amount", "seconds", "per second", "CPU s", "MB of all", "MB shared once", "MB largest"
+        stages,
+        "stage",
+        "amount",
+        "seconds",
+        "per second",
+        "CPU s",
+        "MB of all",
+        "MB shared once",
+        "MB largest",
     )
     for name, stage in figures["stages"].items():
         memory = (f"{stage[f'{field}_mb']:,}" for field in ("tree_rss", "tree_pss", "largest_rss"))
         amount = f"{stage['amount']:,} {stage['unit']}"
-        rates = (f"{stage['seconds']:,.2f}", f"{stage['per_second']:,.0f}", f"{stage['cpu_seconds']:,.1f}")
+        rates = (
+            f"{stage['seconds']:,.2f}",
+            f"{stage['per_second']:,.0f}",
+            f"{stage['cpu_seconds']:,.1f}",
+        )
         stages.add_row(name, amount, *rates, *memory)
     console.print(stages)
     others = Table(title="Measured on samples, scaled up to all photos")
     _add_columns(others, "what", "sample", "per second", "seconds for all")
     for name, found in figures["alternatives"].items():
-        others.add_row(name, f"{found['sample']:,}", f"{found['per_second']:,.0f}", f"{found['seconds_for_all']:,.1f}")
+        others.add_row(
+            name,
+            f"{found['sample']:,}",
+            f"{found['per_second']:,.0f}",
+            f"{found['seconds_for_all']:,.1f}",
+        )
     console.print(others)
     for name, value in (figures["comparisons"] | figures["checked"]).items():
         console.print(f"{name}: {value:,}")

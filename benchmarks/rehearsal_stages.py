@@ -44,23 +44,42 @@ class Folders:
     @classmethod
     def of(cls, annotations: Path, work: Path, limit: int | None) -> "Folders":
         size = "" if limit is None else f"_{limit}"
-        return cls(annotations, *(work / f"{name}{size}" for name in ("published", "mats", "raw", "arrays")))
+        return cls(
+            annotations,
+            *(work / f"{name}{size}" for name in ("published", "mats", "raw", "arrays")),
+        )
 
 
 def run(
-    folders: Folders, counts: dict[str, int], limit: int | None, cuts: int, say: Callable[[str], None]
+    folders: Folders,
+    counts: dict[str, int],
+    limit: int | None,
+    cuts: int,
+    say: Callable[[str], None],
 ) -> dict[str, Figures]:
     """All stages in order; figures by stage."""
     stages: dict[str, Figures] = {}
 
     def note(
-        name: str, took: Measurement, amount: int = sum(counts.values()), unit: str = "photos", **more: int
+        name: str,
+        took: Measurement,
+        amount: int = sum(counts.values()),
+        unit: str = "photos",
+        **more: int,
     ) -> None:
         stages[name] = _figures(took, amount, unit) | more
         say(f"{name}: {took.seconds:,.1f} s")
 
     how_many = () if limit is None else ("--limit", str(limit))
-    make = ("--annotations", folders.annotations, "--to", folders.published, "--seed", str(SEED), *how_many)
+    make = (
+        "--annotations",
+        folders.annotations,
+        "--to",
+        folders.published,
+        "--seed",
+        str(SEED),
+        *how_many,
+    )
     note("make archives, if not there", measured.run((HERE / "full_size_archives.py", *make)))
     for folder in (folders.raw, folders.arrays):
         shutil.rmtree(folder, ignore_errors=True)
@@ -103,7 +122,10 @@ def _download(folders: Folders, cuts: int, note: Note) -> None:
     size = sum(archive.stat().st_size for archive in archives)
     checksums = folders.published / "checksums.txt"
     checksums.write_text(
-        "".join(f"{files.sha256(archive)} {archive.stat().st_size} {archive.name}\n" for archive in archives)
+        "".join(
+            f"{files.sha256(archive)} {archive.stat().st_size} {archive.name}\n"
+            for archive in archives
+        )
     )
     with _serving(folders.published, size // cuts) as server:
         source = ("--base-url", f"http://127.0.0.1:{server.server_port}", "--checksums", checksums)
@@ -135,7 +157,13 @@ def _parse(folders: Folders, counts: dict[str, int], note: Note) -> None:
         if (found["count"], found["bad"]) != (counts[split], 0):
             raise InputError(f"{mat}: {found['count']} records, {found['bad']} of them bad")
         took.seconds = found["seconds"]
-        note(f"parse {split}'s digitStruct.mat", took, counts[split], "records", mat_bytes=mat.stat().st_size)
+        note(
+            f"parse {split}'s digitStruct.mat",
+            took,
+            counts[split],
+            "records",
+            mat_bytes=mat.stat().st_size,
+        )
 
 
 def extract_mat(folders: Folders, split: str) -> Path:
@@ -161,7 +189,10 @@ def check(folder: Path, annotations: dict[str, list[Annotation]]) -> Figures:
       InputError: one is wrong, or is missing.
     """
     rows, crops = 0, 0
-    places = {split: {photo.name: place for place, photo in enumerate(of, 1)} for split, of in annotations.items()}
+    places = {
+        split: {photo.name: place for place, photo in enumerate(of, 1)}
+        for split, of in annotations.items()
+    }
     for split in arrays.read_manifest(folder)["splits"]:
         images, targets, names, *_ = arrays.load_split(folder, split)
         step = max(1, len(names) // CHECKED_CROPS)
@@ -173,9 +204,13 @@ def check(folder: Path, annotations: dict[str, list[Annotation]]) -> Figures:
             if row % step == 0:
                 content = full_size_archives.draw(source, SEED, (places[source][file], photo))
                 number = crop.union(np.array(photo.boxes, float))
-                expected = crop.crop_number(photos.decode_photo(content), number, margin=MARGIN, size=SIZE)
+                expected = crop.crop_number(
+                    photos.decode_photo(content), number, margin=MARGIN, size=SIZE
+                )
                 if not np.array_equal(images[row], expected):
-                    raise InputError(f"{folder}: {split}, row {row}: another crop than that of {photo}")
+                    raise InputError(
+                        f"{folder}: {split}, row {row}: another crop than that of {photo}"
+                    )
                 crops += 1
         rows += len(names)
     if rows != sum(map(len, annotations.values())):

@@ -77,7 +77,9 @@ def cost(config: Config, batch_size: int) -> Cost:
     passes = NORM_PASSES * convolved
     if config.model.architecture == "resnet":
         passes += SHORTCUT_PASSES * _block_outputs(config)
-    update = UPDATE_PASSES[config.optimizer.algorithm] + AVERAGE_PASSES * bool(config.optimizer.ema_decay)
+    update = UPDATE_PASSES[config.optimizer.algorithm] + AVERAGE_PASSES * bool(
+        config.optimizer.ema_decay
+    )
     return Cost(
         flops=6 * counting.count_macs(network, inputs.input_shape(config.image)),
         product_bytes=3 * FEATURE_BYTES * sum(before + output for _, before, output in sizes),
@@ -91,7 +93,13 @@ def _products(jaxpr: Any) -> list[tuple[str, int, int]]:
     found = []
     for equation in jaxpr.eqns:
         if equation.primitive.name in ("conv_general_dilated", "dot_general"):
-            found.append((equation.primitive.name, equation.invars[0].aval.size, equation.outvars[0].aval.size))
+            found.append(
+                (
+                    equation.primitive.name,
+                    equation.invars[0].aval.size,
+                    equation.outvars[0].aval.size,
+                )
+            )
         for parameter in equation.params.values():
             inner = getattr(parameter, "jaxpr", parameter)
             if hasattr(inner, "eqns"):
@@ -110,7 +118,9 @@ def _block_outputs(config: Config) -> int:
 
 
 def main() -> None:
-    table = Table(title="Training on one H200, counted, nothing run: 790 TFLOP/s of bfloat16, 4.3 TB/s")
+    table = Table(
+        title="Training on one H200, counted, nothing run: 790 TFLOP/s of bfloat16, 4.3 TB/s"
+    )
     for title in (
         "config, batch",
         "GFLOP",
@@ -125,9 +135,17 @@ def main() -> None:
         config = config_files.load(path)
         batch_size = max(LEAST_BATCH, config.batch_size)
         one = cost(config, batch_size)
-        parts = " + ".join(f"{n / 1e6:.1f}" for n in (one.product_bytes, one.elementwise_bytes, one.param_bytes))
+        parts = " + ".join(
+            f"{n / 1e6:.1f}" for n in (one.product_bytes, one.elementwise_bytes, one.param_bytes)
+        )
         rates = (f"{rate / 1e3:,.0f}k" for rate in (one.by_arithmetic, one.by_memory, one.bound))
-        table.add_row(f"{path.name}, {batch_size}", f"{one.flops / 1e9:.2f}", parts, *rates, f"{one.share:.0%}")
+        table.add_row(
+            f"{path.name}, {batch_size}",
+            f"{one.flops / 1e9:.2f}",
+            parts,
+            *rates,
+            f"{one.share:.0%}",
+        )
     Console(width=120).print(table)
 
 

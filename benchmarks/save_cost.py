@@ -62,7 +62,9 @@ def main() -> int:
         abstract = jax.eval_shape(make_state, 0)
         with Checkpoints(f"{work}/steps") as checkpoints:
             for_eval = _bytes_read(
-                lambda: checkpoints.restore(options.saves + 1, {"ema": abstract.ema}, is_partial=True)
+                lambda: checkpoints.restore(
+                    options.saves + 1, {"ema": abstract.ema}, is_partial=True
+                )
             )
             for_all = _bytes_read(lambda: checkpoints.restore(options.saves + 1, abstract.tree()))
     shares = [part / all_of_it for part, all_of_it in zip(blocked[1:], whole[1:], strict=True)]
@@ -98,7 +100,11 @@ def _state(step: jax.Array, count: int) -> TrainState:
         return {f"array{i}": jax.random.normal(keys[i], (count,)) for i in range(ARRAYS)}
 
     return TrainState(
-        jnp.int32(step), tree(0), {}, {"mu": tree(1), "nu": tree(2)}, {"params": tree(3), "batch_stats": {}}
+        jnp.int32(step),
+        tree(0),
+        {},
+        {"mu": tree(1), "nu": tree(2)},
+        {"params": tree(3), "batch_stats": {}},
     )
 
 

@@ -107,7 +107,9 @@ def main() -> int:
     return 1 if any(one.failures for one in minutes) else 0
 
 
-def _load(options: Options, host: str, contents: list[bytes], process: psutil.Process) -> list[Minute]:
+def _load(
+    options: Options, host: str, contents: list[bytes], process: psutil.Process
+) -> list[Minute]:
     minutes = [Minute() for _ in range(options.minutes)]
     lock, begin = threading.Lock(), time.perf_counter()
 
@@ -116,7 +118,9 @@ def _load(options: Options, host: str, contents: list[bytes], process: psutil.Pr
         return minutes[place] if place < len(minutes) else None
 
     def use(user: int) -> None:
-        for content in itertools.cycle(contents[user % len(contents) :] + contents[: user % len(contents)]):
+        for content in itertools.cycle(
+            contents[user % len(contents) :] + contents[: user % len(contents)]
+        ):
             sent = time.perf_counter()
             while True:
                 minute = now()
@@ -168,7 +172,9 @@ def _memory(process: psutil.Process) -> int:
 
 def _photos(options: Options) -> list[bytes]:
     if options.photos:
-        contents = [path.read_bytes() for path in sorted(options.photos.iterdir()) if path.is_file()]
+        contents = [
+            path.read_bytes() for path in sorted(options.photos.iterdir()) if path.is_file()
+        ]
         if not contents:
             raise InputError(f"{options.photos}: no photos")
         return contents
@@ -180,7 +186,9 @@ def _photo(number: int, megapixels: float) -> bytes:
     rng = render.photo_rng(0, "test", number)
     photo = render.render(rng, "test").photo
     if megapixels:
-        photo = photo.resize((round(math.sqrt(megapixels * 4e6 / 3)), round(math.sqrt(megapixels * 3e6 / 4))))
+        photo = photo.resize(
+            (round(math.sqrt(megapixels * 4e6 / 3)), round(math.sqrt(megapixels * 3e6 / 4)))
+        )
         noise = rng.normal(0, NOISE, (photo.height, photo.width, 1)).astype(np.float32)
         photo = Image.fromarray((np.asarray(photo) + noise).clip(0, 255).astype(np.uint8))
     turned = photo.transpose(Image.Transpose.ROTATE_90)
@@ -197,7 +205,9 @@ def _figures(minute: Minute) -> dict[str, float | int | None]:
         "busy_503": minute.busy,
         "failures": len(minute.failures),
         "latency_s_median": round(statistics.median(latencies), 3) if latencies else None,
-        "latency_s_95": round(latencies[math.ceil(0.95 * len(latencies)) - 1], 3) if latencies else None,
+        "latency_s_95": round(latencies[math.ceil(0.95 * len(latencies)) - 1], 3)
+        if latencies
+        else None,
         "latency_s_most": round(latencies[-1], 3) if latencies else None,
         "memory_peak_mb": round(max(minute.memory) / 1e6),
         "memory_end_mb": round(minute.memory[-1] / 1e6),

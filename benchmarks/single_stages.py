@@ -68,7 +68,9 @@ def common_h5py(mat: Path, count: str) -> Result:
     records = []
     for row in rows:
         item = file[bbox[row].item()]
-        record: dict[str, Any] = {field: values(item[field]) for field in ("height", "label", "left", "top", "width")}
+        record: dict[str, Any] = {
+            field: values(item[field]) for field in ("height", "label", "left", "top", "width")
+        }
         record["name"] = "".join(chr(code[0]) for code in file[name[row][0]][()])
         records.append(record)
     return {"count": len(records), "seconds": time.perf_counter() - start}
@@ -76,7 +78,9 @@ def common_h5py(mat: Path, count: str) -> Result:
 
 def _numbers(mat: Path) -> dict[str, np.ndarray]:
     """The boxes of every photo."""
-    return {record.name: record.boxes for record in digit_struct.read(mat) if isinstance(record, Record)}
+    return {
+        record.name: record.boxes for record in digit_struct.read(mat) if isinstance(record, Record)
+    }
 
 
 def _contents(archive: Path, count: str) -> Iterator[tuple[str, bytes]]:
@@ -98,7 +102,9 @@ def pillow_loop(archive: Path, mat: str, count: str) -> Result:
         if number:
             photo = Image.open(io.BytesIO(content)).convert("RGB")
             box = [round(edge) for edge in crop.expand(number, MARGIN)]
-            crops.append(np.asarray(photo.crop((box[0], box[1], box[2], box[3])).resize((SIZE, SIZE))))
+            crops.append(
+                np.asarray(photo.crop((box[0], box[1], box[2], box[3])).resize((SIZE, SIZE)))
+            )
     return {"count": len(crops), "seconds": time.perf_counter() - start}
 
 
@@ -110,7 +116,8 @@ def ceiling(archive: Path, mat: str, count: str) -> Result:
     context = multiprocessing.get_context("spawn")
     barrier, answers = context.Barrier(jobs), context.Queue()
     workers = [
-        context.Process(target=_decode_and_crop, args=(sample[job::jobs], barrier, answers)) for job in range(jobs)
+        context.Process(target=_decode_and_crop, args=(sample[job::jobs], barrier, answers))
+        for job in range(jobs)
     ]
     for worker in workers:
         worker.start()

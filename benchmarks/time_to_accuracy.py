@@ -62,15 +62,21 @@ def main() -> int:
         batch_size=options.batch_size,
         data=ours.data,
         optimizer=dataclasses.replace(
-            peer.optimizer, learning_rate=peer.optimizer.learning_rate * options.batch_size / peer.batch_size
+            peer.optimizer,
+            learning_rate=peer.optimizer.learning_rate * options.batch_size / peer.batch_size,
         ),
     )
     reached = {}
     with tempfile.TemporaryDirectory() as folder:
-        for name, config in (("svhn_jax, configs/real.py", ours), ("potterhsu's network and recipe", peer)):
+        for name, config in (
+            ("svhn_jax, configs/real.py", ours),
+            ("potterhsu's network and recipe", peer),
+        ):
             config = dataclasses.replace(config, runs_dir=folder, seed=options.seed)
             config, rate = _that_fills(config, 60 * options.minutes)
-            console.print(f"{name}: {rate:,.0f} images/s, {config.num_steps:,} steps planned", soft_wrap=True)
+            console.print(
+                f"{name}: {rate:,.0f} images/s, {config.num_steps:,} steps planned", soft_wrap=True
+            )
             reached[name] = _train(console, config, 60 * options.minutes)
             shutil.rmtree(f"{folder}/{config.name}")
     _print_table(console, reached)
@@ -93,7 +99,9 @@ def _that_fills(config: Config, budget_s: float) -> tuple[Config, float]:
     rate = count * config.batch_size / timing.seconds(loop.step_only, count)
     steps = max(1, round(USED * budget_s * rate / config.batch_size))
     every = max(1, round(steps / VALIDATIONS))
-    return dataclasses.replace(config, num_steps=steps, eval_every_steps=every, log_every_steps=every), rate
+    return dataclasses.replace(
+        config, num_steps=steps, eval_every_steps=every, log_every_steps=every
+    ), rate
 
 
 def _train(console: Console, config: Config, budget_s: float) -> list[dict[str, Any]]:
@@ -118,9 +126,13 @@ def _train(console: Console, config: Config, budget_s: float) -> list[dict[str, 
                     "seconds": round(seconds, 1), "step": int(match[1]), "sequence_accuracy": float(match[2]),
                     "digit_accuracy": float(match[3]),
                 })  # fmt: skip
-                console.print(f"{seconds:6.0f} s, step {match[1]}: sequence {match[2]}, digits {match[3]}")
+                console.print(
+                    f"{seconds:6.0f} s, step {match[1]}: sequence {match[2]}, digits {match[3]}"
+                )
     if process.returncode not in (0, -9):
-        raise InputError(f"the training of {config.name} ended with status {process.returncode}: see above")
+        raise InputError(
+            f"the training of {config.name} ended with status {process.returncode}: see above"
+        )
     return rows
 
 
@@ -131,7 +143,10 @@ def _print_table(console: Console, reached: dict[str, list[dict[str, Any]]]) -> 
     for name, rows in reached.items():
         for row in rows:
             table.add_row(
-                name, f"{row['seconds']:.0f}", f"{row['sequence_accuracy']:.3f}", f"{row['digit_accuracy']:.3f}"
+                name,
+                f"{row['seconds']:.0f}",
+                f"{row['sequence_accuracy']:.3f}",
+                f"{row['digit_accuracy']:.3f}",
             )
     console.print(table)
 

@@ -10,7 +10,14 @@ and augmentation were not tuned for this set. NOT YET RUN on the full set: no ac
 multiply-accumulates an image.
 """
 
-from svhn_jax.config import AugmentConfig, Config, DataConfig, LossConfig, ModelConfig, OptimizerConfig
+from svhn_jax.config import (
+    AugmentConfig,
+    Config,
+    DataConfig,
+    LossConfig,
+    ModelConfig,
+    OptimizerConfig,
+)
 
 config = Config(
     name="full",
@@ -22,9 +29,18 @@ config = Config(
     keep_newest=20,
     data=DataConfig(dir="data/full"),
     augment=AugmentConfig(
-        scale=0.15, rotate_degrees=10, shear=0.2, channel_gain=0.1, channel_offset=0.03, gamma=0.2, blur=0.5, cutout=12
+        scale=0.15,
+        rotate_degrees=10,
+        shear=0.2,
+        channel_gain=0.1,
+        channel_offset=0.03,
+        gamma=0.2,
+        blur=0.5,
+        cutout=12,
     ),
     model=ModelConfig(patch=3, width=192, blocks=(2, 2), dropout=0.2, compute_dtype="bfloat16"),
     loss=LossConfig(label_smoothing=0.05),
-    optimizer=OptimizerConfig(learning_rate=4e-3, weight_decay=0.05, clip_norm=1.0, ema_decay=0.9995),
+    optimizer=OptimizerConfig(
+        learning_rate=4e-3, weight_decay=0.05, clip_norm=1.0, ema_decay=0.9995
+    ),
 )

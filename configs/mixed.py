@@ -13,7 +13,14 @@ seeds at once; they read 0.928 to 0.942 of 500 real test photos, and 0.936 to 0.
 give --model.compute-dtype float32; that takes many hours and was not tried. 371 million multiply-accumulates an image.
 """
 
-from svhn_jax.config import AugmentConfig, Config, DataConfig, LossConfig, ModelConfig, OptimizerConfig
+from svhn_jax.config import (
+    AugmentConfig,
+    Config,
+    DataConfig,
+    LossConfig,
+    ModelConfig,
+    OptimizerConfig,
+)
 
 config = Config(
     name="mixed",

@@ -9,7 +9,14 @@ Differences: its learning rate is multiplied by 0.9 every 625 steps, here it fal
 on the full set. 793 million multiply-accumulates an image.
 """
 
-from svhn_jax.config import AugmentConfig, Config, DataConfig, LossConfig, ModelConfig, OptimizerConfig
+from svhn_jax.config import (
+    AugmentConfig,
+    Config,
+    DataConfig,
+    LossConfig,
+    ModelConfig,
+    OptimizerConfig,
+)
 
 config = Config(
     name="potterhsu",
@@ -22,6 +29,11 @@ config = Config(
     model=ModelConfig(architecture="potterhsu", dropout=0.2),
     loss=LossConfig(blank_weight=1.0),
     optimizer=OptimizerConfig(
-        algorithm="sgd", learning_rate=0.16, weight_decay=5e-4, beta1=0.9, warmup_fraction=0.01, ema_decay=0.0
+        algorithm="sgd",
+        learning_rate=0.16,
+        weight_decay=5e-4,
+        beta1=0.9,
+        warmup_fraction=0.01,
+        ema_decay=0.0,
     ),
 )

@@ -9,7 +9,14 @@ Each real photo is shown six times for each time a synthetic one is. Made for ab
 of them choose the step. docs/experiments.md has what it reached, and how long it took.
 """
 
-from svhn_jax.config import AugmentConfig, Config, DataConfig, LossConfig, ModelConfig, OptimizerConfig
+from svhn_jax.config import (
+    AugmentConfig,
+    Config,
+    DataConfig,
+    LossConfig,
+    ModelConfig,
+    OptimizerConfig,
+)
 
 config = Config(
     name="real",
@@ -18,7 +25,14 @@ config = Config(
     eval_every_steps=1000,
     data=DataConfig(dir="data/real", repeat=6, mix_in=("data/synthetic",)),
     augment=AugmentConfig(
-        scale=0.2, rotate_degrees=12, shear=0.2, channel_gain=0.1, channel_offset=0.03, gamma=0.2, blur=0.5, cutout=12
+        scale=0.2,
+        rotate_degrees=12,
+        shear=0.2,
+        channel_gain=0.1,
+        channel_offset=0.03,
+        gamma=0.2,
+        blur=0.5,
+        cutout=12,
     ),
     loss=LossConfig(label_smoothing=0.05),
     model=ModelConfig(patch=4, width=48, blocks=(1, 2), dropout=0.2),

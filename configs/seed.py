@@ -7,7 +7,15 @@ eleventh digit, no running average. Two things differ: it had no length head, an
 off outside training. It reported 95.0 % positional digit accuracy on test after 88,000 steps.
 """
 
-from svhn_jax.config import AugmentConfig, Config, DataConfig, ImageConfig, LossConfig, ModelConfig, OptimizerConfig
+from svhn_jax.config import (
+    AugmentConfig,
+    Config,
+    DataConfig,
+    ImageConfig,
+    LossConfig,
+    ModelConfig,
+    OptimizerConfig,
+)
 
 config = Config(
     name="seed",
@@ -21,6 +29,11 @@ config = Config(
     model=ModelConfig(architecture="seed", dropout=0.15),
     loss=LossConfig(blank_weight=1.0),
     optimizer=OptimizerConfig(
-        learning_rate=1e-4, schedule="constant", warmup_fraction=0.0, weight_decay=0.0, beta2=0.999, ema_decay=0.0
+        learning_rate=1e-4,
+        schedule="constant",
+        warmup_fraction=0.0,
+        weight_decay=0.0,
+        beta2=0.999,
+        ema_decay=0.0,
     ),
 )

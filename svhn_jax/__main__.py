@@ -31,8 +31,12 @@ COMMANDS = (
 def main() -> None:
     words = [word for word in sys.argv[1:] if word not in ("-h", "--help")]
     if words:
-        near = difflib.get_close_matches(words[0].removeprefix("svhn_jax."), COMMANDS, n=1, cutoff=0)
-        raise InputError(f"python -m svhn_jax takes no {words[0]!r}; did you mean python -m svhn_jax.{near[0]}?")
+        near = difflib.get_close_matches(
+            words[0].removeprefix("svhn_jax."), COMMANDS, n=1, cutoff=0
+        )
+        raise InputError(
+            f"python -m svhn_jax takes no {words[0]!r}; did you mean python -m svhn_jax.{near[0]}?"
+        )
     print("The commands; --help after one lists its options:\n")
     for name in COMMANDS:
         print(f"  python -m svhn_jax.{name:15} {_purpose(name)}")

@@ -21,7 +21,9 @@ from svhn_jax.options import Benchmark
 
 
 def main() -> int:
-    options = command_line.parse_with_config(Benchmark, "python -m svhn_jax.benchmark", __doc__ or "")
+    options = command_line.parse_with_config(
+        Benchmark, "python -m svhn_jax.benchmark", __doc__ or ""
+    )
     from svhn_jax.benchmarking import measure  # imports JAX, which takes seconds: not for --help
 
     return measure.run(options, sys.argv[1:])

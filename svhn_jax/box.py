@@ -63,7 +63,9 @@ def main() -> int:
     if not options.photos.is_dir():
         raise InputError(f"{options.photos}: not a folder; give the folder of the photos")
     if not table.is_file():
-        raise InputError(f"{table}: no such file; write file,label in its first line, and a photo in each row")
+        raise InputError(
+            f"{table}: no such file; write file,label in its first line, and a photo in each row"
+        )
     if options.to.exists():
         raise InputError(f"{options.to}: exists already; move it away, or give another --to")
     if options.to.resolve().is_relative_to(options.photos.resolve()):
@@ -83,7 +85,9 @@ def main() -> int:
     with writing.building(options.to, resumes=False) as folder:
         found = _write(options, reader, [one for one in records if isinstance(one, Record)], folder)
     others = f"; {NOT_FOUND} names the others" if found < len(records) else ""
-    console.print(f"{options.to}: boxes of {found:,} of {len(records):,} photos{others}", soft_wrap=True)
+    console.print(
+        f"{options.to}: boxes of {found:,} of {len(records):,} photos{others}", soft_wrap=True
+    )
     output.print_json(options.output, {"photos": len(records), "boxes": found})
     return 0
 
@@ -131,7 +135,9 @@ def _find(
             continue
         photo = photos.read_photo(options.photos, record.name)
         if len(record.digits) > reader.max_digits:
-            outcomes[record.name] = f"a number of more than {reader.max_digits} digits, which the network cannot read"
+            outcomes[record.name] = (
+                f"a number of more than {reader.max_digits} digits, which the network cannot read"
+            )
             continue
         try:
             if photo.problem:

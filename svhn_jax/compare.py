@@ -53,7 +53,9 @@ class Options(Checked):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.csv and os.path.realpath(self.csv) in map(os.path.realpath, (self.first, self.second)):
+        if self.csv and os.path.realpath(self.csv) in map(
+            os.path.realpath, (self.first, self.second)
+        ):
             raise InputError(f"--csv is {self.csv}, which is read; give another name")
 
 
@@ -62,7 +64,9 @@ def main() -> int:
     console = output.console(options.output)
     if options.csv:
         files.require_writable(options.csv)
-    (first_title, first), (second_title, second) = (_open(one, options) for one in (options.first, options.second))
+    (first_title, first), (second_title, second) = (
+        _open(one, options) for one in (options.first, options.second)
+    )
     titles = first_title, second_title
     predictions.require_same_photos(first, second, titles)
     if not first.names:
@@ -76,11 +80,17 @@ def main() -> int:
         writer.writerows(differing)
         files.write_text(options.csv, text.getvalue())
     windows = (
-        "" if all(map(_is_table, (options.first, options.second))) else " (runs read in one window, without --tta)"
+        ""
+        if all(map(_is_table, (options.first, options.second)))
+        else " (runs read in one window, without --tta)"
     )
     console.print(f"{len(first.names):,} photos; right of them{windows}:")
     _print(console, titles, (first, second), paired, differing)
-    result = {"first": titles[0], "second": titles[1], "photos": len(first.names)} | paired._asdict()
+    result = {
+        "first": titles[0],
+        "second": titles[1],
+        "photos": len(first.names),
+    } | paired._asdict()
     output.print_json(options.output, result | {"difference": paired.difference._asdict()})
     return 0
 
@@ -103,7 +113,9 @@ def _open(source: str, options: Options) -> tuple[str, PredictionTable]:
         raise InputError(f"{source}: give one step: a number, best or latest")
     compilation.enable_compilation_cache()
     with naming_out_of_memory("eval_batch_size of the run's config.json sets them"):
-        scored = scoring.score_step(Evaluate(run=folder, split=options.split, step=step, data=options.data))
+        scored = scoring.score_step(
+            Evaluate(run=folder, split=options.split, step=step, data=options.data)
+        )
     return f"{folder}@{scored.step}", scored.table
 
 
@@ -111,7 +123,10 @@ def _differing(first: PredictionTable, second: PredictionTable) -> Iterator[tupl
     """Rows of COLUMNS: first the photos that only the first reads right, then those that only the second does."""
     for one, other in ((first, second), (second, first)):
         for row in (one.is_right & ~other.is_right).nonzero()[0]:
-            numbers = [labels.decode(label[row]) for label in (first.truths, first.predictions, second.predictions)]
+            numbers = [
+                labels.decode(label[row])
+                for label in (first.truths, first.predictions, second.predictions)
+            ]
             confidences = [f"{table.confidence[row]:.6f}" for table in (first, second)]
             yield (first.names[row], *numbers, *confidences)
 
@@ -123,7 +138,9 @@ def _print(
     paired: Paired,
     differing: list[tuple[str, ...]],
 ) -> None:
-    for title, table, alone in zip(titles, tables, (paired.only_first, paired.only_second), strict=True):
+    for title, table, alone in zip(
+        titles, tables, (paired.only_first, paired.only_second), strict=True
+    ):
         right = int(table.is_right.sum())
         share = scores.wilson_interval(right, len(table.names))
         console.print(f"{title}:", soft_wrap=True)
@@ -137,7 +154,9 @@ def _print(
         f"McNemar's exact test: p = {paired.p_value:.3g}"
     )
     if differing:
-        shown = Table(title=f"read right by one alone ({min(len(differing), PHOTOS_SHOWN)} of {len(differing):,})")
+        shown = Table(
+            title=f"read right by one alone ({min(len(differing), PHOTOS_SHOWN)} of {len(differing):,})"
+        )
         for column in COLUMNS[:4]:
             shown.add_column(column, overflow="fold")
         for row in differing[:PHOTOS_SHOWN]:

@@ -18,7 +18,9 @@ class _Part(Checked):
     @classmethod
     def called(cls, name: str) -> str:
         """SECTION.NAME, or NAME for a field of Config itself."""
-        sections = [section for section, hint in typing.get_type_hints(Config).items() if hint is cls]
+        sections = [
+            section for section, hint in typing.get_type_hints(Config).items() if hint is cls
+        ]
         return ".".join([*sections, name])
 
 
@@ -42,7 +44,9 @@ class DataConfig(_Part):
     def __post_init__(self) -> None:
         super().__post_init__()
         if len(self.mix_in_repeat) not in (0, sets := len(self.mix_in)):
-            raise self.mistake("mix_in_repeat", f"one count for each of the {sets} data sets of mix_in, or none")
+            raise self.mistake(
+                "mix_in_repeat", f"one count for each of the {sets} data sets of mix_in, or none"
+            )
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,9 @@ class AugmentConfig(_Part):
     """probability, below 1, of the negative of all channels: dark digits on bright become bright on dark, and hues flip"""
     blur: Annotated[float, within(0, 8)] = 0.0
     """standard deviation of a Gaussian blur, in pixels of the window"""
-    downscale: Annotated[float, Rule(lambda factor: factor == 0 or 1 <= factor <= 8, "0, or 1 to 8")] = 0.0
+    downscale: Annotated[
+        float, Rule(lambda factor: factor == 0 or 1 <= factor <= 8, "0, or 1 to 8")
+    ] = 0.0
     """factor by which the resolution is lowered and raised again, 1 to 8; 0 turns it off"""
     noise: Fraction = 0.0
     """standard deviation of Gaussian noise, as a fraction of the full range"""
@@ -164,12 +170,17 @@ def _is_plain_name(name: str) -> bool:
 class Config(_Part):
     """One run."""
 
-    name: Annotated[str, Rule(_is_plain_name, "a folder's name of printable characters, without a slash")] = "demo"
+    name: Annotated[
+        str, Rule(_is_plain_name, "a folder's name of printable characters, without a slash")
+    ] = "demo"
     """the run's folder is RUNS/NAME"""
     runs_dir: Annotated[
         str,
         Rule(bool, "a path"),
-        Rule(lambda path: not path.startswith("s3://"), "a path or gs://...: Orbax cannot write to s3://"),
+        Rule(
+            lambda path: not path.startswith("s3://"),
+            "a path or gs://...: Orbax cannot write to s3://",
+        ),
     ] = "checkpoints"
     """RUNS: a path, or gs://BUCKET/PATH"""
     seed: Annotated[int, within(0, 2**31 - 1)] = 0

@@ -51,7 +51,9 @@ def load(path: str | Path) -> Config:
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     except SystemExit as error:
-        raise InputError(f"{_place(path, error)}: ends the program; leave that out and define `config`") from None
+        raise InputError(
+            f"{_place(path, error)}: ends the program; leave that out and define `config`"
+        ) from None
     except Exception as error:  # the file is the user's code: whatever it raises is theirs to mend
         said = error.msg if isinstance(error, SyntaxError) else error
         hint = _nearest(str(error)) if "unexpected keyword argument" in str(error) else ""
@@ -64,7 +66,9 @@ def load(path: str | Path) -> Config:
 def shipped_configs() -> str:
     """Names the files of configs/, as the end of a message."""
     found = sorted(map(str, Path("configs").glob("*.py")))
-    return f"; there are: {', '.join(found)}" if found else "; run this in the repository's top folder"
+    return (
+        f"; there are: {', '.join(found)}" if found else "; run this in the repository's top folder"
+    )
 
 
 def to_json(config: Config) -> str:
@@ -73,7 +77,9 @@ def to_json(config: Config) -> str:
 
 
 def from_json(
-    text: str, source: str, remedy: Callable[[], str] = lambda: "put it right, or train under another --name"
+    text: str,
+    source: str,
+    remedy: Callable[[], str] = lambda: "put it right, or train under another --name",
 ) -> Config:
     """The config of a saved run.
 
@@ -135,7 +141,11 @@ def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
 
 def _place(path: str | Path, error: BaseException) -> str:
     """The file and the line of it at which an error arose."""
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    lines = [
+        frame.lineno
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename == str(path)
+    ]
     if isinstance(error, SyntaxError) and error.filename == str(path):
         lines.append(error.lineno)
     return f"{path}, line {lines[-1]}" if lines and lines[-1] else str(path)
@@ -144,7 +154,14 @@ def _place(path: str | Path, error: BaseException) -> str:
 def _nearest(message: str) -> str:
     """A hint for a misspelt field: the nearest known name to the last quoted word."""
     quoted = [word for word in message.split("'")[1::2] if word.isidentifier()]
-    kinds = [Config, *(hint for hint in typing.get_type_hints(Config).values() if dataclasses.is_dataclass(hint))]
+    kinds = [
+        Config,
+        *(
+            hint
+            for hint in typing.get_type_hints(Config).values()
+            if dataclasses.is_dataclass(hint)
+        ),
+    ]
     names = [item.name for kind in kinds for item in dataclasses.fields(kind)]
     near = difflib.get_close_matches(quoted[-1], names, n=1, cutoff=0.5) if quoted else []
     return f"; did you mean {near[0]}?" if near else ""

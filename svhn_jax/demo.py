@@ -47,8 +47,12 @@ def main() -> int:
     printed = ""
     for command in COMMANDS:
         console.print(f"\n$ python -m {command}")
-        options_too = ["--json"] if options.output.json else ["--quiet"] if options.output.quiet else []
-        status, printed = _run([sys.executable, "-m", *command.split(), *options_too], is_read=options.output.json)
+        options_too = (
+            ["--json"] if options.output.json else ["--quiet"] if options.output.quiet else []
+        )
+        status, printed = _run(
+            [sys.executable, "-m", *command.split(), *options_too], is_read=options.output.json
+        )
         if status:
             return status
     seconds = time.perf_counter() - started
@@ -57,14 +61,18 @@ def main() -> int:
         "  python -m svhn_jax.report --run checkpoints/demo --to demo.html"
     )
     if options.output.json:
-        output.print_json(options.output, {"seconds": round(seconds, 1), "evaluation": json.loads(printed)})
+        output.print_json(
+            options.output, {"seconds": round(seconds, 1), "evaluation": json.loads(printed)}
+        )
     return 0
 
 
 def _run(command: list[str], *, is_read: bool) -> tuple[int, str]:
     """Exit status of a command, and what it prints if that is to be read. Ctrl-C reaches it from the terminal and is its
     own affair: it may be saving."""
-    with subprocess.Popen(command, stdout=subprocess.PIPE if is_read else None, text=True) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE if is_read else None, text=True
+    ) as process:
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
             printed = process.communicate()[0] or ""

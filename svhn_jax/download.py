@@ -26,7 +26,14 @@ from pathlib import Path
 from typing import Annotated
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 
 import svhn_jax
 from svhn_jax import command_line, files, output
@@ -51,9 +58,9 @@ class Options(Checked):
     """folder for train.tar.gz, test.tar.gz and extra.tar.gz"""
     splits: Splits = ()
     """the archives to download"""
-    base_url: Annotated[str, Rule(re.compile(r"https?://[^\s/]\S*").fullmatch, "an http:// or https:// address")] = (
-        published.BASE_URL
-    )
+    base_url: Annotated[
+        str, Rule(re.compile(r"https?://[^\s/]\S*").fullmatch, "an http:// or https:// address")
+    ] = published.BASE_URL
     """http or https address of the folder that has the archives, such as a mirror"""
     checksums: OptionalPath = None
     """file with a line `SHA-256 BYTES NAME.tar.gz` for each archive, if they are not the published ones"""
@@ -67,12 +74,18 @@ class _Failure(Exception):
 def main() -> None:
     options = command_line.parse(Options, "python -m svhn_jax.download", __doc__ or "")
     console = output.console(options.output)
-    archives = published.read_checksums(options.checksums) if options.checksums else published.ARCHIVES
+    archives = (
+        published.read_checksums(options.checksums) if options.checksums else published.ARCHIVES
+    )
     splits: tuple[str, ...] = options.splits or tuple(archives)
     if unknown := [split for split in splits if split not in archives]:
-        raise InputError(f"{options.checksums}: names no {unknown[0]}.tar.gz; add its line, or leave out the split")
+        raise InputError(
+            f"{options.checksums}: names no {unknown[0]}.tar.gz; add its line, or leave out the split"
+        )
     console.print(f"{published.LICENCE} {published.CITATION}", soft_wrap=True)
-    fetch_archives(options.to, {split: archives[split] for split in splits}, options.base_url, console)
+    fetch_archives(
+        options.to, {split: archives[split] for split in splits}, options.base_url, console
+    )
     paths = {split: str(options.to / f"{split}.tar.gz") for split in splits}
     result = {split: {"path": paths[split]} | archives[split]._asdict() for split in splits}
     output.print_json(options.output, {"archives": result})
@@ -103,7 +116,9 @@ def fetch_archives(
             console.print(f"{target} is complete: {archive}", soft_wrap=True)
             continue
         if target.exists():
-            console.print(f"{target}: {problem}; it is kept until the right one is downloaded", soft_wrap=True)
+            console.print(
+                f"{target}: {problem}; it is kept until the right one is downloaded", soft_wrap=True
+            )
         missing.append((target, archive))
     if not missing:
         return
@@ -127,7 +142,9 @@ def _require_space(folder: Path, missing: list[tuple[Path, Archive]]) -> None:
         )
 
 
-def _fetch(url: str, target: Path, archive: Archive, console: Console, pause: Callable[[float], None]) -> None:
+def _fetch(
+    url: str, target: Path, archive: Archive, console: Console, pause: Callable[[float], None]
+) -> None:
     """Downloads the missing bytes of one archive, verifies it, and renames it."""
     with _opened_alone(Path(f"{target}.part")) as part, _progress_bar(console) as progress:
         if _length(part) > archive.bytes:  # of another archive
@@ -175,14 +192,18 @@ def _opened_alone(path: Path) -> Iterator[io.FileIO]:
         except (BlockingIOError, FileNotFoundError):
             is_ours = False
         if not is_ours:
-            raise InputError(f"{path}: another download writes it; wait for it, or stop it, and try again")
+            raise InputError(
+                f"{path}: another download writes it; wait for it, or stop it, and try again"
+            )
         yield part
 
 
 def _progress_bar(console: Console) -> Progress:
     name = TextColumn("{task.description}", markup=False)
     columns = (name, BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console, transient=True, disable=console.quiet or not console.is_terminal)
+    return Progress(
+        *columns, console=console, transient=True, disable=console.quiet or not console.is_terminal
+    )
 
 
 def _length(file: io.FileIO) -> int:
@@ -202,18 +223,24 @@ def _request(url: str, part: io.FileIO, size: int) -> Iterator[int]:
     with _open(url, part) as response:
         total: int | None = response.length
         if response.status == 206:
-            match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
+            match = re.fullmatch(
+                r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", "")
+            )
             if not match or int(match[1]) != _length(part):
                 part.truncate(0)
                 raise _Failure("the server sent a wrong range; starting over")
             total = None if match[2] == "*" else int(match[2])
         if total not in (None, size):
-            raise InputError(f"{url}: has {total:,} bytes, expected {size:,}; give another --base-url")
+            raise InputError(
+                f"{url}: has {total:,} bytes, expected {size:,}; give another --base-url"
+            )
         if response.status != 206:  # the whole file, whatever the request
             part.truncate(0)
         while (length := _length(part)) < size:
             try:
-                block = response.read1(min(BLOCK_BYTES, size - length))  # never past the expected size
+                block = response.read1(
+                    min(BLOCK_BYTES, size - length)
+                )  # never past the expected size
             except (OSError, http.client.HTTPException) as error:
                 raise _Failure(_words(error)) from None
             if not block:
@@ -225,9 +252,13 @@ def _request(url: str, part: io.FileIO, size: int) -> Iterator[int]:
 def _open(url: str, part: io.FileIO) -> http.client.HTTPResponse:
     """The successful response to a GET of the bytes after those in `part`."""
     start = _length(part)
-    headers = {"User-Agent": f"svhn_jax/{svhn_jax.__version__}"} | ({"Range": f"bytes={start}-"} if start else {})
+    headers = {"User-Agent": f"svhn_jax/{svhn_jax.__version__}"} | (
+        {"Range": f"bytes={start}-"} if start else {}
+    )
     try:
-        response = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT_S)
+        response = urllib.request.urlopen(
+            urllib.request.Request(url, headers=headers), timeout=TIMEOUT_S
+        )
     except urllib.error.HTTPError as error:
         error.close()
         answer = f"the server answers {error.code} {error.reason}"
@@ -241,7 +272,9 @@ def _open(url: str, part: io.FileIO) -> http.client.HTTPResponse:
     except (OSError, http.client.HTTPException) as error:
         raise _Failure(_words(error)) from None
     if not isinstance(response, http.client.HTTPResponse):
-        raise InputError(f"{url}: leads to {response.url}; give an http or https address as --base-url")
+        raise InputError(
+            f"{url}: leads to {response.url}; give an http or https address as --base-url"
+        )
     return response
 
 
@@ -256,7 +289,9 @@ def _append(part: io.FileIO, block: bytes) -> None:
         while rest:
             rest = rest[part.write(rest) :]
     except OSError as error:
-        remedy = f"correct that, then run the same command again to resume at {_length(part):,} bytes"
+        remedy = (
+            f"correct that, then run the same command again to resume at {_length(part):,} bytes"
+        )
         raise InputError(f"{part.name}: {error.strerror}; {remedy}") from None
 
 

@@ -93,12 +93,19 @@ def run_command(main: Callable[[], int | None]) -> None:
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         remedy = REMEDIES.get(error.errno or 0, "")
-        _exit(f"{place}{error.strerror or error}{remedy}", EXIT_BAD_INPUT, at_once=remedy == FREE_SPACE)
+        _exit(
+            f"{place}{error.strerror or error}{remedy}",
+            EXIT_BAD_INPUT,
+            at_once=remedy == FREE_SPACE,
+        )
     except ImportError as error:
         extras = [extra for name, extra in REMOTE_EXTRAS.items() if name in str(error)]
         if not extras:
             raise
-        _exit(f"a bucket needs more packages ({error}): pip install 'svhn_jax[{extras[0]}]'", EXIT_BAD_INPUT)
+        _exit(
+            f"a bucket needs more packages ({error}): pip install 'svhn_jax[{extras[0]}]'",
+            EXIT_BAD_INPUT,
+        )
     except KeyboardInterrupt as error:
         number = signal.SIGTERM if isinstance(error, interrupts.Terminated) else signal.SIGINT
         _exit(interrupts.MESSAGES[number], 128 + number)
@@ -129,7 +136,9 @@ def naming_out_of_memory(batches: str) -> Iterator[None]:
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        raise InputError(f"out of memory ({one_line(error)}); give smaller batches: {batches}") from None
+        raise InputError(
+            f"out of memory ({one_line(error)}); give smaller batches: {batches}"
+        ) from None
 
 
 def one_line(error: Exception) -> str:

@@ -35,7 +35,9 @@ if TYPE_CHECKING:  # it imports JAX, which takes seconds
     from svhn_jax.finding.material import Example
 
 Records = list[Record | Skipped]
-Shares = Annotated[tuple[float, ...], Rule(lambda shares: all(0 < one < 1 for one in shares), "between 0 and 1")]
+Shares = Annotated[
+    tuple[float, ...], Rule(lambda shares: all(0 < one < 1 for one in shares), "between 0 and 1")
+]
 PASTED_SEED = 2_000_000  # of the scenes that photos are pasted into
 
 
@@ -96,7 +98,9 @@ def main() -> int:
             name = "photos" if share is None else f"width {share:g}"
             console.print(f"{name}: {counts}", soft_wrap=True)
             result[name] = counts.as_json()
-    pictures: dict[str, Iterator[Image.Image]] = {"empty scenes": find_scores.empties(options.empty_scenes)}
+    pictures: dict[str, Iterator[Image.Image]] = {
+        "empty scenes": find_scores.empties(options.empty_scenes)
+    }
     if options.empty:
         pictures["empty"] = map(_decoded, _pictures(options.empty))
     for name, empty in pictures.items():
@@ -122,7 +126,9 @@ def _examples(options: Options, records: Records, share: float | None) -> "Itera
             continue
         rng = np.random.default_rng([PASTED_SEED, number])
         if backgrounds:
-            scene = large_scenes.covering(_decoded(backgrounds[int(rng.integers(len(backgrounds)))]))
+            scene = large_scenes.covering(
+                _decoded(backgrounds[int(rng.integers(len(backgrounds)))])
+            )
         else:
             scene = large_scenes.empty(rng)
         yield large_scenes.pasted(rng, scene, example, share)
@@ -143,7 +149,9 @@ def _records(folder: Path) -> Records:
     """The rows of the labels.csv of a folder."""
     table = folder / labels_csv.NAME
     if not table.is_file():
-        raise InputError(f"{table}: no such file; write file,label in its first line, and a photo in each row")
+        raise InputError(
+            f"{table}: no such file; write file,label in its first line, and a photo in each row"
+        )
     return labels_csv.read(table)
 
 

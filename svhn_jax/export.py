@@ -61,18 +61,29 @@ class Options(Checked):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.to == "stablehlo" and self.precision != "float32":
-            raise InputError(f"--precision is {self.precision}; StableHLO is written in float32 alone")
+            raise InputError(
+                f"--precision is {self.precision}; StableHLO is written in float32 alone"
+            )
         if (self.precision == "int8") != (self.calibrate is not None):
-            raise InputError("give --calibrate DIR, a prepared data set, with --precision int8, and with no other")
-        if self.file and (self.file.suffix != f".{self.to}" or not self.file.absolute().parent.is_dir()):
-            raise InputError(f"--file is {self.file}; it must end in .{self.to}, and its folder must exist")
+            raise InputError(
+                "give --calibrate DIR, a prepared data set, with --precision int8, and with no other"
+            )
+        if self.file and (
+            self.file.suffix != f".{self.to}" or not self.file.absolute().parent.is_dir()
+        ):
+            raise InputError(
+                f"--file is {self.file}; it must end in .{self.to}, and its folder must exist"
+            )
 
 
 def main() -> int:
     options = command_line.parse(Options, "python -m svhn_jax.export", __doc__ or "")
     console = output.console(options.output)
     _require_packages(options)
-    from svhn_jax.exporting import check, interface  # imports JAX, which takes seconds: not for --help
+    from svhn_jax.exporting import (
+        check,
+        interface,
+    )  # imports JAX, which takes seconds: not for --help
     from svhn_jax.inference.photo_reader import PRETRAINED
     from svhn_jax.inference.reader import Reader
     from svhn_jax.training import compilation
@@ -82,7 +93,10 @@ def main() -> int:
         reader = Reader(options.run or str(PRETRAINED), options.step)
         path = _path(options, reader.folder.path.name)
         files.require_writable(path)
-        crops, calibration = _split(options.check, options.split, reader), _split(options.calibrate, "train", reader)
+        crops, calibration = (
+            _split(options.check, options.split, reader),
+            _split(options.calibrate, "train", reader),
+        )
         interrupts.raise_interrupts()  # so that no unfinished file stays, nor those of the quantization
         advance(1)
         content = _build(options, reader, calibration)
@@ -93,7 +107,10 @@ def main() -> int:
             check.require_sound(comparison, str(path), options.precision)
         files.write_bytes(path, content)
         advance(1)
-    console.print(f"{path}: step {reader.step} of {reader.config.name}, {len(content) / 1e6:.1f} MB", soft_wrap=True)
+    console.print(
+        f"{path}: step {reader.step} of {reader.config.name}, {len(content) / 1e6:.1f} MB",
+        soft_wrap=True,
+    )
     for line in _told(options, comparison, reader):
         console.print(line, soft_wrap=True)
     result = {
@@ -124,7 +141,9 @@ def _path(options: Options, run: str) -> Path:
     suffix = "" if options.precision == "float32" else f"-{options.precision}"
     path = options.file or Path(f"{run}{suffix}.{options.to}")
     if os.path.lexists(path) and not _is_export(path, options.to):
-        raise InputError(f"{path}: exists already, and is no export of svhn_jax; move it away, or give another --file")
+        raise InputError(
+            f"{path}: exists already, and is no export of svhn_jax; move it away, or give another --file"
+        )
     return path
 
 
@@ -163,7 +182,9 @@ def _build(options: Options, reader: "Reader", calibration: "Split | None") -> b
     return bytes(model.SerializeToString())
 
 
-def _compare(options: Options, reader: "Reader", content: bytes, split: "Split | None") -> "Comparison | None":
+def _compare(
+    options: Options, reader: "Reader", content: bytes, split: "Split | None"
+) -> "Comparison | None":
     """The comparison with JAX; None if onnxruntime is not installed."""
     from svhn_jax.exporting import check
 
@@ -194,10 +215,14 @@ def _told(options: Options, comparison: "Comparison | None", reader: "Reader") -
     if comparison is None:
         return ["not compared with JAX: pip install 'svhn_jax[export]' for onnxruntime", *lines]
     of = f"{options.split} photos of {options.check}" if options.check else "random crops"
-    same = f"{comparison.crops - comparison.changed:,} of {comparison.crops:,} {of} are read as by JAX"
+    same = (
+        f"{comparison.crops - comparison.changed:,} of {comparison.crops:,} {of} are read as by JAX"
+    )
     said = f"{same}; their probabilities differ by {comparison.greatest_difference:.1e} at most"
     if comparison.accuracy is not None and comparison.accuracy_jax is not None:
-        said += f"; sequence accuracy {comparison.accuracy:.4f}, by JAX {comparison.accuracy_jax:.4f}"
+        said += (
+            f"; sequence accuracy {comparison.accuracy:.4f}, by JAX {comparison.accuracy_jax:.4f}"
+        )
     return [said, *lines]
 
 

@@ -17,7 +17,9 @@ from svhn_jax.errors import InputError, printable
 
 REMOTE = ("gs://", "s3://")  # how the path of a bucket begins
 ATTEMPTS = 1000
-LONGEST_START = 40  # characters of a file's name that its temporary file has; a name has at most 255 bytes
+LONGEST_START = (
+    40  # characters of a file's name that its temporary file has; a name has at most 255 bytes
+)
 
 
 def hold_lock(path: Path, place: str | Path, doing: str) -> IO[str]:
@@ -31,7 +33,9 @@ def hold_lock(path: Path, place: str | Path, doing: str) -> IO[str]:
     for attempt in range(ATTEMPTS):
         path.parent.mkdir(parents=True, exist_ok=True)
         # O_NOFOLLOW: never overwrite the target of a link.
-        number = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+        number = os.open(
+            path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666
+        )
         file = open(number, "a+")  # noqa: SIM115 - held open by the caller
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -84,7 +88,9 @@ def user_cache() -> Path:
     if not os.path.isabs(root):  # the XDG specification says to ignore a relative path
         home = os.path.expanduser("~")
         if not os.path.isabs(home) or not os.path.isdir(home):
-            raise FileNotFoundError(f"no home folder {home!r} for caches; set XDG_CACHE_HOME to a folder")
+            raise FileNotFoundError(
+                f"no home folder {home!r} for caches; set XDG_CACHE_HOME to a folder"
+            )
         root = os.path.join(home, ".cache")
     made = Path(root) / "svhn_jax"
     made.mkdir(parents=True, exist_ok=True)
@@ -157,7 +163,9 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         yield unfinished
         with naming(path):
-            sync(unfinished)  # before the rename, or a power cut may leave the new name without the content
+            sync(
+                unfinished
+            )  # before the rename, or a power cut may leave the new name without the content
             unfinished.replace(path)
     finally:
         with suppress(OSError):  # a read-only file system says so even of a file that is not there

@@ -83,12 +83,18 @@ def main() -> int:
     options = command_line.parse(Options, "python -m svhn_jax.inspect", __doc__ or "")
     console = output.console(options.output)
     if not options.folder.is_dir():
-        raise InputError(f"{options.folder}: {'not a' if options.folder.exists() else 'no such'} folder")
+        raise InputError(
+            f"{options.folder}: {'not a' if options.folder.exists() else 'no such'} folder"
+        )
     is_prepared = (options.folder / arrays.MANIFEST).is_file()
     if options.augmented and not is_prepared:
-        raise InputError(f"{options.folder}: no prepared data set; only those can be shown --augmented")
+        raise InputError(
+            f"{options.folder}: no prepared data set; only those can be shown --augmented"
+        )
     if options.verify and not is_prepared:
-        raise InputError(f"{options.folder}: no prepared data set; only those have checksums to verify")
+        raise InputError(
+            f"{options.folder}: no prepared data set; only those have checksums to verify"
+        )
     tiles: list[tuple[Image.Image, str, str]] = []
     result: dict[str, Any] = {"folder": str(options.folder)}
     if options.verify:
@@ -104,7 +110,8 @@ def main() -> int:
     if options.sheet and options.augmented:
         files.write_bytes(options.sheet, pictures.png(_augmented_sheet(options)))
         console.print(
-            f"{options.sheet}: photos of the train split as {options.augmented} augments them", soft_wrap=True
+            f"{options.sheet}: photos of the train split as {options.augmented} augments them",
+            soft_wrap=True,
         )
     elif options.sheet:
         files.write_bytes(options.sheet, pictures.png(pictures.tile_sheet(tiles)))
@@ -117,11 +124,15 @@ def _prepared(options: Options) -> Iterator[Contents]:
     manifest = arrays.read_manifest(options.folder)
     for split in manifest["splits"]:
         images, targets, names, *_ = arrays.load_split(options.folder, split)
-        boxes, sizes = (np.asarray(column) for column in arrays.load_geometry(options.folder, split))
+        boxes, sizes = (
+            np.asarray(column) for column in arrays.load_geometry(options.folder, split)
+        )
         texts = [name.decode() for name in names.tolist()]
         tiles = []
         for row in _sample(len(texts), options):
-            box = _box_in_crop(boxes[row], sizes[row], float(manifest["crop"]["margin"]), images.shape[1])
+            box = _box_in_crop(
+                boxes[row], sizes[row], float(manifest["crop"]["margin"]), images.shape[1]
+            )
             picture = pictures.tile(Image.fromarray(np.asarray(images[row])), box)
             tiles.append((picture, _decoded(targets[row]), texts[row]))
         yield Contents(
@@ -191,7 +202,10 @@ def _contents(
     rows = np.flatnonzero(sizes[:, 0])
     records, sizes = [account.records[row] for row in rows], sizes[rows]
     targets = labels.encode_all((record.digits for record in records), options.max_digits)
-    numbers = [crop.number_in(record.boxes, *size) for record, size in zip(records, sizes.tolist(), strict=True)]
+    numbers = [
+        crop.number_in(record.boxes, *size)
+        for record, size in zip(records, sizes.tolist(), strict=True)
+    ]
     boxes = np.array([number.left_top_width_height() for number in numbers]).reshape(-1, 4)
     suspicious = statistics.suspicious(targets, boxes, sizes) | statistics.suspicious_boxes(records)
     names = [record.name for record in records]
@@ -209,7 +223,10 @@ def _sample(count: int, options: Options) -> list[int]:
 def _print(console: Console, contents: Contents) -> None:
     console.print(f"\n{contents.title}", soft_wrap=True)
     if len(contents.targets):
-        counts, max_digits = statistics.lengths(contents.targets), labels.max_digits_of(contents.targets)
+        counts, max_digits = (
+            statistics.lengths(contents.targets),
+            labels.max_digits_of(contents.targets),
+        )
         many = ", ".join(
             f"{count:,} of {name}"
             for name, count in zip((*map(str, range(max_digits + 1)), "more"), counts, strict=True)
@@ -219,13 +236,17 @@ def _print(console: Console, contents: Contents) -> None:
         by_digit = statistics.positions(contents.targets).T
         for first in range(0, max_digits, POSITIONS_SIDE_BY_SIDE):
             shown = range(max_digits)[first : first + POSITIONS_SIDE_BY_SIDE]
-            table = Table("digit", *(f"position {n + 1}" if n == first else str(n + 1) for n in shown))
+            table = Table(
+                "digit", *(f"position {n + 1}" if n == first else str(n + 1) for n in shown)
+            )
             for digit, row in zip((*"0123456789", "none"), by_digit, strict=True):
                 table.add_row(digit, *(f"{row[n]:,}" for n in shown))
             console.print(table)
         table = Table("", "min", "1 %", "median", "99 %", "max", title="sizes")
         for name, values in statistics.quantiles(contents.boxes, contents.sizes).items():
-            table.add_row(name, *(f"{value:.2f}" if "/" in name else f"{value:.0f}" for value in values))
+            table.add_row(
+                name, *(f"{value:.2f}" if "/" in name else f"{value:.0f}" for value in values)
+            )
         console.print(table)
     for line in skipped_lines(contents.skipped):
         console.print(line, soft_wrap=True)
@@ -243,7 +264,10 @@ def _as_json(contents: Contents) -> dict[str, Any]:
         "digits_by_position": statistics.positions(contents.targets).tolist(),
         "quantiles": statistics.quantiles(contents.boxes, contents.sizes),
         "skipped": [one._asdict() for one in contents.skipped],
-        "suspicious": {reason: [contents.names[row] for row in rows] for reason, rows in contents.suspicious.items()},
+        "suspicious": {
+            reason: [contents.names[row] for row in rows]
+            for reason, rows in contents.suspicious.items()
+        },
     }
 
 
@@ -265,7 +289,9 @@ def _augmented_sheet(options: Options) -> Image.Image:
     columns = [inputs.center_window(images, config.image), *map(window, keys)]
     drawn = np.stack([pictures.input_pictures(np.asarray(one)) for one in columns], axis=1)
     truths = np.repeat(split.labels[rows], AUGMENTED_COLUMNS, axis=0)
-    return pictures.contact_sheet(drawn.reshape(-1, *drawn.shape[2:]), truths, columns=AUGMENTED_COLUMNS)
+    return pictures.contact_sheet(
+        drawn.reshape(-1, *drawn.shape[2:]), truths, columns=AUGMENTED_COLUMNS
+    )
 
 
 def _verify(console: Console, folder: Path) -> dict[str, Any]:
@@ -286,13 +312,21 @@ def _verify(console: Console, folder: Path) -> dict[str, Any]:
     for split in manifest["splits"]:
         images, targets, names, *_ = arrays.load_split(folder, split)
         rows = zip(images, targets, names.tolist(), strict=True)
-        for image, target, name in output.track(rows, f"{split}: duplicates", len(images), "photos"):
+        for image, target, name in output.track(
+            rows, f"{split}: duplicates", len(images), "photos"
+        ):
             here = f"{name.decode()} in {split}", _decoded(target)
             there = seen.setdefault(hashlib.blake2b(image.tobytes(), digest_size=16).digest(), here)
             if there is not here:
                 twice.append((there[0], here[0]))
-                console.print(f"the same crop twice: {there[0]} ({there[1]}), {here[0]} ({here[1]})", soft_wrap=True)
-    console.print(f"{len(arrays_there)} arrays match their checksums; {len(twice):,} duplicate crops", soft_wrap=True)
+                console.print(
+                    f"the same crop twice: {there[0]} ({there[1]}), {here[0]} ({here[1]})",
+                    soft_wrap=True,
+                )
+    console.print(
+        f"{len(arrays_there)} arrays match their checksums; {len(twice):,} duplicate crops",
+        soft_wrap=True,
+    )
     return {"damaged": [], "duplicates": twice}
 
 

@@ -23,12 +23,16 @@ def end_at_once() -> None:
     """
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
-    is_ending = threading.Lock()  # never released: the first of thread and handler ends the process, the other waits
+    is_ending = (
+        threading.Lock()
+    )  # never released: the first of thread and handler ends the process, the other waits
 
     def end(number: int, *_: Any) -> None:
         if is_ending.acquire(timeout=1):
             if os.isatty(1):
-                os.write(1, b"\x1b[?25h\n")  # a progress bar hides the cursor, and leaves it on the bar's line
+                os.write(
+                    1, b"\x1b[?25h\n"
+                )  # a progress bar hides the cursor, and leaves it on the bar's line
             os.write(2, f"error: {MESSAGES[signal.Signals(number)]}\n".encode())
         os._exit(128 + number)
 

@@ -54,9 +54,13 @@ def encode(digits: Sequence[int], max_digits: int = DEFAULT_MAX_DIGITS) -> np.nd
     return label
 
 
-def encode_all(numbers: Iterable[Sequence[int]], max_digits: int = DEFAULT_MAX_DIGITS) -> np.ndarray:
+def encode_all(
+    numbers: Iterable[Sequence[int]], max_digits: int = DEFAULT_MAX_DIGITS
+) -> np.ndarray:
     """int32[N, 1 + max_digits]: the labels of N numbers, see `encode`."""
-    return np.array([encode(digits, max_digits) for digits in numbers], np.int32).reshape(-1, 1 + max_digits)
+    return np.array([encode(digits, max_digits) for digits in numbers], np.int32).reshape(
+        -1, 1 + max_digits
+    )
 
 
 def encode_text(text: str, max_digits: int = DEFAULT_MAX_DIGITS) -> np.ndarray:
@@ -87,7 +91,9 @@ def decode(label: Sequence[int] | np.ndarray) -> str:
     values = [int(value) for value in label]
     max_digits = len(values) - 1
     if max_digits < 1 or not 0 <= values[0] <= max_digits + 1:
-        raise ValueError(f"{values} is not a label: it needs digits, and before them a length 0 to {max_digits + 1}")
+        raise ValueError(
+            f"{values} is not a label: it needs digits, and before them a length 0 to {max_digits + 1}"
+        )
     present = min(values[0], max_digits)
     digits, rest = values[1 : 1 + present], values[1 + present :]
     if any(digit not in range(10) for digit in digits) or any(digit != BLANK for digit in rest):

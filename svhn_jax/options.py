@@ -11,7 +11,9 @@ from svhn_jax.config import Config
 from svhn_jax.output import Output
 
 # The hint stands for "(default: None)", the metavar for "{None}|PATH".
-OptionalPath = Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="(optional)")]
+OptionalPath = Annotated[
+    Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="(optional)")
+]
 OptionalStr = Annotated[str | None, tyro.conf.arg(metavar="STR", help_behavior_hint="(optional)")]
 OptionalInt = Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="(optional)")]
 Splits = Annotated[

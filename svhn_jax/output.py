@@ -10,7 +10,15 @@ from typing import Any, TypeVar
 
 import rich
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
 Item = TypeVar("Item")
@@ -94,4 +102,6 @@ def _bar(unit: str) -> Progress:
         RateColumn(unit),
         TimeRemainingColumn(),
     )
-    return Progress(*columns, console=console, transient=True, disable=console.quiet or not console.is_terminal)
+    return Progress(
+        *columns, console=console, transient=True, disable=console.quiet or not console.is_terminal
+    )

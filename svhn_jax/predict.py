@@ -36,7 +36,9 @@ from svhn_jax.output import Output
 if TYPE_CHECKING:  # it imports JAX, which takes seconds
     from svhn_jax.inference.photo_reader import AnyBox, Cropped, PhotoReader
 
-OptionalFloat = Annotated[float | None, tyro.conf.arg(metavar="FLOAT", help_behavior_hint="(optional)")]
+OptionalFloat = Annotated[
+    float | None, tyro.conf.arg(metavar="FLOAT", help_behavior_hint="(optional)")
+]
 HELD_PIXELS = 2**24  # of photos held for --draw while others are decoded
 
 
@@ -45,7 +47,8 @@ class Options(Checked):
     """Reads the house numbers in photos."""
 
     photos: Annotated[
-        tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="PHOTO ...", help_behavior_hint="")
+        tyro.conf.Positional[tuple[str, ...]],
+        tyro.conf.arg(metavar="PHOTO ...", help_behavior_hint=""),
     ] = ()
     """files, folders, patterns, or - for standard input"""
     run: OptionalStr = None
@@ -71,7 +74,9 @@ class Options(Checked):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.photos:
-            raise InputError("no photos given; name files, a folder, a pattern, or - for standard input")
+            raise InputError(
+                "no photos given; name files, a folder, a pattern, or - for standard input"
+            )
         if (self.box is not None) + (self.boxes is not None) + self.whole > 1:
             raise InputError("--box, --boxes and --whole exclude each other; give one of them")
 
@@ -105,7 +110,9 @@ def main() -> int:
     table = GrowingTable(console, reader.max_digits, has_check=options.min_confidence is not None)
     read = doubtful = 0
     with ExitStack() as stack:
-        written = stack.enter_context(csv_file(options.csv, reader.max_digits)) if options.csv else None
+        written = (
+            stack.enter_context(csv_file(options.csv, reader.max_digits)) if options.csv else None
+        )
         drawer = Drawer(options.draw) if options.draw else None
         advance = stack.enter_context(output.progress("reading", len(photos), "photos"))
         for chunk in _chunks(reader, photos, boxes, advance, is_drawn=bool(drawer)):
@@ -129,7 +136,9 @@ def _boxes(options: Options, photos: Sequence[Named]) -> list["AnyBox"]:
         return ["whole"] * len(photos)
     if options.box is not None:
         if len(photos) != 1:
-            raise InputError(f"--box is the box of one photo, and there are {len(photos)}; give --boxes, a CSV file")
+            raise InputError(
+                f"--box is the box of one photo, and there are {len(photos)}; give --boxes, a CSV file"
+            )
         values = options.box.split(",")
         try:
             if len(values) != 4 or not all(values):
@@ -139,7 +148,9 @@ def _boxes(options: Options, photos: Sequence[Named]) -> list["AnyBox"]:
             raise InputError(f"--box is {printable(options.box)}: {error}") from None
     if options.boxes is not None:
         found = boxes_csv.match(options.boxes, boxes_csv.read(options.boxes), photos)
-        return [(found[index] or "whole") if index in found else None for index in range(len(photos))]
+        return [
+            (found[index] or "whole") if index in found else None for index in range(len(photos))
+        ]
     return [None] * len(photos)
 
 
@@ -151,13 +162,17 @@ def _refuse_to_overwrite(options: Options, photos: Sequence[Named]) -> None:
         if target in inputs or (options.boxes and target == os.path.realpath(options.boxes)):
             raise InputError(f"--csv is {options.csv}, which is read; give another name")
         if os.path.lexists(options.csv) and not is_readings(options.csv):
-            raise InputError(f"--csv is {options.csv}, which exists, and is no table of readings; give another name")
+            raise InputError(
+                f"--csv is {options.csv}, which exists, and is no table of readings; give another name"
+            )
     if options.draw and os.path.lexists(options.draw):
         folder = os.path.realpath(options.draw)
         if folder in {os.path.dirname(path) for path in inputs}:
             raise InputError(f"--draw is {options.draw}, the photos' own folder; give a new folder")
         if not os.path.isdir(folder) or os.listdir(folder):
-            raise InputError(f"--draw is {options.draw}, which is no empty folder; give a new folder")
+            raise InputError(
+                f"--draw is {options.draw}, which is no empty folder; give a new folder"
+            )
 
 
 def _chunks(
@@ -176,7 +191,9 @@ def _chunks(
             image = photo_files.decode_photo(named.read(photo))
             cropped = reader.crop(image, box)
         except (ValueError, InputError) as error:
-            name = photo.name if len(photo.name) <= 200 else f"{photo.name[:99]}…{photo.name[-100:]}"
+            name = (
+                photo.name if len(photo.name) <= 200 else f"{photo.name[:99]}…{photo.name[-100:]}"
+            )
             print_to_stderr(f"error: {printable(name)}: {error}")
             advance(1)
             continue
@@ -191,15 +208,23 @@ def _chunks(
         advance(len(chunk))
 
 
-def _read(reader: "PhotoReader", chunk: Sequence[_Ready], min_confidence: float | None) -> list[Row]:
+def _read(
+    reader: "PhotoReader", chunk: Sequence[_Ready], min_confidence: float | None
+) -> list[Row]:
     readings = reader.read_crops([one.cropped for one in chunk])
     return [
-        Row(one.name, reading, None if min_confidence is None else reading.is_doubtful(min_confidence))
+        Row(
+            one.name,
+            reading,
+            None if min_confidence is None else reading.is_doubtful(min_confidence),
+        )
         for one, reading in zip(chunk, readings, strict=True)
     ]
 
 
-def _print_summary(console: Console, options: Options, photos: int, read: int, doubtful: int) -> None:
+def _print_summary(
+    console: Console, options: Options, photos: int, read: int, doubtful: int
+) -> None:
     """Prints how many of the photos that were found were read, and what was written."""
     of = f"{read:,} of " if read < photos else ""
     lines = [f"{of}{photos:,} photo{'s' * (photos != 1)} read"]

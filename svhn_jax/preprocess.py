@@ -91,11 +91,14 @@ def main() -> None:
             fingerprints = {source.split: source.fingerprint() for source in found}
             settings = _settings(options) | {"source_sha256": fingerprints}
             console.print(
-                f"building {options.to} (if interrupted, run the same command again to resume)", soft_wrap=True
+                f"building {options.to} (if interrupted, run the same command again to resume)",
+                soft_wrap=True,
             )
             manifest = _build(options, partial, found, settings, stamps)
             if _has_lost_validation(options, manifest):
-                console.print("none of the photos held out for validation can be used; holding out others")
+                console.print(
+                    "none of the photos held out for validation can be used; holding out others"
+                )
                 unusable = {
                     split: sorted({one["name"] for one in source["skipped"]})
                     for split, source in manifest["sources"].items()
@@ -107,7 +110,11 @@ def main() -> None:
 
 
 def _build(
-    options: Options, folder: Path, found: Sequence[Source], settings: dict[str, Any], stamps: dict[str, str]
+    options: Options,
+    folder: Path,
+    found: Sequence[Source],
+    settings: dict[str, Any],
+    stamps: dict[str, str],
 ) -> dict[str, Any]:
     parts = plan(
         found,
@@ -117,13 +124,19 @@ def _build(
         max_digits=options.max_digits,
         not_held_out=settings.get("not_held_out", {}),
     )
-    return build.build(folder, parts, settings, stamps, jobs=options.jobs, skip_bad=options.skip_bad)
+    return build.build(
+        folder, parts, settings, stamps, jobs=options.jobs, skip_bad=options.skip_bad
+    )
 
 
 def _has_lost_validation(options: Options, manifest: dict[str, Any]) -> bool:
     """Whether the validation split is empty only because the photos chosen for it cannot be used."""
     splits = manifest["splits"]
-    if not options.validation_fraction or "validation" not in splits or splits["validation"]["examples"]:
+    if (
+        not options.validation_fraction
+        or "validation" not in splits
+        or splits["validation"]["examples"]
+    ):
         return False
     return splits["train"]["examples"] >= 2 and any(
         str(n) in splits["train"]["lengths"] for n in range(1, options.max_digits + 1)
@@ -190,7 +203,9 @@ def _refuse_other_folders(options: Options, splits: Sequence[str]) -> None:
             f"{options.to}: holds arrays but no {arrays.MANIFEST}; delete that folder, then preprocess again"
         )
     if others or len(ours) == 1:
-        raise InputError(f"{options.to}: holds other files than a prepared data set; give a new or an empty folder")
+        raise InputError(
+            f"{options.to}: holds other files than a prepared data set; give a new or an empty folder"
+        )
     try:
         manifest = arrays.read_manifest(folder)
     except InputError:
@@ -199,7 +214,9 @@ def _refuse_other_folders(options: Options, splits: Sequence[str]) -> None:
     if not isinstance(made_from, dict):
         return
     if options.limit and not manifest.get("limit"):
-        raise InputError(f"{options.to}: holds more numbers than --limit {options.limit}; give another --to")
+        raise InputError(
+            f"{options.to}: holds more numbers than --limit {options.limit}; give another --to"
+        )
     if lost := sorted(set(made_from) - set(splits)):
         raise InputError(
             f"{options.to}: also holds {', '.join(lost)}, which this command would delete; "
@@ -208,9 +225,15 @@ def _refuse_other_folders(options: Options, splits: Sequence[str]) -> None:
 
 
 def _print_summary(console: Console, manifest: dict[str, Any], folder: Path) -> None:
-    table = Table(title=f"{folder}: {manifest['crop']['size']} x {manifest['crop']['size']} uint8 crops")
+    table = Table(
+        title=f"{folder}: {manifest['crop']['size']} x {manifest['crop']['size']} uint8 crops"
+    )
     max_digits, splits = manifest["max_digits"], manifest["splits"]
-    lengths = [n for n in range(1, max_digits + 2) if any(str(n) in entry["lengths"] for entry in splits.values())]
+    lengths = [
+        n
+        for n in range(1, max_digits + 2)
+        if any(str(n) in entry["lengths"] for entry in splits.values())
+    ]
     names = [str(n) if n <= max_digits else "more" for n in lengths]
     if lengths and lengths[0] <= max_digits:
         names[0] += " digit" if lengths[0] == 1 else " digits"
@@ -228,7 +251,9 @@ def _print_summary(console: Console, manifest: dict[str, Any], folder: Path) -> 
         )
     for split, source in manifest["sources"].items():
         console.print(f"{split}: {source['kept']:,} kept, {len(source['skipped']):,} skipped")
-        for line in skipped_lines((Skipped(**entry) for entry in source["skipped"]), rest_in=arrays.MANIFEST):
+        for line in skipped_lines(
+            (Skipped(**entry) for entry in source["skipped"]), rest_in=arrays.MANIFEST
+        ):
             console.print(line, soft_wrap=True)
         for note, count in source["noted"].items():
             if count:

@@ -66,7 +66,9 @@ def main() -> int:
     compilation.enable_compilation_cache()
     run, reader = RunFolder(options.run), Reader(options.run, options.step, is_float32=True)
     config = dataclasses.replace(reader.config, name=options.to.name, runs_dir=Config.runs_dir)
-    split, _ = load_split(Evaluate(run=options.run, split="validation", data=options.data), run, reader.config)
+    split, _ = load_split(
+        Evaluate(run=options.run, split="validation", data=options.data), run, reader.config
+    )
     if len(split.labels) < FEW_PHOTOS:
         console.print(
             f"warning: the temperature is fitted on {len(split.labels):,} photos; with fewer than {FEW_PHOTOS} it is uncertain",
@@ -100,12 +102,23 @@ def main() -> int:
         f"  python -m svhn_jax.evaluate --run {options.to} --data DIR --split test",
         soft_wrap=True,
     )
-    result = {"step": reader.step, "bytes": size, "temperature": calibrated.temperature, "changed": calibrated.changed}
+    result = {
+        "step": reader.step,
+        "bytes": size,
+        "temperature": calibrated.temperature,
+        "changed": calibrated.changed,
+    }
     output.print_json(options.output, result)
     return 0
 
 
-def _write(to: Path, config: Config, record: "DataRecord", metadata: dict[str, Any], calibrated: "Calibrated") -> None:
+def _write(
+    to: Path,
+    config: Config,
+    record: "DataRecord",
+    metadata: dict[str, Any],
+    calibrated: "Calibrated",
+) -> None:
     """Writes the run folder as a whole."""
     import jax
 
@@ -117,10 +130,16 @@ def _write(to: Path, config: Config, record: "DataRecord", metadata: dict[str, A
         published, step = RunFolder(str(folder)), metadata["published"]["step"]
         variables = jax.device_put(saved_form(config, calibrated.variables))
         try:
-            with Checkpoints(published.steps_path, metadata=metadata, is_writer=True) as checkpoints:
+            with Checkpoints(
+                published.steps_path, metadata=metadata, is_writer=True
+            ) as checkpoints:
                 checkpoints.save(step, variables, calibrated.metrics)
         except CheckpointError as error:  # it names the temporary folder
-            why = one_line(error.__context__) if isinstance(error.__context__, Exception) else "the save failed"
+            why = (
+                one_line(error.__context__)
+                if isinstance(error.__context__, Exception)
+                else "the save failed"
+            )
             raise CheckpointError(
                 f"{to}: the weights could not be written; free some space there, or give another --to ({why})"
             ) from None

@@ -30,7 +30,10 @@ from svhn_jax.serving import origin
 if TYPE_CHECKING:  # they import JAX or Tornado
     from svhn_jax.serving.worker import Worker
 
-WARM_UP = ((1024, 768), (768, 1024))  # pixels of photos that are read first, so that no user waits for compilation
+WARM_UP = (
+    (1024, 768),
+    (768, 1024),
+)  # pixels of photos that are read first, so that no user waits for compilation
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,9 @@ class Options(Checked):
     """name or address to listen on; others than loopback let other machines send photos"""
     port: Annotated[int, within(0, 65535)] = 8000
     """port to listen on; 0: any free one"""
-    public_name: Annotated[OptionalStr, Rule(origin.host_in, "a name such as photos.example.com, or name:port")] = None
+    public_name: Annotated[
+        OptionalStr, Rule(origin.host_in, "a name such as photos.example.com, or name:port")
+    ] = None
     """name under which a proxy in front of this server is known; with the port if it is not 443"""
     min_confidence: Annotated[float, within(0, 1)] = 0.9
     """a number or digit less probable than this is marked: a person should check it"""
@@ -90,10 +95,14 @@ def _listen(host: str, port: int) -> list[socket.socket]:
         raise InputError(f"--host {host}: no such name or address") from None
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise InputError(f"--port {port} is in use; give another one, or 0 for any free one") from None
+            raise InputError(
+                f"--port {port} is in use; give another one, or 0 for any free one"
+            ) from None
         if error.errno == errno.EADDRNOTAVAIL:
             raise InputError(f"--host {host}: not an address of this machine") from None
-        raise InputError(f"--host {host} --port {port}: {(error.strerror or str(error)).lower()}") from None
+        raise InputError(
+            f"--host {host} --port {port}: {(error.strerror or str(error)).lower()}"
+        ) from None
 
 
 def _address(host: str, sockets: list[socket.socket]) -> str:

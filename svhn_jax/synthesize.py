@@ -99,7 +99,9 @@ def _make_archives(options: Options, folder: Path, console: Console) -> None:
             console.print(f"{target} is up to date: {count:,} synthetic photos", soft_wrap=True)
             continue
         if target.exists() and not made_with.startswith(synthetic_archive.RECEIPT):
-            raise InputError(f"{target}: not made by this command; move it away, or give another --to")
+            raise InputError(
+                f"{target}: not made by this command; move it away, or give another --to"
+            )
         missing[split] = count
     with _workers(options, sum(missing.values())) as workers:
         for split, count in missing.items():
@@ -132,7 +134,10 @@ def _make_arrays(options: Options, folder: Path, console: Console) -> None:
         count = sum(options.counts.values())
         with writing.building(folder) as unfinished:
             try:
-                with _workers(options, count) as workers, output.progress("all: rendering", count, "photos") as advance:
+                with (
+                    _workers(options, count) as workers,
+                    output.progress("all: rendering", count, "photos") as advance,
+                ):
                     synthetic_arrays.build(unfinished, wanted, workers, advance)
             except BaseException:  # it cannot be resumed
                 shutil.rmtree(unfinished, ignore_errors=True)
@@ -140,7 +145,10 @@ def _make_arrays(options: Options, folder: Path, console: Console) -> None:
         state = ""
     splits = arrays.read_manifest(folder)["splits"].items()
     counts = ", ".join(f"{entry['examples']:,} {split}" for split, entry in splits)
-    console.print(f"{folder}{state}: {counts} synthetic numbers, {options.size} x {options.size}", soft_wrap=True)
+    console.print(
+        f"{folder}{state}: {counts} synthetic numbers, {options.size} x {options.size}",
+        soft_wrap=True,
+    )
 
 
 def _workers(options: Options, count: int) -> Workers:

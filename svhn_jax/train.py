@@ -20,7 +20,9 @@ from svhn_jax.options import Train
 
 def main() -> int:
     options = command_line.parse_with_config(Train, "python -m svhn_jax.train", __doc__ or "")
-    from svhn_jax.training import run as training_run  # imports JAX, which takes seconds: not for --help
+    from svhn_jax.training import (
+        run as training_run,
+    )  # imports JAX, which takes seconds: not for --help
 
     return training_run.run(options.settings, options.processes, options.output)
 

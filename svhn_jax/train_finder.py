@@ -59,7 +59,11 @@ def main() -> int:
     for folder in (options.work, options.to):
         files.require_writable(folder)
     material.require_validation(options.raw)
-    from svhn_jax.finding import scene_files, training, weights  # imports JAX, which takes seconds: not for --help
+    from svhn_jax.finding import (
+        scene_files,
+        training,
+        weights,
+    )  # imports JAX, which takes seconds: not for --help
     from svhn_jax.inference import find_scores
     from svhn_jax.inference.finder import Finder
     from svhn_jax.training import compilation
@@ -72,12 +76,23 @@ def main() -> int:
     folders = {"raw": options.raw, "boxed": options.boxed, "start": options.start}
     origin = {name: str(folder.absolute()) if folder else None for name, folder in folders.items()}
     training.require_same_run(settings, work / "steps", origin)
-    with Workers(options.jobs) as workers, output.progress("composing", settings.scenes, "scenes") as advance:
+    with (
+        Workers(options.jobs) as workers,
+        output.progress("composing", settings.scenes, "scenes") as advance,
+    ):
         scenes = scene_files.build(
-            work / "scenes", settings.scenes, settings.seed, options.raw, options.boxed, workers, advance
+            work / "scenes",
+            settings.scenes,
+            settings.seed,
+            options.raw,
+            options.boxed,
+            workers,
+            advance,
         )
     start = weights.load_for(settings, options.start) if options.start else None
-    variables = weights.as_saved(training.train(settings, scenes, work / "steps", tell, start, origin))
+    variables = weights.as_saved(
+        training.train(settings, scenes, work / "steps", tell, start, origin)
+    )
     finder = Finder(weights.Trained(settings, variables, least_score=0.0))
     chosen = find_scores.choose_least_score(finder, options.raw, options.empty_scenes)
     weights.save(options.to, settings, variables, least_score=chosen.least_score)

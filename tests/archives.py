@@ -23,7 +23,9 @@ def fields(number: str, boxes: list[list[float]]) -> dict[str, list[float]]:
     return {"label": digits, "left": left, "top": top, "width": width, "height": height}
 
 
-def write_mat(path: Path, records: list[tuple[str, dict[str, list[float]]]], libver: str = "earliest") -> None:
+def write_mat(
+    path: Path, records: list[tuple[str, dict[str, list[float]]]], libver: str = "earliest"
+) -> None:
     """A digitStruct.mat of any fields, wrong ones too; record i has the name /#refs#/name{i} and the box /#refs#/box{i}.
 
     MATLAB's layout is that of libver "earliest"; of "latest", only the HDF5 library reads it.
@@ -42,10 +44,14 @@ def write_mat(path: Path, records: list[tuple[str, dict[str, list[float]]]], lib
                     continue
                 target = group.create_dataset(field, (len(values), 1), h5py.ref_dtype)
                 for j, value in enumerate(values):
-                    target[j, 0] = file.create_dataset(f"#refs#/{field}{i}_{j}", data=np.array([[value]], "<f8")).ref
+                    target[j, 0] = file.create_dataset(
+                        f"#refs#/{field}{i}_{j}", data=np.array([[value]], "<f8")
+                    ).ref
 
 
-def mat_bytes(folder: Path, records: list[tuple[str, dict[str, list[float]]]], libver: str = "earliest") -> bytes:
+def mat_bytes(
+    folder: Path, records: list[tuple[str, dict[str, list[float]]]], libver: str = "earliest"
+) -> bytes:
     write_mat(folder / "made.mat", records, libver)
     content = (folder / "made.mat").read_bytes()
     (folder / "made.mat").unlink()
@@ -70,7 +76,10 @@ def upright(form: str, **options) -> bytes:
 def tar_gz(path: Path, members: dict[str, bytes | str], compresslevel: int = 1) -> Path:
     """An archive of the given members; a str is the target of a symbolic link."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with gzip.open(path, "wb", compresslevel) as stream, tarfile.open(fileobj=stream, mode="w") as archive:
+    with (
+        gzip.open(path, "wb", compresslevel) as stream,
+        tarfile.open(fileobj=stream, mode="w") as archive,
+    ):
         for name, content in members.items():
             entry = tarfile.TarInfo(name)
             if isinstance(content, str):
@@ -85,7 +94,9 @@ def tar_gz(path: Path, members: dict[str, bytes | str], compresslevel: int = 1) 
 def write_split(raw: Path, split: str, files: dict[str, bytes], *, as_archive: bool = True) -> None:
     """RAW/SPLIT.tar.gz or RAW/SPLIT/ with the given files."""
     if as_archive:
-        tar_gz(raw / f"{split}.tar.gz", {f"{split}/{name}": content for name, content in files.items()})
+        tar_gz(
+            raw / f"{split}.tar.gz", {f"{split}/{name}": content for name, content in files.items()}
+        )
         return
     (raw / split).mkdir(parents=True)
     for name, content in files.items():
@@ -111,7 +122,10 @@ def split_files(folder: Path, numbers: list[str]) -> dict[str, bytes]:
 def tree(folder: Path) -> dict[str, tuple[int, bytes]]:
     """Every file below a folder: its modification time and bytes."""
     files = (path for path in sorted(folder.rglob("*")) if path.is_file())
-    return {str(path.relative_to(folder)): (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
+    return {
+        str(path.relative_to(folder)): (path.stat().st_mtime_ns, path.read_bytes())
+        for path in files
+    }
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -122,7 +136,9 @@ def run_python(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """python ARGUMENTS as a user types it, this checkout on the path."""
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     command = [sys.executable, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment, check=False)
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=120, env=environment, check=False
+    )
 
 
 def assert_one_error_line(finished: subprocess.CompletedProcess[str]) -> None:

@@ -11,7 +11,9 @@ import pytest
 # A machine of few cores deadlocks in collectives of many virtual devices unless XLA's thread pool is larger.
 os.environ["NPROC"] = "32"
 os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+)
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
 # A shell ignores SIGINT in what it starts in the background, and every child would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -41,8 +43,14 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def one_device_env(compiled: Path) -> dict[str, str]:
     """The environment of a subprocess that runs a command as a user would: on one CPU device."""
-    env = os.environ | {"PYTHONPATH": str(REPOSITORY), "COLUMNS": "200", "JAX_COMPILATION_CACHE_DIR": str(compiled)}
-    env["XLA_FLAGS"] = re.sub(r"--xla_force_host_platform_device_count=\d+", "", env["XLA_FLAGS"]).strip()
+    env = os.environ | {
+        "PYTHONPATH": str(REPOSITORY),
+        "COLUMNS": "200",
+        "JAX_COMPILATION_CACHE_DIR": str(compiled),
+    }
+    env["XLA_FLAGS"] = re.sub(
+        r"--xla_force_host_platform_device_count=\d+", "", env["XLA_FLAGS"]
+    ).strip()
     env.pop("NPROC")
     return env
 

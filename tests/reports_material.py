@@ -17,7 +17,12 @@ def prepared(tmp_path):
     manifest = json.loads((folder / arrays.MANIFEST).read_text())
     skipped = [{"name": "9.png", "reason": "it is <damaged>"}]
     manifest["sources"] = {
-        "train": {"kept": 22, "path": "raw", "noted": {"a box reaches past the photo's edge": 2}, "skipped": skipped}
+        "train": {
+            "kept": 22,
+            "path": "raw",
+            "noted": {"a box reaches past the photo's edge": 2},
+            "skipped": skipped,
+        }
     }
     (folder / arrays.MANIFEST).write_text(json.dumps(manifest))
     return folder
@@ -34,12 +39,25 @@ def run_results(photos, *, all_right=None, max_digits=5):
     names = ["<odd>.png" if n == 0 else name.decode() for n, name in enumerate(split.names)]
     digit_p = np.where(predictions[:, 1:] < 10, 0.9, np.nan)
     metrics = [
-        {"step": step, "split": name, "loss": 3 / step, "sequence_accuracy": 1 - 1 / step, "digit_accuracy": 0.9}
+        {
+            "step": step,
+            "split": name,
+            "loss": 3 / step,
+            "sequence_accuracy": 1 - 1 / step,
+            "digit_accuracy": 0.9,
+        }
         for step in range(1, 50)
         for name in ("train", "validation")
     ]
-    summary = {"loss": 0.5, "digit_accuracy": 0.9, "positional_digit_accuracy": 0.95, "length_accuracy": 0.97}
+    summary = {
+        "loss": 0.5,
+        "digit_accuracy": 0.9,
+        "positional_digit_accuracy": 0.95,
+        "length_accuracy": 0.97,
+    }
     table = PredictionTable(names, split.labels, predictions, confidence, confidence, digit_p)
     summary |= summarize(table)
     results = [{"step": 40, "loss": 0.5, "sequence_accuracy": 0.5, "digit_accuracy": 0.9}]
-    return RunResults("demo", "test", "data/demo", 40, metrics, results, summary, table, split.images, '{"a": 1}')
+    return RunResults(
+        "demo", "test", "data/demo", 40, metrics, results, summary, table, split.images, '{"a": 1}'
+    )

@@ -29,7 +29,13 @@ def annotation(place, label):
     """Digits side by side; the first starts left of the photo, where place is even."""
     left = -2 if place % 2 == 0 else 3
     boxes = [[left + 9 * digit, 5 + digit, 8, 14 + place % 3] for digit in range(len(label))]
-    return {"name": f"{place}.png", "width": 60 + place, "height": 30 + place, "label": label, "boxes": boxes}
+    return {
+        "name": f"{place}.png",
+        "width": 60 + place,
+        "height": 30 + place,
+        "label": label,
+        "boxes": boxes,
+    }
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +45,9 @@ def annotations(tmp_path_factory):
     for split, count in (("train", 40), ("test", 20)):
         with gzip.open(folder / f"{split}.jsonl.gz", "wt") as lines:
             for place in range(1, count + 1):
-                lines.write(json.dumps(annotation(place, TRAIN_LABELS[place % len(TRAIN_LABELS)])) + "\n")
+                lines.write(
+                    json.dumps(annotation(place, TRAIN_LABELS[place % len(TRAIN_LABELS)])) + "\n"
+                )
     with gzip.open(folder / "extra_labels.txt.gz", "wt") as lines:
         lines.write("\n".join(EXTRA_LABELS) + "\n")
     return folder
@@ -71,7 +79,9 @@ def test_archives_are_read_back_as_annotated(made, annotations, split, count):
     source = find_source(made, split)
     records = source.records()
     assert [record.name for record in records] == [entry["name"] for entry in expected]
-    assert ["".join(map(str, record.digits)) for record in records] == [entry["label"] for entry in expected]
+    assert ["".join(map(str, record.digits)) for record in records] == [
+        entry["label"] for entry in expected
+    ]
     assert [record.boxes.tolist() for record in records] == [entry["boxes"] for entry in expected]
     sizes = [photos.decode_photo(photo.content).size for photo in source.photos()]
     assert sizes == [(entry["width"], entry["height"]) for entry in expected]
@@ -81,14 +91,21 @@ def test_extra_takes_its_numbers_from_its_file_and_its_boxes_from_train(made):
     records = find_source(made, "extra").records()
     numbers = ["".join(map(str, record.digits)) for record in records]
     assert numbers[:3] == EXTRA_LABELS
-    assert numbers[3:] == ["9"] * (LIMIT - 3)  # one-digit numbers come first among those the file lacks
-    boxes_of_train = [annotation(place, TRAIN_LABELS[place % len(TRAIN_LABELS)])["boxes"] for place in range(1, 41)]
+    assert numbers[3:] == ["9"] * (
+        LIMIT - 3
+    )  # one-digit numbers come first among those the file lacks
+    boxes_of_train = [
+        annotation(place, TRAIN_LABELS[place % len(TRAIN_LABELS)])["boxes"]
+        for place in range(1, 41)
+    ]
     assert all(record.boxes.tolist() in boxes_of_train for record in records)
 
 
 def test_digit_struct_is_plain_hdf5(made, annotations):
     content = io.BytesIO(members(made / "train.tar.gz")["train/digitStruct.mat"])
-    expected = [annotation(place, TRAIN_LABELS[place % len(TRAIN_LABELS)]) for place in range(1, LIMIT + 1)]
+    expected = [
+        annotation(place, TRAIN_LABELS[place % len(TRAIN_LABELS)]) for place in range(1, LIMIT + 1)
+    ]
     digits = [len(entry["label"]) for entry in expected]
     with h5py.File(content) as file:
         for row, entry in enumerate(expected):
@@ -97,7 +114,9 @@ def test_digit_struct_is_plain_hdf5(made, annotations):
             columns = []
             for field in ("left", "top", "width", "height", "label"):
                 values = group[field][:, 0]
-                columns.append([file[value][0, 0] for value in values] if digits[row] > 1 else values.tolist())
+                columns.append(
+                    [file[value][0, 0] for value in values] if digits[row] > 1 else values.tolist()
+                )
             assert np.array(columns[:4]).T.tolist() == entry["boxes"]
             assert [value % 10 for value in columns[4]] == [int(digit) for digit in entry["label"]]
             assert columns[4].count(10) == entry["label"].count("0")
@@ -107,7 +126,10 @@ def test_a_photo_shows_its_digits(made):
     """In the middle of train/7.png's box of a 1 the glyph's stem stands; at the box's corner it does not."""
     photo = Image.open(io.BytesIO(members(made / "train.tar.gz")["train/7.png"]))
     left, top, width, height = annotation(7, "10")["boxes"][0]
-    corner, stem = (np.array(photo.getpixel(at), int) for at in ((left, top), (left + width // 2, top + height // 2)))
+    corner, stem = (
+        np.array(photo.getpixel(at), int)
+        for at in ((left, top), (left + width // 2, top + height // 2))
+    )
     assert abs(stem - corner).max() > 60
 
 
@@ -124,7 +146,9 @@ def test_photos_differ_by_split_seed_and_place(monkeypatch):
     entry = archives.Annotation(**annotation(3, "205"))
 
     def wall(split, seed, place):
-        return Image.open(io.BytesIO(archives.draw(split, seed, (place, entry)))).getpixel((0, entry.height - 1))
+        return Image.open(io.BytesIO(archives.draw(split, seed, (place, entry)))).getpixel(
+            (0, entry.height - 1)
+        )
 
     first = wall("train", 0, 3)
     assert wall("train", 0, 3) == first
@@ -190,12 +214,25 @@ def test_flaky_server_knows_ranges_and_its_folder(server):
 
 
 def test_rehearsal_of_a_few_photos(annotations, tmp_path):
-    command = ["--annotations", annotations, "--work", tmp_path / "work", "--limit", 20, "--cuts", 1]
-    finished = run_python(BENCHMARKS / "data_rehearsal.py", *map(str, command), "--json", tmp_path / "figures.json")
+    command = [
+        "--annotations",
+        annotations,
+        "--work",
+        tmp_path / "work",
+        "--limit",
+        20,
+        "--cuts",
+        1,
+    ]
+    finished = run_python(
+        BENCHMARKS / "data_rehearsal.py", *map(str, command), "--json", tmp_path / "figures.json"
+    )
     assert finished.returncode == 0, finished
     figures = json.loads(finished.stdout.splitlines()[-1])
     assert figures == json.loads((tmp_path / "figures.json").read_text())
     assert figures["photos"] == {"train": 20, "extra": 20, "test": 20}
     assert figures["checked"] == {"labels_right": 60, "crops_right": 60}
-    assert all(stage["seconds"] > 0 and stage["largest_rss_mb"] > 0 for stage in figures["stages"].values())
+    assert all(
+        stage["seconds"] > 0 and stage["largest_rss_mb"] > 0 for stage in figures["stages"].values()
+    )
     assert all(found["seconds_for_all"] > 0 for found in figures["alternatives"].values())

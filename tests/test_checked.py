@@ -38,4 +38,9 @@ def test_a_value_of_another_type_or_against_its_rule_is_named(values, message):
 
 def test_values_at_the_limits_are_kept():
     options = Options(crop_size=8, limit=1, share=0, rate=1e-9, kind="c")
-    assert (options.crop_size, options.limit, options.share, Options(crop_size=512).limit) == (8, 1, 0, None)
+    assert (options.crop_size, options.limit, options.share, Options(crop_size=512).limit) == (
+        8,
+        1,
+        0,
+        None,
+    )

@@ -22,12 +22,16 @@ COMMANDS = [
 
 
 def parse_train(monkeypatch, *arguments):
-    monkeypatch.setattr(sys, "argv", ["train", "--config", str(REPOSITORY / "configs/seed.py"), *arguments])
+    monkeypatch.setattr(
+        sys, "argv", ["train", "--config", str(REPOSITORY / "configs/seed.py"), *arguments]
+    )
     return command_line.parse_with_config(options.Train, "python -m svhn_jax.train", "Trains.")
 
 
 def test_overrides_are_typed_and_nested_and_leave_the_rest_as_the_file_has_it(monkeypatch):
-    parsed = parse_train(monkeypatch, "--optimizer.learning-rate", "0.5", "--model.blocks", "1", "2")
+    parsed = parse_train(
+        monkeypatch, "--optimizer.learning-rate", "0.5", "--model.blocks", "1", "2"
+    )
     assert parsed.settings.optimizer.learning_rate == 0.5
     assert parsed.settings.model.blocks == (1, 2)
     assert (parsed.settings.batch_size, Config().batch_size) == (36, 64)
@@ -36,7 +40,10 @@ def test_overrides_are_typed_and_nested_and_leave_the_rest_as_the_file_has_it(mo
 @pytest.mark.parametrize(
     ("made", "message"),
     [
-        (lambda: options.Evaluate(errors=Path("x.foo")), "--errors is x.foo; it must be the name of a .png file, in a"),
+        (
+            lambda: options.Evaluate(errors=Path("x.foo")),
+            "--errors is x.foo; it must be the name of a .png file, in a",
+        ),
         (
             lambda: options.Evaluate(sheet=Path("nosuch/x.png")),
             "--sheet is nosuch/x.png; it must be the name of a .png",
@@ -65,7 +72,9 @@ def test_a_config_file_without_its_option_is_told_the_option(monkeypatch):
 
 
 def test_one_of_many_processes_is_told_which(monkeypatch):
-    parsed = parse_train(monkeypatch, "--coordinator", "host:1", "--processes", "2", "--process", "1")
+    parsed = parse_train(
+        monkeypatch, "--coordinator", "host:1", "--processes", "2", "--process", "1"
+    )
     assert parsed.processes == options.Processes("host:1", 2, 1)
 
 
@@ -76,15 +85,25 @@ def test_help_needs_no_jax_fits_the_terminal_and_names_every_option(command):
         f"try: runpy.run_module('svhn_jax.{command}', run_name='__main__')\n"
         "except SystemExit as end: sys.exit(f'status {end.code}, jax: {\"jax\" in sys.modules}')"
     )
-    finished = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True)
+    finished = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True
+    )
     assert finished.stderr == "status 0, jax: False\n"
-    assert all(len(line) <= 80 for line in finished.stdout.splitlines() if not line.startswith("usage:"))
+    assert all(
+        len(line) <= 80 for line in finished.stdout.splitlines() if not line.startswith("usage:")
+    )
     assert "{None}" not in finished.stdout
     assert f"usage: python -m svhn_jax.{command} [-h]" in finished.stdout
     assert "--quiet" in finished.stdout
     assert "--json" in finished.stdout
     if command == "train":
-        for option in ("--config PATH", "--coordinator STR", "--processes INT", "--process INT", "--seed INT"):
+        for option in (
+            "--config PATH",
+            "--coordinator STR",
+            "--processes INT",
+            "--process INT",
+            "--seed INT",
+        ):
             assert option in finished.stdout
 
 
@@ -101,8 +120,14 @@ def test_the_package_lists_its_commands_a_line_each(arguments):
     finished = run_python("-m", "svhn_jax", *arguments)
     assert finished.returncode == 0
     for command in COMMANDS:
-        docstring = ast.get_docstring(ast.parse((REPOSITORY / f"svhn_jax/{command}.py").read_text()))
-        (line,) = (line for line in finished.stdout.splitlines() if f"python -m svhn_jax.{command} " in line)
+        docstring = ast.get_docstring(
+            ast.parse((REPOSITORY / f"svhn_jax/{command}.py").read_text())
+        )
+        (line,) = (
+            line
+            for line in finished.stdout.splitlines()
+            if f"python -m svhn_jax.{command} " in line
+        )
         assert line.endswith(docstring.splitlines()[0].partition(": ")[2])
 
 

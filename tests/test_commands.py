@@ -22,7 +22,9 @@ TRAIN = ("svhn_jax.train", "--config", "tiny.py")
 
 
 def run(folder, env, *command, status=0):
-    done = subprocess.run([sys.executable, "-m", *command], cwd=folder, env=env, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", *command], cwd=folder, env=env, capture_output=True, text=True
+    )
     assert done.returncode == status, done.stdout + done.stderr
     if status:
         assert "Traceback" not in done.stderr
@@ -30,19 +32,31 @@ def run(folder, env, *command, status=0):
 
 
 def start(folder, env, *command):
-    return subprocess.Popen([sys.executable, "-m", *command], cwd=folder, env=env, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [sys.executable, "-m", *command], cwd=folder, env=env, stdout=subprocess.PIPE, text=True
+    )
 
 
 def wait_for_line(process, words):
-    assert any(words in line for line in process.stdout), f"the command ended before it printed {words!r}"
+    assert any(words in line for line in process.stdout), (
+        f"the command ended before it printed {words!r}"
+    )
 
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory, one_device_env):
     """A folder with tiny.py, a prepared data set of 200 + 30 synthetic photos, and a finished run "tiny" of 24 steps."""
     folder = tmp_path_factory.mktemp("workplace")
-    run(folder, one_device_env, *["svhn_jax.synthesize", "--to", "raw", "--train", "200", "--test", "30"])
-    run(folder, one_device_env, *["svhn_jax.preprocess", "--raw", "raw", "--to", "data/tiny", "--size", "24"])
+    run(
+        folder,
+        one_device_env,
+        *["svhn_jax.synthesize", "--to", "raw", "--train", "200", "--test", "30"],
+    )
+    run(
+        folder,
+        one_device_env,
+        *["svhn_jax.preprocess", "--raw", "raw", "--to", "data/tiny", "--size", "24"],
+    )
     write_config(folder, CONFIG)
     (folder / "train.txt").write_text(run(folder, one_device_env, *TRAIN))
     return folder
@@ -56,7 +70,9 @@ def assert_same_results(got, expected):
     """Rows of two results tables: the same counts, and the loss to the rounding of its last printed place."""
     for one, other in zip(got, expected, strict=True):
         assert float(one["loss"]) == pytest.approx(float(other["loss"]), abs=1.01e-4)
-        assert float(one["calibration_error"]) == pytest.approx(float(other["calibration_error"]), abs=1e-4)
+        assert float(one["calibration_error"]) == pytest.approx(
+            float(other["calibration_error"]), abs=1e-4
+        )
         rounded = {"loss": "", "calibration_error": ""}
         assert one | rounded == other | rounded
 
@@ -76,13 +92,27 @@ def test_a_run_folder_holds_config_metrics_events_and_steps(workplace):
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows if row["split"] == "train"] == list(range(2, 25, 2))
     assert [row["step"] for row in rows if row["split"] == "validation"] == list(range(3, 25, 3))
-    assert {"learning_rate", "images_per_s", "loss", "digit_accuracy", "sequence_accuracy"} <= set(rows[0])
+    assert {"learning_rate", "images_per_s", "loss", "digit_accuracy", "sequence_accuracy"} <= set(
+        rows[0]
+    )
     assert sorted(int(path.name) for path in (folder / "steps").iterdir()) == list(range(3, 25, 3))
-    assert {path.name for path in (folder / "events").iterdir() if path.is_dir()} == {"train", "validation"}
+    assert {path.name for path in (folder / "events").iterdir() if path.is_dir()} == {
+        "train",
+        "validation",
+    }
 
 
 def test_evaluate_all_is_a_sorted_table_that_no_batch_size_changes(workplace, one_device_env):
-    evaluate = ("svhn_jax.evaluate", "--run", "checkpoints/tiny", "--split", "test", "--step", "all", "--batch-size")
+    evaluate = (
+        "svhn_jax.evaluate",
+        "--run",
+        "checkpoints/tiny",
+        "--split",
+        "test",
+        "--step",
+        "all",
+        "--batch-size",
+    )
     printed = run(workplace, one_device_env, *evaluate, "7")
     path = workplace / "checkpoints" / "tiny" / "results" / "test.csv"
     small = rows_of(path)
@@ -101,7 +131,10 @@ def test_evaluate_takes_best_latest_a_number_and_other_data(workplace, one_devic
     path = workplace / "checkpoints" / "tiny" / "results" / "validation.csv"
     for step in ("best", "latest", "9"):
         run(workplace, one_device_env, *evaluate, step)
-    metrics = [json.loads(line) for line in (workplace / "checkpoints/tiny/metrics.jsonl").read_text().splitlines()]
+    metrics = [
+        json.loads(line)
+        for line in (workplace / "checkpoints/tiny/metrics.jsonl").read_text().splitlines()
+    ]
     recorded = {row["step"]: row for row in metrics if row["split"] == "validation"}
     assert {"9", "24"} <= {row["step"] for row in rows_of(path)}
     for row in rows_of(path):
@@ -115,7 +148,9 @@ def test_evaluate_takes_best_latest_a_number_and_other_data(workplace, one_devic
     with Image.open(sheet) as image, Image.open(errors) as misread:
         assert image.width == misread.width == 8 * pictures.TILE
         rows = misread.height // (pictures.TILE + pictures.CAPTION)
-    count = round((1 - float(rows_of(path)[-1]["sequence_accuracy"])) * float(rows_of(path)[-1]["examples"]))
+    count = round(
+        (1 - float(rows_of(path)[-1]["sequence_accuracy"])) * float(rows_of(path)[-1]["examples"])
+    )
     assert f"{count} of {count} misread photos" in printed
     assert rows == -(-count // 8)
     assert len(list(path.parent.glob("validation-tiny-*.csv"))) == 1
@@ -126,7 +161,16 @@ def test_evaluate_takes_best_latest_a_number_and_other_data(workplace, one_devic
 
 
 def test_evaluate_writes_predictions_and_json_that_agree_with_its_table(workplace, one_device_env):
-    evaluate = ("svhn_jax.evaluate", "--run", "checkpoints/tiny", "--split", "test", "--step", "12", "--json")
+    evaluate = (
+        "svhn_jax.evaluate",
+        "--run",
+        "checkpoints/tiny",
+        "--split",
+        "test",
+        "--step",
+        "12",
+        "--json",
+    )
     printed = run(workplace, one_device_env, *evaluate)
     assert printed.count("\n") == 1
     values = json.loads(printed)
@@ -145,7 +189,15 @@ def test_evaluate_writes_predictions_and_json_that_agree_with_its_table(workplac
 
 
 def test_report_of_a_run_and_of_its_data(workplace, one_device_env):
-    run(workplace, one_device_env, "svhn_jax.report", "--run", "checkpoints/tiny", "--to", "run.html")
+    run(
+        workplace,
+        one_device_env,
+        "svhn_jax.report",
+        "--run",
+        "checkpoints/tiny",
+        "--to",
+        "run.html",
+    )
     page = (workplace / "run.html").read_text()
     assert "<h1>Run tiny</h1>" in page
     assert "30 photos: the test split of data/tiny, each read in one window (no --tta)." in page
@@ -159,13 +211,25 @@ def test_compare_takes_steps_of_runs_and_tables_of_predictions(workplace, one_de
     assert (values["first"], values["photos"]) == ("checkpoints/tiny@3", 30)
     assert re.fullmatch(r"checkpoints/tiny@\d+", values["second"])
     assert sum(values[name] for name in ("both", "only_first", "only_second", "neither")) == 30
-    run(workplace, one_device_env, "svhn_jax.evaluate", "--run", "checkpoints/tiny", "--split", "test", "--step", "3")
+    run(
+        workplace,
+        one_device_env,
+        "svhn_jax.evaluate",
+        "--run",
+        "checkpoints/tiny",
+        "--split",
+        "test",
+        "--step",
+        "3",
+    )
     table = "checkpoints/tiny/results/predictions/test-3.csv"
     same = json.loads(run(workplace, one_device_env, *compare, table, "--json"))
     assert (same["only_first"], same["only_second"], same["p_value"]) == (0, 0, 1.0)
     said = run(workplace, one_device_env, *compare, table, "--split", "validation", status=1)
     assert re.search(
-        r"^error: row 1 is train/\d+\.png in checkpoints/tiny@3 and test/1\.png in .*test-3\.csv$", said, re.M
+        r"^error: row 1 is train/\d+\.png in checkpoints/tiny@3 and test/1\.png in .*test-3\.csv$",
+        said,
+        re.M,
     )
 
 
@@ -186,19 +250,35 @@ def test_watch_scores_what_a_training_saves_and_ctrl_c_loses_nothing(workplace, 
 
 
 RESULTS = [
-    (("synthesize", "--to", "raw", "--train", "200", "--test", "30"), {"photos": {"train": 200, "test": 30}}),
-    (("preprocess", "--raw", "raw", "--to", "data/tiny", "--size", "24"), {"to": "data/tiny", "limit": None}),
+    (
+        ("synthesize", "--to", "raw", "--train", "200", "--test", "30"),
+        {"photos": {"train": 200, "test": 30}},
+    ),
+    (
+        ("preprocess", "--raw", "raw", "--to", "data/tiny", "--size", "24"),
+        {"to": "data/tiny", "limit": None},
+    ),
     (("inspect", "data/tiny", "--verify"), {"folder": "data/tiny", "damaged": []}),
     (("inspect", "raw"), {"folder": "raw"}),
     (("train", "--config", "tiny.py"), {"step": 24, "total_steps": 24, "is_stopped": False}),
     (("evaluate", "--run", "checkpoints/tiny"), {"split": "validation"}),
-    (("report", "--data", "data/tiny", "--to", "json.html"), {"report": "json.html", "data": "data/tiny"}),
-    (("report", "--run", "checkpoints/tiny", "--to", "json.html"), {"report": "json.html", "examples": 30}),
+    (
+        ("report", "--data", "data/tiny", "--to", "json.html"),
+        {"report": "json.html", "data": "data/tiny"},
+    ),
+    (
+        ("report", "--run", "checkpoints/tiny", "--to", "json.html"),
+        {"report": "json.html", "examples": 30},
+    ),
 ]
 
 
-@pytest.mark.parametrize(("command", "expected"), RESULTS, ids=[" ".join(command) for command, _ in RESULTS])
-def test_json_prints_the_result_as_one_line_and_quiet_nothing(workplace, one_device_env, command, expected):
+@pytest.mark.parametrize(
+    ("command", "expected"), RESULTS, ids=[" ".join(command) for command, _ in RESULTS]
+)
+def test_json_prints_the_result_as_one_line_and_quiet_nothing(
+    workplace, one_device_env, command, expected
+):
     command = (f"svhn_jax.{command[0]}", *command[1:])
     printed = run(workplace, one_device_env, *command, "--json")
     assert printed.count("\n") == 1
@@ -224,9 +304,25 @@ def test_report_says_in_one_line_what_it_cannot_do(workplace, one_device_env, op
 
 
 def test_a_grayscale_run_is_evaluated_in_grayscale_without_being_told(workplace, one_device_env):
-    run(workplace, one_device_env, *TRAIN, "--name", "gray", "--image.grayscale", "--num-epochs", "0.5")
-    run(workplace, one_device_env, *["svhn_jax.evaluate", "--run", "checkpoints/gray", "--split", "validation"])
-    metrics = [json.loads(line) for line in (workplace / "checkpoints/gray/metrics.jsonl").read_text().splitlines()]
+    run(
+        workplace,
+        one_device_env,
+        *TRAIN,
+        "--name",
+        "gray",
+        "--image.grayscale",
+        "--num-epochs",
+        "0.5",
+    )
+    run(
+        workplace,
+        one_device_env,
+        *["svhn_jax.evaluate", "--run", "checkpoints/gray", "--split", "validation"],
+    )
+    metrics = [
+        json.loads(line)
+        for line in (workplace / "checkpoints/gray/metrics.jsonl").read_text().splitlines()
+    ]
     row = rows_of(workplace / "checkpoints" / "gray" / "results" / "validation.csv")[-1]
     assert float(row["loss"]) == pytest.approx(metrics[-1]["loss"], abs=1e-4)
 
@@ -247,7 +343,9 @@ def test_a_stopped_run_goes_on_and_ends_bit_identical(workplace, one_device_env,
         printed = process.stdout.read()
     assert process.returncode == 128 + stop
     assert "the same command goes on from there" in printed
-    stopped_at = max(int(path.name) for path in (workplace / "checkpoints" / name / "steps").iterdir())
+    stopped_at = max(
+        int(path.name) for path in (workplace / "checkpoints" / name / "steps").iterdir()
+    )
     assert 4 <= stopped_at < 24
     assert f"Restored step {stopped_at} from " in run(workplace, one_device_env, *command)
     assert parameters(workplace, name) == parameters(workplace, "tiny")
@@ -255,7 +353,9 @@ def test_a_stopped_run_goes_on_and_ends_bit_identical(workplace, one_device_env,
 
 def parameters(folder, name):
     """Bytes of every value of a run's last step, through Orbax itself."""
-    state = ocp.PyTreeCheckpointer().restore(folder.resolve() / "checkpoints" / name / "steps" / "24" / "state")
+    state = ocp.PyTreeCheckpointer().restore(
+        folder.resolve() / "checkpoints" / name / "steps" / "24" / "state"
+    )
     return {
         jax.tree_util.keystr(path): np.asarray(leaf).tobytes()
         for path, leaf in jax.tree_util.tree_leaves_with_path(state)
@@ -269,7 +369,10 @@ def test_killed_at_once_the_run_goes_on_from_its_last_checkpoint(workplace, one_
         process.kill()
     assert "Restored step " in run(workplace, one_device_env, *command)
     assert parameters(workplace, "killed") == parameters(workplace, "tiny")
-    rows = [json.loads(line) for line in (workplace / "checkpoints/killed/metrics.jsonl").read_text().splitlines()]
+    rows = [
+        json.loads(line)
+        for line in (workplace / "checkpoints/killed/metrics.jsonl").read_text().splitlines()
+    ]
     assert [row["step"] for row in rows if row["split"] == "validation"] == list(range(3, 25, 3))
 
 
@@ -297,15 +400,27 @@ def test_what_a_user_gets_wrong_is_one_line_and_status_1(workplace, one_device_e
     assert not (workplace / "checkpoints" / "new").exists()
 
 
-def test_a_run_that_diverges_stops_with_one_line_and_its_good_checkpoints(workplace, one_device_env):
-    command = (*TRAIN, "--name", "diverged", "--optimizer.learning-rate", "1e30", "--optimizer.warmup-fraction", "0")
+def test_a_run_that_diverges_stops_with_one_line_and_its_good_checkpoints(
+    workplace, one_device_env
+):
+    command = (
+        *TRAIN,
+        "--name",
+        "diverged",
+        "--optimizer.learning-rate",
+        "1e30",
+        "--optimizer.warmup-fraction",
+        "0",
+    )
     printed = run(workplace, one_device_env, *command, status=1)
     assert re.search(r"error: the loss is nan up to step \d+: the run has diverged", printed)
     assert not any((workplace / "checkpoints" / "diverged" / "steps").iterdir())
 
 
 def test_changed_data_are_noticed(workplace, one_device_env, tmp_path):
-    write_config(tmp_path, dataclasses.replace(CONFIG, runs_dir=str(tmp_path / "runs"), num_epochs=0.1))
+    write_config(
+        tmp_path, dataclasses.replace(CONFIG, runs_dir=str(tmp_path / "runs"), num_epochs=0.1)
+    )
     run(
         tmp_path,
         one_device_env,

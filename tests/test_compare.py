@@ -19,7 +19,9 @@ TRUTHS = ["12", "007", "3", "45"]
 def write(path, texts, names=NAMES, truths=TRUTHS):
     labels = [np.stack([encode_text(text) for text in column]) for column in (truths, texts)]
     confidence = np.full(len(names), 0.5)
-    table = PredictionTable(names, *labels, confidence, confidence, np.full((len(names), 5), np.nan))
+    table = PredictionTable(
+        names, *labels, confidence, confidence, np.full((len(names), 5), np.nan)
+    )
     path.write_text(table.to_csv())
 
 
@@ -39,7 +41,9 @@ def folder(tmp_path):
 
 def test_prints_the_difference_and_the_photos(folder):
     printed = compare(folder, "--csv", "d.csv")
-    assert "first.csv:\n  2, 50.00% (95 % interval 15.00% to 85.00%), 1 right only here\n" in printed
+    assert (
+        "first.csv:\n  2, 50.00% (95 % interval 15.00% to 85.00%), 1 right only here\n" in printed
+    )
     assert "second less first: +25.00 points" in printed
     assert "McNemar's exact test: p = 1" in printed  # 1 against 2: 2 * (1 + 3) / 2**3
     rows = list(csv.DictReader((folder / "d.csv").read_text().splitlines()))
@@ -49,7 +53,9 @@ def test_prints_the_difference_and_the_photos(folder):
 
 def test_where_a_run_is_scored_the_windows_are_told(folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(command, "_open", lambda source, _: (source, predictions.read(Path("first.csv"))))
+    monkeypatch.setattr(
+        command, "_open", lambda source, _: (source, predictions.read(Path("first.csv")))
+    )
     monkeypatch.setattr(sys, "argv", ["compare", "runs/a@3", "second.csv"])
     command.main()
     printed = capsys.readouterr().out
@@ -62,7 +68,12 @@ def test_json_is_one_line(folder):
     assert printed.count("\n") == 1
     assert compare(folder, "--quiet") == ""
     values = json.loads(printed)
-    assert [values[name] for name in ("both", "only_first", "only_second", "neither")] == [1, 1, 2, 0]
+    assert [values[name] for name in ("both", "only_first", "only_second", "neither")] == [
+        1,
+        1,
+        2,
+        0,
+    ]
     assert values["difference"]["share"] == 0.25
 
 
@@ -74,7 +85,9 @@ def test_text_fits_80_columns(folder):
 def test_a_table_that_cannot_be_written_is_noticed_before_the_work(folder):
     (folder / "first.csv").write_text("no table")
     for name in ("nowhere/d.csv", "d.txt"):
-        wanted = f"error: --csv is {name}; it must be the name of a .csv file, in a folder that exists\n"
+        wanted = (
+            f"error: --csv is {name}; it must be the name of a .csv file, in a folder that exists\n"
+        )
         assert compare(folder, "--csv", name, status=1) == wanted
     assert compare(folder, "--csv", "second.csv", status=1).startswith(
         "error: --csv is second.csv, which is read; give"
@@ -83,7 +96,10 @@ def test_a_table_that_cannot_be_written_is_noticed_before_the_work(folder):
 
 def test_other_photos_and_no_photos_are_refused_in_one_line(folder):
     write(folder / "second.csv", TRUTHS, names=["a.png", "b.png", "c.png", "other.png"])
-    assert compare(folder, status=1) == "error: row 4 is d.png in first.csv and other.png in second.csv\n"
+    assert (
+        compare(folder, status=1)
+        == "error: row 4 is d.png in first.csv and other.png in second.csv\n"
+    )
     (folder / "second.csv").unlink()
     assert compare(folder, status=1).count("\n") == 1
     header = (folder / "first.csv").read_text().splitlines()[0] + "\n"

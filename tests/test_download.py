@@ -61,7 +61,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def start(self):
         """First byte that the request asks for."""
-        return int(self.headers["Range"].removeprefix("bytes=").removesuffix("-")) if self.headers["Range"] else 0
+        return (
+            int(self.headers["Range"].removeprefix("bytes=").removesuffix("-"))
+            if self.headers["Range"]
+            else 0
+        )
 
     def answer(self, status, body=b"", **headers):
         self.send_response(status)
@@ -125,7 +129,9 @@ def break_a_chunk(handler):
 
 
 def other_range(handler):
-    handler.answer(206, CONTENT[7:], Content_Length=SIZE - 7, Content_Range=f"bytes 7-{SIZE - 1}/{SIZE}")
+    handler.answer(
+        206, CONTENT[7:], Content_Length=SIZE - 7, Content_Range=f"bytes 7-{SIZE - 1}/{SIZE}"
+    )
 
 
 def no_range(handler):
@@ -156,7 +162,9 @@ def fetch(server, tmp_path):
 
     def fetch(archive=ARCHIVE, url=server.url, terminal=False):
         text, pauses = io.StringIO(), []
-        console = Console(file=text, force_terminal=terminal, width=200, highlight=False, markup=False)
+        console = Console(
+            file=text, force_terminal=terminal, width=200, highlight=False, markup=False
+        )
         download.fetch_archives(tmp_path, {"train": archive}, url, console, pauses.append)
         return text.getvalue(), pauses
 
@@ -189,7 +197,9 @@ def test_the_published_archives_add_up():
 
 def test_a_file_of_checksums_is_read(tmp_path):
     path = tmp_path / "sums"
-    path.write_text(f"# ours\n\n{'AB' * 32}  12 train.tar.gz\n{'0' * 64}\t3\textra.tar.gz  # three\n")
+    path.write_text(
+        f"# ours\n\n{'AB' * 32}  12 train.tar.gz\n{'0' * 64}\t3\textra.tar.gz  # three\n"
+    )
     assert read_checksums(path) == {"train": Archive(12, "ab" * 32), "extra": Archive(3, "0" * 64)}
 
 
@@ -202,7 +212,10 @@ def test_a_file_of_checksums_is_read(tmp_path):
         (f"{'0' * 64} 12 train.tar.gz\n{'0' * 64} 0 test.tar.gz", "sums, line 2"),
         (f"{'0' * 64} 12 ../train.tar.gz", "sums, line 1"),
         (f"{'0' * 64} train.tar.gz", "sums, line 1"),
-        (f"{'0' * 64} 1 train.tar.gz\n{'1' * 64} 1 train.tar.gz", "sums, line 2: a second train.tar.gz"),
+        (
+            f"{'0' * 64} 1 train.tar.gz\n{'1' * 64} 1 train.tar.gz",
+            "sums, line 2: a second train.tar.gz",
+        ),
         ("\xff\xfe\x00", "sums, line 1"),
     ],
 )
@@ -258,13 +271,19 @@ def test_cuts_that_make_progress_never_use_up_the_attempts(server, fetch, target
     assert target.read_bytes() == CONTENT
     assert server.ranges() == [None] + [f"bytes={end}-" for end in ends]
     assert pauses == [1] * 9
-    assert "train.tar.gz: the connection was closed at 30,000 of 300,000 bytes; again in 1 s" in printed
+    assert (
+        "train.tar.gz: the connection was closed at 30,000 of 300,000 bytes; again in 1 s"
+        in printed
+    )
 
 
 def test_without_progress_the_pauses_double_and_it_gives_up(server, fetch, target, part):
     part.write_bytes(CONTENT[:1000])
     server.script = [status(503)] * 100
-    with pytest.raises(InputError, match="503 Service Unavailable at 1,000 of 300,000 bytes, 5 times without progress"):
+    with pytest.raises(
+        InputError,
+        match="503 Service Unavailable at 1,000 of 300,000 bytes, 5 times without progress",
+    ):
         fetch()
     assert len(server.requests) == 5
     assert part.read_bytes() == CONTENT[:1000]
@@ -302,7 +321,9 @@ def test_what_may_pass_is_tried_again(server, fetch, target, monkeypatch, failur
 def test_what_will_not_pass_fails_at_once(server, fetch, part, code):
     part.write_bytes(CONTENT[:1000])
     server.script = [status(code)]
-    with pytest.raises(InputError, match=f"/train.tar.gz: the server answers {code} .*; check --base-url"):
+    with pytest.raises(
+        InputError, match=f"/train.tar.gz: the server answers {code} .*; check --base-url"
+    ):
         fetch()
     assert len(server.requests) == 1
     assert part.read_bytes() == CONTENT[:1000]
@@ -338,7 +359,10 @@ def test_redirections_are_followed_with_the_range(server, fetch, target, part):
     server.script = [redirect]
     fetch()
     assert target.read_bytes() == CONTENT
-    assert server.requests == [("/train.tar.gz", "bytes=1000-"), ("/elsewhere/train.tar.gz", "bytes=1000-")]
+    assert server.requests == [
+        ("/train.tar.gz", "bytes=1000-"),
+        ("/elsewhere/train.tar.gz", "bytes=1000-"),
+    ]
 
 
 def test_a_redirection_to_a_file_is_refused(server, fetch, tmp_path, target):
@@ -353,7 +377,9 @@ def test_a_redirection_to_another_protocol_is_refused(server, fetch, monkeypatch
     answer = urllib.response.addinfourl(io.BytesIO(CONTENT), {}, "ftp://host/train.tar.gz")
     monkeypatch.setattr(urllib.request.FTPHandler, "ftp_open", lambda handler, request: answer)
     server.script = [lambda handler: handler.answer(302, Location="ftp://host/train.tar.gz")]
-    with pytest.raises(InputError, match=r"leads to ftp://host/train.tar.gz; give an http or https address"):
+    with pytest.raises(
+        InputError, match=r"leads to ftp://host/train.tar.gz; give an http or https address"
+    ):
         fetch()
 
 
@@ -365,7 +391,9 @@ def test_wrong_bytes_are_removed_and_told(server, fetch, tmp_path):
     with pytest.raises(InputError) as caught:
         fetch()
     got = hashlib.sha256(OTHER).hexdigest()
-    assert f"train.tar.gz.part: SHA-256 {got}, expected {ARCHIVE.sha256}; deleted." in str(caught.value)
+    assert f"train.tar.gz.part: SHA-256 {got}, expected {ARCHIVE.sha256}; deleted." in str(
+        caught.value
+    )
     assert "give another --base-url" in str(caught.value)
     assert files_in(tmp_path) == []
 
@@ -406,7 +434,10 @@ def test_a_part_that_is_too_long_starts_over(server, fetch, target, part):
 def test_an_archive_of_another_size_is_refused_before_it_is_written(server, fetch, part, answer):
     part.write_bytes(CONTENT[:1000])
     server.script = [answer]
-    with pytest.raises(InputError, match=r"/train.tar.gz: has [\d,]+ bytes, expected 300,000; give another --base-url"):
+    with pytest.raises(
+        InputError,
+        match=r"/train.tar.gz: has [\d,]+ bytes, expected 300,000; give another --base-url",
+    ):
         fetch()
     assert part.read_bytes() == CONTENT[:1000]
 
@@ -425,7 +456,9 @@ def test_no_more_than_the_expected_bytes_are_written(server, fetch, target):
 def test_a_range_that_sends_more_than_it_says_is_cut_to_size(server, fetch, target, part):
     part.write_bytes(CONTENT[:1000])
     server.script = [
-        lambda handler: handler.answer(206, CONTENT[1000:] + OTHER, Content_Range=f"bytes 1000-{SIZE - 1}/*")
+        lambda handler: handler.answer(
+            206, CONTENT[1000:] + OTHER, Content_Range=f"bytes 1000-{SIZE - 1}/*"
+        )
     ]
     fetch()
     assert target.read_bytes() == CONTENT
@@ -461,7 +494,9 @@ Usage = namedtuple("Usage", "free")
 def test_space_is_asked_for_before_anything_is_fetched(server, fetch, part, monkeypatch):
     rest = 2_500_000_000
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(rest + download.RESERVE_BYTES - 1))
-    with pytest.raises(InputError, match=r"needs 2.60 GB, 2.60 GB free there; free some, give another --to"):
+    with pytest.raises(
+        InputError, match=r"needs 2.60 GB, 2.60 GB free there; free some, give another --to"
+    ):
         fetch(Archive(rest, "0" * 64))
     part.write_bytes(b"?")  # one byte less to fetch, and it fits
     server.script = [status(404)]
@@ -479,9 +514,12 @@ def test_a_complete_part_needs_no_space(server, fetch, target, part, monkeypatch
 
 def test_a_full_disk_is_one_line(server, fetch, part):
     part.symlink_to("/dev/full")  # which cannot be emptied, so the server answers with a range
-    server.script = [lambda handler: handler.answer(206, CONTENT, Content_Range=f"bytes 0-{SIZE - 1}/{SIZE}")]
+    server.script = [
+        lambda handler: handler.answer(206, CONTENT, Content_Range=f"bytes 0-{SIZE - 1}/{SIZE}")
+    ]
     with pytest.raises(
-        InputError, match=r"train.tar.gz.part: No space left on device; correct that, then run the same command"
+        InputError,
+        match=r"train.tar.gz.part: No space left on device; correct that, then run the same command",
     ):
         fetch()
     assert len(server.requests) == 1
@@ -522,7 +560,9 @@ def test_a_second_download_leaves_the_first_alone(server, fetch, part):
     assert server.requests == []
 
 
-def test_a_file_that_got_its_name_while_we_waited_is_not_written_to(server, fetch, target, part, monkeypatch):
+def test_a_file_that_got_its_name_while_we_waited_is_not_written_to(
+    server, fetch, target, part, monkeypatch
+):
     part.write_bytes(CONTENT[:1000])
     monkeypatch.setattr(fcntl, "flock", lambda *args: os.replace(part, target))
     with pytest.raises(InputError, match="another download writes it"):
@@ -540,7 +580,9 @@ def test_no_name_server_and_no_server_are_told(server, fetch, monkeypatch):
         with pytest.raises(InputError, match="Connection refused at 0"):
             fetch(url=f"http://127.0.0.1:{deaf.getsockname()[1]}")
     monkeypatch.setattr(socket, "getaddrinfo", fail)
-    with pytest.raises(InputError, match=r"Name or service not known at 0 .* check the network, the proxy"):
+    with pytest.raises(
+        InputError, match=r"Name or service not known at 0 .* check the network, the proxy"
+    ):
         fetch(url="http://nowhere.invalid")
 
 
@@ -571,7 +613,15 @@ def sums(tmp_path):
 
 
 def command(server, sums, *more):
-    return ["--to", str(sums.parent / "raw"), "--base-url", server.url, "--checksums", str(sums), *more]
+    return [
+        "--to",
+        str(sums.parent / "raw"),
+        "--base-url",
+        server.url,
+        "--checksums",
+        str(sums),
+        *more,
+    ]
 
 
 def start(arguments, before="", **env):
@@ -602,7 +652,9 @@ def run_here(monkeypatch, capsys, *arguments):
     return caught.value.code, *capsys.readouterr()
 
 
-def test_the_command_says_the_terms_once_and_a_line_for_each_archive(server, sums, monkeypatch, capsys):
+def test_the_command_says_the_terms_once_and_a_line_for_each_archive(
+    server, sums, monkeypatch, capsys
+):
     status, out, err = run_here(monkeypatch, capsys, *command(server, sums))
     assert (status, err) == (0, "")
     lines = out.splitlines()
@@ -627,14 +679,18 @@ def test_only_the_splits_asked_for_are_fetched(server, sums, monkeypatch, capsys
     assert files_in(sums.parent / "raw") == ["test.tar.gz"]
 
 
-def test_the_published_archives_are_expected_unless_told_otherwise(server, tmp_path, monkeypatch, capsys):
+def test_the_published_archives_are_expected_unless_told_otherwise(
+    server, tmp_path, monkeypatch, capsys
+):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(1_000_000_000))
     status, _, err = run_here(monkeypatch, capsys, "--to", str(tmp_path), "--base-url", server.url)
     assert status == 1
     assert err == (
         f"error: {tmp_path}: needs 2.74 GB, 1.00 GB free there; free some, give another --to, or fewer --splits\n"
     )
-    status, _, err = run_here(monkeypatch, capsys, "--to", str(tmp_path), "--base-url", server.url, "--splits", "test")
+    status, _, err = run_here(
+        monkeypatch, capsys, "--to", str(tmp_path), "--base-url", server.url, "--splits", "test"
+    )
     assert err == (
         f"error: {server.url}/test.tar.gz: has 300,000 bytes, expected 276,555,967; give another --base-url\n"
     )
@@ -643,7 +699,10 @@ def test_the_published_archives_are_expected_unless_told_otherwise(server, tmp_p
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--base-url", "ftp://host/folder"), "--base-url is 'ftp://host/folder'; it must be an http:// or https://"),
+        (
+            ("--base-url", "ftp://host/folder"),
+            "--base-url is 'ftp://host/folder'; it must be an http:// or https://",
+        ),
         (("--base-url", "file:///etc"), "--base-url is 'file:///etc'"),
         (("--base-url", "http://a host"), "--base-url is 'http://a host'"),
         (("--base-url", "http://"), "--base-url is 'http://'"),
@@ -655,7 +714,9 @@ def test_the_published_archives_are_expected_unless_told_otherwise(server, tmp_p
         (("--to", f"{sys.executable}/folder"), "Not a directory"),
     ],
 )
-def test_what_a_user_gets_wrong_is_one_line_and_status_1(server, sums, monkeypatch, capsys, arguments, words):
+def test_what_a_user_gets_wrong_is_one_line_and_status_1(
+    server, sums, monkeypatch, capsys, arguments, words
+):
     status, _, err = run_here(monkeypatch, capsys, *command(server, sums, *arguments))
     assert status == 1
     assert err.startswith("error: ")
@@ -670,7 +731,9 @@ def test_an_unknown_split_is_refused(server, sums, monkeypatch, capsys):
 
 
 def test_proxies_of_the_environment_are_used(server, sums):
-    arguments = command(server, sums, "--splits", "train", "--base-url", "http://nowhere.invalid/svhn/")
+    arguments = command(
+        server, sums, "--splits", "train", "--base-url", "http://nowhere.invalid/svhn/"
+    )
     with start(arguments, http_proxy=server.url, no_proxy="") as process:
         _, err = process.communicate()
     assert (process.returncode, err) == (0, "")
@@ -710,7 +773,9 @@ def test_a_stopped_download_goes_on_and_ends_with_the_same_bytes(
 @pytest.mark.parametrize("moment", ["fsync", "replace"])
 def test_killed_at_the_end_it_ends_with_the_same_bytes(server, sums, monkeypatch, capsys, moment):
     arguments = command(server, sums, "--splits", "train")
-    with start(arguments, before=f"os.{moment} = lambda *args: os.kill(os.getpid(), signal.SIGKILL)") as process:
+    with start(
+        arguments, before=f"os.{moment} = lambda *args: os.kill(os.getpid(), signal.SIGKILL)"
+    ) as process:
         process.communicate()
     assert process.returncode == -9
     assert files_in(sums.parent / "raw") == ["train.tar.gz.part"]

@@ -82,7 +82,9 @@ def read_apart(folder, script, file, crops, *refused):
 
 def assert_reads_as(read, expected):
     """The same numbers, and probabilities within 1e-4. Returns the greatest difference of a confidence."""
-    np.testing.assert_array_equal(np.concatenate([read["length"][:, None], read["digits"]], axis=1), expected.labels)
+    np.testing.assert_array_equal(
+        np.concatenate([read["length"][:, None], read["digits"]], axis=1), expected.labels
+    )
     for name, log_p in (
         ("confidence", expected.log_p), ("length_p", expected.length_log_p), ("digit_p", expected.digit_log_p)
     ):  # fmt: skip
@@ -104,20 +106,36 @@ def run(tmp_path_factory):
         ("stablehlo", READ_STABLEHLO, ("flax", "svhn_jax")),
     ],
 )
-def test_a_process_without_the_package_reads_the_same(run, tmp_path, monkeypatch, capsys, to, script, refused):
+def test_a_process_without_the_package_reads_the_same(
+    run, tmp_path, monkeypatch, capsys, to, script, refused
+):
     monkeypatch.chdir(tmp_path)
     assert export_by(monkeypatch, "--to", to, "--run", run) == 0
     assert capsys.readouterr().out.startswith(f"run.{to}: step 7 of tiny, 0.")
-    assert not re.search(rb"/\w+/\w+\.py", Path(f"run.{to}").read_bytes())  # no paths of this machine
+    assert not re.search(
+        rb"/\w+/\w+\.py", Path(f"run.{to}").read_bytes()
+    )  # no paths of this machine
     crops = random_split(9, seed=3).images
     read = read_apart(tmp_path, script, f"run.{to}", crops, *refused)
     assert_reads_as(read, Reader(str(run)).read(crops))
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason=f"no real SVHN photos at {REAL}; SVHN_REAL names their folder")
+@pytest.mark.skipif(
+    not REAL.is_dir(), reason=f"no real SVHN photos at {REAL}; SVHN_REAL names their folder"
+)
 def test_the_pretrained_weights_read_real_photos_the_same(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(
-        sys, "argv", ["preprocess", "--raw", str(REAL / "format1"), "--to", str(tmp_path / "set"), "--splits", "test"]
+        sys,
+        "argv",
+        [
+            "preprocess",
+            "--raw",
+            str(REAL / "format1"),
+            "--to",
+            str(tmp_path / "set"),
+            "--splits",
+            "test",
+        ],
     )
     preprocess.main()
     pretrained, file = REPOSITORY / "checkpoints/pretrained", tmp_path / "pretrained.onnx"
@@ -161,7 +179,10 @@ def test_the_result_as_json_and_on_a_prepared_data_set(run, tmp_path, monkeypatc
 
 def test_a_file_that_reads_otherwise_is_not_written(run, tmp_path, monkeypatch):
     monkeypatch.setattr(check, "TOLERANCE", -1.0)
-    with pytest.raises(InputError, match=r"a\.onnx: not written, because it reads 0 of 64 crops differently than JAX"):
+    with pytest.raises(
+        InputError,
+        match=r"a\.onnx: not written, because it reads 0 of 64 crops differently than JAX",
+    ):
         export_by(monkeypatch, "--to", "onnx", "--run", run, "--file", tmp_path / "a.onnx")
     assert list(tmp_path.iterdir()) == []
 
@@ -170,7 +191,9 @@ def test_only_an_export_is_replaced(run, tmp_path, monkeypatch):
     file = tmp_path / "a.onnx"
     file.write_bytes(b"somebody's network")
     arguments = ("--to", "onnx", "--run", run, "--file", file)
-    with pytest.raises(InputError, match=r"a\.onnx: exists already, and is no export of svhn_jax; move it away"):
+    with pytest.raises(
+        InputError, match=r"a\.onnx: exists already, and is no export of svhn_jax; move it away"
+    ):
         export_by(monkeypatch, *arguments)
     assert file.read_bytes() == b"somebody's network"
     file.unlink()
@@ -220,17 +243,34 @@ def test_an_interrupted_quantization_leaves_no_files(run, tmp_path, one_device_e
     )  # fmt: skip
     assert "ort.quant." in done.stdout
     assert (done.returncode, done.stderr) == (130, "error: interrupted\n")
-    assert [path for path in tmp_path.rglob("*") if path.name.startswith(("ort.quant.", "a.onnx"))] == []
+    assert [
+        path for path in tmp_path.rglob("*") if path.name.startswith(("ort.quant.", "a.onnx"))
+    ] == []
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--to", "stablehlo", "--precision", "int8"], "--precision is int8; StableHLO is written in float32 alone"),
-        (["--to", "onnx", "--precision", "int8"], "give --calibrate DIR, a prepared data set, with --precision int8"),
-        (["--to", "onnx", "--calibrate", "d"], "give --calibrate DIR, a prepared data set, with --precision int8"),
-        (["--to", "onnx", "--file", "a.pb"], "--file is a.pb; it must end in .onnx, and its folder must exist"),
-        (["--to", "onnx", "--file", "no/a.onnx"], "--file is no/a.onnx; it must end in .onnx, and its folder"),
+        (
+            ["--to", "stablehlo", "--precision", "int8"],
+            "--precision is int8; StableHLO is written in float32 alone",
+        ),
+        (
+            ["--to", "onnx", "--precision", "int8"],
+            "give --calibrate DIR, a prepared data set, with --precision int8",
+        ),
+        (
+            ["--to", "onnx", "--calibrate", "d"],
+            "give --calibrate DIR, a prepared data set, with --precision int8",
+        ),
+        (
+            ["--to", "onnx", "--file", "a.pb"],
+            "--file is a.pb; it must end in .onnx, and its folder must exist",
+        ),
+        (
+            ["--to", "onnx", "--file", "no/a.onnx"],
+            "--file is no/a.onnx; it must end in .onnx, and its folder",
+        ),
         (["--to", "onnx", "--run", "nosuch"], "nosuch: no run there (no config.json)"),
         (["--to", "onnx", "--step", "all", "--run", "nosuch"], "--step is all; give one step"),
     ],
@@ -246,8 +286,13 @@ def test_what_cannot_be_done_is_one_line(tmp_path, monkeypatch, arguments, messa
     [("onnx", ["--to", "onnx"]), ("flatbuffers", ["--to", "stablehlo"]),
      ("onnxruntime", ["--to", "onnx", "--precision", "int8", "--calibrate", "d"])],
 )  # fmt: skip
-def test_a_package_that_is_not_installed_is_named_with_the_remedy(tmp_path, one_device_env, missing, arguments):
-    code = REFUSE + "from svhn_jax import export, errors\nsys.argv[:2] = ['export']\nerrors.run_command(export.main)"
+def test_a_package_that_is_not_installed_is_named_with_the_remedy(
+    tmp_path, one_device_env, missing, arguments
+):
+    code = (
+        REFUSE
+        + "from svhn_jax import export, errors\nsys.argv[:2] = ['export']\nerrors.run_command(export.main)"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code, missing, *arguments],
         cwd=tmp_path, env=one_device_env, capture_output=True, text=True,
@@ -256,7 +301,9 @@ def test_a_package_that_is_not_installed_is_named_with_the_remedy(tmp_path, one_
     assert (done.returncode, done.stdout, done.stderr) == (1, "", wanted)
 
 
-def test_without_onnxruntime_the_file_is_written_and_not_compared(run, tmp_path, monkeypatch, capsys):
+def test_without_onnxruntime_the_file_is_written_and_not_compared(
+    run, tmp_path, monkeypatch, capsys
+):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     export_by(monkeypatch, "--to", "onnx", "--run", run, "--file", tmp_path / "a.onnx")
     assert "not compared with JAX: pip install 'svhn_jax[export]'" in capsys.readouterr().out
@@ -273,13 +320,18 @@ def test_a_damaged_run_is_one_line_and_writes_nothing(tmp_path, one_device_env):
         cwd=tmp_path, env=one_device_env, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 1
-    assert re.fullmatch(r"error: \S+/steps/7: this checkpoint cannot be used: .*\n", done.stderr), done.stderr
+    assert re.fullmatch(r"error: \S+/steps/7: this checkpoint cannot be used: .*\n", done.stderr), (
+        done.stderr
+    )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "run"]
 
 
 def save_kinds(folder, photo):
     """The photo as RGB, with alpha, with a palette that has a transparent colour, and as 16-bit grey; the files' names."""
-    alpha, grey = np.linspace(0, 255, 60 * 60).reshape(60, 60).astype(np.uint8), np.asarray(photo.convert("L"))
+    alpha, grey = (
+        np.linspace(0, 255, 60 * 60).reshape(60, 60).astype(np.uint8),
+        np.asarray(photo.convert("L")),
+    )
     palette = photo.quantize(16)
     kinds = {
         "photo.png": photo,
@@ -290,15 +342,23 @@ def save_kinds(folder, photo):
     for name, image in kinds.items():
         image.save(
             folder / name,
-            **({"transparency": int(np.bincount(np.asarray(palette).ravel()).argmax())} if image is palette else {}),
+            **(
+                {"transparency": int(np.bincount(np.asarray(palette).ravel()).argmax())}
+                if image is palette
+                else {}
+            ),
         )
     return [*kinds]
 
 
 def test_the_code_in_the_documentation_crops_and_reads_as_the_package(run, tmp_path, monkeypatch):
-    export_by(monkeypatch, "--to", "onnx", "--run", run, "--file", tmp_path / "pretrained.onnx", "--quiet")
+    export_by(
+        monkeypatch, "--to", "onnx", "--run", run, "--file", tmp_path / "pretrained.onnx", "--quiet"
+    )
     names = save_kinds(tmp_path, Image.fromarray(random_split(1, side=60, seed=5).images[0]))
-    code = (REPOSITORY / "docs/export.md").read_text().partition("```python\n")[2].partition("```")[0]
+    code = (
+        (REPOSITORY / "docs/export.md").read_text().partition("```python\n")[2].partition("```")[0]
+    )
     call = 'read("photo.jpg", 40, 12, 55, 30)'
     assert call in code
     boxes = [(10, 12, 30, 20), (-3, 40, 20, 25), (38.5, 2.25, 30, 70)]  # two leave the photo
@@ -311,7 +371,9 @@ def test_the_code_in_the_documentation_crops_and_reads_as_the_package(run, tmp_p
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     reader = Reader(str(run))
-    for (name, (left, top, width, height)), line in zip(asked, done.stdout.splitlines(), strict=True):
+    for (name, (left, top, width, height)), line in zip(
+        asked, done.stdout.splitlines(), strict=True
+    ):
         photo = photos.decode_photo((tmp_path / name).read_bytes())
         crop = crop_number(photo, Box(left, top, left + width, top + height), margin=0.3, size=24)
         expected = reader.read(crop[None])

@@ -87,7 +87,12 @@ def test_a_full_disk_is_told_with_the_name_of_the_table(tmp_path):
     ("error", "is_renamed"),
     [
         (lambda partial: OSError(28, "No space left on device"), True),
-        (lambda partial: OSError(28, "No space left on device", "photos/1.png", None, str(partial / "1.png")), True),
+        (
+            lambda partial: OSError(
+                28, "No space left on device", "photos/1.png", None, str(partial / "1.png")
+            ),
+            True,
+        ),
         (lambda partial: PermissionError(13, "Permission denied", str(partial / "1.png")), True),
         (lambda partial: PermissionError(13, "Permission denied", "photos/1.png"), False),
     ],

@@ -72,23 +72,40 @@ def test_a_finder_is_trained_and_trained_again_without_a_step(trained, one_devic
     assert (folder / weights.WEIGHTS).read_bytes() == before
 
 
-def test_photos_without_boxed_ones_for_validation_are_refused_before_the_work(tmp_path, monkeypatch):
+def test_photos_without_boxed_ones_for_validation_are_refused_before_the_work(
+    tmp_path, monkeypatch
+):
     folder = tmp_path / "raw" / "train"
     folder.mkdir(parents=True)
     Image.new("RGB", (60, 40), "grey").save(folder / "a.png")
     (folder / "labels.csv").write_text("file,label,left,top,width,height\na.png,12,5,5,20,20\n")
-    options = ["--raw", tmp_path / "raw", "--work", tmp_path / "work", "--to", tmp_path / "to", "--jobs", 1, *SETTINGS]
+    options = [
+        "--raw",
+        tmp_path / "raw",
+        "--work",
+        tmp_path / "work",
+        "--to",
+        tmp_path / "to",
+        "--jobs",
+        1,
+        *SETTINGS,
+    ]
     monkeypatch.setattr(sys, "argv", ["train_finder", *map(str, options)])
     monkeypatch.setattr(compilation, "enable_compilation_cache", lambda: None)
-    with pytest.raises(InputError, match=r"raw: none of the photos held out for validation, .*; give more photos"):
+    with pytest.raises(
+        InputError, match=r"raw: none of the photos held out for validation, .*; give more photos"
+    ):
         train_finder.main()
     assert [path.name for path in tmp_path.iterdir()] == ["raw"]
 
 
 @pytest.mark.parametrize(
-    ("option", "words"), [(["--seed", "7"], "--seed 0, not 7"), (["--start", "other"], "--start none, not .*/other")]
+    ("option", "words"),
+    [(["--seed", "7"], "--seed 0, not 7"), (["--start", "other"], "--start none, not .*/other")],
 )
-def test_the_work_of_another_run_is_refused_before_its_scenes_are_replaced(trained, monkeypatch, option, words):
+def test_the_work_of_another_run_is_refused_before_its_scenes_are_replaced(
+    trained, monkeypatch, option, words
+):
     _, _, options = trained
     scenes = options[3] / "scenes" / "scenes.json"
     before = scenes.read_text()
@@ -99,7 +116,9 @@ def test_the_work_of_another_run_is_refused_before_its_scenes_are_replaced(train
     assert scenes.read_text() == before
 
 
-def test_a_stop_before_the_least_score_is_chosen_leaves_the_finder_that_was_there(trained, monkeypatch):
+def test_a_stop_before_the_least_score_is_chosen_leaves_the_finder_that_was_there(
+    trained, monkeypatch
+):
     folder, _, options = trained
     before = (folder / weights.SETTINGS).read_bytes()
     monkeypatch.setattr(sys, "argv", ["train_finder", *map(str, options)])
@@ -114,7 +133,9 @@ def test_a_stop_before_the_least_score_is_chosen_leaves_the_finder_that_was_ther
     assert (folder / weights.SETTINGS).read_bytes() == before
 
 
-def test_photos_pasted_photos_and_empty_pictures_are_counted(raw, trained, tmp_path, one_device_env):
+def test_photos_pasted_photos_and_empty_pictures_are_counted(
+    raw, trained, tmp_path, one_device_env
+):
     Image.new("RGB", (60, 40), "grey").save(tmp_path / "grey.png")
     options = ["--finder", trained[0], "--raw", raw, "--split", "test", "--json"]
     done = run("evaluate_finder", *options, "--empty", tmp_path, env=one_device_env)
@@ -123,7 +144,8 @@ def test_photos_pasted_photos_and_empty_pictures_are_counted(raw, trained, tmp_p
     assert (result["photos"]["photos"], result["photos"]["boxed"]) == (4, 4)
     assert result["empty"]["photos"] == 1
     pasted = run(
-        *("evaluate_finder", *options, "--limit", 1, "--widths", 0.1, "--backgrounds", tmp_path), env=one_device_env
+        *("evaluate_finder", *options, "--limit", 1, "--widths", 0.1, "--backgrounds", tmp_path),
+        env=one_device_env,
     )
     assert pasted.returncode == 0, pasted.stderr
     assert json.loads(pasted.stdout)["width 0.1"]["photos"] == 1
@@ -132,7 +154,15 @@ def test_photos_pasted_photos_and_empty_pictures_are_counted(raw, trained, tmp_p
 def test_photos_without_boxes_have_no_recall(trained, tmp_path, one_device_env):
     Image.new("RGB", (60, 40), "grey").save(tmp_path / "a.png")
     (tmp_path / "labels.csv").write_text("file,label\na.png,12\nb.png,12\na.png,abc\n")
-    done = run("evaluate_finder", "--finder", trained[0], "--photos", tmp_path, "--json", env=one_device_env)
+    done = run(
+        "evaluate_finder",
+        "--finder",
+        trained[0],
+        "--photos",
+        tmp_path,
+        "--json",
+        env=one_device_env,
+    )
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert result["skipped"] == 2
@@ -163,7 +193,16 @@ def test_bad_options_are_one_line(options, words, tmp_path, one_device_env):
 
 
 def test_a_missing_folder_of_photos_is_one_line(tmp_path, one_device_env):
-    done = run("train_finder", "--raw", tmp_path / "no", "--work", tmp_path, "--to", tmp_path, env=one_device_env)
+    done = run(
+        "train_finder",
+        "--raw",
+        tmp_path / "no",
+        "--work",
+        tmp_path,
+        "--to",
+        tmp_path,
+        env=one_device_env,
+    )
     assert done.returncode == 1
     assert "no such folder" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1

@@ -49,13 +49,15 @@ def test_reading_and_cropping_photos_needs_no_jax():
 
 def test_training_needs_no_tensorflow():
     code = "import sys, svhn_jax.training.run, svhn_jax.inference.evaluation\nsys.exit(any(m.startswith('tensorflow') for m in sys.modules))"
-    assert subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=REPOSITORY).returncode == 0
+    assert (
+        subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=REPOSITORY).returncode == 0
+    )
 
 
 def test_orbax_is_imported_in_one_place():
-    assert [path.name for path in MODULES if any(name.startswith("orbax") for name in imports_of(path))] == [
-        "checkpoint.py"
-    ]
+    assert [
+        path.name for path in MODULES if any(name.startswith("orbax") for name in imports_of(path))
+    ] == ["checkpoint.py"]
 
 
 def folder_of(module):
@@ -76,17 +78,26 @@ def test_imports_run_one_way():
     for path, module in names.items():
         for imported in imports_of(path) & {*names.values()} - {"svhn_jax.__init__"}:
             here, there = folder_of(module), folder_of(imported)
-            assert here == there != "command" or RANKS[there] < RANKS[here], f"{module} imports {imported}"
+            assert here == there != "command" or RANKS[there] < RANKS[here], (
+                f"{module} imports {imported}"
+            )
 
 
 @pytest.mark.parametrize("command", [("check",), ("format", "--check")], ids=["check", "format"])
 def test_ruff(command):
     if not importlib.util.find_spec("ruff"):
         pytest.fail("ruff is not installed; pip install -e .[dev]")
-    done = subprocess.run([sys.executable, "-m", "ruff", *command, "."], cwd=REPOSITORY, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "ruff", *command, "."],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_mypy():
-    done = subprocess.run([sys.executable, "-m", "mypy"], cwd=REPOSITORY, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy"], cwd=REPOSITORY, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -5,7 +5,16 @@ import sys
 import numpy as np
 import pytest
 import tiny
-from archives import MAT, assert_one_error_line, fields, mat_bytes, png, run_python, split_files, write_split
+from archives import (
+    MAT,
+    assert_one_error_line,
+    fields,
+    mat_bytes,
+    png,
+    run_python,
+    split_files,
+    write_split,
+)
 from PIL import Image
 from rich.console import Console
 
@@ -66,7 +75,16 @@ def test_longer_numbers_of_raw_photos_and_of_prepared_ones_are_counted_by_their_
     assert "more than" not in shown
     header = next(line for line in shown.splitlines() if "position 1" in line)
     assert header.replace("┃", "").split() == ["digit", "position", *"123456"]
-    arguments = ["--raw", raw, "--to", tmp_path / "set", "--max-digits", 6, "--validation-fraction", 0]
+    arguments = [
+        "--raw",
+        raw,
+        "--to",
+        tmp_path / "set",
+        "--max-digits",
+        6,
+        "--validation-fraction",
+        0,
+    ]
     monkeypatch.setattr(sys, "argv", ["preprocess", *map(str, arguments)])
     preprocess.main()
     capsys.readouterr()
@@ -78,19 +96,27 @@ def test_twenty_positions_fit_80_columns(raw, capsys, monkeypatch):
     _, shown = show(capsys, monkeypatch, raw, "--max-digits", 20)
     tables = shown[shown.index("┏") : shown.index("sizes")]
     assert max(map(len, tables.splitlines())) <= 80
-    assert [start in tables for start in ("position 1 ", "position 8 ", "position 15 ")] == [True] * 3
+    assert [start in tables for start in ("position 1 ", "position 8 ", "position 15 ")] == [
+        True
+    ] * 3
     assert " 20 ┃" in tables
 
 
-def test_a_prepared_set_shows_the_same_and_its_sheet_draws_the_number(raw, tmp_path, capsys, monkeypatch):
+def test_a_prepared_set_shows_the_same_and_its_sheet_draws_the_number(
+    raw, tmp_path, capsys, monkeypatch
+):
     arguments = ["--raw", raw, "--to", tmp_path / "set", "--validation-fraction", 0]
     monkeypatch.setattr(sys, "argv", ["preprocess", *map(str, arguments)])
     preprocess.main()
     capsys.readouterr()
-    _, shown = show(capsys, monkeypatch, tmp_path / "set", "--sheet", tmp_path / "sheet.png", "--photos", 2)
+    _, shown = show(
+        capsys, monkeypatch, tmp_path / "set", "--sheet", tmp_path / "sheet.png", "--photos", 2
+    )
     assert "4 numbers; by digits: 2 of 1, 1 of 2, 1 of more" in shown
     assert "suspicious: 1 x more than 5 digits: train/2.png" in shown
-    assert "train.tar.gz (train)\n  skipped: 1 x no box: its bbox has no field label: 6.png" in shown
+    assert (
+        "train.tar.gz (train)\n  skipped: 1 x no box: its bbox has no field label: 6.png" in shown
+    )
     assert "2 photos with their boxes" in shown
     with Image.open(tmp_path / "sheet.png") as sheet:
         drawn = (np.asarray(sheet)[:144, :144] == (255, 210, 0)).all(axis=-1)
@@ -99,12 +125,19 @@ def test_a_prepared_set_shows_the_same_and_its_sheet_draws_the_number(raw, tmp_p
     assert [rows[0], rows[-1], columns[0], columns[-1]] == pytest.approx([13, 127, 17, 123], abs=1)
 
 
-def test_the_sheet_marks_what_was_skipped_and_writes_six_digits_as_elsewhere(tmp_path, capsys, monkeypatch):
+def test_the_sheet_marks_what_was_skipped_and_writes_six_digits_as_elsewhere(
+    tmp_path, capsys, monkeypatch
+):
     numbers = {"1.png": "123456", "2.png": "7", "3.png": "8", "4.png": "9"}
-    boxes = {name: [[4.0 + i, 6, 6, 12] for i in range(len(number))] for name, number in numbers.items()}
+    boxes = {
+        name: [[4.0 + i, 6, 6, 12] for i in range(len(number))] for name, number in numbers.items()
+    }
     boxes["2.png"] = [[100.0, 6, 6, 12]]
     records = [(name, fields(number, boxes[name])) for name, number in numbers.items()]
-    files = {name: png() for name in numbers} | {"3.png": b"junk", MAT: mat_bytes(tmp_path, records)}
+    files = {name: png() for name in numbers} | {
+        "3.png": b"junk",
+        MAT: mat_bytes(tmp_path, records),
+    }
     write_split(tmp_path / "raw", "train", files)
     drawn, tile = {}, inspect.pictures.tile
 
@@ -113,7 +146,9 @@ def test_the_sheet_marks_what_was_skipped_and_writes_six_digits_as_elsewhere(tmp
         return tile(image, boxes, skipped=skipped)
 
     monkeypatch.setattr(inspect.pictures, "tile", noting)
-    monkeypatch.setattr(inspect.pictures, "tile_sheet", lambda tiles: drawn.update(tiles=tiles) or tiles[0][0])
+    monkeypatch.setattr(
+        inspect.pictures, "tile_sheet", lambda tiles: drawn.update(tiles=tiles) or tiles[0][0]
+    )
     show(capsys, monkeypatch, tmp_path / "raw", "--sheet", tmp_path / "sheet.png")
     assert [(number, name) for _, number, name in drawn["tiles"]] == [
         ("12345+", "train/1.png"), ("7", "train/2.png"), ("8", "train/3.png"), ("9", "train/4.png")
@@ -126,13 +161,26 @@ def test_the_sheet_marks_what_was_skipped_and_writes_six_digits_as_elsewhere(tmp
 def test_augmented_crops_are_drawn_as_the_network_sees_them(tmp_path, capsys, monkeypatch):
     tiny.prepare(tmp_path / "set", 3)
     tiny.write_config(tmp_path, tiny.CONFIG)
-    arguments = ("--augmented", tmp_path / "tiny.py", "--sheet", tmp_path / "sheet.png", "--photos", 2)
+    arguments = (
+        "--augmented",
+        tmp_path / "tiny.py",
+        "--sheet",
+        tmp_path / "sheet.png",
+        "--photos",
+        2,
+    )
     _, shown = show(capsys, monkeypatch, tmp_path / "set", *arguments)
     assert "sheet.png: photos of the train split as" in shown
     with Image.open(tmp_path / "sheet.png") as sheet:
-        tiles = np.asarray(sheet).reshape(2, pictures.TILE + pictures.CAPTION, 8, pictures.TILE, 3).swapaxes(1, 2)
+        tiles = (
+            np.asarray(sheet)
+            .reshape(2, pictures.TILE + pictures.CAPTION, 8, pictures.TILE, 3)
+            .swapaxes(1, 2)
+        )
     for row in tiles:
-        assert len({tile[: pictures.TILE - 2].tobytes() for tile in row}) == 8  # the middle window, and seven draws
+        assert (
+            len({tile[: pictures.TILE - 2].tobytes() for tile in row}) == 8
+        )  # the middle window, and seven draws
     with pytest.raises(InputError, match="--augmented needs --sheet"):
         inspect.Options(tmp_path, augmented=tmp_path / "tiny.py")
 
@@ -146,7 +194,9 @@ def test_inputs_are_drawn_from_their_darkest_to_their_brightest_value():
 
 def test_verify_finds_changed_bytes_and_repeated_crops(tmp_path, capsys, monkeypatch):
     write_split(tmp_path / "raw", "test", split_files(tmp_path, ["5", "17", "5"]))
-    monkeypatch.setattr(sys, "argv", ["preprocess", "--raw", str(tmp_path / "raw"), "--to", str(tmp_path / "set")])
+    monkeypatch.setattr(
+        sys, "argv", ["preprocess", "--raw", str(tmp_path / "raw"), "--to", str(tmp_path / "set")]
+    )
     preprocess.main()
     capsys.readouterr()
     status, shown = show(capsys, monkeypatch, tmp_path / "set", "--verify")
@@ -171,7 +221,13 @@ def test_digits_are_counted_by_position():
     targets = np.array([[2, 1, 7, 10, 10, 10], [1, 7, 10, 10, 10, 10]], np.int32)
     counts = statistics.positions(targets)
     assert counts.shape == (5, 11)
-    assert (counts[0, 1], counts[0, 7], counts[1, 7], counts[1, 10], counts[4, 10]) == (1, 1, 1, 1, 2)
+    assert (counts[0, 1], counts[0, 7], counts[1, 7], counts[1, 10], counts[4, 10]) == (
+        1,
+        1,
+        1,
+        1,
+        2,
+    )
     assert statistics.lengths(targets).tolist() == [0, 1, 1, 0, 0, 0, 0]
 
 
@@ -186,7 +242,9 @@ def test_sizes_are_told_by_their_quantiles():
 
 
 def test_shapes_that_few_published_numbers_have_are_suspicious():
-    targets = np.array([[1, 1, 10, 10, 10, 10], [1, 1, 10, 10, 10, 10], [4, 1, 1, 1, 1, 10]], np.int32)
+    targets = np.array(
+        [[1, 1, 10, 10, 10, 10], [1, 1, 10, 10, 10, 10], [4, 1, 1, 1, 1, 10]], np.int32
+    )
     boxes = np.array([[5.0, 5, 10, 20], [5, 5, 30, 20], [5, 5, 10, 20]])
     found = statistics.suspicious(targets, boxes, np.array([[60, 40]] * 3))
     assert {reason: rows.tolist() for reason, rows in found.items()} == {
@@ -220,7 +278,9 @@ def test_a_folder_of_nothing_is_one_line(tmp_path, monkeypatch, arguments, words
 @pytest.mark.parametrize(("option", "value"), [("photos", 0), ("sheet", "a.jpg")])
 def test_a_bad_option_is_named(tmp_path, option, value):
     with pytest.raises(InputError, match=f"--{option} is {value}"):
-        inspect.Options(tmp_path, **{option: tmp_path.__class__(value) if option == "sheet" else value})
+        inspect.Options(
+            tmp_path, **{option: tmp_path.__class__(value) if option == "sheet" else value}
+        )
 
 
 def test_tables_of_the_largest_published_split_fit_80_columns(capsys):

@@ -10,7 +10,10 @@ from archives import REPOSITORY
 
 from svhn_jax.__main__ import COMMANDS
 
-ENDS = [(signal.SIGINT, 130, "error: interrupted\n"), (signal.SIGTERM, 143, "error: ended by SIGTERM\n")]
+ENDS = [
+    (signal.SIGINT, 130, "error: interrupted\n"),
+    (signal.SIGTERM, 143, "error: ended by SIGTERM\n"),
+]
 # Stands in for a module that each command imports: the signal arrives in C code that discards exceptions.
 IMPORTED = """
 import signal
@@ -26,7 +29,9 @@ raise SystemExit(0)
 
 @pytest.mark.parametrize("command", [*COMMANDS, "data.svhn_full"])
 @pytest.mark.parametrize(("number", "status", "words"), ENDS)
-def test_a_signal_during_the_imports_of_a_command_ends_it_in_one_line(tmp_path, command, number, status, words):
+def test_a_signal_during_the_imports_of_a_command_ends_it_in_one_line(
+    tmp_path, command, number, status, words
+):
     (tmp_path / "tyro.py").write_text(IMPORTED.format(number=int(number)))
     finished = subprocess.run(
         [sys.executable, "-m", f"svhn_jax.{command}"],

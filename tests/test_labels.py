@@ -42,7 +42,9 @@ def test_no_digits_are_length_zero_and_the_empty_text():
 
 @pytest.mark.parametrize(("max_digits", "names"), [(1, ["0", "1", "> 1"]), (5, [*"012345", "> 5"])])
 def test_lengths_have_names(max_digits, names):
-    assert [labels.length_name(n, max_digits) for n in range(labels.length_classes(max_digits))] == names
+    assert [
+        labels.length_name(n, max_digits) for n in range(labels.length_classes(max_digits))
+    ] == names
 
 
 @pytest.mark.parametrize("max_digits", [1, 5, 8])
@@ -54,7 +56,11 @@ def test_labels_of_no_number_have_their_shape_too(max_digits):
 
 
 def test_without_another_word_a_label_has_five_digits():
-    assert labels.encode_text("1234567").tolist() == labels.encode([1, 2, 3, 4, 5, 6, 7]).tolist() == [6, 1, 2, 3, 4, 5]
+    assert (
+        labels.encode_text("1234567").tolist()
+        == labels.encode([1, 2, 3, 4, 5, 6, 7]).tolist()
+        == [6, 1, 2, 3, 4, 5]
+    )
     assert labels.encode_all([[7]]).tolist() == [[1, 7, 10, 10, 10, 10]]
 
 

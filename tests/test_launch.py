@@ -16,7 +16,9 @@ SCRIPTS = ("keep_going.sh", "tpu_vm.sh", "slurm.sbatch", "../benchmarks/on_gpu.s
 
 
 def bash(*command, status=0, **env):
-    done = subprocess.run(["bash", *map(str, command)], env=os.environ | env, capture_output=True, text=True)
+    done = subprocess.run(
+        ["bash", *map(str, command)], env=os.environ | env, capture_output=True, text=True
+    )
     assert done.returncode == status, done.stdout + done.stderr
     return done.stdout if status == 0 else done.stderr
 
@@ -32,10 +34,19 @@ def test_shellcheck_has_nothing_to_say(script):
 
 
 def test_the_dry_run_shows_a_preemptible_run_from_creation_to_training():
-    settings = {"NAME": "n", "ZONE": "z", "TYPE": "v4-32", "SPOT": "1", "RUNS": "gs://b/runs", "DATA": "gs://b/full"}
+    settings = {
+        "NAME": "n",
+        "ZONE": "z",
+        "TYPE": "v4-32",
+        "SPOT": "1",
+        "RUNS": "gs://b/runs",
+        "DATA": "gs://b/full",
+    }
     printed = bash(LAUNCH / "tpu_vm.sh", "--dry-run", "recreate", **settings).splitlines()
     assert printed[0].startswith("gcloud compute tpus tpu-vm delete n --zone=z --quiet")
-    assert printed[1].startswith("gcloud compute tpus tpu-vm create n --zone=z --accelerator-type=v4-32")
+    assert printed[1].startswith(
+        "gcloud compute tpus tpu-vm create n --zone=z --accelerator-type=v4-32"
+    )
     assert "--spot" in printed[1]
     assert all("--worker=all" in line for line in printed if " ssh " in line or " scp " in line)
     assert "gcloud storage rsync -r" in printed[-2]
@@ -51,13 +62,17 @@ def test_anything_but_one_action_is_refused(arguments):
 def test_the_dry_run_may_be_asked_for_anywhere(tmp_path):
     (tmp_path / "gcloud").write_text("#!/bin/sh\ntouch called\n")
     (tmp_path / "gcloud").chmod(0o755)
-    printed = bash(LAUNCH / "tpu_vm.sh", "delete", "--dry-run", PATH=f"{tmp_path}:{os.environ['PATH']}")
+    printed = bash(
+        LAUNCH / "tpu_vm.sh", "delete", "--dry-run", PATH=f"{tmp_path}:{os.environ['PATH']}"
+    )
     assert "tpu-vm delete" in printed
     assert not (LAUNCH.parent / "called").exists()
 
 
 def test_a_run_on_a_disk_that_goes_with_its_machine_is_refused():
-    assert "give RUNS=gs://BUCKET/PATH" in bash(LAUNCH / "tpu_vm.sh", "--dry-run", "train", status=1, RUNS="runs")
+    assert "give RUNS=gs://BUCKET/PATH" in bash(
+        LAUNCH / "tpu_vm.sh", "--dry-run", "train", status=1, RUNS="runs"
+    )
 
 
 # What `tpu_vm.sh` meets instead of Google Cloud and the network: a folder is the machine, its commands run in bash here.
@@ -113,7 +128,11 @@ class Cloud:
         for path in ("data/full/manifest.json", "runs/full/results/test.csv"):
             (folder / "gs" / "b" / path).parent.mkdir(parents=True)
             (folder / "gs" / "b" / path).write_text("here")
-        self.env = {"CLOUD": str(folder), "PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "RUNS": "gs://b/runs"}
+        self.env = {
+            "CLOUD": str(folder),
+            "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
+            "RUNS": "gs://b/runs",
+        }
 
     def __call__(self, action, status=0, **env):
         return bash(self.checkout / "launch" / "tpu_vm.sh", action, status=status, **self.env | env)
@@ -132,7 +151,9 @@ class Cloud:
 def cloud(tmp_path):
     cloud = Cloud(tmp_path)
     yield cloud
-    for line in (tmp_path / "trainers").read_text().splitlines() if (tmp_path / "trainers").exists() else ():
+    for line in (
+        (tmp_path / "trainers").read_text().splitlines() if (tmp_path / "trainers").exists() else ()
+    ):
         with contextlib.suppress(ProcessLookupError):
             os.kill(int(line.split()[0]), signal.SIGTERM)
 
@@ -159,7 +180,9 @@ def test_a_second_run_on_the_same_machine_is_refused_until_the_first_has_ended(c
     assert "already training" in cloud("train", status=1)
     keeper = parent_of(first)
     os.kill(first, signal.SIGTERM)
-    wait_until_gone(keeper)  # keep_going ends after the run, with its status 143; it holds the lock until then
+    wait_until_gone(
+        keeper
+    )  # keep_going ends after the run, with its status 143; it holds the lock until then
     cloud("train")
     second = cloud.trainers(2)[1]
     keeper = parent_of(second)
@@ -210,7 +233,8 @@ def wait_until_gone(process):
 
 
 @pytest.mark.parametrize(
-    ("statuses", "end"), [("75 137 0", 0), ("134 1", 1), ("143", 143), ("75 75 75 75", 75), ("127", 127)]
+    ("statuses", "end"),
+    [("75 137 0", 0), ("134 1", 1), ("143", 143), ("75 75 75 75", 75), ("127", 127)],
 )
 def test_keep_going_tries_again_what_may_pass(tmp_path, statuses, end):
     (tmp_path / "statuses").write_text("\n".join(statuses.split()) + "\n")
@@ -229,7 +253,9 @@ def test_keep_going_hands_sigterm_on_and_does_not_start_again(tmp_path):
     command.write_text("import signal, sys, time\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(143))\n"
                        "print('up', flush=True)\ntime.sleep(60)\n")  # fmt: skip
     with subprocess.Popen(
-        ["bash", LAUNCH / "keep_going.sh", sys.executable, command], stdout=subprocess.PIPE, text=True
+        ["bash", LAUNCH / "keep_going.sh", sys.executable, command],
+        stdout=subprocess.PIPE,
+        text=True,
     ) as process:
         assert process.stdout.readline() == "up\n"
         process.terminate()
@@ -244,7 +270,9 @@ def test_keep_going_told_twice_still_waits_for_the_command_to_save(tmp_path):
                        "print('up', flush=True)\nwhile len(heard) < 2: time.sleep(0.05)\n"
                        "time.sleep(0.3)\nprint('saved', flush=True)\nraise SystemExit(143)\n")  # fmt: skip
     with subprocess.Popen(
-        ["bash", LAUNCH / "keep_going.sh", sys.executable, command], stdout=subprocess.PIPE, text=True
+        ["bash", LAUNCH / "keep_going.sh", sys.executable, command],
+        stdout=subprocess.PIPE,
+        text=True,
     ) as process:
         for line in ("up", "heard"):
             assert process.stdout.readline() == f"{line}\n"
@@ -284,8 +312,13 @@ def test_a_stop_between_two_attempts_is_the_end(tmp_path):
     ("status", "restarts", "is_requeued"),
     [(0, 0, False), (1, 0, False), (143, 0, True), (75, 19, True), (137, 20, False)],
 )
-def test_a_slurm_job_queues_itself_again_where_it_may_go_on(tmp_path, status, restarts, is_requeued):
-    for name, text in {"srun": 'echo "$*"; exit "$STATUS"', "scontrol": 'echo "scontrol $*"'}.items():
+def test_a_slurm_job_queues_itself_again_where_it_may_go_on(
+    tmp_path, status, restarts, is_requeued
+):
+    for name, text in {
+        "srun": 'echo "$*"; exit "$STATUS"',
+        "scontrol": 'echo "scontrol $*"',
+    }.items():
         (tmp_path / name).write_text(f"#!/bin/bash\n{text}\n")
         (tmp_path / name).chmod(0o755)
     slurm = {"SLURM_CPUS_PER_TASK": "8", "SLURM_JOB_ID": "7", "SLURM_RESTART_COUNT": str(restarts)}

@@ -29,7 +29,9 @@ def write_photos(folder, readings):
     folder.mkdir(parents=True)
     rows = [["file", "label", "left", "top", "width", "height"]]
     for number, reading in enumerate(readings):
-        mask, boxes = typesetting.typeset(np.random.default_rng(number), tuple(map(int, reading)), 24.0)
+        mask, boxes = typesetting.typeset(
+            np.random.default_rng(number), tuple(map(int, reading)), 24.0
+        )
         photo = Image.new("RGB", (mask.width + 40, mask.height + 30), (40, 44, 52))
         photo.paste((235, 230, 220), (20, 15), mask)
         photo.save(folder / f"{number}.png")
@@ -58,8 +60,22 @@ def workplace(tmp_path_factory):
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.chdir(folder)
         monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "as it is")
-        run(preprocess, "--raw", "mine", "--to", "data", "--size", 24, "--max-digits", 8, "--validation-fraction", 0.2)
-        with pytest.raises(InputError, match=r"data: its labels hold at most 8 digits, but model\.max_digits is 5"):
+        run(
+            preprocess,
+            "--raw",
+            "mine",
+            "--to",
+            "data",
+            "--size",
+            24,
+            "--max-digits",
+            8,
+            "--validation-fraction",
+            0.2,
+        )
+        with pytest.raises(
+            InputError, match=r"data: its labels hold at most 8 digits, but model\.max_digits is 5"
+        ):
             run(train, "--config", "tiny.py", "--processes", 1)
         assert not (folder / "checkpoints").exists()
         run(train, "--config", "tiny.py", "--model.max-digits", 8, "--processes", 1)
@@ -84,7 +100,18 @@ def test_the_arrays_hold_every_digit_and_the_zeros_in_front(here):
 
 def test_evaluate_tells_of_eight_digits(here, capsys):
     capsys.readouterr()
-    run(evaluate, "--run", "checkpoints/tiny", "--split", "test", "--step", "latest", "--json", "--processes", 1)
+    run(
+        evaluate,
+        "--run",
+        "checkpoints/tiny",
+        "--split",
+        "test",
+        "--step",
+        "latest",
+        "--json",
+        "--processes",
+        1,
+    )
     values = json.loads(capsys.readouterr().out)["last_step"]
     assert np.array(values["length_confusion"]).shape == (10, 10)
     assert np.sum(values["length_confusion"][7]) == 10
@@ -114,12 +141,26 @@ def test_the_report_tells_of_eight_digits(here, workplace):
 
 def test_a_run_is_not_scored_on_data_of_five_digits_nor_compared_with_such_a_run(here, tmp_path):
     prepare(tmp_path / "house", 4)
-    with pytest.raises(InputError, match=r"house: .* 5 digits, but model\.max_digits is 8; .* with --max-digits 8$"):
-        run(evaluate, "--run", "checkpoints/tiny", "--split", "train", "--data", tmp_path / "house", "--processes", 1)
+    with pytest.raises(
+        InputError, match=r"house: .* 5 digits, but model\.max_digits is 8; .* with --max-digits 8$"
+    ):
+        run(
+            evaluate,
+            "--run",
+            "checkpoints/tiny",
+            "--split",
+            "train",
+            "--data",
+            tmp_path / "house",
+            "--processes",
+            1,
+        )
     numbers = labels.encode_all([[1, 2]] * 10)
     ones = np.ones(10)
     names = [name.decode() for name in arrays.load_split("data", "test").names]
     table = predictions.PredictionTable(names, numbers, numbers, ones, ones, np.ones((10, 5)))
     (tmp_path / "five.csv").write_text(table.to_csv())
-    with pytest.raises(InputError, match=r"tiny@\d is of numbers of at most 8 digits, .*five\.csv of at most 5"):
+    with pytest.raises(
+        InputError, match=r"tiny@\d is of numbers of at most 8 digits, .*five\.csv of at most 5"
+    ):
         run(compare, "checkpoints/tiny", tmp_path / "five.csv")

@@ -34,7 +34,10 @@ def test_is_committed_without_outputs(path):
 
 @pytest.mark.parametrize(
     "path",
-    [pytest.param(path, id=path.stem, marks=() if path.stem == QUICK else pytest.mark.slow) for path in NOTEBOOKS],
+    [
+        pytest.param(path, id=path.stem, marks=() if path.stem == QUICK else pytest.mark.slow)
+        for path in NOTEBOOKS
+    ],
 )
 def test_runs_top_to_bottom_from_a_clean_state(path, tmp_path, one_device_env):
     shutil.copytree(REPOSITORY / "configs", tmp_path / "configs")
@@ -45,6 +48,15 @@ def test_runs_top_to_bottom_from_a_clean_state(path, tmp_path, one_device_env):
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     cells = json.loads((tmp_path / "notebooks" / path.name).read_text())["cells"]
-    outputs = [output for cell in cells if cell["cell_type"] == "code" for output in cell["outputs"]]
-    assert any("image/png" in output.get("data", {}) or "text/html" in output.get("data", {}) for output in outputs)
-    assert not [output for output in outputs if output["output_type"] == "error" or output.get("name") == "stderr"]
+    outputs = [
+        output for cell in cells if cell["cell_type"] == "code" for output in cell["outputs"]
+    ]
+    assert any(
+        "image/png" in output.get("data", {}) or "text/html" in output.get("data", {})
+        for output in outputs
+    )
+    assert not [
+        output
+        for output in outputs
+        if output["output_type"] == "error" or output.get("name") == "stderr"
+    ]

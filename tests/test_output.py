@@ -41,7 +41,8 @@ def test_a_terminal_shows_count_rate_and_time_left(screen):
 
 
 @pytest.mark.parametrize(
-    ("options", "is_terminal"), [(Output(), False), (Output(quiet=True), True), (Output(json=True), True)]
+    ("options", "is_terminal"),
+    [(Output(), False), (Output(quiet=True), True), (Output(json=True), True)],
 )
 def test_nothing_is_shown_elsewhere(screen, options, is_terminal):
     file = screen(options, is_terminal=is_terminal)

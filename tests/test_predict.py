@@ -44,7 +44,9 @@ def street(tmp_path, monkeypatch):
     (tmp_path / "street").mkdir()
     for seed in range(5):
         small = np.random.default_rng(seed).integers(0, 256, (5, 9, 3), np.uint8)
-        Image.fromarray(small).resize((90, 50), Image.Resampling.BICUBIC).save(tmp_path / f"street/{seed}.png")
+        Image.fromarray(small).resize((90, 50), Image.Resampling.BICUBIC).save(
+            tmp_path / f"street/{seed}.png"
+        )
     return tmp_path / "street"
 
 
@@ -76,13 +78,19 @@ def test_table_csv_and_json_have_the_readings_of_the_python_reader(street, comma
         assert (values["reading"], values["confidence"]) == (reading.number, reading.confidence)
         assert (row["reading"], row["confidence"]) == (reading.number, f"{reading.confidence:.6f}")
         assert values["digits"] == list(reading.digits)
-        assert [row[f"digit_{n}_p"] for n in range(1, 6) if row[f"digit_{n}_p"]] == [f"{p:.6f}" for p in reading.digits]
+        assert [row[f"digit_{n}_p"] for n in range(1, 6) if row[f"digit_{n}_p"]] == [
+            f"{p:.6f}" for p in reading.digits
+        ]
         assert values["check"] is (row["check"] == "check") is (reading.confidence < least)
     status, lines, errors = command(*asked)
     assert (status, errors) == (0, [])
     assert lines[0].split()[0] == "file"
     for seed, (line, reading) in enumerate(zip(lines[2:7], readings, strict=True)):
-        assert line.split()[:3] == [f"street/{seed}.png", reading.shown, f"{reading.confidence:.1%}"]
+        assert line.split()[:3] == [
+            f"street/{seed}.png",
+            reading.shown,
+            f"{reading.confidence:.1%}",
+        ]
         assert line.rstrip().endswith("check") is (reading.confidence < least)
     assert lines[7:] == [
         f"5 photos read, 2 of them to check: confidence below {least:g}",
@@ -126,7 +134,8 @@ def test_csv_replaces_a_table_of_readings_and_no_other_file(street, command):
     kept = "file,label\n0.png,102\n"
     (street / "labels.csv").write_text(kept)
     with pytest.raises(
-        InputError, match=r"--csv is street/labels\.csv, which exists, and is no table of readings; give"
+        InputError,
+        match=r"--csv is street/labels\.csv, which exists, and is no table of readings; give",
     ):
         command("street", "--whole", "--csv", "street/labels.csv")
     assert (street / "labels.csv").read_text() == kept
@@ -145,7 +154,10 @@ def test_a_full_disk_is_told_with_the_name_of_what_was_asked_for(street, command
         with pytest.raises(OSError, match="No space") as caught:
             command("street/0.png", "--whole", option, name)
         assert caught.value.filename == named
-    assert [path.name for path in street.parent.rglob("*") if path.suffix != ".png"] == ["street", "drawn"]
+    assert [path.name for path in street.parent.rglob("*") if path.suffix != ".png"] == [
+        "street",
+        "drawn",
+    ]
     assert list((street.parent / "drawn").iterdir()) == []
 
 
@@ -154,7 +166,9 @@ def test_where_all_boxes_are_known_no_finder_is_needed(street, command, monkeypa
         raise InputError("no weights of a finder")
 
     monkeypatch.setattr(finder, "Finder", missing)
-    (street / "boxes.csv").write_text("file,left,top,width,height\n0.png,30,10.5,40,22\n1.png,,,,\n")
+    (street / "boxes.csv").write_text(
+        "file,left,top,width,height\n0.png,30,10.5,40,22\n1.png,,,,\n"
+    )
     assert command("street", "--whole")[0] == 0
     assert command("street/0.png", "--box", "30,10.5,40,22")[0] == 0
     assert command("street/0.png", "street/1.png", "--boxes", "street/boxes.csv")[0] == 0
@@ -169,7 +183,9 @@ def test_boxes_are_given_for_one_photo_for_many_or_for_none(street, command, rea
     [values] = read("street/0.png", "--box", "30,10.5,40,22")
     assert values["box"] == {"left": 30, "top": 10.5, "width": 40, "height": 22}
     assert values["confidence"] == reader.read(street / "0.png", BOX).confidence
-    (street / "boxes.csv").write_text("file,left,top,width,height\n0.png,30,10.5,40,22\n1.png,,,,\n")
+    (street / "boxes.csv").write_text(
+        "file,left,top,width,height\n0.png,30,10.5,40,22\n1.png,,,,\n"
+    )
     first, second, *_ = read("street", "--boxes", "street/boxes.csv")
     assert (first, second["box"]) == (values, None)
     assert second["confidence"] == reader.read(street / "1.png", "whole").confidence
@@ -194,22 +210,46 @@ def test_pictures_are_drawn_into_a_new_folder(street, command):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["street", "--draw", "street"], "--draw is street, the photos' own folder; give a new folder"),
+        (
+            ["street", "--draw", "street"],
+            "--draw is street, the photos' own folder; give a new folder",
+        ),
         (["street/0.png", "--draw", "street/"], "the photos' own folder"),
         (["link", "--draw", "street"], "the photos' own folder"),
         (["street", "--draw", "other"], "--draw is other, which is no empty folder"),
         (["street", "--draw", "other/kept.csv"], "which is no empty folder"),
-        (["street", "--csv", "street/0.png"], "--csv is street/0.png; it must be the name of a .csv file"),
-        (["street", "--csv", "nowhere/a.csv"], "it must be the name of a .csv file, in a folder that exists"),
-        (["other/kept.csv", "--csv", "other/kept.csv"], "--csv is other/kept.csv, which is read; give another name"),
-        (["street", "--boxes", "other/kept.csv", "--csv", "link.csv"], "--csv is link.csv, which is read"),
+        (
+            ["street", "--csv", "street/0.png"],
+            "--csv is street/0.png; it must be the name of a .csv file",
+        ),
+        (
+            ["street", "--csv", "nowhere/a.csv"],
+            "it must be the name of a .csv file, in a folder that exists",
+        ),
+        (
+            ["other/kept.csv", "--csv", "other/kept.csv"],
+            "--csv is other/kept.csv, which is read; give another name",
+        ),
+        (
+            ["street", "--boxes", "other/kept.csv", "--csv", "link.csv"],
+            "--csv is link.csv, which is read",
+        ),
         ([], "no photos given; name files, a folder, a pattern, or - for standard input"),
-        (["street", "--box", "1,2,3,4"], "--box is the box of one photo, and there are 5; give --boxes, a CSV file"),
+        (
+            ["street", "--box", "1,2,3,4"],
+            "--box is the box of one photo, and there are 5; give --boxes, a CSV file",
+        ),
         (["street/0.png", "--box", "1,2,3"], "--box is 1,2,3: it must be LEFT,TOP,WIDTH,HEIGHT"),
         (["street/0.png", "--box", "1,2,,4"], "--box is 1,2,,4: it must be"),
         (["street/0.png", "--box", "1,2,0,4"], "--box is 1,2,0,4: the box has no width or height"),
-        (["street/0.png", "--box", "1,2,3,nan"], "--box is 1,2,3,nan: height is nan, outside any photo"),
-        (["street", "--box", "1,2,3,4", "--whole"], "--box, --boxes and --whole exclude each other"),
+        (
+            ["street/0.png", "--box", "1,2,3,nan"],
+            "--box is 1,2,3,nan: height is nan, outside any photo",
+        ),
+        (
+            ["street", "--box", "1,2,3,4", "--whole"],
+            "--box, --boxes and --whole exclude each other",
+        ),
         (["street", "--min-confidence", "1.5"], "--min-confidence is 1.5; it must be 0 to 1"),
         (["street", "--boxes", "none.csv"], "none.csv: no such file"),
         (["street", "--step", "all"], "--step is all; give one step"),
@@ -225,7 +265,12 @@ def test_what_would_overwrite_files_or_makes_no_sense_is_refused(street, command
         command(*options)
     assert words in str(error.value)
     assert (street.parent / "other/kept.csv").read_text().startswith("file,left")
-    assert sorted(path.name for path in street.parent.iterdir()) == ["link", "link.csv", "other", "street"]
+    assert sorted(path.name for path in street.parent.iterdir()) == [
+        "link",
+        "link.csv",
+        "other",
+        "street",
+    ]
 
 
 @pytest.mark.parametrize(("is_drawn", "most"), [(False, 2), (True, 4)])
@@ -244,7 +289,9 @@ def test_few_photos_are_in_memory_at_a_time(street, reader, monkeypatch, is_draw
     monkeypatch.setattr(predict, "HELD_PIXELS", 3 * 90 * 50)
     photos = predict.named.find(["street"] * 10)
     chunks = []
-    for chunk in predict._chunks(reader, photos, [None] * 50, lambda count: None, is_drawn=is_drawn):
+    for chunk in predict._chunks(
+        reader, photos, [None] * 50, lambda count: None, is_drawn=is_drawn
+    ):
         chunks.append(len(chunk))
         del chunk
     assert chunks == ([3] * 16 + [2] if is_drawn else [4] * 12 + [2])
@@ -256,13 +303,19 @@ def test_as_a_user_runs_it(street, run, one_device_env):
     content = (street / "0.png").read_bytes()
     arguments = ["-", "street/0.png", "street/a\nb.png", "--run", run, "--json"]
     done = subprocess.run(
-        [sys.executable, "-m", "svhn_jax.predict", *arguments], input=content, env=one_device_env, capture_output=True
+        [sys.executable, "-m", "svhn_jax.predict", *arguments],
+        input=content,
+        env=one_device_env,
+        capture_output=True,
     )
     first, second = map(json.loads, done.stdout.splitlines())
     assert (first.pop("file"), second.pop("file")) == ("-", "street/0.png")
     assert first == second
     assert done.returncode == 1
-    assert done.stderr.decode() == "error: street/a?b.png: not a readable image; convert it to PNG or JPEG\n"
+    assert (
+        done.stderr.decode()
+        == "error: street/a?b.png: not a readable image; convert it to PNG or JPEG\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -273,11 +326,15 @@ def test_as_a_user_runs_it(street, run, one_device_env):
         ("street/日本語.png", 0, "\\u65e5"),  # a letter that ASCII lacks is escaped
     ],
 )
-def test_closed_streams_and_poor_terminals_are_no_traceback(street, run, one_device_env, redirected, status, words):
+def test_closed_streams_and_poor_terminals_are_no_traceback(
+    street, run, one_device_env, redirected, status, words
+):
     shutil.copy(street / "0.png", street / "日本語.png")
     command = f"{sys.executable} -m svhn_jax.predict {redirected} --whole --run {run}"
     environment = one_device_env | {"PYTHONIOENCODING": "ascii"}
-    done = subprocess.run(command, shell=True, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, shell=True, env=environment, capture_output=True, text=True, check=False
+    )
     assert (done.returncode, "Traceback" in done.stderr) == (status, False), done.stderr
     assert words in done.stdout + done.stderr
 

@@ -31,14 +31,18 @@ from svhn_jax.data.prepare import build, crops, progress
 from svhn_jax.data.prepare.assign import choose_validation
 from svhn_jax.errors import InputError
 
-TRAIN = [str(n) for n in [*range(1, 10), *range(10, 40), *range(100, 119), 123456]]  # 9, 30, 19 and one of six
+TRAIN = [
+    str(n) for n in [*range(1, 10), *range(10, 40), *range(100, 119), 123456]
+]  # 9, 30, 19 and one of six
 EXTRA = [str(n) for n in range(40, 60)]
 TEST = ["7", "31", "270", "4711", "98765"]
 
 
 def prepare(monkeypatch, raw, to, *options):
     """The command, run in this process; returns the manifest."""
-    monkeypatch.setattr(sys, "argv", ["preprocess", "--raw", str(raw), "--to", str(to), *map(str, options)])
+    monkeypatch.setattr(
+        sys, "argv", ["preprocess", "--raw", str(raw), "--to", str(to), *map(str, options)]
+    )
     preprocess.main()
     return json.loads((to / "manifest.json").read_text())
 
@@ -62,7 +66,9 @@ def small(tmp_path):
 
 
 def test_every_number_lands_once_with_its_own_image_label_and_name(raw, tmp_path, monkeypatch):
-    manifest = prepare(monkeypatch, raw, tmp_path / "set", "--size", 16, "--validation-fraction", 0.1)
+    manifest = prepare(
+        monkeypatch, raw, tmp_path / "set", "--size", 16, "--validation-fraction", 0.1
+    )
     # a tenth, rounded down, of train's 9, 30 and 19 and of extra's 20: 0 + 3 + 1 + 2; the one of six digits stays
     assert {split: entry["examples"] for split, entry in manifest["splits"].items()} == {
         "train": 59 + 20 - 6,
@@ -71,14 +77,20 @@ def test_every_number_lands_once_with_its_own_image_label_and_name(raw, tmp_path
     }
     assert manifest["splits"]["validation"]["lengths"] == {"2": 5, "3": 1}
     assert manifest["sources"]["train"]["noted"]["a number of more than 5 digits"] == 1
-    assert [manifest["sources"][split]["kept"] for split in ("train", "extra", "test")] == [59, 20, 5]
+    assert [manifest["sources"][split]["kept"] for split in ("train", "extra", "test")] == [
+        59,
+        20,
+        5,
+    ]
     seen = []
     for split in arrays.SPLITS:
         images, targets, names, *_ = arrays.load_split(tmp_path / "set", split)
         assert images.shape == (len(names), 16, 16, 3)
         for image, label, name in zip(images, targets, names, strict=True):
             source, file = name.decode().split("/")
-            number = {"train": TRAIN, "extra": EXTRA, "test": TEST}[source][int(file.removesuffix(".png")) - 1]
+            number = {"train": TRAIN, "extra": EXTRA, "test": TEST}[source][
+                int(file.removesuffix(".png")) - 1
+            ]
             assert labels.decode(label) == (number if len(number) < 6 else number[:5] + "+")
             assert (image == color_of(number)).all()
             assert (source == "test") == (split == "test")
@@ -87,10 +99,16 @@ def test_every_number_lands_once_with_its_own_image_label_and_name(raw, tmp_path
 
 
 def test_the_published_counts_give_11782_validation_numbers():
-    counts = {"train": (5137, 18130, 8691, 1434, 9, 1), "extra": (9385, 71726, 106789, 14338, 115, 0)}
+    counts = {
+        "train": (5137, 18130, 8691, 1434, 9, 1),
+        "extra": (9385, 71726, 106789, 14338, 115, 0),
+    }
     lengths = {split: np.repeat(np.arange(1, 7), by_length) for split, by_length in counts.items()}
     chosen = choose_validation(lengths, 0.05, seed=0, max_digits=5)
-    held_out = {split: np.bincount(lengths[split][chosen[split]], minlength=7)[1:].tolist() for split in lengths}
+    held_out = {
+        split: np.bincount(lengths[split][chosen[split]], minlength=7)[1:].tolist()
+        for split in lengths
+    }
     assert held_out == {"train": [256, 906, 434, 71, 0, 0], "extra": [469, 3586, 5339, 716, 5, 0]}
     assert sum(map(sum, held_out.values())) == 11_782
 
@@ -122,7 +140,9 @@ def test_whatever_cannot_be_used_is_named_with_the_reason(tmp_path, monkeypatch)
     photos = {"good": "1", "outside": "5", "long": "65432", "edge": "6", "stranger": "7"}
     files = {f"{name}.png": png(color_of(number)) for name, number in photos.items()}
     files["torn.png"] = png(size=(300, 200))[:-40]
-    write_split(tmp_path / "raw", "test", files | {MAT: mat_bytes(tmp_path, records)}, as_archive=False)
+    write_split(
+        tmp_path / "raw", "test", files | {MAT: mat_bytes(tmp_path, records)}, as_archive=False
+    )
     source = prepare(monkeypatch, tmp_path / "raw", tmp_path / "set")["sources"]["test"]
     reasons = {(entry["name"], entry["reason"].split(" (")[0]) for entry in source["skipped"]}
     assert reasons == {
@@ -155,7 +175,9 @@ def test_a_photo_whose_record_is_bad_is_named_once_for_the_record(tmp_path, monk
 def test_a_split_without_one_usable_record_is_refused_naming_the_first(tmp_path, monkeypatch):
     files = {"1.png": png(), MAT: mat_bytes(tmp_path, [("1.png", {})])}
     write_split(tmp_path / "raw", "test", files)
-    with pytest.raises(InputError, match=r"none of its photos can be used; the first, 1.png: no box"):
+    with pytest.raises(
+        InputError, match=r"none of its photos can be used; the first, 1.png: no box"
+    ):
         prepare(monkeypatch, tmp_path / "raw", tmp_path / "set")
 
 
@@ -167,10 +189,20 @@ def test_archive_or_folder_and_any_number_of_jobs_give_the_same_bytes(tmp_path, 
     write_split(tmp_path / "unpacked", "train", files, as_archive=False)
     made = []
     for name, source, jobs in (("a", "packed", 1), ("b", "packed", 2), ("c", "unpacked", 2)):
-        prepare(monkeypatch, tmp_path / source, tmp_path / name, "--jobs", jobs, "--validation-fraction", 0.3)
+        prepare(
+            monkeypatch,
+            tmp_path / source,
+            tmp_path / name,
+            "--jobs",
+            jobs,
+            "--validation-fraction",
+            0.3,
+        )
         made.append({k: v for k, v in contents(tmp_path / name).items() if k.endswith(".npy")})
     assert sorted(made[0]) == sorted(
-        f"{s}/{a}.npy" for s in ("train", "validation") for a in ("images", "labels", "names", "boxes", "sizes")
+        f"{s}/{a}.npy"
+        for s in ("train", "validation")
+        for a in ("images", "labels", "names", "boxes", "sizes")
     )
     assert made[0] == made[1] == made[2]
 
@@ -181,7 +213,9 @@ def test_a_second_run_touches_nothing_and_another_margin_makes_all_anew(small, t
     assert (first.returncode, first.stderr) == (0, "")
     assert "test: 5 kept, 0 skipped" in first.stdout
     made = tree(tmp_path / "set")
-    shutil.copytree(tmp_path / "set", tmp_path / ".set.old")  # left by a kill just after the set took its place
+    shutil.copytree(
+        tmp_path / "set", tmp_path / ".set.old"
+    )  # left by a kill just after the set took its place
     second = run_python(*arguments)
     assert second.returncode == 0
     assert not (tmp_path / ".set.old").exists()
@@ -202,10 +236,14 @@ def test_a_set_that_no_longer_fits_is_made_anew(small, tmp_path, monkeypatch, ch
     else:
         (tmp_path / "set" / "manifest.json").write_text("{")
     prepare(monkeypatch, small, tmp_path / "set")
-    assert numbers_of(tmp_path / "set", "test") == (["8", "9"] if change == "another source" else TEST)
+    assert numbers_of(tmp_path / "set", "test") == (
+        ["8", "9"] if change == "another source" else TEST
+    )
 
 
-def test_max_digits_makes_longer_labels_and_holds_out_longer_numbers(raw, tmp_path, monkeypatch, capsys):
+def test_max_digits_makes_longer_labels_and_holds_out_longer_numbers(
+    raw, tmp_path, monkeypatch, capsys
+):
     options = ("--size", 16, "--validation-fraction", 0.5)
     five = prepare(monkeypatch, raw, tmp_path / "set", *options)
     assert five["max_digits"] == 5
@@ -239,7 +277,9 @@ def test_a_set_of_a_version_without_max_digits_is_up_to_date(small, tmp_path, mo
     manifest = json.loads(path.read_text())
     del manifest["max_digits"]
     path.write_text(json.dumps(manifest))
-    monkeypatch.setattr(sys, "argv", ["preprocess", "--raw", str(small), "--to", str(tmp_path / "set")])
+    monkeypatch.setattr(
+        sys, "argv", ["preprocess", "--raw", str(small), "--to", str(tmp_path / "set")]
+    )
     preprocess.main()
     assert "is up to date" in " ".join(capsys.readouterr().out.split())
 
@@ -294,13 +334,20 @@ MOMENTS = [
 
 
 @pytest.mark.parametrize(("module", "function", "call"), MOMENTS)
-def test_killed_anywhere_the_same_command_ends_with_the_same_bytes(raw, tmp_path, monkeypatch, module, function, call):
+def test_killed_anywhere_the_same_command_ends_with_the_same_bytes(
+    raw, tmp_path, monkeypatch, module, function, call
+):
     with tarfile.open(raw / "train.tar.gz") as archive:
-        files = {member.name.removeprefix("train/"): archive.extractfile(member).read() for member in archive}
+        files = {
+            member.name.removeprefix("train/"): archive.extractfile(member).read()
+            for member in archive
+        }
     files["7.png"] = b"damaged: its row is closed up at the end"
     write_split(raw, "train", files)
     prepare(monkeypatch, raw, tmp_path / "whole")
-    package = {"progress": "svhn_jax.data.prepare", "files": "svhn_jax"}.get(module.split(".")[0], "svhn_jax.data")
+    package = {"progress": "svhn_jax.data.prepare", "files": "svhn_jax"}.get(
+        module.split(".")[0], "svhn_jax.data"
+    )
     code = KILLED.format(package=package, module=module, function=function, call=call)
     code = code.replace(f"import {module}", f"import {module.removesuffix('.os')}")
     killed = run_python("-c", code, "--raw", raw, "--to", tmp_path / "set")
@@ -377,7 +424,9 @@ def test_another_plan_takes_nothing_over_from_an_unfinished_one(raw, tmp_path, m
 def test_two_at_once_on_one_target_do_not_spoil_each_other(small, tmp_path, monkeypatch):
     with writing.building(tmp_path / "set") as partial:
         (partial / "mine").write_text("half")
-        with pytest.raises(InputError, match=rf"process {os.getpid()} on \S+ is preparing that data set"):
+        with pytest.raises(
+            InputError, match=rf"process {os.getpid()} on \S+ is preparing that data set"
+        ):
             prepare(monkeypatch, small, tmp_path / "set")
         assert (partial / "mine").read_text() == "half"
 
@@ -418,7 +467,11 @@ def test_few_large_photos_are_in_flight_at_once(monkeypatch):
     monkeypatch.setattr(crops, "BYTES_PER_BLOCK", 100)
     sizes = [60, 60, 10, 10, 300, 5]
     blocks = crops.blocks(crops.Task(str(size), "", bytes(size)) for size in sizes)
-    assert [[len(task.content) for task in block] for block in blocks] == [[60, 60], [10, 10, 300], [5]]
+    assert [[len(task.content) for task in block] for block in blocks] == [
+        [60, 60],
+        [10, 10, 300],
+        [5],
+    ]
 
 
 def test_limit_takes_the_first_numbers_of_each_source(raw, tmp_path, monkeypatch):
@@ -473,14 +526,18 @@ def small_raw(folder):
 def test_a_split_that_is_there_is_not_lost_for_want_of_its_archive(raw, tmp_path, monkeypatch):
     prepare(monkeypatch, raw, tmp_path / "set")
     before = contents(tmp_path / "set")
-    with pytest.raises(InputError, match="also holds extra, train, which this command would delete"):
+    with pytest.raises(
+        InputError, match="also holds extra, train, which this command would delete"
+    ):
         prepare(monkeypatch, raw, tmp_path / "set", "--splits", "test")
     assert contents(tmp_path / "set") == before
 
 
 def test_a_bad_second_record_does_not_cost_the_good_first(tmp_path, monkeypatch):
     good = ("1.png", {"label": [5], "left": [1], "top": [1], "width": [5], "height": [9]})
-    write_split(tmp_path / "raw", "test", {"1.png": png(), MAT: mat_bytes(tmp_path, [good, ("1.png", {})])})
+    write_split(
+        tmp_path / "raw", "test", {"1.png": png(), MAT: mat_bytes(tmp_path, [good, ("1.png", {})])}
+    )
     source = prepare(monkeypatch, tmp_path / "raw", tmp_path / "set")["sources"]["test"]
     assert source["kept"] == 1
     assert [entry["name"] for entry in source["skipped"]] == ["1.png"]
@@ -492,7 +549,9 @@ def test_an_empty_folder_is_a_fine_target(small, tmp_path, monkeypatch):
 
 
 def test_splits_names_the_sources_to_read(raw, tmp_path, monkeypatch):
-    assert list(prepare(monkeypatch, raw, tmp_path / "set", "--splits", "test")["splits"]) == ["test"]
+    assert list(prepare(monkeypatch, raw, tmp_path / "set", "--splits", "test")["splits"]) == [
+        "test"
+    ]
     (raw / "extra.tar.gz").unlink()
     with pytest.raises(InputError, match=r"holds neither extra\.tar\.gz nor extra/"):
         prepare(monkeypatch, raw, tmp_path / "set", "--splits", "train", "extra")
@@ -500,7 +559,11 @@ def test_splits_names_the_sources_to_read(raw, tmp_path, monkeypatch):
 
 def test_reasons_that_are_not_shown_are_counted(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(accounting, "REASONS_SHOWN", 1)
-    write_split(tmp_path / "bad", "test", split_files(tmp_path, TEST) | {"1.png": b"junk", "2.png": b"", "x.txt": b""})
+    write_split(
+        tmp_path / "bad",
+        "test",
+        split_files(tmp_path, TEST) | {"1.png": b"junk", "2.png": b"", "x.txt": b""},
+    )
     prepare(monkeypatch, tmp_path / "bad", tmp_path / "set")
     assert "  and 2 more reasons, in manifest.json\n" in capsys.readouterr().out
 
@@ -536,7 +599,9 @@ def test_a_bad_option_is_named_as_the_user_typed_it(option, value):
 
 
 def test_a_bad_option_is_one_line_on_stderr(small, tmp_path):
-    finished = run_python("-m", "svhn_jax.preprocess", "--raw", small, "--to", tmp_path / "set", "--size", 7)
+    finished = run_python(
+        "-m", "svhn_jax.preprocess", "--raw", small, "--to", tmp_path / "set", "--size", 7
+    )
     assert_one_error_line(finished)
     assert not (tmp_path / "set").exists()
 

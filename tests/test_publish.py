@@ -50,25 +50,36 @@ def test_it_reads_the_same_and_holds_weights_alone(tmp_path, monkeypatch, ema_de
     validation = arrays.load_split(tmp_path / "data", "validation")
     assert metrics["examples"] == 4
     loss = losses.cross_entropy(ours.logits(validation.images), validation.labels, LossConfig())
-    assert metrics["loss"] == pytest.approx(float(loss.mean()), rel=1e-4)  # of the published weights, not of the run's
+    assert metrics["loss"] == pytest.approx(
+        float(loss.mean()), rel=1e-4
+    )  # of the published weights, not of the run's
     sizes = [
-        sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file()) for folder in (to, run.path)
+        sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
+        for folder in (to, run.path)
     ]
     assert sizes[0] < sizes[1]
     markers = [path.read_text() for path in to.rglob("commit_success.txt")]
-    assert set(markers) == {"Checkpoint commit was successful\n"}  # Orbax writes the path of the folder
+    assert set(markers) == {
+        "Checkpoint commit was successful\n"
+    }  # Orbax writes the path of the folder
     saved = json.loads((to / "config.json").read_text())
     assert (saved["name"], saved["runs_dir"]) == ("weights", "checkpoints")
 
 
 @pytest.mark.parametrize("changed", [0, 1])
-def test_a_temperature_that_changes_predictions_is_a_warning(tmp_path, monkeypatch, capsys, changed):
+def test_a_temperature_that_changes_predictions_is_a_warning(
+    tmp_path, monkeypatch, capsys, changed
+):
     run, _, _ = save_run(tmp_path)
     monkeypatch.chdir(tmp_path)
     calibrate = calibration.calibrate
-    monkeypatch.setattr(calibration, "calibrate", lambda *given: calibrate(*given)._replace(changed=changed))
+    monkeypatch.setattr(
+        calibration, "calibrate", lambda *given: calibrate(*given)._replace(changed=changed)
+    )
     published(monkeypatch, run, tmp_path / "weights")
-    assert ("warning: the temperature changes 1 of 4 predictions" in capsys.readouterr().out) == bool(changed)
+    assert (
+        "warning: the temperature changes 1 of 4 predictions" in capsys.readouterr().out
+    ) == bool(changed)
 
 
 def test_weights_trained_in_bfloat16_read_in_float32(tmp_path, monkeypatch):
@@ -82,15 +93,24 @@ def test_weights_trained_in_bfloat16_read_in_float32(tmp_path, monkeypatch):
     )
     assert ours.config.model == dataclasses.replace(model, compute_dtype="float32")
     np.testing.assert_allclose(
-        ours.logits(images).length * TEMPERATURE, precise.logits(images).length, rtol=1e-4, atol=1e-5
+        ours.logits(images).length * TEMPERATURE,
+        precise.logits(images).length,
+        rtol=1e-4,
+        atol=1e-5,
     )
-    assert np.abs(Reader(str(run.path)).logits(images).length - precise.logits(images).length).max() > 1e-4
+    assert (
+        np.abs(Reader(str(run.path)).logits(images).length - precise.logits(images).length).max()
+        > 1e-4
+    )
 
 
 def test_few_validation_photos_are_a_warning(tmp_path, monkeypatch, capsys):
     run, _, _ = save_run(tmp_path)
     published(monkeypatch, run, tmp_path / "weights")
-    assert "the temperature is fitted on 4 photos; with fewer than 200 it is uncertain" in capsys.readouterr().out
+    assert (
+        "the temperature is fitted on 4 photos; with fewer than 200 it is uncertain"
+        in capsys.readouterr().out
+    )
     monkeypatch.setattr(publish, "FEW_PHOTOS", 4)
     published(monkeypatch, run, tmp_path / "more")
     assert "uncertain" not in capsys.readouterr().out
@@ -104,7 +124,9 @@ def test_what_was_published_is_not_trained_on(tmp_path, monkeypatch):
         config, name="weights", runs_dir=str(tmp_path), data=DataConfig(dir=str(tmp_path / "more"))
     )
     setup = prepare_run(config)
-    with pytest.raises(InputError, match="published weights, which cannot be trained on; give another --name"):
+    with pytest.raises(
+        InputError, match="published weights, which cannot be trained on; give another --name"
+    ):
         open_checkpoints(Console(), setup)
     setup.run.close()
     assert (to / "steps/7").is_dir()
@@ -150,7 +172,9 @@ def test_damaged_weights_are_to_be_fetched_again(tmp_path, monkeypatch, damage, 
     monkeypatch.chdir(tmp_path)
     to = published(monkeypatch, run, tmp_path / "weights")
     damage(to)
-    evaluate = Evaluate(run=str(to), step="best", data=str(tmp_path / "data"), processes=Processes(processes=1))
+    evaluate = Evaluate(
+        run=str(to), step="best", data=str(tmp_path / "data"), processes=Processes(processes=1)
+    )
     for use in (lambda: Reader(str(to)), lambda: evaluation.run(evaluate)):
         with pytest.raises(
             (InputError, CheckpointError), match=r"; these are published weights: fetch them again"
@@ -165,7 +189,9 @@ def test_weights_that_cannot_be_written_are_told_with_the_folder(tmp_path, monke
 
     run, _, _ = save_run(tmp_path)
     monkeypatch.setattr(Checkpoints, "_write", full_disk)
-    with pytest.raises(CheckpointError, match=r"weights: the weights could not be written; .*No space left") as caught:
+    with pytest.raises(
+        CheckpointError, match=r"weights: the weights could not be written; .*No space left"
+    ) as caught:
         published(monkeypatch, run, tmp_path / "weights")
     assert "partial" not in str(caught.value)
     assert not (tmp_path / "weights").exists()
@@ -180,7 +206,9 @@ def test_what_a_killed_command_left_is_not_published(tmp_path, monkeypatch):
 
 def test_a_step_that_has_learned_nothing_is_refused(tmp_path, monkeypatch):
     run, _, _ = save_run(tmp_path)
-    monkeypatch.setattr("sys.argv", ["publish", "--run", str(run.path), "--to", str(tmp_path / "weights")])
+    monkeypatch.setattr(
+        "sys.argv", ["publish", "--run", str(run.path), "--to", str(tmp_path / "weights")]
+    )
     with pytest.raises(InputError, match="no temperature calibrates this step"):
         publish.main()
     assert not (tmp_path / "weights").exists()

@@ -36,7 +36,9 @@ def server(run, one_device_env):
 
 
 def ask(address, method, path, body=None):
-    with closing(http.client.HTTPConnection(address.removeprefix("http://"), timeout=120)) as connection:
+    with closing(
+        http.client.HTTPConnection(address.removeprefix("http://"), timeout=120)
+    ) as connection:
         connection.request(method, path, body)
         answer = connection.getresponse()
         return answer.status, answer.read()
@@ -62,7 +64,9 @@ def test_it_reads_as_the_photo_reader_does(server, run, tmp_path):
         assert answer["digits"] == pytest.approx(expected.digits, abs=1e-5)
         with Image.open(path) as image:
             assert (answer["width"], answer["height"]) == image.size
-    status, body = ask(address, "POST", "/read?left=5000&top=2&width=20&height=15", path.read_bytes())
+    status, body = ask(
+        address, "POST", "/read?left=5000&top=2&width=20&height=15", path.read_bytes()
+    )
     assert (status, list(json.loads(body))) == (422, ["error"])
     assert "outside" in json.loads(body)["error"]
 
@@ -78,7 +82,10 @@ def test_it_has_the_page_and_tells_its_health(server):
 def test_a_port_in_use_is_one_line(server, run, one_device_env):
     port = server[0].rpartition(":")[2]
     done = subprocess.run(
-        [*COMMAND, "--run", str(run), "--port", port], env=one_device_env, capture_output=True, text=True
+        [*COMMAND, "--run", str(run), "--port", port],
+        env=one_device_env,
+        capture_output=True,
+        text=True,
     )
     assert (done.returncode, done.stderr) == (
         1,
@@ -116,7 +123,9 @@ def test_it_warns_where_others_can_reach_it_and_ends_with_one_line(run, one_devi
 
 @pytest.mark.slow
 def test_the_load_of_many_users_fails_nothing(run):
-    done = run_python(REPOSITORY / "benchmarks/serve_load.py", "--minutes", "1", "--megapixels", "1", "--run", run)
+    done = run_python(
+        REPOSITORY / "benchmarks/serve_load.py", "--minutes", "1", "--megapixels", "1", "--run", run
+    )
     assert done.returncode == 0, done
     report = json.loads(done.stdout.splitlines()[-1])
     assert report["minutes"][0]["failures"] == 0

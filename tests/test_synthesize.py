@@ -39,7 +39,11 @@ def make(monkeypatch, to, **options):
 
 
 def test_the_archives_have_the_published_layout_and_nothing_lies_beside_them(made):
-    assert sorted(path.name for path in made.iterdir()) == ["extra.tar.gz", "test.tar.gz", "train.tar.gz"]
+    assert sorted(path.name for path in made.iterdir()) == [
+        "extra.tar.gz",
+        "test.tar.gz",
+        "train.tar.gz",
+    ]
     for split, count in PHOTOS.items():
         with tarfile.open(made / f"{split}.tar.gz") as archive:
             photos = [f"{split}/{number}.png" for number in range(1, count + 1)]
@@ -50,7 +54,9 @@ def test_every_photo_has_its_record_and_boxes_on_the_photo(made):
     source = find_source(made, "train")
     records, photos = source.records(), list(source.photos())
     assert [record.name for record in records] == [photo.name for photo in photos]
-    assert [record.name for record in records] == [f"{number}.png" for number in range(1, PHOTOS["train"] + 1)]
+    assert [record.name for record in records] == [
+        f"{number}.png" for number in range(1, PHOTOS["train"] + 1)
+    ]
     for record, photo in zip(records, photos, strict=True):
         width, height = decode_photo(photo.content).size
         assert 1 <= len(record.digits) == len(record.boxes)
@@ -64,7 +70,13 @@ def test_every_photo_has_its_record_and_boxes_on_the_photo(made):
 def test_the_archive_is_the_same_byte_for_byte_from_two_processes(made, tmp_path):
     with Workers(2) as workers:
         synthetic_archive.write(
-            tmp_path / "train.tar.gz", "train", 70, seed=0, max_digits=5, workers=workers, advance=lambda photos: None
+            tmp_path / "train.tar.gz",
+            "train",
+            70,
+            seed=0,
+            max_digits=5,
+            workers=workers,
+            advance=lambda photos: None,
         )
     assert (tmp_path / "train.tar.gz").read_bytes() == (made / "train.tar.gz").read_bytes()
 
@@ -78,7 +90,12 @@ def test_a_second_run_touches_nothing(made, monkeypatch, capsys):
 
 def test_another_count_or_seed_makes_the_archive_anew(tmp_path, monkeypatch):
     made = []
-    for options in ({"test": 2}, {"test": 3}, {"test": 3, "seed": 1}, {"test": 3, "seed": 1, "max-digits": 6}):
+    for options in (
+        {"test": 2},
+        {"test": 3},
+        {"test": 3, "seed": 1},
+        {"test": 3, "seed": 1, "max-digits": 6},
+    ):
         make(monkeypatch, tmp_path, train=0, **options)
         made.append(contents(tmp_path))
     assert [list(files) for files in made] == [["test.tar.gz"]] * 4
@@ -121,7 +138,16 @@ def test_an_archive_of_anothers_making_is_refused_and_kept(tmp_path, monkeypatch
 
 def running(folder, *options):
     """The command at work in two processes, by the time that it has begun to write."""
-    command = [sys.executable, "-m", "svhn_jax.synthesize", *options, "--train", "100000", "--jobs", "2"]
+    command = [
+        sys.executable,
+        "-m",
+        "svhn_jax.synthesize",
+        *options,
+        "--train",
+        "100000",
+        "--jobs",
+        "2",
+    ]
     process = subprocess.Popen(
         command,
         env=os.environ | {"PYTHONPATH": str(REPOSITORY)},

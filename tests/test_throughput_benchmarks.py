@@ -60,7 +60,9 @@ def test_the_change_of_the_input_is_a_share_of_the_input(module):
 
 
 def test_the_race_reads_what_training_prints_and_asks_for_its_data(module, tmp_path):
-    line = "[02:25:11] Step:   452/900, validation: Loss: 1.51234, Seq Acc: 0.6734, Dig Acc: 0.7750\n"
+    line = (
+        "[02:25:11] Step:   452/900, validation: Loss: 1.51234, Seq Acc: 0.6734, Dig Acc: 0.7750\n"
+    )
     assert module("time_to_accuracy").LINE.search(line).groups() == ("452", "0.6734", "0.7750")
     environment = {"PYTHONPATH": str(REPOSITORY), "PATH": ""}
     finished = subprocess.run(
@@ -76,7 +78,9 @@ def test_the_race_reads_what_training_prints_and_asks_for_its_data(module, tmp_p
 
 @pytest.mark.parametrize("max_digits", [1, 5, 8])
 def test_random_data_have_labels_of_the_configurations_max_digits(tmp_path, max_digits):
-    data = importlib.import_module("svhn_jax.benchmarking.workload").random_data(16, tmp_path, max_digits)
+    data = importlib.import_module("svhn_jax.benchmarking.workload").random_data(
+        16, tmp_path, max_digits
+    )
     assert data.labels.shape == (16, 1 + max_digits)
     assert {len(labels.decode(label).strip("+")) for label in data.labels} == {min(2, max_digits)}
 
@@ -94,8 +98,13 @@ def comparison(module, tmp_path, monkeypatch):
     """A function that makes the comparison of one configuration on batches of 8, on one CPU device."""
     pytest.importorskip("torch")
     monkeypatch.setenv("XLA_FLAGS", "")
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # PyTorch's threads wait for one another on a busy machine
-    against, workload = module("against_pytorch"), importlib.import_module("svhn_jax.benchmarking.workload")
+    monkeypatch.setenv(
+        "OMP_NUM_THREADS", "1"
+    )  # PyTorch's threads wait for one another on a busy machine
+    against, workload = (
+        module("against_pytorch"),
+        importlib.import_module("svhn_jax.benchmarking.workload"),
+    )
     workload.random_data(16, tmp_path)
 
     def compare(name):
@@ -115,7 +124,9 @@ def test_the_losses_of_both_sides_agree_and_fall(module, comparison, name):
 
 
 @pytest.mark.slow
-def test_both_sides_train_alone_and_end_to_end_and_a_mode_that_takes_too_long_is_left_out(module, comparison):
+def test_both_sides_train_alone_and_end_to_end_and_a_mode_that_takes_too_long_is_left_out(
+    module, comparison
+):
     against = module("against_pytorch")
     with comparison("real") as both:
         against.check_same(both)
@@ -138,10 +149,23 @@ def test_what_is_compared_is_the_configuration_with_random_crops_alone(module):
     against = module("against_pytorch")
     base = config_files.load(REPOSITORY / "configs/full.py")
     config = against.compared_config(base, against.Options(batch_size=2048), "cuda")
-    assert (config.batch_size, config.model.compute_dtype, config.augment) == (2048, "bfloat16", against.CROP_ONLY)
+    assert (config.batch_size, config.model.compute_dtype, config.augment) == (
+        2048,
+        "bfloat16",
+        against.CROP_ONLY,
+    )
     assert config.augment.random_crop
-    assert (config.model.width, config.loss, config.optimizer.ema_decay) == (192, base.loss, base.optimizer.ema_decay)
-    assert against.compared_config(base, against.Options(precision="float32"), "cuda").model.compute_dtype == "float32"
+    assert (config.model.width, config.loss, config.optimizer.ema_decay) == (
+        192,
+        base.loss,
+        base.optimizer.ema_decay,
+    )
+    assert (
+        against.compared_config(
+            base, against.Options(precision="float32"), "cuda"
+        ).model.compute_dtype
+        == "float32"
+    )
     assert against.compared_config(base, against.Options(), "cpu").batch_size == 64
 
 
@@ -153,7 +177,10 @@ def test_a_side_that_dies_or_hangs_is_an_error_of_one_line(module, tmp_path):
     (tmp_path / "dies.py").write_text("raise SystemExit(3)")
     with pytest.raises(InputError, match="start: a side of the comparison ended with status 3"):
         peer.Worker(tmp_path / "dies.py", {})
-    with peer.Worker(tmp_path / "hangs.py", {}) as worker, pytest.raises(InputError, match=r"run: no answer in 0 s"):
+    with (
+        peer.Worker(tmp_path / "hangs.py", {}) as worker,
+        pytest.raises(InputError, match=r"run: no answer in 0 s"),
+    ):
         worker.do("run", limit_s=0.01)
 
 
@@ -175,7 +202,12 @@ def test_without_nvidia_smi_nothing_is_said_of_the_gpu(module, monkeypatch):
 
 def test_the_best_batch_size_of_each_side_counts(tmp_path):
     for batch, ours, theirs in ((512, 90.0, 60.0), (1024, 80.0, 50.0), (2048, 70.0, 100.0)):
-        rates = {"svhn_jax": ours, "eager": theirs, "svhn_jax, end to end": ours / 2, "loader": theirs / 4}
+        rates = {
+            "svhn_jax": ours,
+            "eager": theirs,
+            "svhn_jax, end to end": ours / 2,
+            "loader": theirs / 4,
+        }
         figures = {
             "config": "full.py", "batch_size": batch, "pytorch": "eager", "pytorch_end_to_end": "loader",
             "images_per_s": {name: {"median": rate} for name, rate in rates.items()},
@@ -202,10 +234,15 @@ def on_gpu(python, *arguments, **env):
 def test_the_roofline_counts_the_bytes_and_operations_of_a_small_network_by_hand(module):
     roofline = module("roofline")
     config = dataclasses.replace(
-        CONFIG, image=ImageConfig(crop=8), model=dataclasses.replace(CONFIG.model, width=4, blocks=(1,))
+        CONFIG,
+        image=ImageConfig(crop=8),
+        model=dataclasses.replace(CONFIG.model, width=4, blocks=(1,)),
     )
     one = roofline.cost(config, batch_size=10)
-    stem, conv = (4 * 48, 4 * 4), (4 * 4, 4 * 4)  # values in and out: 2 x 2 positions of 48 and of 4 channels
+    stem, conv = (
+        (4 * 48, 4 * 4),
+        (4 * 4, 4 * 4),
+    )  # values in and out: 2 x 2 positions of 48 and of 4 channels
     query, weights, heads = (4 * 4, 4 * 6), (4 * 6, 6 * 4), [(4, 7), *[(4, 11)] * 5]
     assert one.product_bytes == 6 * sum(map(sum, [stem, conv, conv, query, weights, *heads]))
     assert one.elementwise_bytes == 2 * (8 * 3 * 16 + 4 * 16)
@@ -259,7 +296,9 @@ def test_the_gpu_script_lists_its_measures_and_refuses_others(tmp_path, stand_in
 
 def test_the_gpu_script_archives_what_failed(tmp_path):
     python = tmp_path / "python"
-    python.write_text('#!/bin/sh\necho "a word"\necho "a reason" >&2\ncase "$*" in *check*) ;; *) exit 3 ;; esac\n')
+    python.write_text(
+        '#!/bin/sh\necho "a word"\necho "a reason" >&2\ncase "$*" in *check*) ;; *) exit 3 ;; esac\n'
+    )
     python.chmod(0o755)
     finished = on_gpu(python, "--cpu", "demo-512", "train-demo", OUT=str(tmp_path / "out"))
     assert finished.returncode == 1
@@ -278,7 +317,9 @@ def test_the_gpu_script_runs_on_a_cpu(tmp_path, one_device_env):
     for name, key in (("check", "stem_ms"), ("demo-512", "ratio"), ("train-demo", "images_per_s")):
         with tarfile.open(tmp_path / f"{name}.tar.gz") as archive:
             assert json.load(archive.extractfile(f"{name}/result.json"))[key]
-            assert (name == "check") or any("after_optimizations" in member for member in archive.getnames())
+            assert (name == "check") or any(
+                "after_optimizations" in member for member in archive.getnames()
+            )
 
 
 def test_the_gpu_check_says_what_is_missing(tmp_path):
@@ -309,5 +350,7 @@ def test_exported_files_are_timed_beside_jax(module, tmp_path, monkeypatch, caps
         *(f"ONNX {p}" for p in ("float32", "float16", "int8")),
     ]
     assert all(row["bytes"] > 1000 for row in forms.values())
-    assert all(row[f"batch {n}"]["images_per_s"]["n"] == 2 for row in forms.values() for n in (1, 3))
+    assert all(
+        row[f"batch {n}"]["images_per_s"]["n"] == 2 for row in forms.values() for n in (1, 3)
+    )
     assert forms["JAX"]["batch 3"]["to_jax"]["median"] == 1

@@ -11,7 +11,14 @@ import numpy as np
 from jax.sharding import AxisType, Mesh
 
 from svhn_jax import labels
-from svhn_jax.config import AugmentConfig, Config, DataConfig, ImageConfig, ModelConfig, OptimizerConfig
+from svhn_jax.config import (
+    AugmentConfig,
+    Config,
+    DataConfig,
+    ImageConfig,
+    ModelConfig,
+    OptimizerConfig,
+)
 from svhn_jax.data import arrays, writing
 from svhn_jax.data.crop import CropRule
 from svhn_jax.model import networks
@@ -37,7 +44,9 @@ CONFIG = Config(
 
 def mesh_of(count: int) -> Mesh:
     """The first `count` of the virtual devices."""
-    return jax.make_mesh((count,), (AXIS,), devices=jax.devices()[:count], axis_types=(AxisType.Auto,))
+    return jax.make_mesh(
+        (count,), (AXIS,), devices=jax.devices()[:count], axis_types=(AxisType.Auto,)
+    )
 
 
 def random_split(count: int, *, side: int = 24, seed: int = 0, max_digits: int = 5) -> arrays.Split:
@@ -56,7 +65,13 @@ def random_split(count: int, *, side: int = 24, seed: int = 0, max_digits: int =
 
 
 def prepare(
-    folder: Path, count: int, *, validation: int = 0, side: int = 24, seed: int = 0, max_digits: int = 5
+    folder: Path,
+    count: int,
+    *,
+    validation: int = 0,
+    side: int = 24,
+    seed: int = 0,
+    max_digits: int = 5,
 ) -> arrays.Split:
     """A prepared data set of random images; returns its train split. One of 5 digits has the manifest of an older version."""
     folder.mkdir(parents=True)
@@ -74,8 +89,15 @@ def prepare(
             file.seek(offset)
             file.write(np.ascontiguousarray(split.images).tobytes())
         names, sizes = [one.decode() for one in split.names], np.full((len(split.images), 2), side)
-        entries[name] = writing.finish_split(path, split.labels, names, np.ones((len(split.images), 4)), sizes)
-    manifest = {"format": arrays.FORMAT, "crop": {"size": side, "margin": 0.3}, "splits": entries, "sources": {}}
+        entries[name] = writing.finish_split(
+            path, split.labels, names, np.ones((len(split.images), 4)), sizes
+        )
+    manifest = {
+        "format": arrays.FORMAT,
+        "crop": {"size": side, "margin": 0.3},
+        "splits": entries,
+        "sources": {},
+    }
     if max_digits != 5:
         manifest["max_digits"] = max_digits
     (folder / arrays.MANIFEST).write_text(json.dumps(manifest))
@@ -88,12 +110,20 @@ def save_run(folder: Path, config: Config = CONFIG) -> tuple[RunFolder, Config, 
     config = dataclasses.replace(config, data=DataConfig(dir=str(folder / "data")))
     run = RunFolder(str(folder / "run"))
     validation = arrays.load_split(folder / "data", "validation")
-    record = DataRecord.of(config, {"train": "t", "validation": validation.fingerprint}, validation.crop)
+    record = DataRecord.of(
+        config, {"train": "t", "validation": validation.fingerprint}, validation.crop
+    )
     run.start_or_continue(config, record, has_steps=False)
     state = jax.jit(lambda: states.create(config, networks.build(config.model)))()
-    metadata = {"config": dataclasses.asdict(config), "data": dataclasses.asdict(record), "versions": {}}
+    metadata = {
+        "config": dataclasses.asdict(config),
+        "data": dataclasses.asdict(record),
+        "versions": {},
+    }
     with Checkpoints(run.steps_path, metadata=metadata, is_writer=True) as checkpoints:
-        checkpoints.save(7, state.tree(), {"sequence_accuracy": 0.5, "loss": 1.0}, {"examples": 3.0})
+        checkpoints.save(
+            7, state.tree(), {"sequence_accuracy": 0.5, "loss": 1.0}, {"examples": 3.0}
+        )
     return run, config, state
 
 
@@ -101,7 +131,9 @@ def float32_products(function: Callable[..., Any], *arguments: Any) -> list[str]
     """The lines of all float32 matrix products and convolutions of a function lowered for a GPU, which need not exist."""
     lowered = jax.jit(function).trace(*arguments).lower(lowering_platforms=("cuda",)).as_text()
     lines = [
-        line for line in lowered.splitlines() if "stablehlo.dot_general" in line or "stablehlo.convolution" in line
+        line
+        for line in lowered.splitlines()
+        if "stablehlo.dot_general" in line or "stablehlo.convolution" in line
     ]
     return [line for line in lines if "xf32>, tensor" in line]
 

@@ -58,10 +58,16 @@ def run(options: Benchmark, arguments: list[str]) -> int:
     mesh = devices.make_mesh()
     devices.check_batch_size("batch_size", config.batch_size, mesh)
     if min(config.eval_batch_size, options.images) < mesh.size:
-        raise InputError(f"eval_batch_size is {config.eval_batch_size}; it must be at least the {mesh.size} devices")
+        raise InputError(
+            f"eval_batch_size is {config.eval_batch_size}; it must be at least the {mesh.size} devices"
+        )
     with tempfile.TemporaryDirectory() as folder:
         data = random_data(options.images, Path(folder), config.model.max_digits)
-        figures = {"config": str(options.config), "batch_size": config.batch_size, "images": options.images}
+        figures = {
+            "config": str(options.config),
+            "batch_size": config.batch_size,
+            "images": options.images,
+        }
         figures |= _figures(config, data, mesh, options) | {"first_step_s": starts}
     _print_table(console, figures)
     output.print_json(options.output, figures | timing.hardware(mesh))
@@ -82,41 +88,60 @@ def _figures(config: Config, data: TrainingSet, mesh: Mesh, options: Benchmark) 
     """All that is measured in this process; of more than one run a Spread as a dict."""
     results = _rates(config, data, mesh, options.seconds, options.rounds)
     macs = counting.count_macs(networks.build(config.model), inputs.input_shape(config.image))
-    tflops = [6 * macs * rate / 1e12 for rate in results[ALONE]]  # forwards, and two gradients; two operations each
+    tflops = [
+        6 * macs * rate / 1e12 for rate in results[ALONE]
+    ]  # forwards, and two gradients; two operations each
     results[SHARE] = [one / ceiling for one, ceiling in zip(tflops, results[CEILING], strict=True)]
     spreads = {name: timing.spread(values)._asdict() for name, values in results.items()}
     ratios = {name: timing.ratios(results, name, ALONE)._asdict() for name in (*FED, UNCHANGED)}
     by_devices = _by_devices(config, data, options.seconds, options.rounds)
     return {
-        "images_per_s": {name: rate for name, rate in spreads.items() if name not in (SHARE, CEILING)},
+        "images_per_s": {
+            name: rate for name, rate in spreads.items() if name not in (SHARE, CEILING)
+        },
         "with_input_path_over_step_alone": ratios,
         "million_macs_an_image": round(macs / 1e6, 1),
         "train_tflops": timing.spread(tflops)._asdict(),
         CEILING: spreads[CEILING],
         SHARE: spreads[SHARE],
         "dispatch_us": _dispatch_us(config, mesh, options.rounds)._asdict(),
-        "train_images_per_s_by_devices": {n: timing.spread(values)._asdict() for n, values in by_devices.items()},
+        "train_images_per_s_by_devices": {
+            n: timing.spread(values)._asdict() for n, values in by_devices.items()
+        },
         "peak_memory_gb_of_this_benchmark": round(peak_memory(mesh) / 1e9, 2),
     }
 
 
-def _rates(config: Config, data: TrainingSet, mesh: Mesh, run_s: float, rounds: int) -> dict[str, list[float]]:
+def _rates(
+    config: Config, data: TrainingSet, mesh: Mesh, run_s: float, rounds: int
+) -> dict[str, list[float]]:
     """Images a second of training and evaluation, and TFLOP/s of matrix products, round by round."""
-    resident, streamed = BenchmarkLoop(config, data, mesh), BenchmarkLoop(config, data, mesh, is_streamed=True)
+    resident, streamed = (
+        BenchmarkLoop(config, data, mesh),
+        BenchmarkLoop(config, data, mesh, is_streamed=True),
+    )
     unchanged = BenchmarkLoop(
         without_augmentation(config), data, mesh, is_streamed=True
     )  # one set on the devices is enough
     count = _steps_in(run_s, resident)
     images = count * config.batch_size
-    variables = jax.tree.map(jnp.copy, resident.state.eval_variables())  # the state itself is donated to each step
+    variables = jax.tree.map(
+        jnp.copy, resident.state.eval_variables()
+    )  # the state itself is donated to each step
     split = Split(
-        data.parts[0].reshape(-1, SIDE, SIDE, 3), data.labels, np.array([], "S"), "random", CropRule(SIDE, 0.3)
+        data.parts[0].reshape(-1, SIDE, SIDE, 3),
+        data.labels,
+        np.array([], "S"),
+        "random",
+        CropRule(SIDE, 0.3),
     )
     eval_step = steps.compile_eval_step(config, networks.build(config.model), mesh)
     size = min(config.eval_batch_size, len(data.labels)) // mesh.size * mesh.size
     batch = (np.asarray(split.images[:size]), data.labels[:size], np.ones(size, np.int32))
     placed = devices.put(batch, devices.sharded(mesh))
-    some = split._replace(images=split.images[: 3 * images], labels=data.labels[: 3 * images])  # forward is a third
+    some = split._replace(
+        images=split.images[: 3 * images], labels=data.labels[: 3 * images]
+    )  # forward is a third
 
     def evaluate_alone() -> Any:
         return [eval_step(variables, *placed) for _ in range(-(-len(some.images) // size))]
@@ -129,7 +154,9 @@ def _rates(config: Config, data: TrainingSet, mesh: Mesh, run_s: float, rounds: 
         UNCHANGED: lambda: images / timing.seconds(unchanged.step_only, count),
         "train, resident": lambda: images / timing.seconds(resident.end_to_end, count),
         "train, streamed": lambda: images / timing.seconds(streamed.end_to_end, count),
-        "evaluate, step alone": lambda: -(-len(some.images) // size) * size / timing.seconds(evaluate_alone),
+        "evaluate, step alone": lambda: (
+            -(-len(some.images) // size) * size / timing.seconds(evaluate_alone)
+        ),
         "evaluate": lambda: len(some.images) / timing.seconds(evaluate),
         CEILING: timing.matmul_run(jnp.dtype(config.model.compute_dtype), mesh),
     }
@@ -138,7 +165,9 @@ def _rates(config: Config, data: TrainingSet, mesh: Mesh, run_s: float, rounds: 
 
 def without_augmentation(config: Config) -> Config:
     """The same, of middle windows without any random change."""
-    none: dict[str, Any] = {name: type(value)(0) for name, value in dataclasses.asdict(config.augment).items()}
+    none: dict[str, Any] = {
+        name: type(value)(0) for name, value in dataclasses.asdict(config.augment).items()
+    }
     return dataclasses.replace(config, augment=AugmentConfig(**none))
 
 
@@ -151,7 +180,9 @@ def _steps_in(run_s: float, loop: BenchmarkLoop) -> int:
     return max(1, round(run_s / taken_s * count))
 
 
-def _by_devices(config: Config, data: TrainingSet, run_s: float, rounds: int) -> dict[int, list[float]]:
+def _by_devices(
+    config: Config, data: TrainingSet, run_s: float, rounds: int
+) -> dict[int, list[float]]:
     """Images a second of training with the first 1, 2, 4 ... devices and with all, the global batch the same."""
     counts = sorted({2**n for n in range(jax.device_count().bit_length())} | {jax.device_count()})
     counts = [count for count in counts if config.batch_size % count == 0]
@@ -159,12 +190,15 @@ def _by_devices(config: Config, data: TrainingSet, run_s: float, rounds: int) ->
         return {}
     loops = {}
     for count in counts:
-        mesh = jax.make_mesh((count,), (AXIS,), devices=jax.devices()[:count], axis_types=(AxisType.Auto,))
+        mesh = jax.make_mesh(
+            (count,), (AXIS,), devices=jax.devices()[:count], axis_types=(AxisType.Auto,)
+        )
         loops[count] = BenchmarkLoop(config, data, mesh)
     number = _steps_in(run_s, loops[1])
     images = number * config.batch_size
     runs = {
-        str(count): lambda loop=loop: images / timing.seconds(loop.end_to_end, number) for count, loop in loops.items()
+        str(count): lambda loop=loop: images / timing.seconds(loop.end_to_end, number)
+        for count, loop in loops.items()
     }
     return {int(name): values for name, values in timing.in_turn(runs, rounds).items()}
 
@@ -172,10 +206,15 @@ def _by_devices(config: Config, data: TrainingSet, run_s: float, rounds: int) ->
 def _dispatch_us(config: Config, mesh: Mesh, rounds: int, count: int = 200) -> Spread:
     """Microseconds from one dispatch to the next of a step that does nothing but count, with the state of a real one."""
     network = networks.build(config.model)
-    state = jax.jit(lambda: states.create(config, network), out_shardings=devices.replicated(mesh))()
+    state = jax.jit(
+        lambda: states.create(config, network), out_shardings=devices.replicated(mesh)
+    )()
     everywhere = jax.sharding.PartitionSpec()
     count_only = jax.shard_map(
-        lambda state: state.replace(step=state.step + 1), mesh=mesh, in_specs=everywhere, out_specs=everywhere
+        lambda state: state.replace(step=state.step + 1),
+        mesh=mesh,
+        in_specs=everywhere,
+        out_specs=everywhere,
     )
     step = jax.jit(count_only, donate_argnums=0)
 
@@ -192,7 +231,11 @@ def _dispatch_us(config: Config, mesh: Mesh, rounds: int, count: int = 200) -> S
 def peak_memory(mesh: Mesh) -> int:
     """Bytes: of a device where it says, otherwise of this process."""
     stats = mesh.devices.flat[0].memory_stats()
-    return stats["peak_bytes_in_use"] if stats else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return (
+        stats["peak_bytes_in_use"]
+        if stats
+        else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    )
 
 
 def _first_step(config: Config, images: int) -> int:
@@ -226,7 +269,9 @@ def _time_start(command: list[str], env: dict[str, str]) -> float:
     finished = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     taken_s = time.perf_counter() - start
     if finished.returncode:
-        said = finished.stderr.strip().splitlines() or [f"the first step failed with status {finished.returncode}"]
+        said = finished.stderr.strip().splitlines() or [
+            f"the first step failed with status {finished.returncode}"
+        ]
         raise InputError(said[-1].removeprefix("error: "))
     return taken_s - float(finished.stdout.split()[-1])
 

@@ -68,18 +68,23 @@ def matmul_run(dtype: Any, mesh: Mesh) -> Callable[[], float]:
     side = 1024 if mesh.devices.flat[0].platform == "cpu" else 8192
     sharding = devices.sharded(mesh)
     draw = jax.jit(
-        lambda: jax.random.normal(jax.random.key(0), (mesh.size, side, side)).astype(dtype), out_shardings=sharding
+        lambda: jax.random.normal(jax.random.key(0), (mesh.size, side, side)).astype(dtype),
+        out_shardings=sharding,
     )
     factors = draw()  # random values: a GPU multiplies zeros faster
 
     def products(x: jax.Array) -> jax.Array:
-        factor = x[0] / side**0.5  # so that the products are as large as their factors, and need no scaling
+        factor = (
+            x[0] / side**0.5
+        )  # so that the products are as large as their factors, and need no scaling
         y = x[0]
         for _ in range(PRODUCTS):
             y = jnp.matmul(factor, y)
         return y[None]
 
-    run = jax.jit(jax.shard_map(products, mesh=mesh, in_specs=sharding.spec, out_specs=sharding.spec))
+    run = jax.jit(
+        jax.shard_map(products, mesh=mesh, in_specs=sharding.spec, out_specs=sharding.spec)
+    )
     return lambda: 2 * side**3 * PRODUCTS * mesh.size / seconds(run, factors) / 1e12
 
 
@@ -98,7 +103,9 @@ def hardware(mesh: Mesh) -> dict[str, Any]:
 def _processor() -> str:
     try:
         with open("/proc/cpuinfo") as lines:
-            names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+            names = [
+                line.partition(":")[2].strip() for line in lines if line.startswith("model name")
+            ]
         return f"{len(names)} x {names[0]}"
     except (OSError, IndexError):
         return platform.processor()

@@ -22,7 +22,9 @@ STEPS_OF_A_RUN = 10_000  # the schedule's; it does not end while we measure
 def random_data(count: int, folder: Path, max_digits: int = DEFAULT_MAX_DIGITS) -> TrainingSet:
     """A training set of random pixels and two-digit numbers; images.npy and labels.npy in `folder`, memory-mapped."""
     rng = np.random.default_rng(0)
-    images = np.lib.format.open_memmap(folder / "images.npy", "w+", np.uint8, (count, SIDE * SIDE * 3))
+    images = np.lib.format.open_memmap(
+        folder / "images.npy", "w+", np.uint8, (count, SIDE * SIDE * 3)
+    )
     for start in range(0, count, 4096):
         part = images[start : start + 4096]
         part[:] = rng.integers(0, 256, part.shape, np.uint8)
@@ -46,7 +48,9 @@ class BenchmarkLoop:
         """Makes the state and places the set; the step is compiled when it first runs."""
         network = networks.build(config.model)
         self._step = steps.compile_train_step(config, network, STEPS_OF_A_RUN, mesh)
-        create = jax.jit(lambda: states.create(config, network), out_shardings=devices.replicated(mesh))
+        create = jax.jit(
+            lambda: states.create(config, network), out_shardings=devices.replicated(mesh)
+        )
         self.state = create()
         self._max_digits = config.model.max_digits
         self._pipeline = InputPipeline(config, data, mesh, is_resident=not is_streamed)

@@ -33,7 +33,9 @@ class Account:
                 usable[record.name] = (position, record)
                 continue
             self.unusable[position] = record
-            self.skipped.append(record if isinstance(record, Skipped) else Skipped(record.name, SECOND_RECORD))
+            self.skipped.append(
+                record if isinstance(record, Skipped) else Skipped(record.name, SECOND_RECORD)
+            )
         chosen = list(usable.values())[:limit]
         self.positions = [position for position, _ in chosen]
         self.records = [record for _, record in chosen]
@@ -49,7 +51,9 @@ class Account:
         Photos whose record is skipped, or beyond the limit, are left out. Shows a progress bar on a terminal.
         """
         missing = self.rows.keys() - self._seen
-        shown = output.track(self.source.photos(), f"{self.name}: photos", len(self.records), "photos")
+        shown = output.track(
+            self.source.photos(), f"{self.name}: photos", len(self.records), "photos"
+        )
         photos = (photo for photo in shown if photo.name not in self._passed_over)
         for index, photo in enumerate(photos):
             if index >= start:

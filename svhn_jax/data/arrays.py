@@ -34,7 +34,13 @@ MAX_MANIFEST_BYTES = 2**26  # half a million skipped records
 MAX_ROWS = 2**32
 MAX_NAME_BYTES = 2**11
 SHA256 = re.compile(r"[0-9a-f]{64}")
-NOT_LOADED = (ValueError, EOFError, SyntaxError, tokenize.TokenError, RecursionError)  # what np.load raises
+NOT_LOADED = (
+    ValueError,
+    EOFError,
+    SyntaxError,
+    tokenize.TokenError,
+    RecursionError,
+)  # what np.load raises
 
 
 class Split(NamedTuple):
@@ -70,7 +76,9 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
             raise ValueError(f"more than {MAX_MANIFEST_BYTES} bytes")
         manifest = json.loads(path.read_text())
         if manifest["format"] != FORMAT:
-            raise InputError(f"format {printable(repr(manifest['format']))}, this version reads {FORMAT}")
+            raise InputError(
+                f"format {printable(repr(manifest['format']))}, this version reads {FORMAT}"
+            )
         manifest.setdefault("max_digits", DEFAULT_MAX_DIGITS)
         _check_manifest(manifest)
         return manifest
@@ -80,7 +88,9 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
             f"or of synthetic photos with python -m svhn_jax.synthesize --arrays {folder}"
         ) from None
     except InputError as error:
-        raise InputError(f"{path}: damaged or of another version ({error}); preprocess again") from None
+        raise InputError(
+            f"{path}: damaged or of another version ({error}); preprocess again"
+        ) from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{path}: damaged ({printable(repr(error))}); preprocess again") from None
 
@@ -101,17 +111,27 @@ def _check_manifest(manifest: dict[str, Any]) -> None:
             entry["sha256"].keys() == {*TRAINED_ON, *ABOUT_PHOTOS},
             "a split's sha256 does not have the names of its arrays",
         )
-        _require(all(map(SHA256.fullmatch, entry["sha256"].values())), "a split's sha256 are not checksums")
+        _require(
+            all(map(SHA256.fullmatch, entry["sha256"].values())),
+            "a split's sha256 are not checksums",
+        )
     for split, source in manifest["sources"].items():
         _require(_is_count(source["kept"]), "a source's kept is not a count")
         _require(all(map(_is_count, source["noted"].values())), "a source's noted are not counts")
         skipped = source["skipped"]
-        _require(all(_is_count(entry.get("line", 0)) for entry in skipped), "a skipped record's line is not a count")
+        _require(
+            all(_is_count(entry.get("line", 0)) for entry in skipped),
+            "a skipped record's line is not a count",
+        )
         keys = {key for entry in skipped for key in entry}
-        _require(keys <= {"name", "reason", "line"}, "a skipped record has other fields than name, reason and line")
+        _require(
+            keys <= {"name", "reason", "line"},
+            "a skipped record has other fields than name, reason and line",
+        )
         texts = [text for entry in skipped for text in (entry["name"], entry["reason"])]
         _require(
-            "".join((split, source["path"], *source["noted"], *texts)).isprintable(), "texts that are not printable"
+            "".join((split, source["path"], *source["noted"], *texts)).isprintable(),
+            "texts that are not printable",
         )
 
 
@@ -146,9 +166,17 @@ def load_split(folder: str | Path, split: str) -> Split:
     targets = _open(folder, split, "labels", np.int32, (count, 1 + max_digits))
     names = _open(folder, split, "names", None, (count,))
     if names.dtype.kind != "S" or names.dtype.itemsize > MAX_NAME_BYTES or not _are_texts(names):
-        raise InputError(f"{folder}/{split}/names.npy: damaged (not names of photos); preprocess again")
-    if not ((targets >= 0).all() and (targets[:, 0] <= max_digits + 1).all() and (targets[:, 1:] <= BLANK).all()):
-        raise InputError(f"{folder}/{split}/labels.npy: damaged (impossible labels); delete {folder}, preprocess again")
+        raise InputError(
+            f"{folder}/{split}/names.npy: damaged (not names of photos); preprocess again"
+        )
+    if not (
+        (targets >= 0).all()
+        and (targets[:, 0] <= max_digits + 1).all()
+        and (targets[:, 1:] <= BLANK).all()
+    ):
+        raise InputError(
+            f"{folder}/{split}/labels.npy: damaged (impossible labels); delete {folder}, preprocess again"
+        )
     return Split(images, targets, names, hashlib.sha256(checksums.encode()).hexdigest(), rule)
 
 
@@ -205,7 +233,9 @@ def _entry(folder: str | Path, split: str) -> tuple[dict[str, Any], CropRule, in
     return manifest["splits"][split], CropRule(**manifest["crop"]), manifest["max_digits"]
 
 
-def _open(folder: str | Path, split: str, name: str, dtype: type | None, shape: tuple[int, ...]) -> np.ndarray:
+def _open(
+    folder: str | Path, split: str, name: str, dtype: type | None, shape: tuple[int, ...]
+) -> np.ndarray:
     path = Path(folder) / split / f"{name}.npy"
     try:
         _refuse_irregular(path)
@@ -215,7 +245,9 @@ def _open(folder: str | Path, split: str, name: str, dtype: type | None, shape: 
     except NOT_LOADED as error:
         raise InputError(f"{path}: damaged ({error}); preprocess again") from None
     if array.shape != shape or (dtype is not None and array.dtype != dtype):
-        raise InputError(f"{path}: {array.dtype}{array.shape} where the manifest says {shape}; preprocess again")
+        raise InputError(
+            f"{path}: {array.dtype}{array.shape} where the manifest says {shape}; preprocess again"
+        )
     return array
 
 

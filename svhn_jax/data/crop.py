@@ -11,7 +11,9 @@ from PIL import Image
 from svhn_jax.checked import Checked, Rule, within
 from svhn_jax.errors import InputError
 
-MAX_PIXELS = 2**24  # of a photo with its repeated edges; the published ones have at most a third of this
+MAX_PIXELS = (
+    2**24
+)  # of a photo with its repeated edges; the published ones have at most a third of this
 MAX_PIXELS_OFF = 1e6  # of a box's sides from the photo's corner
 MIN_SIDE = 1e-3  # pixels; smaller boxes vanish in rounding
 SIDES = ("left", "top", "width", "height")  # how a box is written, in files and JSON
@@ -67,12 +69,17 @@ class CropRule(Checked):
         return f"crop.{name}"
 
 
-def require_same_rule(folder: str | Path, found: CropRule, wanted: CropRule, wanted_by: str) -> None:
+def require_same_rule(
+    folder: str | Path, found: CropRule, wanted: CropRule, wanted_by: str
+) -> None:
     """Raises InputError if the crops in `folder` have another rule than `wanted`, which is the rule of `wanted_by`."""
     names = [item.name for item in dataclasses.fields(CropRule)]
     differing = [name for name in names if getattr(found, name) != getattr(wanted, name)]
     if differing:
-        here, there = (", ".join(f"{name} {getattr(rule, name)}" for name in differing) for rule in (found, wanted))
+        here, there = (
+            ", ".join(f"{name} {getattr(rule, name)}" for name in differing)
+            for rule in (found, wanted)
+        )
         raise InputError(
             f"{folder}: its crops have {here}, but {wanted_by} has {there}; "
             f"prepare that data set again with --size {wanted.size} --margin {wanted.margin:g}"
@@ -135,8 +142,15 @@ def crop_number(photo: Image.Image, number: Box | None, *, margin: float, size: 
             raise ValueError(f"its boxes lie outside the photo of {width} x {height} pixels")
         box = expand(number, margin)
         # A bad box may reach millions of pixels beyond the photo; limit it to one photo size on each side.
-        box = Box(max(box.left, -width), max(box.top, -height), min(box.right, 2 * width), min(box.bottom, 2 * height))
-        if (max(box.right, width) - min(box.left, 0)) * (max(box.bottom, height) - min(box.top, 0)) > MAX_PIXELS:
+        box = Box(
+            max(box.left, -width),
+            max(box.top, -height),
+            min(box.right, 2 * width),
+            min(box.bottom, 2 * height),
+        )
+        if (max(box.right, width) - min(box.left, 0)) * (
+            max(box.bottom, height) - min(box.top, 0)
+        ) > MAX_PIXELS:
             photo, box = _reduce(photo, box, GAP * size)
             width, height = photo.size
     # How far the box leaves the photo on each side, in whole pixels.

@@ -7,11 +7,15 @@ import numpy as np
 from svhn_jax.data import arrays
 from svhn_jax.errors import InputError
 
-SAME_PHOTO = 2.0  # mean difference in grey levels, for each colour; versions of Pillow differ by less
+SAME_PHOTO = (
+    2.0  # mean difference in grey levels, for each colour; versions of Pillow differ by less
+)
 ROWS_AT_ONCE = 1024
 
 
-def shared_photos(folder: str | Path, split: str, other_folder: str | Path, other_split: str) -> list[str]:
+def shared_photos(
+    folder: str | Path, split: str, other_folder: str | Path, other_split: str
+) -> list[str]:
     """The names, in the first split, of photos that are also in the other split. Both need the same crop rule and max_digits.
 
         names = shared_photos("data/full", "test", "data/mine", "train")
@@ -29,19 +33,28 @@ def shared_photos(folder: str | Path, split: str, other_folder: str | Path, othe
             f"{folder}: its labels hold at most {ours.max_digits} digits, those of {other_folder} {others.max_digits}; "
             "prepare both with the same --max-digits"
         )
-    our_keys, other_keys = _keys(folder, split, ours.labels), _keys(other_folder, other_split, others.labels)
+    our_keys, other_keys = (
+        _keys(folder, split, ours.labels),
+        _keys(other_folder, other_split, others.labels),
+    )
     candidates = np.flatnonzero(np.isin(our_keys, other_keys))
     other_rows = np.flatnonzero(np.isin(other_keys, our_keys))
     other_rows = other_rows[np.argsort(other_keys[other_rows], kind="stable")]
     sorted_keys = other_keys[other_rows]
-    first, last = (np.searchsorted(sorted_keys, our_keys[candidates], side) for side in ("left", "right"))
+    first, last = (
+        np.searchsorted(sorted_keys, our_keys[candidates], side) for side in ("left", "right")
+    )
     our_means, other_means = _means(ours.images, candidates), _means(others.images, other_rows)
     shared = []
     for row, mean, begin, end in zip(candidates, our_means, first, last, strict=True):
         # Means differ at most as much as images; this leaves few candidates among photos without boxes.
-        near = begin + np.flatnonzero((np.abs(other_means[begin:end] - mean) <= SAME_PHOTO).all(axis=1))
+        near = begin + np.flatnonzero(
+            (np.abs(other_means[begin:end] - mean) <= SAME_PHOTO).all(axis=1)
+        )
         image = ours.images[row].astype(np.int16)
-        differences = (np.abs(others.images[other] - image).mean(axis=(0, 1)) for other in other_rows[near])
+        differences = (
+            np.abs(others.images[other] - image).mean(axis=(0, 1)) for other in other_rows[near]
+        )
         if any((difference <= SAME_PHOTO).all() for difference in differences):
             shared.append(ours.names[row].decode())
     return shared
@@ -50,12 +63,18 @@ def shared_photos(folder: str | Path, split: str, other_folder: str | Path, othe
 def _keys(folder: str | Path, split: str, labels: np.ndarray) -> np.ndarray:
     """uint64[N]: a hash of label, box and photo size."""
     boxes, sizes = arrays.load_geometry(folder, split)
-    columns = np.concatenate([labels.view(np.uint32), boxes.view(np.uint32), sizes.view(np.uint32)], axis=1)
-    factors = np.random.default_rng(0).integers(1, 2**64, columns.shape[1], np.uint64) | np.uint64(1)
+    columns = np.concatenate(
+        [labels.view(np.uint32), boxes.view(np.uint32), sizes.view(np.uint32)], axis=1
+    )
+    factors = np.random.default_rng(0).integers(1, 2**64, columns.shape[1], np.uint64) | np.uint64(
+        1
+    )
     return (columns * factors).sum(axis=1, dtype=np.uint64)
 
 
 def _means(images: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """float64[len(rows), 3]: the mean of each colour, grey levels."""
     blocks = [rows[start : start + ROWS_AT_ONCE] for start in range(0, len(rows), ROWS_AT_ONCE)]
-    return np.concatenate([images[block].mean(axis=(1, 2)) for block in blocks] or [np.empty((0, 3))])
+    return np.concatenate(
+        [images[block].mean(axis=(1, 2)) for block in blocks] or [np.empty((0, 3))]
+    )

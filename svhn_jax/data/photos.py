@@ -28,12 +28,27 @@ MAT_NAME = "digitStruct.mat"
 # (no reliable signature: any bytes could pass for a photo), ICO, ICNS, BLP (the size is known only after decoding).
 FORMATS = {
     **{"PNG": (".png", ".apng"), "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo")},
-    **{"WEBP": (".webp",), "TIFF": (".tif", ".tiff"), "BMP": (".bmp",), "DIB": (".dib",), "GIF": (".gif",)},
+    **{
+        "WEBP": (".webp",),
+        "TIFF": (".tif", ".tiff"),
+        "BMP": (".bmp",),
+        "DIB": (".dib",),
+        "GIF": (".gif",),
+    },
     **{"AVIF": (".avif",), "JPEG2000": (".jp2", ".j2k", ".jpx", ".jpf", ".jpc", ".j2c")},
-    **{"PPM": (".ppm", ".pgm", ".pbm", ".pnm"), "QOI": (".qoi",), "PSD": (".psd",), "SGI": (".sgi", ".rgb", ".bw")},
+    **{
+        "PPM": (".ppm", ".pgm", ".pbm", ".pnm"),
+        "QOI": (".qoi",),
+        "PSD": (".psd",),
+        "SGI": (".sgi", ".rgb", ".bw"),
+    },
     **{"PCX": (".pcx",), "SUN": (".ras",), "DDS": (".dds",), "XBM": (".xbm",), "XPM": (".xpm",)},
 }
-HEIF_SUFFIXES = (".heic", ".heif", ".hif")  # read through the package pillow-heif, where it is installed
+HEIF_SUFFIXES = (
+    ".heic",
+    ".heif",
+    ".hif",
+)  # read through the package pillow-heif, where it is installed
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 SUFFIXES = (*(suffix for suffixes in FORMATS.values() for suffix in suffixes), *HEIF_SUFFIXES)
 PNG_ORIENTATION = (b"eXIf", b"exif", b"xmp")  # every PNG with an orientation has one of these
@@ -44,7 +59,11 @@ def read_photo(folder: Path, name: str) -> Photo:
     """Reads a photo of a folder; a link that leads out of the folder is not followed."""
     path = folder / name
     if not path.is_file():
-        return Photo(name, b"", "not a regular file" if path.exists() or path.is_symlink() else "no such photo")
+        return Photo(
+            name,
+            b"",
+            "not a regular file" if path.exists() or path.is_symlink() else "no such photo",
+        )
     if leads_out(folder, path):
         return Photo(name, b"", "a link that leads out of the folder")
     if path.stat().st_size > MAX_PHOTO_BYTES:
@@ -64,7 +83,9 @@ def read_file(path: Path) -> bytes:
       ValueError: there is no such file, it is no regular file, too large, or may not be read.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe without a writer must not block
+        descriptor = os.open(
+            path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+        )  # a pipe without a writer must not block
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise ValueError("not a regular file; give a photo")
@@ -85,10 +106,14 @@ def read_stream(stream: IO[bytes]) -> bytes:
 
 
 def _require_known_white(image: Image.Image) -> None:
-    if image.mode == "F" or (image.mode == "I" and image.format != "PPM"):  # a PPM file states its maximum value
+    if image.mode == "F" or (
+        image.mode == "I" and image.format != "PPM"
+    ):  # a PPM file states its maximum value
         bits = getattr(image, "tag_v2", {}).get(ExifTags.Base.BitsPerSample)
         kind = "signed 16-bit" if bits == (16,) else "32-bit"
-        raise ValueError(f"{kind} pixels, whose white is unknown; save the photo with 8 or 16 unsigned bits a channel")
+        raise ValueError(
+            f"{kind} pixels, whose white is unknown; save the photo with 8 or 16 unsigned bits a channel"
+        )
 
 
 def upright(image: Image.Image) -> Image.Image:
@@ -97,7 +122,9 @@ def upright(image: Image.Image) -> Image.Image:
         _require_known_white(image)
         image.load()
         is_turned = image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)
-        return to_rgb(ImageOps.exif_transpose(image) if is_turned else image)  # exif_transpose copies every image
+        return to_rgb(
+            ImageOps.exif_transpose(image) if is_turned else image
+        )  # exif_transpose copies every image
 
 
 def decode_photo(content: bytes) -> Image.Image:
@@ -134,7 +161,9 @@ def to_rgb(image: Image.Image) -> Image.Image:
     """Converts to RGB: transparent pixels over white, 12-bit and 16-bit grey (mode I;16, or I of a PPM file) to 8 bits."""
     if image.mode.startswith("I"):
         values = np.asarray(image).astype(np.uint32)
-        tags = getattr(image, "tag_v2", None)  # of a TIFF; Pillow neither scales 12 bits nor inverts 16 bits
+        tags = getattr(
+            image, "tag_v2", None
+        )  # of a TIFF; Pillow neither scales 12 bits nor inverts 16 bits
         white = 2 ** tags[ExifTags.Base.BitsPerSample][0] - 1 if tags else 65535
         grey = ((values * 255 + white // 2) // white).astype(np.uint8)
         if tags and tags.get(ExifTags.Base.PhotometricInterpretation, 0) == 0:  # 0 means white
@@ -160,7 +189,11 @@ def _orientation(image: Image.Image, content: bytes) -> int:
 def _open(content: bytes) -> Image.Image:
     if not content:
         raise ValueError("an empty file; copy it again")
-    image = _open_heif(content) if _is_heif(content) else Image.open(io.BytesIO(content), formats=tuple(FORMATS))
+    image = (
+        _open_heif(content)
+        if _is_heif(content)
+        else Image.open(io.BytesIO(content), formats=tuple(FORMATS))
+    )
     _check_size(image)
     _require_known_white(image)
     if image.format == "PNG" and "transparency" in image.info:
@@ -172,7 +205,9 @@ def _check_size(image: Image.Image) -> None:
     if image.width * image.height > MAX_PHOTO_PIXELS:
         raise ValueError(f"{image.width} x {image.height} pixels, more than {MAX_PHOTO_PIXELS}")
     if max(image.size) > MAX_PHOTO_SIDE:
-        raise ValueError(f"{image.width} x {image.height} pixels, a side of more than {MAX_PHOTO_SIDE}")
+        raise ValueError(
+            f"{image.width} x {image.height} pixels, a side of more than {MAX_PHOTO_SIDE}"
+        )
 
 
 def _is_heif(content: bytes) -> bool:
@@ -187,7 +222,9 @@ def _open_heif(content: bytes) -> ImageFile.ImageFile:
     try:
         from pillow_heif import HeifImageFile
     except ImportError:
-        raise ValueError("a HEIC photo, which needs one more package: pip install 'svhn_jax[heic]'") from None
+        raise ValueError(
+            "a HEIC photo, which needs one more package: pip install 'svhn_jax[heic]'"
+        ) from None
     return HeifImageFile(io.BytesIO(content))
 
 
@@ -199,7 +236,9 @@ def _scale_transparent_value(image: ImageFile.ImageFile) -> None:
     elif bits_in_file == "L;4":
         image.info["transparency"] = image.info["transparency"] % 16 * 17
     elif bits_in_file == "RGB;16B":
-        raise ValueError("16-bit RGB with a transparent color; save the photo with an alpha channel or with 8 bits")
+        raise ValueError(
+            "16-bit RGB with a transparent color; save the photo with an alpha channel or with 8 bits"
+        )
 
 
 @contextmanager
@@ -222,7 +261,9 @@ def _without_libtiff_messages(image: Image.Image) -> Iterator[None]:
 @contextmanager
 def _errors_as_value_errors() -> Iterator[None]:
     try:
-        with warnings.catch_warnings():  # Pillow warns of small defects, and of sizes that are allowed here
+        with (
+            warnings.catch_warnings()
+        ):  # Pillow warns of small defects, and of sizes that are allowed here
             warnings.simplefilter("ignore")
             yield
     except Image.DecompressionBombError:
@@ -231,8 +272,12 @@ def _errors_as_value_errors() -> Iterator[None]:
         raise ValueError("not a readable image; convert it to PNG or JPEG") from None
     except ValueError as error:
         raise ValueError(printable(str(error))) from None
-    except Exception as error:  # Pillow raises OSError, SyntaxError, IndexError and others on damaged files
-        raise ValueError(f"damaged image ({printable(str(error))}); copy it again, or save it anew") from None
+    except (
+        Exception
+    ) as error:  # Pillow raises OSError, SyntaxError, IndexError and others on damaged files
+        raise ValueError(
+            f"damaged image ({printable(str(error))}); copy it again, or save it anew"
+        ) from None
 
 
 def stamp(paths: Iterable[Path]) -> str:
@@ -240,5 +285,7 @@ def stamp(paths: Iterable[Path]) -> str:
     digest = hashlib.sha256()
     for path in paths:
         about = path.stat()
-        digest.update(f"{path.name} {about.st_size} {about.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
+        digest.update(
+            f"{path.name} {about.st_size} {about.st_mtime_ns}\n".encode("utf-8", "surrogateescape")
+        )
     return digest.hexdigest()

@@ -17,7 +17,11 @@ RIGHT, WRONG = (120, 220, 120), (255, 120, 110)
 
 
 def contact_sheet(
-    images: np.ndarray, truths: np.ndarray, predictions: np.ndarray | None = None, *, columns: int = 8
+    images: np.ndarray,
+    truths: np.ndarray,
+    predictions: np.ndarray | None = None,
+    *,
+    columns: int = 8,
 ) -> Image.Image:
     """A sheet of crops, each with its label, or with its prediction, and the label if they differ.
 
@@ -30,7 +34,10 @@ def contact_sheet(
       predictions: int32[N, 1 + D], or None for labels alone.
     """
     rows, font = -(-len(images) // columns), ImageFont.load_default(13)
-    captions = [_reading(truth, None if predictions is None else predictions[row]) for row, truth in enumerate(truths)]
+    captions = [
+        _reading(truth, None if predictions is None else predictions[row])
+        for row, truth in enumerate(truths)
+    ]
     longest = "0" * labels.max_digits_of(truths) + "+"
     longest = longest if predictions is None else f"{longest}, is {longest}"
     width = max(TILE, math.ceil(font.getlength(longest)) + 5)
@@ -82,7 +89,10 @@ def tile(photo: Image.Image, boxes: np.ndarray, *, skipped: str = "") -> Image.I
     side = PHOTO - 4
     scale = side / max(photo.size)
     size = (max(1, round(photo.width * scale)), max(1, round(photo.height * scale)))
-    picture, corner = Image.new("RGB", (side, side), (40, 40, 40)), ((side - size[0]) // 2, (side - size[1]) // 2)
+    picture, corner = (
+        Image.new("RGB", (side, side), (40, 40, 40)),
+        ((side - size[0]) // 2, (side - size[1]) // 2),
+    )
     picture.paste(photo.resize(size, Image.Resampling.BICUBIC, reducing_gap=3), corner)
     draw = ImageDraw.Draw(picture)
     for left, top, width, height in boxes:
@@ -107,11 +117,18 @@ def tile_sheet(tiles: Sequence[tuple[Image.Image, str, str]], *, columns: int = 
     for index, (picture, number, name) in enumerate(tiles):
         x, y = index % columns * PHOTO, index // columns * (PHOTO + CAPTION)
         sheet.paste(picture, (x, y))
-        draw.text((x + 2, y + PHOTO - 3), caption(number, name, PHOTO - 8, font), font=font, fill=(230, 230, 230))
+        draw.text(
+            (x + 2, y + PHOTO - 3),
+            caption(number, name, PHOTO - 8, font),
+            font=font,
+            fill=(230, 230, 230),
+        )
     return sheet
 
 
-def caption(number: str, name: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+def caption(
+    number: str, name: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont
+) -> str:
     """Number and name in at most `width` pixels; a longer name is cut at its start, with an ellipsis."""
     text, start = f"{number}  {name}", 0
     while font.getlength(text) > width and start < len(name):
@@ -121,10 +138,15 @@ def caption(number: str, name: str, width: int, font: ImageFont.FreeTypeFont | I
 
 
 LONGER_SIDE = (640, 1600)  # of a photo in `annotated`, at least and at most, in pixels
-STRIP, LEAST_WIDTH = 56, 480  # of the picture: height of the strip below the photo, where it is 640 wide; its own width
+STRIP, LEAST_WIDTH = (
+    56,
+    480,
+)  # of the picture: height of the strip below the photo, where it is 640 wide; its own width
 
 
-def annotated(photo: Image.Image, box: Box | None, number: str, note: str, name: str, *, color: Color) -> Image.Image:
+def annotated(
+    photo: Image.Image, box: Box | None, number: str, note: str, name: str, *, color: Color
+) -> Image.Image:
     """A picture of a photo with the number's box, above a strip with the number, a note and the photo's name.
 
     Small photos are enlarged and large ones reduced, so that both can be seen and the text be read. The box is drawn

@@ -29,7 +29,9 @@ def copy_of(source: epath.Path) -> Path:
     """The copy of a data set in the user's cache; see `local`."""
     try:
         with (source / arrays.MANIFEST).open("rb") as file:
-            manifest = file.read(arrays.MAX_MANIFEST_BYTES + 1)  # one byte more: `read_manifest` refuses it
+            manifest = file.read(
+                arrays.MAX_MANIFEST_BYTES + 1
+            )  # one byte more: `read_manifest` refuses it
     except FileNotFoundError:
         raise InputError(f"{source}: no prepared data set there (no {arrays.MANIFEST})") from None
     cache = files.user_cache()
@@ -66,7 +68,11 @@ def _copy(source: epath.Path, manifest: bytes, target: Path) -> None:
                             f"{source}/{split}: larger than the manifest says; copy the data set to the bucket again"
                         )
                     here.write(block)
-    if damaged := [str(path.relative_to(target)) for path, is_damaged in arrays.damaged_arrays(target) if is_damaged]:
+    if damaged := [
+        str(path.relative_to(target))
+        for path, is_damaged in arrays.damaged_arrays(target)
+        if is_damaged
+    ]:
         raise InputError(
             f"{source}: {', '.join(damaged)} differ from the manifest; copy the data set to the bucket again"
         )

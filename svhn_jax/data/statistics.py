@@ -16,12 +16,19 @@ UNEVEN_WIDTH, UNEVEN_HEIGHT = 4.0, 1.3  # largest digit / smallest; 0.06 % and 0
 
 def lengths(targets: np.ndarray) -> np.ndarray:
     """int[D + 2]: the number of labels int32[N, 1 + D] of each length, 0 to D and more."""
-    return (targets[:, :1] == np.arange(labels.length_classes(labels.max_digits_of(targets)))).sum(axis=0)
+    return (targets[:, :1] == np.arange(labels.length_classes(labels.max_digits_of(targets)))).sum(
+        axis=0
+    )
 
 
 def positions(targets: np.ndarray) -> np.ndarray:
     """int[D, 11]: the count of each digit, and of the blank, at each position."""
-    return np.stack([(column[:, None] == np.arange(labels.DIGIT_CLASSES)).sum(axis=0) for column in targets[:, 1:].T])
+    return np.stack(
+        [
+            (column[:, None] == np.arange(labels.DIGIT_CLASSES)).sum(axis=0)
+            for column in targets[:, 1:].T
+        ]
+    )
 
 
 def quantiles(boxes: np.ndarray, sizes: np.ndarray) -> dict[str, list[float]]:
@@ -78,7 +85,10 @@ def suspicious_boxes(records: Sequence[Record]) -> dict[str, np.ndarray]:
         for reason, is_so in (
             ("digits not from left to right", bool((np.diff(left) < 0).any())),
             ("one digit much wider than another", bool(width.max() > UNEVEN_WIDTH * width.min())),
-            ("one digit much higher than another", bool(height.max() > UNEVEN_HEIGHT * height.min())),
+            (
+                "one digit much higher than another",
+                bool(height.max() > UNEVEN_HEIGHT * height.min()),
+            ),
         ):
             if is_so:
                 found.setdefault(reason, []).append(row)

@@ -28,7 +28,9 @@ class Workers:
         self._ahead = jobs * TASKS_AHEAD
         self._pool = None
         if jobs > 1:  # spawn: a fork would copy locks that other threads hold
-            self._pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _follow_the_parent)
+            self._pool = ProcessPoolExecutor(
+                jobs, multiprocessing.get_context("spawn"), _follow_the_parent
+            )
 
     def __enter__(self) -> "Workers":
         return self
@@ -83,4 +85,6 @@ def _follow_the_parent() -> None:
 def _end_with_the_parent() -> None:
     if parent := multiprocessing.parent_process():
         parent.join()
-        os._exit(1)  # a parent that was killed cannot stop its workers, and they would wait for tasks forever
+        os._exit(
+            1
+        )  # a parent that was killed cannot stop its workers, and they would wait for tasks forever

@@ -32,9 +32,13 @@ def building(folder: Path, *, resumes: bool = True) -> Iterator[Path]:
       OSError: it cannot be written; names `folder`.
     """
     asked, folder = folder, folder.resolve()
-    partial, old, lock = (folder.with_name(f".{folder.name}.{word}") for word in ("partial", "old", "lock"))
+    partial, old, lock = (
+        folder.with_name(f".{folder.name}.{word}") for word in ("partial", "old", "lock")
+    )
     with files.naming(asked):
-        held = files.hold_lock(lock, folder, "is preparing that data set; wait for it, or give another --to")
+        held = files.hold_lock(
+            lock, folder, "is preparing that data set; wait for it, or give another --to"
+        )
     with held, _naming(asked, (partial, old)):
         try:
             for path in (partial, old):
@@ -49,7 +53,9 @@ def building(folder: Path, *, resumes: bool = True) -> Iterator[Path]:
             try:
                 yield partial
             except BaseException as error:
-                is_bad_input = isinstance(error, InputError) and not isinstance(error, UnfinishedError)
+                is_bad_input = isinstance(error, InputError) and not isinstance(
+                    error, UnfinishedError
+                )
                 if is_bad_input or not resumes:
                     shutil.rmtree(partial, ignore_errors=True)
                 raise
@@ -69,7 +75,11 @@ def _naming(asked: Path, made: tuple[Path, ...]) -> Iterator[None]:
         yield
     except OSError as error:
         # Of a copy, filename is the source, and filename2 the target.
-        named = [Path(os.fsdecode(one)) for one in (error.filename, error.filename2) if isinstance(one, str | bytes)]
+        named = [
+            Path(os.fsdecode(one))
+            for one in (error.filename, error.filename2)
+            if isinstance(one, str | bytes)
+        ]
         is_made = any(path.is_relative_to(folder) for path in named for folder in made)
         if not is_made and (named or error.errno not in FULL):
             raise
@@ -163,7 +173,9 @@ def _remove_rows(path: Path, kept: np.ndarray, size: int) -> None:
         np.lib.format.read_array_header_1_0(source)
         for start in range(0, len(kept), ROWS_AT_ONCE):
             block = kept[start : start + ROWS_AT_ONCE]
-            rows = np.fromfile(source, np.uint8, len(block) * size * size * 3).reshape(len(block), -1)
+            rows = np.fromfile(source, np.uint8, len(block) * size * size * 3).reshape(
+                len(block), -1
+            )
             rows[block].tofile(target)
     files.sync(shorter)
     os.replace(shorter, path)

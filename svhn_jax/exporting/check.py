@@ -59,7 +59,10 @@ def random_crops(size: int) -> np.ndarray:
 
 
 def compare(
-    reader: Reader, run: Callable[[np.ndarray], Outputs], crops: np.ndarray, labels: np.ndarray | None = None
+    reader: Reader,
+    run: Callable[[np.ndarray], Outputs],
+    crops: np.ndarray,
+    labels: np.ndarray | None = None,
 ) -> Comparison:
     """Reads crops by JAX and by an exported file: the first crop alone, the others in batches.
 
@@ -74,12 +77,18 @@ def compare(
     found = {name: np.concatenate([part[name] for part in parts]) for name in interface.OUTPUTS}
     ours, theirs = _labels(expected), _labels(found)
     is_changed = (ours != theirs).any(axis=1)
-    differences = [np.abs(expected[name] - found[name])[~is_changed].ravel() for name in PROBABILITIES]
+    differences = [
+        np.abs(expected[name] - found[name])[~is_changed].ravel() for name in PROBABILITIES
+    ]
     return Comparison(
         len(crops),
         float(np.concatenate(differences).max(initial=0)),
         int(is_changed.sum()),
-        _ties(Logits(*(x[is_changed] for x in logits)), expected["confidence"][is_changed], theirs[is_changed]),
+        _ties(
+            Logits(*(x[is_changed] for x in logits)),
+            expected["confidence"][is_changed],
+            theirs[is_changed],
+        ),
         all(bool(np.isfinite(found[name]).all()) for name in PROBABILITIES),
         None if labels is None else float((theirs == labels).all(axis=1).mean()),
         None if labels is None else float((ours == labels).all(axis=1).mean()),
@@ -112,9 +121,13 @@ def _read_by_jax(reader: Reader, crops: np.ndarray) -> tuple[Outputs, Logits]:
     parts = []
     for low in range(0, len(crops), BATCH_SIZE):
         batch = crops[low : low + BATCH_SIZE]
-        padded = np.pad(batch, ((0, BATCH_SIZE - len(batch)), (0, 0), (0, 0), (0, 0)))  # so that one program reads all
+        padded = np.pad(
+            batch, ((0, BATCH_SIZE - len(batch)), (0, 0), (0, 0), (0, 0))
+        )  # so that one program reads all
         parts.append(jax.device_get(compiled(variables, padded)))
-    *outputs, length, digits = [np.concatenate(column)[: len(crops)] for column in zip(*parts, strict=True)]
+    *outputs, length, digits = [
+        np.concatenate(column)[: len(crops)] for column in zip(*parts, strict=True)
+    ]
     return dict(zip(interface.OUTPUTS, outputs, strict=True)), Logits(length, digits)  # type: ignore[arg-type]
 
 

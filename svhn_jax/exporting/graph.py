@@ -32,18 +32,26 @@ class Graph:
           name: of the node and of its output; none: its kind. A second one of a name gets a number.
         """
         label = self._unique(name or kind)
-        names = [x if isinstance(x, str) else self._constant(f"{label}/{n}", x) for n, x in enumerate(inputs)]
+        names = [
+            x if isinstance(x, str) else self._constant(f"{label}/{n}", x)
+            for n, x in enumerate(inputs)
+        ]
         self._nodes.append(helper.make_node(kind, names, [label], label, **attributes))
         return label
 
     def cast(self, x: str, dtype: Any) -> str:
         return self.op("Cast", x, to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
 
-    def model(self, inputs: list[onnx.ValueInfoProto], outputs: list[onnx.ValueInfoProto]) -> onnx.ModelProto:
+    def model(
+        self, inputs: list[onnx.ValueInfoProto], outputs: list[onnx.ValueInfoProto]
+    ) -> onnx.ModelProto:
         """The whole, checked."""
         graph = helper.make_graph(self._nodes, "svhn_jax", inputs, outputs, self._constants)
         model = helper.make_model(
-            graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="svhn_jax"
+            graph,
+            opset_imports=[helper.make_opsetid("", OPSET)],
+            ir_version=IR_VERSION,
+            producer_name="svhn_jax",
         )
         onnx.checker.check_model(model, full_check=True)
         return model
@@ -53,6 +61,12 @@ class Graph:
         return name if count == 1 else f"{name}_{count}"
 
     def _constant(self, name: str, value: np.ndarray | list[int] | float) -> str:
-        dtype = np.int64 if isinstance(value, list) else np.float32 if isinstance(value, float) else None
+        dtype = (
+            np.int64
+            if isinstance(value, list)
+            else np.float32
+            if isinstance(value, float)
+            else None
+        )
         self._constants.append(numpy_helper.from_array(np.asarray(value, dtype, order="C"), name))
         return name

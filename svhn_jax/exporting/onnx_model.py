@@ -36,8 +36,12 @@ def build(reader: Reader, precision: str = "float32") -> onnx.ModelProto:
     digits = reader.max_digits
     _decode(graph, logits, digits)
     meaning = interface.descriptions(reader)
-    crops = helper.make_tensor_value_info(interface.INPUT, TensorProto.UINT8, ["N", size, size, 3], meaning["crops"])
-    model = graph.model([crops], [_output(name, digits, meaning[name]) for name in interface.OUTPUTS])
+    crops = helper.make_tensor_value_info(
+        interface.INPUT, TensorProto.UINT8, ["N", size, size, 3], meaning["crops"]
+    )
+    model = graph.model(
+        [crops], [_output(name, digits, meaning[name]) for name in interface.OUTPUTS]
+    )
     describe(model, interface.metadata(reader, precision))
     return model
 
@@ -72,7 +76,9 @@ def _prepared(graph: Graph, image: ImageConfig, size: int) -> Features:
         x = graph.op("ReduceSum", x, [1], keepdims=1, name="gray")
     if image.resize:
         matrix = _resizing(side, image.resize)
-        x = graph.op("MatMul", graph.op("MatMul", matrix, x, name="resize"), matrix.T, name="resize")
+        x = graph.op(
+            "MatMul", graph.op("MatMul", matrix, x, name="resize"), matrix.T, name="resize"
+        )
         side = image.resize
     x = graph.op("Sub", x, _mean(graph, x), name="centered")
     if image.normalize == "mean and contrast":

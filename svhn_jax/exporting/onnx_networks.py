@@ -56,7 +56,10 @@ class Builder:
 
     def conv(self, x: Features, conv: str, norm: str, stride: int = 1) -> Features:
         """A convolution, zeros around it as Flax's "SAME" has them, and the batch norm that follows it."""
-        kernel, (factor, offset) = np.asarray(self.params[conv]["kernel"], np.float64), self._norm(norm)
+        kernel, (factor, offset) = (
+            np.asarray(self.params[conv]["kernel"], np.float64),
+            self._norm(norm),
+        )
         bias = np.asarray(self.params[conv].get("bias", 0), np.float64) * factor + offset
         size, channels = kernel.shape[0], kernel.shape[3]
         side = -(-x.side // stride)
@@ -71,7 +74,9 @@ class Builder:
 
     def _norm(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Batch norm as a factor and an offset, float64[C]."""
-        mean, var = (np.asarray(self._batch_stats[name][part], np.float64) for part in ("mean", "var"))
+        mean, var = (
+            np.asarray(self._batch_stats[name][part], np.float64) for part in ("mean", "var")
+        )
         factor = np.asarray(self.params[name]["scale"], np.float64) / np.sqrt(var + EPSILON)
         return factor, np.asarray(self.params[name]["bias"], np.float64) - mean * factor
 
@@ -81,7 +86,13 @@ class Builder:
     def max_pool(self, x: Features, stride: int, padding: tuple[int, int]) -> Features:
         """Of 2 x 2, as svhn_jax.model.layers.max_pool."""
         low, high = padding
-        name = self.op("MaxPool", x.name, kernel_shape=[2, 2], strides=[stride] * 2, pads=[low, low, high, high])
+        name = self.op(
+            "MaxPool",
+            x.name,
+            kernel_shape=[2, 2],
+            strides=[stride] * 2,
+            pads=[low, low, high, high],
+        )
         return Features(name, x.channels, (x.side + low + high - 2) // stride + 1)
 
     def space_to_depth(self, x: Features, patch: int) -> Features:
@@ -103,7 +114,9 @@ class Builder:
         if before:
             shape = (before.side, before.side, before.channels, -1)
             kernel = kernel.reshape(shape).transpose(2, 0, 1, 3).reshape(kernel.shape)
-        return self.op("Gemm", x, self._cast(kernel), self._cast(self.params[name]["bias"]), name=name)
+        return self.op(
+            "Gemm", x, self._cast(kernel), self._cast(self.params[name]["bias"]), name=name
+        )
 
     def _cast(self, weights: np.ndarray) -> np.ndarray:
         """Weights in the type of the features; InputError if that cannot hold them."""
@@ -116,14 +129,18 @@ class Builder:
     def heads(self, length_features: str, digit_features: str, max_digits: int) -> LogitNames:
         """The linear heads of float32[N, C] and float32[D or 1, N, C]."""
         length_name, *names = head_names(max_digits)
-        kernels, biases = (np.stack([self.params[name][part] for name in names]) for part in ("kernel", "bias"))
+        kernels, biases = (
+            np.stack([self.params[name][part] for name in names]) for part in ("kernel", "bias")
+        )
         by_digit = self.op("MatMul", digit_features, kernels, name="digits")
         by_digit = self.op("Add", by_digit, biases[:, None], name="digits_bias")
         digits = self.op("Transpose", by_digit, perm=[1, 0, 2], name="digit_logits")
         return LogitNames(self.dense(length_features, length_name), digits)
 
 
-def add_network(graph: Graph, config: ModelConfig, variables: Any, x: Features, dtype: Any) -> LogitNames:
+def add_network(
+    graph: Graph, config: ModelConfig, variables: Any, x: Features, dtype: Any
+) -> LogitNames:
     """Adds the network to a graph. Params and heads are float32, features have the type `dtype`.
 
     Args:
@@ -138,7 +155,9 @@ def add_network(graph: Graph, config: ModelConfig, variables: Any, x: Features, 
         "potterhsu": _potterhsu_net,
     }
     if config.architecture not in networks:
-        raise InputError(f"model.architecture is {config.architecture!r}; only {', '.join(networks)} can be exported")
+        raise InputError(
+            f"model.architecture is {config.architecture!r}; only {', '.join(networks)} can be exported"
+        )
     return networks[config.architecture](Builder(graph, variables, dtype), config, x)
 
 
@@ -163,10 +182,16 @@ def _residual_block(b: Builder, x: Features) -> Features:
 def _attention_pool(b: Builder, config: ModelConfig, x: Features) -> LogitNames:
     params = b.params["pool"]
     by_channel = b.op("Reshape", x.name, [0, x.channels, x.side**2])  # [N, C, positions]
-    query = (np.asarray(params["query"]["kernel"], np.float64).T / x.channels**0.5).astype(np.float32)
-    scores = b.op("Add", b.op("MatMul", query, by_channel, name="query"), np.asarray(params["position"]).T)
+    query = (np.asarray(params["query"]["kernel"], np.float64).T / x.channels**0.5).astype(
+        np.float32
+    )
+    scores = b.op(
+        "Add", b.op("MatMul", query, by_channel, name="query"), np.asarray(params["position"]).T
+    )
     shares = b.op("Softmax", scores, axis=2)
-    pooled = b.op("MatMul", shares, b.op("Transpose", by_channel, perm=[0, 2, 1]), name="pool")  # [N, heads, C]
+    pooled = b.op(
+        "MatMul", shares, b.op("Transpose", by_channel, perm=[0, 2, 1]), name="pool"
+    )  # [N, heads, C]
     by_head = b.op("Transpose", pooled, perm=[1, 0, 2])
     length_features = b.op("Gather", by_head, np.array(0), axis=0)
     return b.heads(length_features, b.op("Slice", by_head, [1], [2**31], [0]), config.max_digits)
@@ -181,7 +206,9 @@ def _seed_net(b: Builder, config: ModelConfig, x: Features) -> LogitNames:
 
 def _potterhsu_net(b: Builder, config: ModelConfig, x: Features) -> LogitNames:
     for index in range(1, 9):
-        x = b.max_pool(b.relu(b.conv(x, f"conv{index}", f"norm{index}")), 2 if index % 2 else 1, (1, 1))
+        x = b.max_pool(
+            b.relu(b.conv(x, f"conv{index}", f"norm{index}")), 2 if index % 2 else 1, (1, 1)
+        )
     y = b.op("Relu", b.dense(b.flatten(x), "dense1", before=x))
     y = b.op("Relu", b.dense(y, "dense2"))
     b, features = b.in_float32(y)

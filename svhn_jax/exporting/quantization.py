@@ -36,7 +36,11 @@ def quantize(model: onnx.ModelProto, crops: np.ndarray) -> onnx.ModelProto:
       crops: uint8[N, S, S, 3], of the kind that the model will read; CROPS of them, evenly spaced, are used.
     """
     chosen = crops[np.linspace(0, len(crops) - 1, min(CROPS, len(crops))).astype(int)]
-    nodes = [node.name for node in model.graph.node if node.name.startswith(BODY) and node.op_type in KINDS]
+    nodes = [
+        node.name
+        for node in model.graph.node
+        if node.name.startswith(BODY) and node.op_type in KINDS
+    ]
     copy, metadata = onnx.ModelProto.FromString(model.SerializeToString()), described(model)
     with tempfile.TemporaryDirectory() as folder, _quiet():
         path = Path(folder) / "int8.onnx"

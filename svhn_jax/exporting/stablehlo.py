@@ -34,7 +34,9 @@ def build(reader: Reader) -> bytes:
 
 def run(content: bytes, crops: np.ndarray) -> dict[str, np.ndarray]:
     """The outputs by name of an artefact for uint8[N, S, S, 3]."""
-    found: dict[str, np.ndarray] = jax.device_get(export.deserialize(bytearray(content)).call(crops))
+    found: dict[str, np.ndarray] = jax.device_get(
+        export.deserialize(bytearray(content)).call(crops)
+    )
     return found
 
 

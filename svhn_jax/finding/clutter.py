@@ -14,10 +14,15 @@ from svhn_jax.data.synthetic.fonts import random_font
 from svhn_jax.data.synthetic.palette import PAIRS
 
 ALL = list("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyzäöüé&-.")
-UNLIKE_DIGITS = list("ACEFHJKLMNPRTUVWXYacdefhkmnprtuvwxy")  # of words that are too short to tell O from 0 by
+UNLIKE_DIGITS = list(
+    "ACEFHJKLMNPRTUVWXYacdefhkmnprtuvwxy"
+)  # of words that are too short to tell O from 0 by
 SUBSET = list("ACEHabc")  # what the fonts of the synthetic digits have besides
 FACES = [
-    *(f"DejaVu{face}.ttf" for face in ("Sans", "Sans-Bold", "SansMono", "SansMono-Bold", "Serif", "Serif-Bold")),
+    *(
+        f"DejaVu{face}.ttf"
+        for face in ("Sans", "Sans-Bold", "SansMono", "SansMono-Bold", "Serif", "Serif-Bold")
+    ),
     *("STIXGeneral.ttf", "STIXGeneralBol.ttf", "STIXGeneralItalic.ttf"),
 ]  # of all letters; they come with matplotlib
 Color = tuple[int, int, int]
@@ -58,7 +63,10 @@ def add_clutter(
     """Draws windows, doors, bars, cables, lamps, words and patches onto a photo, none of them across the box `avoid`."""
     for _ in range(count):
         w, h = (unit * np.exp(rng.uniform(-0.7, 1.6, 2))).tolist()
-        x, y = rng.uniform(-0.3 * w, photo.width - 0.7 * w), rng.uniform(-0.3 * h, photo.height - 0.7 * h)
+        x, y = (
+            rng.uniform(-0.3 * w, photo.width - 0.7 * w),
+            rng.uniform(-0.3 * h, photo.height - 0.7 * h),
+        )
         if avoid and x < avoid[2] and y < avoid[3] and x + w > avoid[0] and y + h > avoid[1]:
             continue
         kind = rng.random()
@@ -85,7 +93,9 @@ def paste(photo: Image.Image, part: Image.Image, corner: tuple[int, int], feathe
     photo.paste(part, corner, Image.fromarray(mask))
 
 
-def random_patch(rng: np.random.Generator, patches: Sequence[Image.Image], size: tuple[int, int]) -> Image.Image:
+def random_patch(
+    rng: np.random.Generator, patches: Sequence[Image.Image], size: tuple[int, int]
+) -> Image.Image:
     """One of the patches, mirrored or turned as luck has it, stretched to `size`."""
     patch = patches[int(rng.integers(len(patches)))]
     if rng.random() < 0.5:
@@ -98,7 +108,10 @@ def random_patch(rng: np.random.Generator, patches: Sequence[Image.Image], size:
 def _color(rng: np.random.Generator, spread: float = 20) -> Color:
     """The colour of a real wall, or of real ink, in another light."""
     r, g, b = np.clip(
-        PAIRS[rng.integers(len(PAIRS)), rng.integers(2)] * rng.uniform(0.6, 1.2) + rng.normal(0, spread, 3), 0, 255
+        PAIRS[rng.integers(len(PAIRS)), rng.integers(2)] * rng.uniform(0.6, 1.2)
+        + rng.normal(0, spread, 3),
+        0,
+        255,
     )
     return int(r), int(g), int(b)
 
@@ -163,7 +176,11 @@ def _words(rng: np.random.Generator, photo: Image.Image, box: Box) -> None:
     left, top, right, bottom = box
     if rng.random() < 0.5:
         draw.rounded_rectangle(
-            box, (bottom - top) * rng.uniform(0, 0.2), _color(rng), _color(rng), int(rng.integers(0, 3))
+            box,
+            (bottom - top) * rng.uniform(0, 0.2),
+            _color(rng),
+            _color(rng),
+            int(rng.integers(0, 3)),
         )
     lines = int(rng.integers(1, 4))
     height = (bottom - top) / lines * 0.6
@@ -171,20 +188,29 @@ def _words(rng: np.random.Generator, photo: Image.Image, box: Box) -> None:
         return
     fill = _color(rng, 40)
     is_plain = rng.random() < 0.7
-    font = _plain_font(int(rng.integers(len(FACES))), int(height * 1.3)) if is_plain else random_font(rng, height)
+    font = (
+        _plain_font(int(rng.integers(len(FACES))), int(height * 1.3))
+        if is_plain
+        else random_font(rng, height)
+    )
     for line in range(lines):
         count = int(rng.integers(1, 10))
         letters = (ALL if count > 3 else UNLIKE_DIGITS) if is_plain else SUBSET
         text = "".join(rng.choice(letters, count))
         text = text.upper() if is_plain and count > 3 and rng.random() < 0.5 else text
         draw.text(
-            (left + 0.1 * (right - left), top + (line + 0.2) * (bottom - top) / lines), text, font=font, fill=fill
+            (left + 0.1 * (right - left), top + (line + 0.2) * (bottom - top) / lines),
+            text,
+            font=font,
+            fill=fill,
         )
 
 
 @functools.lru_cache(maxsize=512)
 def _plain_font(face: int, size: int) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / FACES[face], max(4, size))
+    return ImageFont.truetype(
+        Path(matplotlib.get_data_path()) / "fonts" / "ttf" / FACES[face], max(4, size)
+    )
 
 
 def _thing(rng: np.random.Generator, draw: ImageDraw.ImageDraw, box: Box, unit: float) -> None:
@@ -195,14 +221,22 @@ def _thing(rng: np.random.Generator, draw: ImageDraw.ImageDraw, box: Box, unit: 
         draw.rectangle(box, _color(rng), _color(rng), line)
         frame = _color(rng)
         for share in np.linspace(0, 1, int(rng.integers(2, 5)))[1:-1]:
-            draw.line([(left + share * (right - left), top), (left + share * (right - left), bottom)], frame, line)
+            draw.line(
+                [(left + share * (right - left), top), (left + share * (right - left), bottom)],
+                frame,
+                line,
+            )
         if rng.random() < 0.5:
             draw.line([(left, (top + bottom) / 2), (right, (top + bottom) / 2)], frame, line)
     elif kind < 0.5:
         draw.ellipse(box, _color(rng) if rng.random() < 0.5 else None, _color(rng), line)
     elif kind < 0.7:
         draw.line(
-            [(left, top), (right, bottom)] if rng.random() < 0.5 else [(left, bottom), (right, top)], _color(rng), line
+            [(left, top), (right, bottom)]
+            if rng.random() < 0.5
+            else [(left, bottom), (right, top)],
+            _color(rng),
+            line,
         )
     elif kind < 0.85:
         step = max(2.0, unit * rng.uniform(0.08, 0.4))

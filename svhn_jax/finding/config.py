@@ -8,7 +8,10 @@ from svhn_jax.checked import Checked, Fraction, Positive, at_least, within
 from svhn_jax.config import Count, ModelConfig, OptimizerConfig
 
 STRIDE = 8  # pixels of a canvas between neighbouring cells of the network's map
-WINDOW, SCENE = 96, 160  # sides of what a step trains on, and of the stored scene it is cut from, pixels
+WINDOW, SCENE = (
+    96,
+    160,
+)  # sides of what a step trains on, and of the stored scene it is cut from, pixels
 
 
 @dataclass(frozen=True)

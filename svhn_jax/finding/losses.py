@@ -16,7 +16,9 @@ SIZES = (10.0, 40.0)
 LARGEST_UNSURE = 56.0
 CENTRAL = 0.25  # of the box's sides: cells no farther than this from its centre are positive
 LEAST_VISIBLE = 0.8  # of the box's area; a number of which the window shows less is ignored
-BOX_WEIGHT = 2.0  # of the box's loss beside the score's (Tian et al. 2019 take 1, Li et al. 2020 take 2)
+BOX_WEIGHT = (
+    2.0  # of the box's loss beside the score's (Tian et al. 2019 take 1, Li et al. 2020 take 2)
+)
 
 
 class Targets(NamedTuple):
@@ -62,10 +64,16 @@ def loss(maps: Maps, boxes: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]
 
 def _iou(boxes: jax.Array, others: jax.Array) -> tuple[jax.Array, jax.Array]:
     """IoU and generalized IoU of boxes [..., 4]."""
-    low, high = jnp.maximum(boxes[..., :2], others[..., :2]), jnp.minimum(boxes[..., 2:], others[..., 2:])
+    low, high = (
+        jnp.maximum(boxes[..., :2], others[..., :2]),
+        jnp.minimum(boxes[..., 2:], others[..., 2:]),
+    )
     shared = jnp.clip(high - low, 0).prod(-1)
     total = _area(boxes) + _area(others) - shared
-    around_low, around_high = jnp.minimum(boxes[..., :2], others[..., :2]), jnp.maximum(boxes[..., 2:], others[..., 2:])
+    around_low, around_high = (
+        jnp.minimum(boxes[..., :2], others[..., :2]),
+        jnp.maximum(boxes[..., 2:], others[..., 2:]),
+    )
     around = jnp.clip(around_high - around_low, 0).prod(-1)
     overlap = shared / jnp.maximum(total, 1e-6)
     return overlap, overlap - (around - total) / jnp.maximum(around, 1e-6)

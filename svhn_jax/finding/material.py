@@ -75,10 +75,16 @@ def train_examples(raw: Path) -> Iterator[tuple[Example, bool]]:
     """The photos of train, and whether each is held out for validation."""
     source = find_source(raw, "train")
     [part] = assign.plan(
-        [source], validation_fraction=VALIDATION_FRACTION, seed=0, limit=None, max_digits=DEFAULT_MAX_DIGITS
+        [source],
+        validation_fraction=VALIDATION_FRACTION,
+        seed=0,
+        limit=None,
+        max_digits=DEFAULT_MAX_DIGITS,
     )
     held_out = {
-        record.name for record, split in zip(part.account.records, part.places.splits, strict=True) if split == 1
+        record.name
+        for record, split in zip(part.account.records, part.places.splits, strict=True)
+        if split == 1
     }
     for example in examples(source):
         yield example, example.name in held_out
@@ -111,4 +117,8 @@ def patches_of(example: Example) -> list[Image.Image]:
         (0, 0, photo.width, top),
         (0, bottom, photo.width, photo.height),
     ]
-    return [photo.crop(part) for part in parts if min(part[2] - part[0], part[3] - part[1]) >= LEAST_PATCH]
+    return [
+        photo.crop(part)
+        for part in parts
+        if min(part[2] - part[0], part[3] - part[1]) >= LEAST_PATCH
+    ]

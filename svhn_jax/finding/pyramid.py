@@ -9,7 +9,9 @@ GREY = 128  # of a canvas outside the photo
 CANVAS = 128  # side of a small canvas
 SMALL = (128, 64, 32)  # longest sides, pixels, on one batch of small canvases
 LARGE = (256, 512, 1024)  # longest sides, each on a canvas of its own
-ENLARGED = 1.5  # a photo is not enlarged more than this for a large canvas: that would show nothing new
+ENLARGED = (
+    1.5  # a photo is not enlarged more than this for a large canvas: that would show nothing new
+)
 SHORTER = 0.75  # sides of a large canvas: phones take photos of 4:3
 
 
@@ -38,7 +40,9 @@ def levels(photo: Image.Image) -> list[list[Level]]:
     source = photo
     for side in reversed([side for side in LARGE if side <= ENLARGED * longest]):
         shape = (side, side) if side == LARGE[0] else _shape(photo.size, side)
-        source = _fitted(source, _size(photo.size, shape))  # each level is made from the one before, which is larger
+        source = _fitted(
+            source, _size(photo.size, shape)
+        )  # each level is made from the one before, which is larger
         groups.append([_level(photo, source, shape)])
     smalls = []
     for side in SMALL:
@@ -56,7 +60,9 @@ def _shape(size: tuple[int, int], side: int) -> tuple[int, int]:
 def _size(size: tuple[int, int], shape: tuple[int, int]) -> tuple[int, int]:
     """The photo's size (width, height) where it just fits into (height, width)."""
     scale = min(shape[1] / size[0], shape[0] / size[1])
-    return max(1, min(shape[1], round(size[0] * scale))), max(1, min(shape[0], round(size[1] * scale)))
+    return max(1, min(shape[1], round(size[0] * scale))), max(
+        1, min(shape[0], round(size[1] * scale))
+    )
 
 
 def _fitted(photo: Image.Image, size: tuple[int, int]) -> Image.Image:

@@ -35,7 +35,13 @@ def build(
     advance: Callable[[int], object],
 ) -> Scenes:
     """Composes scenes, or opens those that an earlier call with the same arguments finished in this folder."""
-    wanted = {"version": VERSION, "count": count, "seed": seed, "raw": str(raw), "boxed": str(boxed)}
+    wanted = {
+        "version": VERSION,
+        "count": count,
+        "seed": seed,
+        "raw": str(raw),
+        "boxed": str(boxed),
+    }
     done = folder / "scenes.json"
     if not done.exists() or json.loads(done.read_text()) != wanted:
         folder.mkdir(parents=True, exist_ok=True)
@@ -54,7 +60,12 @@ def build(
     return Scenes(np.load(folder / "images.npy", mmap_mode="r"), np.load(folder / "boxes.npy"))
 
 
-def _compose(raw: Path, boxed: Path | None, seed: int, numbers: range) -> tuple[np.ndarray, np.ndarray]:
+def _compose(
+    raw: Path, boxed: Path | None, seed: int, numbers: range
+) -> tuple[np.ndarray, np.ndarray]:
     """The scenes of these numbers: each a function of (seed, its number, the material)."""
-    made = [compose(np.random.default_rng([seed, number]), material.training(raw, boxed)) for number in numbers]
+    made = [
+        compose(np.random.default_rng([seed, number]), material.training(raw, boxed))
+        for number in numbers
+    ]
     return np.stack([one.image for one in made]), np.stack([one.box for one in made])

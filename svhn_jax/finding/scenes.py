@@ -60,7 +60,10 @@ def _scaled(rng: np.random.Generator, photo: Image.Image, box: Box) -> tuple[Ima
     size = max(box.bottom - box.top, (box.right - box.left) / 2)
     scale = min(_draw_size(rng) / size, ENLARGED)
     stretch = np.exp(rng.normal(0, 0.08))
-    wide, high = max(2, round(photo.width * scale * stretch)), max(2, round(photo.height * scale / stretch))
+    wide, high = (
+        max(2, round(photo.width * scale * stretch)),
+        max(2, round(photo.height * scale / stretch)),
+    )
     x, y = wide / photo.width, high / photo.height
     resized = photo.resize((wide, high), Image.Resampling.BICUBIC, reducing_gap=1.5)
     return resized, Box(box.left * x, box.top * y, box.right * x, box.bottom * y)
@@ -73,7 +76,9 @@ def _corner(rng: np.random.Generator, box: Box) -> tuple[int, int]:
 
 
 def _shifted(box: Box, corner: tuple[int, int]) -> Box:
-    return Box(box.left + corner[0], box.top + corner[1], box.right + corner[0], box.bottom + corner[1])
+    return Box(
+        box.left + corner[0], box.top + corner[1], box.right + corner[0], box.bottom + corner[1]
+    )
 
 
 def _whole(rng: np.random.Generator, material: Material) -> tuple[Image.Image, Box]:
@@ -89,7 +94,10 @@ def _pasted(rng: np.random.Generator, material: Material) -> tuple[Image.Image, 
     photo, box = _draw_example(rng, material)
     margins = rng.uniform(0.1, 1.3, 4) * (box.bottom - box.top)
     left, top = max(0, int(box.left - margins[0])), max(0, int(box.top - margins[1]))
-    right, bottom = min(photo.width, int(box.right + margins[2])), min(photo.height, int(box.bottom + margins[3]))
+    right, bottom = (
+        min(photo.width, int(box.right + margins[2])),
+        min(photo.height, int(box.bottom + margins[3])),
+    )
     photo, box = _scaled(rng, photo.crop((left, top, right, bottom)), _shifted(box, (-left, -top)))
     corner = _corner(rng, box)
     placed = _shifted(box, corner)
@@ -122,12 +130,16 @@ def _empty(rng: np.random.Generator, material: Material) -> Image.Image:
 
 
 def _background(rng: np.random.Generator, material: Material, avoid: Box | None) -> Image.Image:
-    scene = clutter.background(rng, (SCENE, SCENE), float(np.exp(rng.uniform(1.5, 4))), material.patches)
+    scene = clutter.background(
+        rng, (SCENE, SCENE), float(np.exp(rng.uniform(1.5, 4))), material.patches
+    )
     _add_clutter(rng, scene, material, avoid)
     return clutter.blurred(rng, scene, 1.5) if rng.random() < 0.5 else scene
 
 
-def _add_clutter(rng: np.random.Generator, scene: Image.Image, material: Material, avoid: Box | None) -> None:
+def _add_clutter(
+    rng: np.random.Generator, scene: Image.Image, material: Material, avoid: Box | None
+) -> None:
     unit = float(np.exp(rng.uniform(2, 3.7)))
     clutter.add_clutter(rng, scene, unit, int(rng.integers(0, 8)), material.patches, avoid)
 
@@ -142,7 +154,9 @@ def _relit(scene: Image.Image, photo: Image.Image) -> Image.Image:
 def _taken(rng: np.random.Generator, scene: Image.Image) -> Image.Image:
     """With noise, and saved as JPEG, more often than not."""
     pixels = np.asarray(scene, np.float32)
-    pixels = pixels + rng.normal(0, abs(rng.normal(0, 4)), (*pixels.shape[:2], 1)).astype(np.float32)
+    pixels = pixels + rng.normal(0, abs(rng.normal(0, 4)), (*pixels.shape[:2], 1)).astype(
+        np.float32
+    )
     scene = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
     if rng.random() < 0.6:
         stream = io.BytesIO()

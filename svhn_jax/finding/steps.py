@@ -27,7 +27,9 @@ def create(config: FinderConfig, variables: Any = None) -> TrainState:
     variables = variables or network.init_variables(config, random_key(config.seed))
     params, batch_stats = jax.tree.map(jnp.asarray, (variables["params"], variables["batch_stats"]))
     ema = {"params": params, "batch_stats": batch_stats}
-    return TrainState(jnp.int32(0), params, batch_stats, optimizer.optimizer(config.optimizer).init(params), ema)
+    return TrainState(
+        jnp.int32(0), params, batch_stats, optimizer.optimizer(config.optimizer).init(params), ema
+    )
 
 
 def train_step(
@@ -53,19 +55,28 @@ def train_step(
 
     def loss_fn(params: Any) -> tuple[jax.Array, Any]:
         variables = {"params": params, "batch_stats": state.batch_stats}
-        applied: Any = network.build(config).apply(variables, windows, True, mutable=["batch_stats"])
+        applied: Any = network.build(config).apply(
+            variables, windows, True, mutable=["batch_stats"]
+        )
         maps, updated = applied
         score, box, count = jax.lax.psum(losses.loss(maps, moved), AXIS)
         score, box = score / jnp.maximum(count, 1), box / jnp.maximum(count, 1)
-        return score + losses.BOX_WEIGHT * box, (jnp.stack([score, box, count]), updated["batch_stats"])
+        return score + losses.BOX_WEIGHT * box, (
+            jnp.stack([score, box, count]),
+            updated["batch_stats"],
+        )
 
     (_, (parts, batch_stats)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
-    direction, opt_state = optimizer.optimizer(config.optimizer).update(grads, state.opt_state, state.params)
+    direction, opt_state = optimizer.optimizer(config.optimizer).update(
+        grads, state.opt_state, state.params
+    )
     rate = optimizer.schedule(config.optimizer, config.steps)(state.step)
     params = optax.apply_updates(state.params, jax.tree.map(lambda x: -rate * x, direction))
     step = state.step + 1
     decay = average_decay(step, config.ema_decay)
-    ema = optax.incremental_update({"params": params, "batch_stats": batch_stats}, state.ema, 1 - decay)
+    ema = optax.incremental_update(
+        {"params": params, "batch_stats": batch_stats}, state.ema, 1 - decay
+    )
     return TrainState(step, params, batch_stats, opt_state, ema), parts
 
 
@@ -81,7 +92,9 @@ def random_window(scene: jax.Array, box: jax.Array, key: jax.Array) -> tuple[jax
     pixels = network.normalized(window)
     gray = to_gray(pixels)
     pixels = gray + (pixels - gray) * (1 + SATURATION * u[0])
-    pixels = pixels * jnp.exp(GAIN * u[1] + CAST * u[2:5]) + 2 * (OFFSET * u[5] + OFFSET / 3 * u[6:9])
+    pixels = pixels * jnp.exp(GAIN * u[1] + CAST * u[2:5]) + 2 * (
+        OFFSET * u[5] + OFFSET / 3 * u[6:9]
+    )
     outside = (window == 128).all(-1, keepdims=True)  # the grey of the canvas stays as it is
     return jnp.where(outside, 0.0, jnp.clip(pixels, -2, 2)), box - jnp.tile(corner, 2)
 
@@ -97,8 +110,12 @@ def _random_corner(box: jax.Array, key: jax.Array) -> jax.Array:
 def compile_train_step(config: FinderConfig, mesh: Mesh) -> Callable[..., Any]:
     """`train_step` on every device of the mesh: (state, scenes, boxes) -> (state, parts). Donates the state."""
 
-    def step(state: TrainState, scenes: jax.Array, boxes: jax.Array) -> tuple[TrainState, jax.Array]:
+    def step(
+        state: TrainState, scenes: jax.Array, boxes: jax.Array
+    ) -> tuple[TrainState, jax.Array]:
         return train_step(state, scenes, boxes, config=config)
 
-    mapped = jax.shard_map(step, mesh=mesh, in_specs=(REPLICATED, SHARDED, SHARDED), out_specs=(REPLICATED, REPLICATED))
+    mapped = jax.shard_map(
+        step, mesh=mesh, in_specs=(REPLICATED, SHARDED, SHARDED), out_specs=(REPLICATED, REPLICATED)
+    )
     return jax.jit(mapped, donate_argnums=0, compiler_options=compilation.compiler_options(mesh))

@@ -44,7 +44,9 @@ def train(
     whole, split = devices.replicated(mesh), devices.sharded(mesh)
     initial = jax.jit(lambda: steps.create(config, variables), out_shardings=whole)
     train_step = steps.compile_train_step(config, mesh)
-    with Checkpoints(str(folder), metadata=_metadata(config, origin), is_writer=True) as checkpoints:
+    with Checkpoints(
+        str(folder), metadata=_metadata(config, origin), is_writer=True
+    ) as checkpoints:
         saved = checkpoints.restore_newest(jax.eval_shape(initial).tree(), tell)
         state = devices.put(TrainState(**saved), whole) if saved else initial()
         with signals.noted() as received:
@@ -58,7 +60,9 @@ def train(
                 if done % SAVE_EVERY == 0 or done == config.steps or received:
                     checkpoints.save(done, state.tree(), None)
                 if received:
-                    raise UnfinishedError(f"stopped at step {done}; the same command goes on from there")
+                    raise UnfinishedError(
+                        f"stopped at step {done}; the same command goes on from there"
+                    )
         return jax.device_get(state.ema)
 
 
@@ -90,12 +94,21 @@ def batch_rows(config: FinderConfig, count: int, step: int) -> np.ndarray:
     """int[batch_size], ascending: the scenes of a step, each once an epoch, in an order drawn from (seed, epoch)."""
     positions = np.arange(step * config.batch_size, (step + 1) * config.batch_size)
     epochs = positions // count
-    orders = {epoch: np.random.default_rng([config.seed, epoch]).permutation(count) for epoch in np.unique(epochs)}
-    return np.sort([orders[epoch][position % count] for epoch, position in zip(epochs, positions, strict=True)])
+    orders = {
+        epoch: np.random.default_rng([config.seed, epoch]).permutation(count)
+        for epoch in np.unique(epochs)
+    }
+    return np.sort(
+        [orders[epoch][position % count] for epoch, position in zip(epochs, positions, strict=True)]
+    )
 
 
 def _report(step: int, steps: int, parts: np.ndarray, tell: Callable[[str], None]) -> None:
     score, box, count = parts.tolist()
     if not np.isfinite(score + box):
-        raise InputError(f"step {step}: the loss is not finite; train again with a smaller --learning-rate")
-    tell(f"step {step:,} of {steps:,}: score {score:.3f}, box {box:.3f}, {count:.0f} positive cells")
+        raise InputError(
+            f"step {step}: the loss is not finite; train again with a smaller --learning-rate"
+        )
+    tell(
+        f"step {step:,} of {steps:,}: score {score:.3f}, box {box:.3f}, {count:.0f} positive cells"
+    )

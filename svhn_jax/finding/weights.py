@@ -18,7 +18,9 @@ from svhn_jax.finding.network import abstract_variables
 SHIPPED = Path(svhn_jax.__file__).resolve().parents[1] / "checkpoints" / "finder"
 SETTINGS, WEIGHTS = "finder.json", "weights.npz"
 MAX_BYTES = 2**26
-REMEDY = "restore the folder from the repository, or train a finder: python -m svhn_jax.train_finder"
+REMEDY = (
+    "restore the folder from the repository, or train a finder: python -m svhn_jax.train_finder"
+)
 
 
 class Trained(NamedTuple):
@@ -39,10 +41,16 @@ def save(folder: Path, config: FinderConfig, variables: Any, least_score: float)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / SETTINGS).unlink(missing_ok=True)
     stream = io.BytesIO()
-    np.savez(stream, **{name: value.astype(np.float16) for name, value in _by_path(variables).items()})
+    np.savez(
+        stream, **{name: value.astype(np.float16) for name, value in _by_path(variables).items()}
+    )
     (folder / WEIGHTS).write_bytes(stream.getvalue())
     files.sync(folder / WEIGHTS)
-    about = {"config": config.as_json(), "least_score": least_score, "sha256": files.sha256(folder / WEIGHTS)}
+    about = {
+        "config": config.as_json(),
+        "least_score": least_score,
+        "sha256": files.sha256(folder / WEIGHTS),
+    }
     files.write_text(folder / SETTINGS, json.dumps(about, indent=1) + "\n")
 
 
@@ -67,10 +75,16 @@ def load(folder: str | Path | None = None) -> Trained:
     if files.sha256(folder / WEIGHTS) != wanted:
         raise InputError(f"{folder / WEIGHTS}: its checksum is not the one in {SETTINGS}; {REMEDY}")
     abstract = abstract_variables(config)
-    wanted_arrays = {name: (value.shape, np.dtype(np.float16)) for name, value in _by_path(abstract).items()}
+    wanted_arrays = {
+        name: (value.shape, np.dtype(np.float16)) for name, value in _by_path(abstract).items()
+    }
     try:
-        if _headers(folder / WEIGHTS) != wanted_arrays:  # before unpacking: a small file may hold gigabytes
-            raise InputError(f"{folder / WEIGHTS}: not the arrays of the network in {SETTINGS}; {REMEDY}")
+        if (
+            _headers(folder / WEIGHTS) != wanted_arrays
+        ):  # before unpacking: a small file may hold gigabytes
+            raise InputError(
+                f"{folder / WEIGHTS}: not the arrays of the network in {SETTINGS}; {REMEDY}"
+            )
         with np.load(folder / WEIGHTS, allow_pickle=False) as arrays:
             found = {name: arrays[name].astype(np.float32) for name in arrays.files}
     except (ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
@@ -97,7 +111,10 @@ def _headers(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
     with zipfile.ZipFile(path) as archive:
         for name in archive.namelist():
             with archive.open(name) as stream:
-                if np.lib.format.read_magic(stream) != (1, 0):  # numpy.savez writes this version, unless names are long
+                if np.lib.format.read_magic(stream) != (
+                    1,
+                    0,
+                ):  # numpy.savez writes this version, unless names are long
                     raise ValueError(f"{name} is of another version of the npy format")
                 shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
                 found[name.removesuffix(".npy")] = shape, dtype
@@ -105,7 +122,9 @@ def _headers(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
 
 
 def _by_path(variables: Any) -> dict[str, Any]:
-    return {_name(path): value for path, value in jax.tree_util.tree_flatten_with_path(variables)[0]}
+    return {
+        _name(path): value for path, value in jax.tree_util.tree_flatten_with_path(variables)[0]
+    }
 
 
 def _name(path: Any) -> str:

@@ -30,7 +30,9 @@ class Found(NamedTuple):
     log_p: float
 
 
-def find_boxes(reader: Reader, photos: Sequence[tuple[Image.Image, str]], seed: int = 0) -> list[Found]:
+def find_boxes(
+    reader: Reader, photos: Sequence[tuple[Image.Image, str]], seed: int = 0
+) -> list[Found]:
     """For each photo and its number, the box under which the network reads that number with the greatest probability.
 
     Each photo's result is a function of (photo, number, seed) alone. All photos are held in memory: give a few at a time.
@@ -66,7 +68,9 @@ def _grid(size: tuple[int, int], digits: int) -> np.ndarray:
             h = share * height
             w = min(aspect * digits * h, 0.95 * width)
             for x in np.linspace(w / 2, width - w / 2, COLUMNS):
-                boxes += [(x, y, np.log(w), np.log(h)) for y in np.linspace(h / 2, height - h / 2, ROWS)]
+                boxes += [
+                    (x, y, np.log(w), np.log(h)) for y in np.linspace(h / 2, height - h / 2, ROWS)
+                ]
     return np.array(boxes)
 
 
@@ -85,11 +89,16 @@ def _mean(boxes: np.ndarray, scores: np.ndarray) -> np.ndarray:
     return np.asarray(boxes[chosen].mean(axis=0))
 
 
-def _scores(reader: Reader, photos: Sequence[tuple[Image.Image, str]], boxes: list[np.ndarray]) -> list[np.ndarray]:
+def _scores(
+    reader: Reader, photos: Sequence[tuple[Image.Image, str]], boxes: list[np.ndarray]
+) -> list[np.ndarray]:
     """For each photo, the log-probability of its number under each of its boxes."""
     crops, truths = [], []
     for (photo, number), rows in zip(photos, boxes, strict=True):
-        crops += [crop_number(photo, _to_box(row), margin=reader.crop.margin, size=reader.crop.size) for row in rows]
+        crops += [
+            crop_number(photo, _to_box(row), margin=reader.crop.margin, size=reader.crop.size)
+            for row in rows
+        ]
         truths += [labels.encode_text(number, reader.max_digits)] * len(rows)
     values = reader.log_p(np.stack(crops), np.stack(truths))
     return np.split(values, np.cumsum([len(rows) for rows in boxes])[:-1])

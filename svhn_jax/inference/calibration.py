@@ -31,7 +31,9 @@ def temperature_of(logits: Logits, labels: np.ndarray) -> float:
 
     found = optimize.minimize_scalar(lambda x: float(loss(x)), bounds=LIMITS, method="bounded")
     if min(abs(found.x - limit) for limit in LIMITS) < 0.01:
-        raise InputError("no temperature calibrates this step: it reads the validation photos no better than chance")
+        raise InputError(
+            "no temperature calibrates this step: it reads the validation photos no better than chance"
+        )
     return float(np.exp(found.x))
 
 

@@ -31,9 +31,14 @@ def run(options: Evaluate) -> int:
       TryAgainError: another process was lost.
     """
     output.console(options.output)
-    processes.join_processes(options.processes.coordinator, options.processes.processes, options.processes.process)
+    processes.join_processes(
+        options.processes.coordinator, options.processes.processes, options.processes.process
+    )
     compilation.enable_compilation_cache()
-    with processes.naming_lost_processes(), naming_out_of_memory("the batch is set by --batch-size"):
+    with (
+        processes.naming_lost_processes(),
+        naming_out_of_memory("the batch is set by --batch-size"),
+    ):
         return watch.follow(options) if options.watch else _evaluate(options)
 
 
@@ -44,10 +49,16 @@ def _evaluate(options: Evaluate) -> int:
     processes.on_process_zero(partial(tables.require_writable, options, source))
     scorer = StepScorer(source)
     abstract = abstract_variables(config, scorer.network)
-    processes.check_same(f"{options.split} {split.fingerprint} {source.batch_size} {config}", "a run, data or options")
+    processes.check_same(
+        f"{options.split} {split.fingerprint} {source.batch_size} {config}",
+        "a run, data or options",
+    )
     rows: dict[int, dict[str, float]] = {}
     damaged: list[str] = []
-    with processes.on_process_zero(lambda: Checkpoints(run.steps_path)) or nullcontext() as checkpoints:
+    with (
+        processes.on_process_zero(lambda: Checkpoints(run.steps_path))
+        or nullcontext() as checkpoints
+    ):
         chosen = processes.on_process_zero(
             lambda: steps_to_score(console, options, checkpoints, run) if checkpoints else []
         )
@@ -67,9 +78,13 @@ def _evaluate(options: Evaluate) -> int:
                 processes.on_process_zero(partial(write_step, source, step, rows[step], table))
     if not rows:
         raise InputError(f"{run.path}: none of its {count} checkpoints is whole", damaged)
-    processes.on_process_zero(lambda: tables.print_results(console, options, source, rows, (max(rows), table)))
+    processes.on_process_zero(
+        lambda: tables.print_results(console, options, source, rows, (max(rows), table))
+    )
     if processes.is_process_zero():
-        output.print_json(options.output, tables.as_json(str(run.path), options.split, rows, table, damaged))
+        output.print_json(
+            options.output, tables.as_json(str(run.path), options.split, rows, table, damaged)
+        )
     for text in damaged:
         print_to_stderr(f"left out: {text}")
     return int(bool(damaged))

@@ -17,7 +17,10 @@ from svhn_jax.inference.finder import Candidate, Finder
 from svhn_jax.inference.photo_reader import PhotoReader
 
 LEAST_IOU = 0.5  # from which a number counts as found
-EMPTY_SIZE = (1600, 1200)  # pixels, of the synthetic scenes without a number in which none should be found
+EMPTY_SIZE = (
+    1600,
+    1200,
+)  # pixels, of the synthetic scenes without a number in which none should be found
 EMPTY_SEED = 1_000_000  # of them; scenes of training have seeds below
 MISSED_SHARE = 0.02  # of the validation numbers: at most this share may score below the least score
 
@@ -46,7 +49,9 @@ class Tally:
         totals = {"none": self.photos, "right": self.photos}
         if self.boxed:
             totals |= dict.fromkeys(("found", "any", "right_with_box"), self.boxed)
-        return counts | {f"{name}_share": counts[name] / max(1, total) for name, total in totals.items()}
+        return counts | {
+            f"{name}_share": counts[name] / max(1, total) for name, total in totals.items()
+        }
 
     def __str__(self) -> str:
         text = f"{self.photos:,} photos: {self.right / max(1, self.photos):.3f} of whole numbers right, {self.none:,} without a number found"
@@ -125,10 +130,19 @@ def choose_least_score(finder: Finder, raw: Path, empty_scenes: int) -> Chosen:
 
 def empties(count: int) -> Iterator[Image.Image]:
     """Synthetic scenes without a number, one after the other."""
-    return (large_scenes.empty(np.random.default_rng([EMPTY_SEED, number]), EMPTY_SIZE) for number in range(count))
+    return (
+        large_scenes.empty(np.random.default_rng([EMPTY_SEED, number]), EMPTY_SIZE)
+        for number in range(count)
+    )
 
 
 def _choose(numbers: np.ndarray, empties: np.ndarray) -> Chosen:
     """The greatest score of two decimals that passes over at most MISSED_SHARE of the numbers."""
     least = max(one for one in np.arange(100) / 100 if (numbers < one).mean() <= MISSED_SHARE)
-    return Chosen(float(least), len(numbers), int((numbers < least).sum()), len(empties), int((empties >= least).sum()))
+    return Chosen(
+        float(least),
+        len(numbers),
+        int((numbers < least).sum()),
+        len(empties),
+        int((empties >= least).sum()),
+    )

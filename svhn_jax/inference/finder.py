@@ -47,10 +47,14 @@ class Finder:
             applied: Any = net.apply(variables, network.normalized(canvases), False)
             maps = network.Maps(*applied)
             logits, cells = jax.lax.top_k(maps.logits.reshape(len(canvases), -1), CONSIDERED)
-            found = jnp.take_along_axis(maps.boxes.reshape(len(canvases), -1, 4), cells[..., None], axis=1)
+            found = jnp.take_along_axis(
+                maps.boxes.reshape(len(canvases), -1, 4), cells[..., None], axis=1
+            )
             return jax.nn.sigmoid(logits), found
 
-        self._best_cells = jax.jit(best_cells, compiler_options=compilation.compiler_options(devices.make_mesh()))
+        self._best_cells = jax.jit(
+            best_cells, compiler_options=compilation.compiler_options(devices.make_mesh())
+        )
 
     def find(self, photo: Image.Image, least_score: float | None = None) -> list[Candidate]:
         """The candidates of an upright RGB photo, at most MOST, best first; none where the best scores less than the least score.
@@ -62,8 +66,13 @@ class Finder:
         least = self.least_score if least_score is None else least_score
         if not len(kept) or kept[0] < least:
             return []
-        within = np.clip(merged, 0, (*photo.size, *photo.size))  # a mean of boxes may be rounded out of the photo
-        return [Candidate(Box(*row), score) for row, score in zip(within.tolist(), kept.tolist(), strict=True)]
+        within = np.clip(
+            merged, 0, (*photo.size, *photo.size)
+        )  # a mean of boxes may be rounded out of the photo
+        return [
+            Candidate(Box(*row), score)
+            for row, score in zip(within.tolist(), kept.tolist(), strict=True)
+        ]
 
     def _cells(self, photo: Image.Image) -> tuple[np.ndarray, np.ndarray]:
         """float[n, 4] boxes in pixels of the photo, cut at its sides, and float[n] scores, of the best cells of all levels."""

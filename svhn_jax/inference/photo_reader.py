@@ -72,7 +72,12 @@ class PhotoReader:
     batch_size = BATCH_SIZE
 
     def __init__(
-        self, run: str | None = None, step: str | int = "best", *, finder: Finds | None = None, tta: bool = False
+        self,
+        run: str | None = None,
+        step: str | int = "best",
+        *,
+        finder: Finds | None = None,
+        tta: bool = False,
     ) -> None:
         """Loads the weights.
 
@@ -114,7 +119,9 @@ class PhotoReader:
         [reading] = self.read_many([photo], [box])
         return reading
 
-    def read_many(self, photos: Iterable[AnyPhoto], boxes: Iterable[AnyBox] | None = None) -> list[Reading]:
+    def read_many(
+        self, photos: Iterable[AnyPhoto], boxes: Iterable[AnyBox] | None = None
+    ) -> list[Reading]:
         """The numbers in several photos, see `read`; each is what `read` gives. One decoded photo is held at a time."""
         if isinstance(photos, str | bytes):
             raise InputError("photos is one photo; give several, or use read")
@@ -145,7 +152,9 @@ class PhotoReader:
         """The number's box, None for the whole photo, and its score; (None, 0) if it was searched for in vain."""
         if isinstance(box, str):
             if box != WHOLE:
-                raise InputError(f"box is {box!r}; give (left, top, width, height), {WHOLE!r} or None")
+                raise InputError(
+                    f"box is {box!r}; give (left, top, width, height), {WHOLE!r} or None"
+                )
             return None, None
         if box is not None:
             return as_box(box), None
@@ -166,7 +175,9 @@ class PhotoReader:
         return found[int(values.argmax())]
 
     def _image(self, photo: Image.Image, number: Box | None) -> np.ndarray:
-        return crop_number(photo, number, margin=self.reader.crop.margin, size=self.reader.crop.size)
+        return crop_number(
+            photo, number, margin=self.reader.crop.margin, size=self.reader.crop.size
+        )
 
     def read_crops(self, crops: Sequence[Cropped]) -> list[Reading]:
         """The number in each crop that `crop` made."""
@@ -180,7 +191,11 @@ class PhotoReader:
             label, length_log_p, digit_log_p, log_p = next(predictions)
             confidence, length_p = np.exp(np.array([log_p, length_log_p], np.float64)).tolist()
             digits = np.exp(digit_log_p[label[1:] != BLANK].astype(np.float64)).tolist()
-            readings.append(Reading(labels.decode(label), confidence, tuple(digits), length_p, one.box, one.found))
+            readings.append(
+                Reading(
+                    labels.decode(label), confidence, tuple(digits), length_p, one.box, one.found
+                )
+            )
         return readings
 
 
@@ -190,7 +205,9 @@ def as_box(values: Sequence[float]) -> Box:
     try:
         left, top, width, height = map(float, sides)
     except (TypeError, ValueError):
-        raise InputError(f"box is {printable(str(values))}; give (left, top, width, height) in pixels") from None
+        raise InputError(
+            f"box is {printable(str(values))}; give (left, top, width, height) in pixels"
+        ) from None
     try:
         box = box_of(left, top, width, height)
     except ValueError as error:
@@ -213,7 +230,9 @@ def decode(photo: AnyPhoto) -> Image.Image:
 
 def _of_array(pixels: np.ndarray) -> Image.Image:
     pixels = np.asarray(pixels)
-    if pixels.dtype != np.uint8 or not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (3, 4))):
+    if pixels.dtype != np.uint8 or not (
+        pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (3, 4))
+    ):
         raise ValueError(
             f"{pixels.dtype}{list(pixels.shape)}; give a path, a file's bytes, a Pillow image, uint8[height, width] or "
             "uint8[height, width, 3]"
@@ -227,5 +246,7 @@ def _pairs(photos: Iterable[AnyPhoto], boxes: Iterable[AnyBox]) -> Iterator[tupl
     """Each photo with its box; InputError where one of the two ends before the other."""
     for photo, box in zip_longest(photos, boxes, fillvalue=MISSING):
         if photo is MISSING or box is MISSING:
-            raise InputError("photos and boxes differ in number; give a box for each photo, None to search for it")
+            raise InputError(
+                "photos and boxes differ in number; give a box for each photo, None to search for it"
+            )
         yield photo, box

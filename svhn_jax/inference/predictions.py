@@ -62,7 +62,12 @@ class PredictionTable(NamedTuple):
         for name, truth, prediction, *p, digit_p in zip(*self, strict=True):
             numbers = (labels.decode(truth), labels.decode(prediction))
             writer.writerow(
-                [name, *numbers, *(f"{x:.6f}" for x in p), *("" if np.isnan(x) else f"{x:.6f}" for x in digit_p)]
+                [
+                    name,
+                    *numbers,
+                    *(f"{x:.6f}" for x in p),
+                    *("" if np.isnan(x) else f"{x:.6f}" for x in digit_p),
+                ]
             )
         return text.getvalue()
 
@@ -75,7 +80,11 @@ def tabulate(split: Split, predictions: "Predictions[np.ndarray]") -> Prediction
         predictions.labels,
         np.exp(predictions.log_p.astype(np.float64)),
         np.exp(predictions.length_log_p.astype(np.float64)),
-        np.where(predictions.labels[:, 1:] == BLANK, np.nan, np.exp(predictions.digit_log_p.astype(np.float64))),
+        np.where(
+            predictions.labels[:, 1:] == BLANK,
+            np.nan,
+            np.exp(predictions.digit_log_p.astype(np.float64)),
+        ),
     )
 
 
@@ -104,9 +113,15 @@ def by_length(table: PredictionTable) -> dict[int, tuple[int, int]]:
 
 def by_position(table: PredictionTable) -> dict[int, tuple[int, int]]:
     """Of each position from 1 on, where a true digit stands: how many digits are right, and of how many."""
-    is_there, is_right = table.truths[:, 1:] != BLANK, table.truths[:, 1:] == table.predictions[:, 1:]
+    is_there, is_right = (
+        table.truths[:, 1:] != BLANK,
+        table.truths[:, 1:] == table.predictions[:, 1:],
+    )
     counts = {
-        position + 1: (int((is_right & is_there)[:, position].sum()), int(is_there[:, position].sum()))
+        position + 1: (
+            int((is_right & is_there)[:, position].sum()),
+            int(is_there[:, position].sum()),
+        )
         for position in range(table.max_digits)
     }
     return {position: (right, total) for position, (right, total) in counts.items() if total}
@@ -121,11 +136,15 @@ def read(path: Path) -> PredictionTable:
     try:
         header, *rows = csv.reader(io.StringIO(path.read_text()))
     except (OSError, ValueError, csv.Error) as error:
-        raise InputError(f"{path}: cannot be read as a table of predictions ({printable(str(error))})") from None
+        raise InputError(
+            f"{path}: cannot be read as a table of predictions ({printable(str(error))})"
+        ) from None
     max_digits = len(header) - len(COLUMNS)
     if not 1 <= max_digits <= MOST_DIGITS or tuple(header) != columns(max_digits):
         wanted = f"{','.join(COLUMNS)},digit_1_p and so on"
-        raise InputError(f"{path}: its first line is not {wanted}; write the file with svhn_jax.evaluate")
+        raise InputError(
+            f"{path}: its first line is not {wanted}; write the file with svhn_jax.evaluate"
+        )
     names, truths, predictions, values = [], [], [], []
     for line, row in enumerate(rows, start=2):
         try:
@@ -162,7 +181,9 @@ def _label(text: str, max_digits: int) -> np.ndarray:
     return label
 
 
-def require_same_photos(first: PredictionTable, second: PredictionTable, names: tuple[str, str]) -> None:
+def require_same_photos(
+    first: PredictionTable, second: PredictionTable, names: tuple[str, str]
+) -> None:
     """Raises InputError, naming a row, where two tables are not of the same photos with the same labels in the same order.
 
     Tables of another max_digits have other labels.
@@ -175,7 +196,9 @@ def require_same_photos(first: PredictionTable, second: PredictionTable, names: 
     rows = zip(first.names, second.names, first.truths, second.truths, strict=False)
     for row, (photo, other, truth, other_truth) in enumerate(rows, start=1):
         if photo != other:
-            raise InputError(f"row {row} is {printable(photo)} in {names[0]} and {printable(other)} in {names[1]}")
+            raise InputError(
+                f"row {row} is {printable(photo)} in {names[0]} and {printable(other)} in {names[1]}"
+            )
         if (truth != other_truth).any():
             known = [labels.decode(label) for label in (truth, other_truth)]
             raise InputError(

@@ -73,7 +73,9 @@ class Reader:
         options = compilation.compiler_options(devices.make_mesh())
         forward = partial(_logits, self.config, network, views)
         self._forward = jax.jit(forward, compiler_options=options)
-        self._read = jax.jit(lambda *arguments: decode.decode(forward(*arguments)), compiler_options=options)
+        self._read = jax.jit(
+            lambda *arguments: decode.decode(forward(*arguments)), compiler_options=options
+        )
         self._score = jax.jit(
             lambda variables, images, labels: decode.log_p_of(forward(variables, images), labels),
             compiler_options=options,
@@ -85,7 +87,9 @@ class Reader:
 
     def log_p(self, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """float32[N]: log-probability, in nats, of labels int32[N, 1 + D] for uint8[N, S, S, 3]; N at least 1."""
-        [values] = self._in_batches(lambda x, y: [self._score(self._variables, x, y)], images, labels)
+        [values] = self._in_batches(
+            lambda x, y: [self._score(self._variables, x, y)], images, labels
+        )
         return values
 
     def logits(self, images: np.ndarray) -> Logits:
@@ -104,5 +108,7 @@ class Reader:
         return [np.concatenate(column)[:count] for column in zip(*parts, strict=True)]
 
 
-def _logits(config: Config, network: nn.Module, views: int, variables: Any, images: jax.Array) -> Logits:
+def _logits(
+    config: Config, network: nn.Module, views: int, variables: Any, images: jax.Array
+) -> Logits:
     return steps.averaged_logits(variables, images, config, network, views)

@@ -32,11 +32,15 @@ class Drawer:
             row.reading.box,
             row.reading.shown,
             f"{row.reading.confidence:.1%}" + (f", {CHECK}" if row.is_doubtful else ""),
-            printable(row.file).encode("ascii", "replace").decode(),  # the font has no other letters
+            printable(row.file)
+            .encode("ascii", "replace")
+            .decode(),  # the font has no other letters
             color=pictures.WRONG if row.is_doubtful else pictures.RIGHT,
         )
         path = self._folder / f"{self._name(row.file)}.png"
-        files.write_bytes(path, pictures.png(picture, compress_level=1))  # the default level takes five times as long
+        files.write_bytes(
+            path, pictures.png(picture, compress_level=1)
+        )  # the default level takes five times as long
         return path
 
     def _name(self, file: str) -> str:

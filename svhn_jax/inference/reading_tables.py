@@ -45,7 +45,10 @@ def is_readings(path: Path) -> bool:
         return False
     with open(path, "rb") as stream:
         first = stream.readline(1000)
-    return first.decode("latin-1") in ("", *(f"{','.join(columns(n))}\n" for n in range(1, 1 + MOST_DIGITS)))
+    return first.decode("latin-1") in (
+        "",
+        *(f"{','.join(columns(n))}\n" for n in range(1, 1 + MOST_DIGITS)),
+    )
 
 
 class CsvFile:
@@ -54,7 +57,9 @@ class CsvFile:
     def __init__(self, unfinished: Path, path: Path, max_digits: int):
         self._path, self._max_digits = path, max_digits
         with files.naming(path):  # a name that is not UTF-8 keeps its bytes
-            self._stream = open(unfinished, "w", encoding="utf-8", errors="surrogateescape", newline="")  # noqa: SIM115
+            self._stream = open(
+                unfinished, "w", encoding="utf-8", errors="surrogateescape", newline=""
+            )  # noqa: SIM115
         self._writer = csv.writer(self._stream, lineterminator="\n")
         self._writer.writerow(columns(max_digits))
 
@@ -62,7 +67,11 @@ class CsvFile:
         reading = row.reading
         digits = [_share(p) for p in reading.digits]
         digits += [""] * (self._max_digits - len(digits))
-        box = [f"{side:g}" for side in reading.box.left_top_width_height()] if reading.box else [""] * len(SIDES)
+        box = (
+            [f"{side:g}" for side in reading.box.left_top_width_height()]
+            if reading.box
+            else [""] * len(SIDES)
+        )
         found = "" if reading.found is None else _share(reading.found)
         first = [row.file, reading.number, _share(reading.confidence), _share(reading.length_p)]
         with files.naming(self._path):
@@ -97,7 +106,11 @@ class GrowingTable:
         )
         if self._left(console) < LEAST_WIDTH:
             del self._widths[DIGITS]
-        self._console, self._file_width, self._is_begun = console, max(LEAST_WIDTH, self._left(console)), False
+        self._console, self._file_width, self._is_begun = (
+            console,
+            max(LEAST_WIDTH, self._left(console)),
+            False,
+        )
 
     def _left(self, console: Console) -> int:
         """The width that is left for the column of files; a space and the box's divider stand before each other column."""
@@ -107,12 +120,18 @@ class GrowingTable:
         if not rows or self._console.quiet:
             return
         table = Table(
-            box=boxes.SIMPLE_HEAD, show_header=not self._is_begun, show_edge=False, pad_edge=False, padding=(0, 0, 0, 1)
+            box=boxes.SIMPLE_HEAD,
+            show_header=not self._is_begun,
+            show_edge=False,
+            pad_edge=False,
+            padding=(0, 0, 0, 1),
         )
         table.add_column("file", width=self._file_width, no_wrap=True)
         for heading, width in self._widths.items():
             justify: Literal["left", "right"] = "left" if heading in (DIGITS, CHECK) else "right"
-            if heading == NUMBER:  # never cut: on a console that is too narrow even for it, it takes two lines
+            if (
+                heading == NUMBER
+            ):  # never cut: on a console that is too narrow even for it, it takes two lines
                 table.add_column(heading, width=width, overflow="fold", justify=justify)
             else:
                 table.add_column(heading, width=width, no_wrap=True, justify=justify)

@@ -80,18 +80,27 @@ def calibration_bins(
     """The reliability diagram (Guo et al. 2017, arXiv:1706.04599): bins of equal width that hold a photo, ascending."""
     index = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
     rows = [(confidence[index == i], is_right[index == i]) for i in range(bins)]
-    return [CalibrationBin(len(p), float(p.mean()), float(right.mean())) for p, right in rows if len(p)]
+    return [
+        CalibrationBin(len(p), float(p.mean()), float(right.mean())) for p, right in rows if len(p)
+    ]
 
 
-def calibration_error(confidence: np.ndarray, is_right: np.ndarray, bins: int = CALIBRATION_BINS) -> float:
+def calibration_error(
+    confidence: np.ndarray, is_right: np.ndarray, bins: int = CALIBRATION_BINS
+) -> float:
     """The expected calibration error (Guo et al. 2017, equation 3): the mean gap between confidence and accuracy."""
     rows = calibration_bins(confidence, is_right, bins)
-    return sum(row.photos * abs(row.accuracy - row.confidence) for row in rows) / max(1, len(confidence))
+    return sum(row.photos * abs(row.accuracy - row.confidence) for row in rows) / max(
+        1, len(confidence)
+    )
 
 
 def counts_by_group(is_right: np.ndarray, groups: np.ndarray) -> dict[int, tuple[int, int]]:
     """For each value of groups: (number right, number in all)."""
-    return {int(g): (int(is_right[groups == g].sum()), int((groups == g).sum())) for g in np.unique(groups)}
+    return {
+        int(g): (int(is_right[groups == g].sum()), int((groups == g).sum()))
+        for g in np.unique(groups)
+    }
 
 
 def length_confusion(truths: np.ndarray, predictions: np.ndarray) -> np.ndarray:
@@ -158,5 +167,10 @@ def compare(first: np.ndarray, second: np.ndarray, level: float = 0.95) -> Paire
     half = stats.norm.ppf((1 + level) / 2) * np.sqrt(max(0.0, discordant / n - difference**2) / n)
     interval = Interval(difference, difference - half, difference + half)
     return Paired(
-        int((first & second).sum()), only_first, only_second, int((~first & ~second).sum()), interval, p_value
+        int((first & second).sum()),
+        only_first,
+        only_second,
+        int((~first & ~second).sum()),
+        interval,
+        p_value,
     )

@@ -39,12 +39,15 @@ class StepScorer:
         variables = devices.put(variables, devices.replicated(self.mesh))
         if not self._is_compiled:  # so that images/s does not count the time of compiling
             first = self._split._replace(
-                images=self._split.images[: self._batch_size], labels=self._split.labels[: self._batch_size]
+                images=self._split.images[: self._batch_size],
+                labels=self._split.labels[: self._batch_size],
             )
             score_split(self._eval_step, variables, first, self._batch_size, self.mesh)
             self._is_compiled = True
         started = time.perf_counter()
-        metrics, predicted = score_split(self._eval_step, variables, self._split, self._batch_size, self.mesh, advance)
+        metrics, predicted = score_split(
+            self._eval_step, variables, self._split, self._batch_size, self.mesh, advance
+        )
         rate = len(self._split.images) / (time.perf_counter() - started)
         table = predictions.tabulate(self._split, predicted)
         return metrics | predictions.summarize(table) | {"images_per_s": rate}, table
@@ -59,7 +62,9 @@ class ScoredStep(NamedTuple):
     table: PredictionTable
 
 
-def write_step(source: Source, step: int, metrics: dict[str, float], table: PredictionTable) -> None:
+def write_step(
+    source: Source, step: int, metrics: dict[str, float], table: PredictionTable
+) -> None:
     """Writes the predictions of a step, and merges its metrics into the results table.
 
     Raises:

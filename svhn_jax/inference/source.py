@@ -68,7 +68,9 @@ def load_split(options: Evaluate, run: RunFolder, config: Config) -> tuple[Split
     record = run.data()
     if options.data is not None:
         _require_split(options.data, options.split)
-        return load_images(options.data, options.split, config, (record.crop, f"the run {run.path}")), options.data
+        return load_images(
+            options.data, options.split, config, (record.crop, f"the run {run.path}")
+        ), options.data
     folders = dict.fromkeys((config.data.dir, record.folder))
     there = [folder for folder in folders if (epath.Path(folder) / arrays.MANIFEST).exists()]
     damaged: list[InputError] = []
@@ -78,7 +80,10 @@ def load_split(options: Evaluate, run: RunFolder, config: Config) -> tuple[Split
         except InputError as error:  # the next folder may hold the run's own data
             damaged.append(error)
             continue
-        if (validation.fingerprint, validation.crop) == (record.fingerprints["validation"], record.crop):
+        if (validation.fingerprint, validation.crop) == (
+            record.fingerprints["validation"],
+            record.crop,
+        ):
             _require_split(folder, options.split)
             return load_images(folder, options.split, config), folder
     if damaged:
@@ -109,17 +114,23 @@ def _result_name(options: Evaluate, split: Split) -> str:
     return f"{options.split}-{re.sub(r'[^A-Za-z0-9_.-]', '_', Path(options.data).name)}-{split.fingerprint[:8]}{tta}"
 
 
-def steps_to_score(console: Console, options: Evaluate, checkpoints: Checkpoints, run: RunFolder) -> list[int]:
+def steps_to_score(
+    console: Console, options: Evaluate, checkpoints: Checkpoints, run: RunFolder
+) -> list[int]:
     """The steps that `choose_steps` chooses, with its errors; prints warnings and version notes on them."""
     if options.step in ("best", "all"):
-        checkpoints.tell_damaged_metrics(lambda text: console.print(f"warning: {text}", soft_wrap=True))
+        checkpoints.tell_damaged_metrics(
+            lambda text: console.print(f"warning: {text}", soft_wrap=True)
+        )
     chosen = choose_steps(options.step, checkpoints, run)
     for note in versions.notes(checkpoints.metadata(step).get("versions", {}) for step in chosen):
         console.print(note, soft_wrap=True)
     return chosen
 
 
-def choose_steps(wanted: str, checkpoints: Checkpoints, run: RunFolder, *, may_be_all: bool = True) -> list[int]:
+def choose_steps(
+    wanted: str, checkpoints: Checkpoints, run: RunFolder, *, may_be_all: bool = True
+) -> list[int]:
     """The saved steps that --step names. may_be_all: False where one step is asked for, so that no error offers "all".
 
     Raises:
@@ -128,7 +139,9 @@ def choose_steps(wanted: str, checkpoints: Checkpoints, run: RunFolder, *, may_b
     run.refuse_changed_config(checkpoints.newest_metadata())
     saved = checkpoints.steps()
     if not saved:
-        raise InputError(f"{run.path}: holds no checkpoint; train it first, or fetch published weights again")
+        raise InputError(
+            f"{run.path}: holds no checkpoint; train it first, or fetch published weights again"
+        )
     if wanted == "all":
         return saved
     if wanted == "latest":
@@ -142,4 +155,6 @@ def choose_steps(wanted: str, checkpoints: Checkpoints, run: RunFolder, *, may_b
     if wanted.isascii() and wanted.isdigit() and int(wanted) in saved:
         return [int(wanted)]
     names = "latest, best, all" if may_be_all else "latest, best"
-    raise InputError(f"--step is {wanted!r}; it must be {names} or one of {', '.join(map(str, saved))}")
+    raise InputError(
+        f"--step is {wanted!r}; it must be {names} or one of {', '.join(map(str, saved))}"
+    )

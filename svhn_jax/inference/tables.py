@@ -55,13 +55,22 @@ def print_results(
 ) -> None:
     """Prints the results; draws the sheets that the options name of the step scored last, given with its predictions."""
     step, table = last
-    print_table(console, printable(f"{source.config.name}: {options.split} of {source.folder}"), rows)
+    print_table(
+        console, printable(f"{source.config.name}: {options.split} of {source.folder}"), rows
+    )
     print_details(console, step, rows[step], table)
     console.print(f"written to {results_path(source.run, source.name)}", soft_wrap=True)
-    console.print(f"predictions of step {step}: {predictions_path(source.run, source.name, step)}", soft_wrap=True)
+    console.print(
+        f"predictions of step {step}: {predictions_path(source.run, source.name, step)}",
+        soft_wrap=True,
+    )
     if options.sheet:
-        _save_sheet(options.sheet, source.split, table, np.arange(min(SHEET_IMAGES, len(table.names))))
-        console.print(f"{options.sheet}: the first photos, as step {step} reads them", soft_wrap=True)
+        _save_sheet(
+            options.sheet, source.split, table, np.arange(min(SHEET_IMAGES, len(table.names)))
+        )
+        console.print(
+            f"{options.sheet}: the first photos, as step {step} reads them", soft_wrap=True
+        )
     if options.errors:
         misread = (~table.is_right).nonzero()[0]
         shown = misread[:MOST_ERRORS]
@@ -85,9 +94,13 @@ def print_table(console: Console, title: str, rows: dict[int, dict[str, float]])
     console.print(table)
 
 
-def print_details(console: Console, step: int, row: dict[str, float], table: PredictionTable) -> None:
+def print_details(
+    console: Console, step: int, row: dict[str, float], table: PredictionTable
+) -> None:
     """Further metrics of one step, in lines of at most 80 characters."""
-    lengths = {labels.length_name(n, table.max_digits): x for n, x in predictions.by_length(table).items()}
+    lengths = {
+        labels.length_name(n, table.max_digits): x for n, x in predictions.by_length(table).items()
+    }
     positions = {str(n): counts for n, counts in predictions.by_position(table).items()}
     console.print(
         f"step {step}: sequence {row['sequence_accuracy']:.2%} "
@@ -97,12 +110,22 @@ def print_details(console: Console, step: int, row: dict[str, float], table: Pre
         f"{row['images_per_s']:,.0f} images/s"
     )
     for title, counts in (("right by length:  ", lengths), ("right by position:", positions)):
-        shares = (f"{name}:~{right / total:.1%}~of~{total:,}" for name, (right, total) in counts.items())
-        lines = textwrap.fill(f"{title}~" + "; ".join(shares), 80, subsequent_indent=" " * (len(title) + 1))
+        shares = (
+            f"{name}:~{right / total:.1%}~of~{total:,}" for name, (right, total) in counts.items()
+        )
+        lines = textwrap.fill(
+            f"{title}~" + "; ".join(shares), 80, subsequent_indent=" " * (len(title) + 1)
+        )
         console.print(lines.replace("~", " "))  # a line ends between two shares alone
 
 
-def as_json(run: str, split: str, rows: dict[int, dict[str, float]], table: PredictionTable, damaged: list[str]) -> Any:
+def as_json(
+    run: str,
+    split: str,
+    rows: dict[int, dict[str, float]],
+    table: PredictionTable,
+    damaged: list[str],
+) -> Any:
     """The results for scripts: metrics of every step; of the last one also counts (right, of how many) and confusions.
 
     damaged: the errors of the steps left out.

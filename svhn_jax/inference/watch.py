@@ -34,9 +34,13 @@ def follow(options: Evaluate) -> int:
       UnfinishedError: no process trains the run any more, and its last step is not saved.
     """
     if jax.process_count() > 1:
-        raise InputError("--watch is for one process; give --processes 1, or start it outside the job")
+        raise InputError(
+            "--watch is for one process; give --processes 1, or start it outside the job"
+        )
     if options.step != "latest":
-        raise InputError(f"--step is {options.step}, but --watch scores every step; leave --step out")
+        raise InputError(
+            f"--step is {options.step}, but --watch scores every step; leave --step out"
+        )
     console = output.console(options.output)
     _wait_for_run(options)
     source = find(options)
@@ -68,10 +72,14 @@ class _Follower:
     def run(self) -> int:
         run = self._source.run
         count = len(self._scored)
-        self._console.print(f"watching {run.path}; {count} of its steps are scored already", soft_wrap=True)
+        self._console.print(
+            f"watching {run.path}; {count} of its steps are scored already", soft_wrap=True
+        )
         last_sign = time.monotonic()
         while True:
-            is_trained = run.is_being_trained()  # asked first: a step saved afterwards is seen next time
+            is_trained = (
+                run.is_being_trained()
+            )  # asked first: a step saved afterwards is seen next time
             if self._score_new() or is_trained:
                 last_sign = time.monotonic()
             if self._total_steps in self._scored | self._damaged.keys():
@@ -94,13 +102,23 @@ class _Follower:
         run = self._source.run
         self._scored = self._in_table()  # a run that starts anew moves its table away
         folder = epath.Path(run.steps_path)
-        named = {int(path.name) for path in folder.iterdir() if path.name.isdigit()} if folder.exists() else set()
-        self._damaged = {step: why for step, why in self._damaged.items() if step in named}  # training saves it again
+        named = (
+            {int(path.name) for path in folder.iterdir() if path.name.isdigit()}
+            if folder.exists()
+            else set()
+        )
+        self._damaged = {
+            step: why for step, why in self._damaged.items() if step in named
+        }  # training saves it again
         unseen, self._named = named != self._named, named
         if not named or not (named - self._scored - self._damaged.keys() or unseen):
             return False
         with Checkpoints(run.steps_path) as checkpoints:
-            new = [step for step in checkpoints.steps() if step not in self._scored and step not in self._damaged]
+            new = [
+                step
+                for step in checkpoints.steps()
+                if step not in self._scored and step not in self._damaged
+            ]
             metadata = checkpoints.newest_metadata()
             run.refuse_changed_config(metadata)
             self._total_steps = metadata.get("length", {}).get("total_steps", self._total_steps)
@@ -115,7 +133,9 @@ class _Follower:
         except CheckpointError as error:
             with Checkpoints(source.run.steps_path) as now:
                 if step not in now.steps():
-                    self._console.print(f"step {step} was deleted before it could be scored (keep_newest)")
+                    self._console.print(
+                        f"step {step} was deleted before it could be scored (keep_newest)"
+                    )
                     return
             self._damaged[step] = str(error)
             print_to_stderr(f"left out: {error}")

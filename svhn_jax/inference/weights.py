@@ -20,11 +20,15 @@ def load_variables(checkpoints: Checkpoints, step: int, config: Config, network:
     Raises:
       CheckpointError, TryAgainError: see `Checkpoints.restore`.
     """
-    restored = checkpoints.restore(step, saved_form(config, abstract_variables(config, network)), is_partial=True)
+    restored = checkpoints.restore(
+        step, saved_form(config, abstract_variables(config, network)), is_partial=True
+    )
     return restored["ema"] if config.optimizer.ema_decay else restored
 
 
-def load_asked(run: RunFolder, checkpoints: Checkpoints, step: int, config: Config, network: nn.Module) -> Any:
+def load_asked(
+    run: RunFolder, checkpoints: Checkpoints, step: int, config: Config, network: nn.Module
+) -> Any:
     """As `load_variables`, for the one step that the user asked for: the error of a damaged one has the remedy."""
     try:
         return load_variables(checkpoints, step, config, network)

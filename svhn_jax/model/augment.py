@@ -7,7 +7,9 @@ import numpy as np
 from svhn_jax.config import AugmentConfig, ImageConfig
 from svhn_jax.model.inputs import prepare, to_gray
 
-HIGHEST = jax.lax.Precision.HIGHEST  # true float32: by default GPUs multiply matrices in TF32 and TPUs in bfloat16
+HIGHEST = (
+    jax.lax.Precision.HIGHEST
+)  # true float32: by default GPUs multiply matrices in TF32 and TPUs in bfloat16
 # Salts of the keys of the changes that are off by default: none of them disturbs the draws of another. The ten draws
 # that every image has use the counters 0 to 9 of its key.
 CAST, SOFTEN, NOISE, GAMMA, CUTOUT, INVERT = range(10, 16)
@@ -15,7 +17,9 @@ CAST, SOFTEN, NOISE, GAMMA, CUTOUT, INVERT = range(10, 16)
 YIQ = ((0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
 
 
-def random_window(images: jax.Array, keys: jax.Array, image: ImageConfig, augment: AugmentConfig) -> jax.Array:
+def random_window(
+    images: jax.Array, keys: jax.Array, image: ImageConfig, augment: AugmentConfig
+) -> jax.Array:
     """As `center_window`, with random geometry and colour.
 
         keys = jax.random.split(random_key(0), len(images))
@@ -38,7 +42,9 @@ def _slice(image: jax.Array, u: jax.Array, crop: int, augment: AugmentConfig) ->
     """A window of [S, S, 3], at a whole-pixel place."""
     slack = image.shape[0] - crop
     if augment.random_crop:
-        top, left = (jnp.minimum((u[n] + 1) / 2 * (slack + 1), slack).astype(jnp.int32) for n in (0, 1))
+        top, left = (
+            jnp.minimum((u[n] + 1) / 2 * (slack + 1), slack).astype(jnp.int32) for n in (0, 1)
+        )
     else:
         top = left = jnp.int32(slack // 2)
     return jax.lax.dynamic_slice(image, (top, left, 0), (crop, crop, image.shape[2]))
@@ -87,12 +93,16 @@ def _change(image: jax.Array, u: jax.Array, key: jax.Array, augment: AugmentConf
         image = image + strength * jax.random.normal(for_noise, image.shape)
     image = jnp.clip(image, 0, 1)  # a bright photo saturates, as it would in a camera
     if augment.gamma:
-        image = image ** jnp.exp(augment.gamma * jax.random.uniform(jax.random.fold_in(key, GAMMA), minval=-1.0))
+        image = image ** jnp.exp(
+            augment.gamma * jax.random.uniform(jax.random.fold_in(key, GAMMA), minval=-1.0)
+        )
     if augment.invert:
         is_inverted = jax.random.uniform(jax.random.fold_in(key, INVERT)) < augment.invert
         image = jnp.where(is_inverted, 1 - image, image)
     if augment.cutout:
-        image = _cut_out(image, jax.random.uniform(jax.random.fold_in(key, CUTOUT), (3,)), augment.cutout)
+        image = _cut_out(
+            image, jax.random.uniform(jax.random.fold_in(key, CUTOUT), (3,)), augment.cutout
+        )
     return image
 
 
@@ -103,7 +113,9 @@ def _soften(image: jax.Array, key: jax.Array, augment: AugmentConfig) -> jax.Arr
     if augment.blur:
         matrix = _gaussian(len(image), sigma * augment.blur)
     if augment.downscale:
-        matrix = jnp.matmul(_low_resolution(len(image), augment.downscale**reduction), matrix, precision=HIGHEST)
+        matrix = jnp.matmul(
+            _low_resolution(len(image), augment.downscale**reduction), matrix, precision=HIGHEST
+        )
     image = jnp.einsum("ij,jxc->ixc", matrix, image, precision=HIGHEST)
     return jnp.einsum("ij,yjc->yic", matrix, image, precision=HIGHEST)
 
@@ -122,9 +134,15 @@ def _low_resolution(size: int, factor: jax.Array) -> jax.Array:
     the last cell averages the pixels that are there.
     """
     pixel, cell = jnp.arange(size), jnp.arange(size)[:, None]
-    overlap = jnp.maximum(jnp.minimum((cell + 1) * factor, pixel + 1) - jnp.maximum(cell * factor, pixel), 0)
-    average = overlap / jnp.maximum(overlap.sum(axis=1, keepdims=True), 1e-6)  # of a cell; 0 for cells beyond the edge
-    distance = (pixel[:, None] + 0.5) / factor - (jnp.arange(size) + 0.5)  # from a pixel's centre to a cell's, in cells
+    overlap = jnp.maximum(
+        jnp.minimum((cell + 1) * factor, pixel + 1) - jnp.maximum(cell * factor, pixel), 0
+    )
+    average = overlap / jnp.maximum(
+        overlap.sum(axis=1, keepdims=True), 1e-6
+    )  # of a cell; 0 for cells beyond the edge
+    distance = (pixel[:, None] + 0.5) / factor - (
+        jnp.arange(size) + 0.5
+    )  # from a pixel's centre to a cell's, in cells
     shares = jnp.maximum(1 - jnp.abs(distance), 0)
     weights = jnp.matmul(shares, average, precision=HIGHEST)
     return weights / weights.sum(axis=1, keepdims=True)
@@ -133,7 +151,9 @@ def _low_resolution(size: int, factor: jax.Array) -> jax.Array:
 def _cut_out(image: jax.Array, u: jax.Array, greatest: int) -> jax.Array:
     """A square of up to `greatest` pixels of one [s, s, 3], anywhere, takes the image's mean colour (arXiv:1708.04552)."""
     pixel = jnp.arange(len(image)) + 0.5
-    in_row, in_column = (jnp.abs(pixel - center * len(image)) < u[2] * greatest / 2 for center in u[:2])
+    in_row, in_column = (
+        jnp.abs(pixel - center * len(image)) < u[2] * greatest / 2 for center in u[:2]
+    )
     return jnp.where((in_row[:, None] & in_column)[..., None], image.mean(axis=(0, 1)), image)
 
 
@@ -141,8 +161,12 @@ def _recolor(image: jax.Array, u: jax.Array, augment: AugmentConfig) -> jax.Arra
     """Random brightness, contrast, saturation and hue of one float32[s, s, 3]; values may leave 0 ... 1."""
     if augment.hue:
         turn = u[3] * augment.hue * 2 * jnp.pi
-        rotation = jnp.array([[1, 0, 0], [0, jnp.cos(turn), -jnp.sin(turn)], [0, jnp.sin(turn), jnp.cos(turn)]])
-        matrix = jnp.linalg.multi_dot([np.linalg.inv(YIQ), rotation, np.array(YIQ)], precision=HIGHEST)
+        rotation = jnp.array(
+            [[1, 0, 0], [0, jnp.cos(turn), -jnp.sin(turn)], [0, jnp.sin(turn), jnp.cos(turn)]]
+        )
+        matrix = jnp.linalg.multi_dot(
+            [np.linalg.inv(YIQ), rotation, np.array(YIQ)], precision=HIGHEST
+        )
         image = jnp.matmul(image, matrix.T, precision=HIGHEST)
     if augment.saturation:
         gray = to_gray(image)

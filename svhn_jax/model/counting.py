@@ -38,7 +38,9 @@ def _jaxpr_macs(jaxpr: Any) -> int:
             macs += output.size * (equation.invars[1].aval.size // kernel[numbers.rhs_spec[0]])
         elif equation.primitive.name == "dot_general":
             (contracted, _), _ = equation.params["dimension_numbers"]
-            macs += output.size * math.prod(equation.invars[0].aval.shape[axis] for axis in contracted)
+            macs += output.size * math.prod(
+                equation.invars[0].aval.shape[axis] for axis in contracted
+            )
         for parameter in equation.params.values():
             inner = getattr(parameter, "jaxpr", parameter)
             if hasattr(inner, "eqns"):

@@ -59,6 +59,8 @@ def log_p_of(logits: Logits, labels: jax.Array) -> jax.Array:
     length_log_p = jax.nn.log_softmax(logits.length)
     digit_log_p = jax.nn.log_softmax(logits.digits[..., :BLANK])
     digits = labels[:, 1:]
-    of_digits = jnp.take_along_axis(digit_log_p, jnp.minimum(digits, BLANK - 1)[..., None], axis=2)[..., 0]
+    of_digits = jnp.take_along_axis(digit_log_p, jnp.minimum(digits, BLANK - 1)[..., None], axis=2)[
+        ..., 0
+    ]
     of_length = jnp.take_along_axis(length_log_p, labels[:, :1], axis=1)[:, 0]
     return of_length + jnp.where(digits == BLANK, 0, of_digits).sum(axis=1)

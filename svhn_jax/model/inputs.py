@@ -8,7 +8,9 @@ from svhn_jax.config import ImageConfig
 # Shifts of the views that evaluation may average, in pixels: the middle, then one to each side (docs/experiments.md).
 VIEWS = ((0, 0), (3, 0), (-3, 0), (0, 3), (0, -3))
 GRAY = (0.299, 0.587, 0.114)  # ITU-R BT.601 luma, as Pillow and TensorFlow use
-CONTRAST_FLOOR = 0.02  # added to the standard deviation: keeps noise small in a photo without contrast
+CONTRAST_FLOOR = (
+    0.02  # added to the standard deviation: keeps noise small in a photo without contrast
+)
 
 
 def center_window(images: jax.Array, image: ImageConfig) -> jax.Array:

@@ -59,7 +59,9 @@ def summarize(rows: Sequence[Mapping[str, Any]], max_digits: int) -> dict[str, f
     if not total["examples"]:
         total["loss"] = math.nan
     examples = max(1.0, total["examples"])
-    skipped = {name: total[name] for name in ("updates_skipped",) if name in total}  # where the run counts them
+    skipped = {
+        name: total[name] for name in ("updates_skipped",) if name in total
+    }  # where the run counts them
     return {
         "examples": total["examples"],
         "loss": total["loss"] / examples,
@@ -76,4 +78,8 @@ def selection_score(metrics: Any) -> float:
         accuracy, loss = float(metrics["sequence_accuracy"]), float(metrics["loss"])
     except (KeyError, TypeError, ValueError):
         return NO_SCORE
-    return accuracy - 1e-9 * min(loss, 100.0) if math.isfinite(accuracy) and math.isfinite(loss) else NO_SCORE
+    return (
+        accuracy - 1e-9 * min(loss, 100.0)
+        if math.isfinite(accuracy) and math.isfinite(loss)
+        else NO_SCORE
+    )

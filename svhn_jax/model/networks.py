@@ -11,7 +11,9 @@ from svhn_jax.config import ModelConfig
 from svhn_jax.labels import DIGIT_CLASSES, length_classes
 from svhn_jax.model.layers import batch_norm, conv, dropout, max_pool, space_to_depth
 
-HIGHEST = jax.lax.Precision.HIGHEST  # true float32: by default GPUs multiply matrices in TF32 and TPUs in bfloat16
+HIGHEST = (
+    jax.lax.Precision.HIGHEST
+)  # true float32: by default GPUs multiply matrices in TF32 and TPUs in bfloat16
 
 
 class Logits(NamedTuple):
@@ -46,7 +48,9 @@ class AttentionResNet(nn.Module):
     config: ModelConfig
 
     @nn.compact
-    def __call__(self, images: jax.Array, is_training: bool, dropout_keys: jax.Array | None = None) -> Logits:
+    def __call__(
+        self, images: jax.Array, is_training: bool, dropout_keys: jax.Array | None = None
+    ) -> Logits:
         config, dtype = self.config, jnp.dtype(self.config.compute_dtype)
         x = space_to_depth(images.astype(dtype), config.patch)
         x = conv(config, config.width, 3, "stem")(x)
@@ -72,10 +76,14 @@ class ResidualBlock(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, is_training: bool) -> jax.Array:
         dtype = jnp.dtype(self.config.compute_dtype)
-        y = nn.relu(batch_norm(is_training, dtype, "norm1")(conv(self.config, self.channels, 3, "conv1")(x)))
+        y = nn.relu(
+            batch_norm(is_training, dtype, "norm1")(conv(self.config, self.channels, 3, "conv1")(x))
+        )
         y = batch_norm(is_training, dtype, "norm2")(conv(self.config, self.channels, 3, "conv2")(y))
         if x.shape[-1] != self.channels:
-            x = batch_norm(is_training, dtype, "shortcut_norm")(conv(self.config, self.channels, 1, "shortcut")(x))
+            x = batch_norm(is_training, dtype, "shortcut_norm")(
+                conv(self.config, self.channels, 1, "shortcut")(x)
+            )
         return nn.relu(x + y)
 
 
@@ -90,9 +98,13 @@ class AttentionPool(nn.Module):
         positions = x.reshape(batch, height * width, channels)
         table = self.param("position", nn.initializers.zeros, (height * width, self.heads))
         scores = (
-            nn.Dense(self.heads, use_bias=False, precision=HIGHEST, name="query")(positions) / channels**0.5 + table
+            nn.Dense(self.heads, use_bias=False, precision=HIGHEST, name="query")(positions)
+            / channels**0.5
+            + table
         )
-        return jnp.einsum("bph,bpc->bhc", jax.nn.softmax(scores, axis=1), positions, precision=HIGHEST)
+        return jnp.einsum(
+            "bph,bpc->bhc", jax.nn.softmax(scores, axis=1), positions, precision=HIGHEST
+        )
 
 
 class SeedNet(nn.Module):
@@ -105,10 +117,14 @@ class SeedNet(nn.Module):
     config: ModelConfig
 
     @nn.compact
-    def __call__(self, images: jax.Array, is_training: bool, dropout_keys: jax.Array | None = None) -> Logits:
+    def __call__(
+        self, images: jax.Array, is_training: bool, dropout_keys: jax.Array | None = None
+    ) -> Logits:
         dtype = jnp.dtype(self.config.compute_dtype)
         x = images.astype(dtype)
-        for index, (channels, kernel, stride) in enumerate(((16, 3, 1), (32, 3, 1), (64, 5, 3), (256, 5, 3)), start=1):
+        for index, (channels, kernel, stride) in enumerate(
+            ((16, 3, 1), (32, 3, 1), (64, 5, 3), (256, 5, 3)), start=1
+        ):
             x = conv(self.config, channels, kernel, f"conv{index}", strides=stride)(x)
             x = nn.relu(batch_norm(is_training, dtype, f"norm{index}")(x))
         x = dropout(x.astype(jnp.float32), self.config.dropout, dropout_keys)
@@ -126,7 +142,9 @@ class PotterhsuNet(nn.Module):
     config: ModelConfig
 
     @nn.compact
-    def __call__(self, images: jax.Array, is_training: bool, dropout_keys: jax.Array | None = None) -> Logits:
+    def __call__(
+        self, images: jax.Array, is_training: bool, dropout_keys: jax.Array | None = None
+    ) -> Logits:
         config, dtype = self.config, jnp.dtype(self.config.compute_dtype)
         x = images.astype(dtype)
         for index, channels in enumerate((48, 64, 128, 160, 192, 192, 192, 192), start=1):
@@ -152,6 +170,7 @@ def _heads(features: list[jax.Array]) -> Logits:
     name, *names = head_names(max_digits)
     length = nn.Dense(length_classes(max_digits), precision=HIGHEST, name=name)(features[0])
     digits = [
-        nn.Dense(DIGIT_CLASSES, precision=HIGHEST, name=name)(x) for name, x in zip(names, features[1:], strict=True)
+        nn.Dense(DIGIT_CLASSES, precision=HIGHEST, name=name)(x)
+        for name, x in zip(names, features[1:], strict=True)
     ]
     return Logits(length, jnp.stack(digits, axis=1))

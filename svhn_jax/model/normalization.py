@@ -52,7 +52,9 @@ def batch_norm(x: jax.Array, scale: jax.Array, bias: jax.Array, axis_name: str) 
     return y, jax.lax.stop_gradient(mean), jax.lax.stop_gradient(var)
 
 
-def _forward(x: jax.Array, scale: jax.Array, bias: jax.Array, axis_name: str) -> tuple[Arrays, Arrays]:
+def _forward(
+    x: jax.Array, scale: jax.Array, bias: jax.Array, axis_name: str
+) -> tuple[Arrays, Arrays]:
     mean, mean_square = _global_means(x, x, axis_name)
     var = jnp.maximum(mean_square - mean * mean, 0)
     return (_normalized(x, scale, bias, mean, var), mean, var), (x, scale, mean, var)
@@ -62,7 +64,9 @@ def _backward(axis_name: str, saved: Arrays, grads: Arrays) -> Arrays:
     x, scale, mean, var = saved
     grad, inverse = grads[0], jax.lax.rsqrt(var + EPSILON)
     mean_grad, mean_product = _global_means(grad, x, axis_name)
-    slope = (mean_product - mean * mean_grad) * inverse  # the mean of the gradient times the normalised value
+    slope = (
+        mean_product - mean * mean_grad
+    ) * inverse  # the mean of the gradient times the normalised value
     factor, ratio = scale * inverse, slope * inverse
     count = _count(x, axis_name)
     x_grad = grad * factor - x * (factor * ratio) + factor * (mean * ratio - mean_grad)
@@ -77,7 +81,9 @@ _batch_norm = jax.custom_vjp(_plain, nondiff_argnums=(3,))
 _batch_norm.defvjp(_forward, _backward)
 
 
-def _normalized(x: jax.Array, scale: jax.Array, bias: jax.Array, mean: jax.Array, var: jax.Array) -> jax.Array:
+def _normalized(
+    x: jax.Array, scale: jax.Array, bias: jax.Array, mean: jax.Array, var: jax.Array
+) -> jax.Array:
     factor = scale * jax.lax.rsqrt(var + EPSILON)
     return x * factor + (bias - mean * factor)
 

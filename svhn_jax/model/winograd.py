@@ -44,10 +44,21 @@ def conv_general_dilated(
     That is: stride 1, no dilation, output as large as the input, float32, and a kernel of one of the
     sizes above with many channels. What device runs it is not asked here: see svhn_jax.model.networks.
     """
-    is_plain = {*window_strides, *(lhs_dilation or (1,)), *(rhs_dilation or (1,)), feature_group_count} == {1}
-    if is_plain and lhs.dtype == rhs.dtype == jnp.float32 and (m := output_tile(lhs.shape, rhs.shape)):
+    is_plain = {
+        *window_strides,
+        *(lhs_dilation or (1,)),
+        *(rhs_dilation or (1,)),
+        feature_group_count,
+    } == {1}
+    if (
+        is_plain
+        and lhs.dtype == rhs.dtype == jnp.float32
+        and (m := output_tile(lhs.shape, rhs.shape))
+    ):
         numbers = lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers)
-        is_nhwc = numbers == lax.conv_dimension_numbers(lhs.shape, rhs.shape, ("NHWC", "HWIO", "NHWC"))
+        is_nhwc = numbers == lax.conv_dimension_numbers(
+            lhs.shape, rhs.shape, ("NHWC", "HWIO", "NHWC")
+        )
         margin = rhs.shape[0] // 2
         if is_nhwc and padding in ("SAME", [(margin, margin)] * 2, ((margin, margin),) * 2):
             return winograd(lhs, rhs, m)
@@ -100,7 +111,9 @@ def transforms(m: int, r: int) -> Transforms:
     for row, roots in enumerate([*others, points]):
         images[row, : len(roots) + 1] = np.poly(roots)[::-1]
     scales = [np.prod(np.subtract(point, rest)) for point, rest in zip(points, others, strict=True)]
-    kernel = np.vstack([np.vander(points, r, increasing=True) / np.array(scales)[:, None], np.eye(r)[-1]])
+    kernel = np.vstack(
+        [np.vander(points, r, increasing=True) / np.array(scales)[:, None], np.eye(r)[-1]]
+    )
     outputs = np.vstack([np.vander(points, m, increasing=True), np.eye(m)[-1]]).T
     return Transforms(*(np.kron(x, x).astype(np.float32) for x in (images, outputs, kernel)))
 
@@ -129,7 +142,8 @@ class _Tiling(NamedTuple):
         """[b, H, W, C] to [n^2, b * tiles * C]: for each place in a tile, its pixel of every tile."""
         m, n, low = self.m, self.n, self.r // 2
         high = [
-            (count - 1) * m + n - side - low for count, side in ((self.rows, x.shape[1]), (self.columns, x.shape[2]))
+            (count - 1) * m + n - side - low
+            for count, side in ((self.rows, x.shape[1]), (self.columns, x.shape[2]))
         ]
         x = jnp.pad(x, ((0, 0), (low, high[0]), (low, high[1]), (0, 0)))
         down, across = (self.rows - 1) * m + 1, (self.columns - 1) * m + 1
@@ -141,20 +155,27 @@ class _Tiling(NamedTuple):
         m, low, reach = self.m, self.r // 2, -(-self.n // self.m)
         x = tiles.reshape(self.n, self.n, -1, self.rows, self.columns, channels)
         extra = reach * m - self.n
-        x = jnp.pad(x, ((0, extra), (0, extra), *((0, 0),) * 4)).reshape(reach, m, reach, m, *x.shape[2:])
+        x = jnp.pad(x, ((0, extra), (0, extra), *((0, 0),) * 4)).reshape(
+            reach, m, reach, m, *x.shape[2:]
+        )
         total: Any = 0
         for i in range(reach):
             for j in range(reach):
                 part = x[i, :, j].transpose(2, 3, 0, 4, 1, 5)
                 shift = [(i, reach - 1 - i), (0, 0), (j, reach - 1 - j)]
                 total = total + jnp.pad(part, ((0, 0), *shift, (0, 0), (0, 0)))
-        whole = total.reshape(total.shape[0], (self.rows + reach - 1) * m, (self.columns + reach - 1) * m, channels)
+        whole = total.reshape(
+            total.shape[0], (self.rows + reach - 1) * m, (self.columns + reach - 1) * m, channels
+        )
         return whole[:, low : low + self.height, low : low + self.width]
 
     def disjoint(self, y: jax.Array) -> jax.Array:
         """[b, H, W, K] to [m^2, b * tiles * K]: likewise, for outputs."""
         m, (batch, _, _, channels) = self.m, y.shape
-        y = jnp.pad(y, ((0, 0), (0, self.rows * m - self.height), (0, self.columns * m - self.width), (0, 0)))
+        y = jnp.pad(
+            y,
+            ((0, 0), (0, self.rows * m - self.height), (0, self.columns * m - self.width), (0, 0)),
+        )
         y = y.reshape(batch, self.rows, m, self.columns, m, channels)
         return y.transpose(2, 4, 0, 1, 3, 5).reshape(m * m, -1)
 
@@ -162,28 +183,43 @@ class _Tiling(NamedTuple):
         """The transpose of `disjoint`."""
         m = self.m
         y = tiles.reshape(m, m, -1, self.rows, self.columns, channels).transpose(2, 3, 0, 4, 1, 5)
-        return y.reshape(-1, self.rows * m, self.columns * m, channels)[:, : self.height, : self.width]
+        return y.reshape(-1, self.rows * m, self.columns * m, channels)[
+            :, : self.height, : self.width
+        ]
 
 
-def _forward(images: jax.Array, kernel: jax.Array, m: int) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+def _forward(
+    images: jax.Array, kernel: jax.Array, m: int
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
     tiling = _Tiling(m, kernel.shape[0], *images.shape[1:3])
     of, kernels = transforms(m, tiling.r), _transformed_kernel(kernel, m)
 
     def forward_chunk(images: jax.Array) -> jax.Array:
-        tiles = _matmul(of.images, tiling.overlapping(images)).reshape(len(kernels), -1, kernel.shape[2])
+        tiles = _matmul(of.images, tiling.overlapping(images)).reshape(
+            len(kernels), -1, kernel.shape[2]
+        )
         products = _matmul(tiles, kernels)
-        return tiling.disjoint_transposed(_matmul(of.outputs, products.reshape(len(kernels), -1)), kernel.shape[3])
+        return tiling.disjoint_transposed(
+            _matmul(of.outputs, products.reshape(len(kernels), -1)), kernel.shape[3]
+        )
 
-    return _whole(lax.map(forward_chunk, _in_chunks(images, kernel, tiling)), len(images)), (images, kernel)
+    return _whole(lax.map(forward_chunk, _in_chunks(images, kernel, tiling)), len(images)), (
+        images,
+        kernel,
+    )
 
 
-def _backward(m: int, saved: tuple[jax.Array, jax.Array], grads: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _backward(
+    m: int, saved: tuple[jax.Array, jax.Array], grads: jax.Array
+) -> tuple[jax.Array, jax.Array]:
     images, kernel = saved
     tiling = _Tiling(m, kernel.shape[0], *images.shape[1:3])
     of, kernels = transforms(m, tiling.r), _transformed_kernel(kernel, m)
     _, _, inputs, outputs = kernel.shape
 
-    def backward_chunk(kernel_grads: jax.Array, chunk: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+    def backward_chunk(
+        kernel_grads: jax.Array, chunk: tuple[jax.Array, jax.Array]
+    ) -> tuple[jax.Array, jax.Array]:
         tiles = _matmul(of.images, tiling.overlapping(chunk[0])).reshape(len(kernels), -1, inputs)
         grads = _matmul(of.outputs.T, tiling.disjoint(chunk[1])).reshape(len(kernels), -1, outputs)
         # Transposed beforehand: XLA's product takes 1.5 times as long where it must transpose an operand itself.
@@ -205,14 +241,18 @@ _winograd.defvjp(_forward, _backward)
 def _transformed_kernel(kernel: jax.Array, m: int) -> jax.Array:
     """[r, r, C, K] to [n^2, C, K]."""
     r = kernel.shape[0]
-    return _matmul(transforms(m, r).kernel, kernel.reshape(r * r, -1)).reshape(-1, *kernel.shape[2:])
+    return _matmul(transforms(m, r).kernel, kernel.reshape(r * r, -1)).reshape(
+        -1, *kernel.shape[2:]
+    )
 
 
 def _in_chunks(images: jax.Array, kernel: jax.Array, tiling: _Tiling) -> jax.Array:
     """[B, ...] to [chunks, b, ...]: as many images at a time as have their tiles in the cache; zeros fill the last."""
     values = tiling.rows * tiling.columns * tiling.n**2 * (kernel.shape[2] + kernel.shape[3])
     most = min(len(images), max(1, CACHED_BYTES // (4 * values)))
-    size = 2 ** (most.bit_length() - 1)  # a power of two: others are slower, and seldom divide a batch
+    size = 2 ** (
+        most.bit_length() - 1
+    )  # a power of two: others are slower, and seldom divide a batch
     chunks = -(-len(images) // size)
     images = jnp.pad(images, ((0, chunks * size - len(images)), (0, 0), (0, 0), (0, 0)))
     return images.reshape(chunks, size, *images.shape[1:])

@@ -45,7 +45,11 @@ def render(folder: Path) -> str:
         ("crops", f"{crop['size']} x {crop['size']}", f"pixels; box grown by {crop['margin']:.0%}"),
     ]
     sections = [_numbers(splits), _sizes(splits), _photos(splits), _skipped(manifest)]
-    subtitle = "A prepared data set: " + ", ".join(f"{count:,} {name}" for name, count in counts.items()) + "."
+    subtitle = (
+        "A prepared data set: "
+        + ", ".join(f"{count:,} {name}" for name, count in counts.items())
+        + "."
+    )
     return page.render(f"Data {folder.resolve().name}", subtitle, numbers, sections)
 
 
@@ -71,20 +75,33 @@ def _numbers(splits: dict[str, _Split]) -> Section:
             }
             title = f"Digit {position + 1}"
             charts.append(
-                (title, plots.grouped_shares(shares, f"digit at position {position + 1}", "numbers that have one"))
+                (
+                    title,
+                    plots.grouped_shares(
+                        shares, f"digit at position {position + 1}", "numbers that have one"
+                    ),
+                )
             )
-    return Section("numbers", "Numbers", "Splits that should be alike look alike here.", plots=charts)
+    return Section(
+        "numbers", "Numbers", "Splits that should be alike look alike here.", plots=charts
+    )
 
 
 def _sizes(splits: dict[str, _Split]) -> Section:
     charts = [
         (title, plots.histograms({name: take(split) for name, split in splits.items()}, xlabel))
         for title, xlabel, take in (
-            ("Height of the number", "height of the number's box (pixels)", lambda split: split.boxes[:, 3]),
+            (
+                "Height of the number",
+                "height of the number's box (pixels)",
+                lambda split: split.boxes[:, 3],
+            ),
             ("Width of the photo", "width of the photo (pixels)", lambda split: split.sizes[:, 0]),
         )
     ]
-    quantiles = {name: statistics.quantiles(split.boxes, split.sizes) for name, split in splits.items()}
+    quantiles = {
+        name: statistics.quantiles(split.boxes, split.sizes) for name, split in splits.items()
+    }
     rows = [
         [quantity, name, *(f"{x:,.2f}".removesuffix(".00") for x in table[quantity])]
         for quantity in next(iter(quantiles.values()), {})
@@ -99,8 +116,15 @@ def _photos(splits: dict[str, _Split]) -> Section:
     for name, split in splits.items():
         rows = np.sort(np.random.default_rng(0).permutation(len(split.data.labels))[:PICTURES])
         photos = [_picture(split.data, row) for row in rows]
-        galleries.append(Gallery(f"{name} ({len(rows)} of {len(split.data.labels):,}, drawn at random)", photos))
-    return Section("photos", "Photos", "The crops as they are stored, with label and name.", galleries=galleries)
+        galleries.append(
+            Gallery(f"{name} ({len(rows)} of {len(split.data.labels):,}, drawn at random)", photos)
+        )
+    return Section(
+        "photos",
+        "Photos",
+        "The crops as they are stored, with label and name.",
+        galleries=galleries,
+    )
 
 
 def _picture(data: arrays.Split, row: int) -> Picture:
@@ -114,12 +138,18 @@ def _skipped(manifest: dict[str, Any]) -> Section:
         for source, entry in manifest["sources"].items()
         for one in entry["skipped"]
     ]
-    noted: Counter[str] = sum((Counter(entry["noted"]) for entry in manifest["sources"].values()), Counter())
+    noted: Counter[str] = sum(
+        (Counter(entry["noted"]) for entry in manifest["sources"].values()), Counter()
+    )
     tables = []
     if noted:
         tables.append(Table(("kept, with a note", "photos"), list(noted.items())))
     if records:
-        title = "" if len(records) <= SKIPPED_LISTED else f"the first {SKIPPED_LISTED} of {len(records):,}"
+        title = (
+            ""
+            if len(records) <= SKIPPED_LISTED
+            else f"the first {SKIPPED_LISTED} of {len(records):,}"
+        )
         tables.append(Table(("skipped", "why"), records[:SKIPPED_LISTED], title, text_columns=(1,)))
     text = f"{len(records):,} skipped." if records else "No record was skipped."
     return Section("skipped", "Skipped and noted", text, tables=tables)

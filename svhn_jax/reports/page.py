@@ -50,7 +50,9 @@ class Section(NamedTuple):
     code: str = ""
 
 
-def render(title: str, subtitle: str, numbers: Sequence[tuple[str, str, str]], sections: Sequence[Section]) -> str:
+def render(
+    title: str, subtitle: str, numbers: Sequence[tuple[str, str, str]], sections: Sequence[Section]
+) -> str:
     """The page as HTML. All texts are escaped; only the plots' SVG is taken as it is.
 
     Args:
@@ -65,4 +67,7 @@ def render(title: str, subtitle: str, numbers: Sequence[tuple[str, str, str]], s
 
 def picture_url(image: np.ndarray) -> str:
     """uint8[H, W, 3] as a data: URL of a PNG."""
-    return "data:image/png;base64," + base64.b64encode(png(Image.fromarray(np.asarray(image)))).decode()
+    return (
+        "data:image/png;base64,"
+        + base64.b64encode(png(Image.fromarray(np.asarray(image)))).decode()
+    )

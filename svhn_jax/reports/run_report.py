@@ -91,7 +91,11 @@ def _numbers(run: RunResults) -> list[tuple[str, str, str]]:
         ("lengths right", f"{summary['length_accuracy']:.2%}", ""),
         ("coverage at 98 %", f"{summary['coverage_98']:.2%}", kept),
         ("coverage at 99 %", f"{summary['coverage_99']:.2%}", kept),
-        ("calibration error", f"{summary['calibration_error']:.2%}", f"expected, {scores.CALIBRATION_BINS} bins"),
+        (
+            "calibration error",
+            f"{summary['calibration_error']:.2%}",
+            f"expected, {scores.CALIBRATION_BINS} bins",
+        ),
         ("edit distance", f"{summary['edit_distance']:.3f}", "mean digits to change in a number"),
         ("loss", f"{summary['loss']:.4f}", "nats a photo"),
     ]
@@ -111,17 +115,32 @@ def _learning(metrics: Sequence[Mapping[str, Any]]) -> Section | None:
 
 
 def _steps(run: RunResults) -> Section | None:
-    columns = ("step", "loss", "sequence_accuracy", "digit_accuracy", "positional_digit_accuracy", "length_accuracy")
+    columns = (
+        "step",
+        "loss",
+        "sequence_accuracy",
+        "digit_accuracy",
+        "positional_digit_accuracy",
+        "length_accuracy",
+    )
     rows: list[list[str]] = []
     for split, source in (
-        ("validation, while training", [row for row in run.metrics if row.get("split") == "validation"]),
+        (
+            "validation, while training",
+            [row for row in run.metrics if row.get("split") == "validation"],
+        ),
         (run.split, run.results),
     ):
-        rows += [[split, f"{row['step']:,}", *(_cell(row.get(name)) for name in columns[1:])] for row in source]
+        rows += [
+            [split, f"{row['step']:,}", *(_cell(row.get(name)) for name in columns[1:])]
+            for row in source
+        ]
     if not rows:
         return None
     names = ("split", "step", "loss", "sequence", "per digit", "positional", "length")
-    return Section("steps", "Steps", "Accuracy at each step that was scored.", tables=[Table(names, rows)])
+    return Section(
+        "steps", "Steps", "Accuracy at each step that was scored.", tables=[Table(names, rows)]
+    )
 
 
 def _cell(value: float | None) -> str:
@@ -130,9 +149,12 @@ def _cell(value: float | None) -> str:
 
 def _groups(table: PredictionTable) -> Section:
     lengths = {
-        labels.length_name(length, table.max_digits): counts for length, counts in predictions.by_length(table).items()
+        labels.length_name(length, table.max_digits): counts
+        for length, counts in predictions.by_length(table).items()
     }
-    positions = {str(position): counts for position, counts in predictions.by_position(table).items()}
+    positions = {
+        str(position): counts for position, counts in predictions.by_position(table).items()
+    }
     charts = [
         (f"{of}, {by}", plots.accuracy_bars(_with_intervals(counts), what, of.lower()))
         for of, by, counts, what in (
@@ -141,17 +163,26 @@ def _groups(table: PredictionTable) -> Section:
         )
         if counts
     ]
-    return Section("groups", "By length and position", "With 95 % intervals (Wilson).", plots=charts)
+    return Section(
+        "groups", "By length and position", "With 95 % intervals (Wilson).", plots=charts
+    )
 
 
-def _with_intervals(counts: Mapping[str, tuple[int, int]]) -> dict[str, tuple[scores.Interval, int]]:
-    return {name: (scores.wilson_interval(right, total), total) for name, (right, total) in counts.items()}
+def _with_intervals(
+    counts: Mapping[str, tuple[int, int]],
+) -> dict[str, tuple[scores.Interval, int]]:
+    return {
+        name: (scores.wilson_interval(right, total), total)
+        for name, (right, total) in counts.items()
+    }
 
 
 def _confidence(table: PredictionTable) -> Section:
     right, confidence = table.is_right, table.confidence
     kept, accuracies = scores.coverage_curve(confidence, right)
-    targets = {target: scores.coverage(confidence, right, target) for target in scores.COVERAGE_TARGETS}
+    targets = {
+        target: scores.coverage(confidence, right, target) for target in scores.COVERAGE_TARGETS
+    }
     text = (
         "Coverage: if the photos of least confidence are left to a person, how many of the others are right (Goodfellow et al. 2014). "
         "Calibration: a confidence of 80 % should be right 8 times in 10 (the dotted line); above the line the network is too modest, below it too sure. "
@@ -169,8 +200,18 @@ def _confusions(table: PredictionTable) -> Section:
     classes = range(labels.length_classes(table.max_digits))
     lengths = [labels.length_name(length, table.max_digits) for length in classes]
     charts = [
-        ("Digits", plots.confusion(scores.digit_confusion(table.truths, table.predictions), digits, "digit")),
-        ("Lengths", plots.confusion(scores.length_confusion(table.truths, table.predictions), lengths, "length")),
+        (
+            "Digits",
+            plots.confusion(
+                scores.digit_confusion(table.truths, table.predictions), digits, "digit"
+            ),
+        ),
+        (
+            "Lengths",
+            plots.confusion(
+                scores.length_confusion(table.truths, table.predictions), lengths, "length"
+            ),
+        ),
     ]
     text = 'Digits at the same position are compared; "none" stands where a number has ended. Cells are counts, shaded by their share of the row.'
     return Section("confusions", "Confusions", text, plots=charts)
@@ -184,9 +225,13 @@ def _errors(run: RunResults) -> Section:
     suspects = sure_errors[table.confidence[sure_errors] >= SUSPECT_CONFIDENCE]
     galleries = [
         Gallery(
-            f"{title} ({min(PICTURES, len(rows))} of {len(rows):,})", [_picture(run, row) for row in rows[:PICTURES]]
+            f"{title} ({min(PICTURES, len(rows))} of {len(rows):,})",
+            [_picture(run, row) for row in rows[:PICTURES]],
         )
-        for title, rows in (("Most confident errors", sure_errors), ("Least confident hits", unsure_hits))
+        for title, rows in (
+            ("Most confident errors", sure_errors),
+            ("Least confident hits", unsure_hits),
+        )
         if len(rows)
     ]
     tables = []
@@ -200,12 +245,12 @@ def _errors(run: RunResults) -> Section:
             )
             for row in suspects[:SUSPECTS_LISTED]
         ]
-        title = (
-            f"Suspected label errors: wrong with a confidence of {SUSPECT_CONFIDENCE:.0%} or more ({len(suspects):,})"
-        )
+        title = f"Suspected label errors: wrong with a confidence of {SUSPECT_CONFIDENCE:.0%} or more ({len(suspects):,})"
         tables.append(Table(("photo", "label", "prediction", "confidence"), rows, title))
     text = "Each with its prediction, its label where they differ, the confidence, and the photo's name."
-    return Section("photos", "Photos", text if galleries else "No photo.", tables=tables, galleries=galleries)
+    return Section(
+        "photos", "Photos", text if galleries else "No photo.", tables=tables, galleries=galleries
+    )
 
 
 def _picture(run: RunResults, row: int) -> Picture:

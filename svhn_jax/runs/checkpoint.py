@@ -23,7 +23,9 @@ from svhn_jax.runs.checksums import by_path, copy_with_sums, sealed, unsealed, v
 from svhn_jax.runs.orbax_errors import quieten_orbax, raise_unless_damage
 
 _METRICS, _METADATA = "metrics of step {}", "metadata of step {}"  # names in the seals
-_DELETING = "deleting"  # in the folder of the steps: a step is renamed into it before its files are deleted
+_DELETING = (
+    "deleting"  # in the folder of the steps: a step is renamed into it before its files are deleted
+)
 
 
 class Checkpoints:
@@ -76,7 +78,9 @@ class Checkpoints:
                 lightweight_initialize=True,  # reads no step's metadata, which may be damaged
                 enable_async_checkpointing=False,  # our own thread also copies to the host, outside the loop
                 multiprocessing_options=MultiprocessingOptions(
-                    primary_host=alone, active_processes={alone}, barrier_sync_key_prefix=f"process{alone}"
+                    primary_host=alone,
+                    active_processes={alone},
+                    barrier_sync_key_prefix=f"process{alone}",
                 ),
             ),
             item_handlers={
@@ -94,7 +98,9 @@ class Checkpoints:
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         try:
-            with suppress(Exception) if kind else nullcontext():  # an error on its way out comes first
+            with (
+                suppress(Exception) if kind else nullcontext()
+            ):  # an error on its way out comes first
                 self.wait()
         finally:
             self._thread.shutdown()
@@ -134,7 +140,11 @@ class Checkpoints:
         return self._scores[step]
 
     def save(
-        self, step: int, tree: Any, validation: dict[str, float] | None, window: dict[str, float] | None = None
+        self,
+        step: int,
+        tree: Any,
+        validation: dict[str, float] | None,
+        window: dict[str, float] | None = None,
     ) -> None:
         """Saves a tree of arrays in the background. Returns once its copy is dispatched on the device.
 
@@ -152,7 +162,9 @@ class Checkpoints:
         if step != self._newest:
             # A copy, because the next train step donates the state; of one device, because all hold the same.
             values, sums = copy_with_sums(jax.tree.map(lambda x: x.addressable_data(0), tree))
-            self._saving = self._thread.submit(self._write, step, values, sums, validation, window or {})
+            self._saving = self._thread.submit(
+                self._write, step, values, sums, validation, window or {}
+            )
             self._newest = step
             if before:  # its failure does not keep this save from being tried
                 self._require(before)
@@ -163,7 +175,12 @@ class Checkpoints:
             self.wait()
 
     def _write(
-        self, step: int, values: Any, sums: jax.Array, validation: dict[str, float] | None, window: dict[str, float]
+        self,
+        step: int,
+        values: Any,
+        sums: jax.Array,
+        validation: dict[str, float] | None,
+        window: dict[str, float],
     ) -> None:
         self._scores[step] = selection_score(validation)
         items = {
@@ -171,7 +188,9 @@ class Checkpoints:
             "checksums": ocp.args.JsonSave(by_path(values, sums)),
             "metrics": ocp.args.JsonSave(sealed(validation or {}, _METRICS.format(step))),
             "metadata": ocp.args.JsonSave(
-                sealed(self._metadata | ({"window": window} if window else {}), _METADATA.format(step))
+                sealed(
+                    self._metadata | ({"window": window} if window else {}), _METADATA.format(step)
+                )
             ),
         }
         self._manager.save(step, args=ocp.args.Composite(**items))
@@ -221,7 +240,9 @@ class Checkpoints:
                 self._manager.reload()
             return tree
         if damaged:
-            raise CheckpointError(f"{damaged[max(damaged)]}; so is every step before it: train under another --name")
+            raise CheckpointError(
+                f"{damaged[max(damaged)]}; so is every step before it: train under another --name"
+            )
         return None
 
     def _move_aside(self, step: int) -> epath.Path:
@@ -243,8 +264,12 @@ class Checkpoints:
           CheckpointError: the step is damaged, or does not fit the abstract tree.
           TryAgainError: storage, memory or a device failed, so nothing is known of damage.
         """
-        restore_args = jax.tree.map(lambda x: ocp.RestoreArgs(restore_type=np.ndarray, dtype=x.dtype), abstract)
-        args = ocp.args.PyTreeRestore(abstract, restore_args=restore_args, partial_restore=is_partial)
+        restore_args = jax.tree.map(
+            lambda x: ocp.RestoreArgs(restore_type=np.ndarray, dtype=x.dtype), abstract
+        )
+        args = ocp.args.PyTreeRestore(
+            abstract, restore_args=restore_args, partial_restore=is_partial
+        )
         try:
             restored = self._read(step, "state", args)
             verify(restored, abstract, self._read(step, "checksums", ocp.args.JsonRestore()))
@@ -258,12 +283,16 @@ class Checkpoints:
 
     def newest_metadata(self) -> dict[str, Any]:
         """The metadata of the newest step whose metadata are undamaged; empty if there is none."""
-        return next((metadata for step in reversed(self.steps()) if (metadata := self.metadata(step))), {})
+        return next(
+            (metadata for step in reversed(self.steps()) if (metadata := self.metadata(step))), {}
+        )
 
     def metadata(self, step: int) -> dict[str, Any]:
         """The metadata written with a step: JSON objects by name; empty if damaged. Raises TryAgainError as `restore`."""
         try:
-            metadata = unsealed(self._read(step, "metadata", ocp.args.JsonRestore()), _METADATA.format(step))
+            metadata = unsealed(
+                self._read(step, "metadata", ocp.args.JsonRestore()), _METADATA.format(step)
+            )
             if not all(isinstance(value, dict) for value in metadata.values()):
                 raise ValueError("a value is no JSON object")
             return metadata

@@ -13,7 +13,9 @@ import numpy as np
 
 _UNSIGNED = {1: np.uint8, 2: np.uint16, 4: np.uint32}
 _SALTS = (np.uint32(0x9E3779B9), np.uint32(0x7F4A7C15))
-_BLOCK = 2**15  # elements that the host sums at once: intermediate results then stay in the processor's cache
+_BLOCK = (
+    2**15
+)  # elements that the host sums at once: intermediate results then stay in the processor's cache
 SEAL = "sha256"
 
 
@@ -37,7 +39,10 @@ def copy_with_sums(tree: Any) -> tuple[Any, jax.Array]:
 def by_path(tree: Any, sums: Any) -> dict[str, list[int]]:
     """The sums of each array of the tree under its path, such as ['params']['stem']['kernel']."""
     paths = [path for path, _ in jax.tree_util.tree_flatten_with_path(tree)[0]]
-    return {jax.tree_util.keystr(path): row.tolist() for path, row in zip(paths, np.asarray(sums), strict=True)}
+    return {
+        jax.tree_util.keystr(path): row.tolist()
+        for path, row in zip(paths, np.asarray(sums), strict=True)
+    }
 
 
 def checksums(tree: Any) -> dict[str, list[int]]:
@@ -52,7 +57,10 @@ def verify(tree: Any, abstract: Any, saved: dict[str, list[int]]) -> None:
       ValueError, KeyError: an array is missing or differs.
     """
     for wanted, found in zip(jax.tree.leaves(abstract), jax.tree.leaves(tree), strict=True):
-        if not isinstance(found, np.ndarray) or (found.shape, found.dtype) != (wanted.shape, wanted.dtype):
+        if not isinstance(found, np.ndarray) or (found.shape, found.dtype) != (
+            wanted.shape,
+            wanted.dtype,
+        ):
             raise ValueError("an array is missing, or of another shape")
     for path, sums in checksums(tree).items():
         if saved[path] != sums:
@@ -83,9 +91,15 @@ def _digest(values: dict[str, Any], of: str) -> str:
 
 
 def _device_sums(array: jax.Array) -> jax.Array:
-    bits = jax.lax.bitcast_convert_type(array, _UNSIGNED[array.dtype.itemsize]).astype(jnp.uint32).ravel()
+    bits = (
+        jax.lax.bitcast_convert_type(array, _UNSIGNED[array.dtype.itemsize])
+        .astype(jnp.uint32)
+        .ravel()
+    )
     place = jnp.arange(bits.size, dtype=jnp.uint32)
-    return jnp.stack([jnp.sum(_mix(bits ^ _mix(place + salt)), dtype=jnp.uint32) for salt in _SALTS])
+    return jnp.stack(
+        [jnp.sum(_mix(bits ^ _mix(place + salt)), dtype=jnp.uint32) for salt in _SALTS]
+    )
 
 
 def _host_sums(array: np.ndarray) -> np.ndarray:

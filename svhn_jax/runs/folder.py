@@ -29,7 +29,9 @@ from svhn_jax.errors import InputError
 from svhn_jax.runs.checksums import sealed, unsealed
 from svhn_jax.runs.versions import versions
 
-FETCH_AGAIN = "these are published weights: fetch them again (git checkout of the folder, or a new download)"
+FETCH_AGAIN = (
+    "these are published weights: fetch them again (git checkout of the folder, or a new download)"
+)
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,9 @@ class DataRecord(Checked):
       mix_in: of `data.mix_in`, likewise.
     """
 
-    fingerprints: Annotated[dict[str, str], Rule({"train", "validation"}.issubset, "of train and validation")]
+    fingerprints: Annotated[
+        dict[str, str], Rule({"train", "validation"}.issubset, "of train and validation")
+    ]
     crop: CropRule
     folder: str
     mix_in: tuple[str, ...]
@@ -51,7 +55,12 @@ class DataRecord(Checked):
     @classmethod
     def of(cls, config: Config, fingerprints: dict[str, str], crop: CropRule) -> "DataRecord":
         """The record of the data that `config` names."""
-        return cls(fingerprints, crop, _absolute(config.data.dir), tuple(map(_absolute, config.data.mix_in)))
+        return cls(
+            fingerprints,
+            crop,
+            _absolute(config.data.dir),
+            tuple(map(_absolute, config.data.mix_in)),
+        )
 
     @classmethod
     def called(cls, name: str) -> str:
@@ -82,7 +91,9 @@ class RunFolder:
             raise InputError(f"{self.path}: no run there (no config.json); {remedy}")
         text = path.read_bytes().decode("utf-8", "replace")
         return config_files.from_json(
-            text, str(path), lambda: self._rewriting_remedy("put it right, or train under another --name")
+            text,
+            str(path),
+            lambda: self._rewriting_remedy("put it right, or train under another --name"),
         )
 
     def data(self) -> DataRecord:
@@ -94,9 +105,19 @@ class RunFolder:
                 raise TypeError("versions is no JSON object")
             record: DataRecord = config_files.build(DataRecord, values)
             return record
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, InputError) as error:
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            RecursionError,
+            InputError,
+        ) as error:
             remedy = self._rewriting_remedy("train under another --name")
-            raise InputError(f"{path}: missing, damaged or of an older version ({error!r}); {remedy}") from None
+            raise InputError(
+                f"{path}: missing, damaged or of an older version ({error!r}); {remedy}"
+            ) from None
 
     def _data_values(self) -> dict[str, Any]:
         return unsealed(json.loads((self.path / "data.json").read_bytes()), "data.json")
@@ -128,7 +149,9 @@ class RunFolder:
         Raises:
           InputError: naming the fields that differ; those that a run may change do not count.
         """
-        if "config" in metadata and (difference := config_files.differences(self.config(), _saved_config(metadata))):
+        if "config" in metadata and (
+            difference := config_files.differences(self.config(), _saved_config(metadata))
+        ):
             raise InputError(
                 f"{self.path / 'config.json'}: {difference}; "
                 + self._rewriting_remedy("put it right, or train under another --name")
@@ -180,8 +203,12 @@ class RunFolder:
             began_with = self._data_values()["versions"]
         elif (results := self.path / "results").exists():
             results.rename(self.path / f"results-old-{time.time_ns()}")
-        self._replace("data.json", _data_json(dataclasses.asdict(data), began_with))  # the data may have been moved
-        self._replace("config.json", config_files.to_json(config))  # log_every_steps, for one, may change
+        self._replace(
+            "data.json", _data_json(dataclasses.asdict(data), began_with)
+        )  # the data may have been moved
+        self._replace(
+            "config.json", config_files.to_json(config)
+        )  # log_every_steps, for one, may change
 
     def repair(self, metadata: dict[str, Any]) -> list[str]:
         """Rewrites config.json and data.json if missing or damaged; returns the names of those rewritten.
@@ -194,12 +221,20 @@ class RunFolder:
         if not {"config", "data", "versions"} <= metadata.keys():
             return []
         mended = []
-        for name, read in (("config.json", lambda: self.refuse_changed_config(metadata)), ("data.json", self.data)):
+        for name, read in (
+            ("config.json", lambda: self.refuse_changed_config(metadata)),
+            ("data.json", self.data),
+        ):
             try:
                 read()
             except InputError:
-                config, data = _saved_config(metadata), _data_json(metadata["data"], metadata["versions"])
-                self._replace(name, {"config.json": config_files.to_json(config), "data.json": data}[name])
+                config, data = (
+                    _saved_config(metadata),
+                    _data_json(metadata["data"], metadata["versions"]),
+                )
+                self._replace(
+                    name, {"config.json": config_files.to_json(config), "data.json": data}[name]
+                )
                 mended.append(name)
         return mended
 
@@ -226,7 +261,9 @@ class RunFolder:
         """The rows of metrics.jsonl; a line that is still being written, or damaged, is left out."""
         path = self.path / "metrics.jsonl"
         rows = []
-        for line in path.read_bytes().decode("utf-8", "replace").splitlines() if path.exists() else ():
+        for line in (
+            path.read_bytes().decode("utf-8", "replace").splitlines() if path.exists() else ()
+        ):
             try:
                 row = json.loads(line)
             except ValueError:

@@ -20,9 +20,21 @@ class RunLogger:
     """Prints and writes the progress of a run; a context manager. Without `is_writer` it writes no file."""
 
     def __init__(
-        self, run: RunFolder, console: Console, first_step: int, total_steps: int, config: Config, *, is_writer: bool
+        self,
+        run: RunFolder,
+        console: Console,
+        first_step: int,
+        total_steps: int,
+        config: Config,
+        *,
+        is_writer: bool,
     ):
-        self._run, self._console, self._batch_size, self._total_steps = run, console, config.batch_size, total_steps
+        self._run, self._console, self._batch_size, self._total_steps = (
+            run,
+            console,
+            config.batch_size,
+            total_steps,
+        )
         self._events: dict[str, EventFile] = {}
         self._drawings: Drawings | None = None
         if is_writer:
@@ -36,7 +48,9 @@ class RunLogger:
             TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("steps  {task.fields[rate]} images/s"),
             TimeRemainingColumn(), console=console, disable=console.quiet or not console.is_terminal,
         )  # fmt: skip
-        self._task = self._bar.add_task("training", total=total_steps, completed=first_step, rate="-")
+        self._task = self._bar.add_task(
+            "training", total=total_steps, completed=first_step, rate="-"
+        )
         self._first_step, self._busy_s, self._paused_s = first_step, 0.0, 0.0
         self._started = self._paused = 0.0
         self._last: tuple[int, float] = first_step, 0.0
@@ -88,7 +102,9 @@ class RunLogger:
         )
         if self._drawings:
             self._drawings.raise_if_failed()
-        self._write(step, "train", metrics, {"learning_rate": learning_rate, "images_per_s": round(rate, 1)})
+        self._write(
+            step, "train", metrics, {"learning_rate": learning_rate, "images_per_s": round(rate, 1)}
+        )
 
     def write_validation(
         self, step: int, metrics: dict[str, float], split: Split, predicted: np.ndarray, params: Any
@@ -111,13 +127,17 @@ class RunLogger:
         now = time.strftime("%H:%M:%S")
         self._console.print(f"[{now}] {text}", markup=False, highlight=False, soft_wrap=True)
 
-    def _write(self, step: int, split: str, metrics: dict[str, float], of_training: dict[str, float]) -> None:
+    def _write(
+        self, step: int, split: str, metrics: dict[str, float], of_training: dict[str, float]
+    ) -> None:
         """Writes a row of metrics.jsonl, and curves; metrics that only training has get a chart group of their own."""
         events = self._events.get(split)
         if not events:
             return
         self._run.add_metrics({"step": step, "split": split} | metrics | of_training)
         curves = {f"metrics/{name}": value for name, value in metrics.items() if name != "examples"}
-        for tag, value in (curves | {f"training/{name}": value for name, value in of_training.items()}).items():
+        for tag, value in (
+            curves | {f"training/{name}": value for name, value in of_training.items()}
+        ).items():
             events.add(step, summary.scalar(tag, value))
         events.flush()

@@ -34,9 +34,24 @@ def raise_unless_damage(error: Exception, place: str) -> None:
 
 def _is_damage(error: BaseException) -> bool:
     """Whether the checkpoint itself may have caused the error: not storage, memory or a device."""
-    words = ("RESOURCE_EXHAUSTED", "PERMISSION_DENIED", "UNAVAILABLE", "DEADLINE_EXCEEDED", "UNAUTHENTICATED")
-    if isinstance(error, MemoryError | jax.errors.JaxRuntimeError) or any(word in str(error) for word in words):
+    words = (
+        "RESOURCE_EXHAUSTED",
+        "PERMISSION_DENIED",
+        "UNAVAILABLE",
+        "DEADLINE_EXCEEDED",
+        "UNAUTHENTICATED",
+    )
+    if isinstance(error, MemoryError | jax.errors.JaxRuntimeError) or any(
+        word in str(error) for word in words
+    ):
         return False
-    if isinstance(error, OSError) and error.errno not in (None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR):
+    if isinstance(error, OSError) and error.errno not in (
+        None,
+        errno.ENOENT,
+        errno.ENOTDIR,
+        errno.EISDIR,
+    ):
         return False
-    return error.__cause__ is None or _is_damage(error.__cause__)  # Orbax and TensorStore raise errors from others
+    return error.__cause__ is None or _is_damage(
+        error.__cause__
+    )  # Orbax and TensorStore raise errors from others

@@ -48,7 +48,10 @@ def results(run: RunFolder, name: str) -> list[dict[str, float]]:
     path = results_path(run, name)
     rows = _read_table(path).values() if path.exists() else ()
     try:
-        return [dict(zip(RESULT_COLUMNS, (int(row[0]), *map(float, row[1:])), strict=True)) for row in rows]
+        return [
+            dict(zip(RESULT_COLUMNS, (int(row[0]), *map(float, row[1:])), strict=True))
+            for row in rows
+        ]
     except ValueError as error:
         raise InputError(f"{path}: not a table of ours ({error}); move it away") from None
 
@@ -65,7 +68,9 @@ def write_predictions(run: RunFolder, name: str, step: int, text: str) -> None:
     run.write_text(str(path.relative_to(run.path)), text)
 
 
-def merge_results(run: RunFolder, name: str, rows: dict[int, dict[str, float]], fingerprint: str) -> None:
+def merge_results(
+    run: RunFolder, name: str, rows: dict[int, dict[str, float]], fingerprint: str
+) -> None:
     """Writes results/NAME.csv: these steps and those already in it, ascending. Other processes may do so meanwhile.
 
     results/NAME.json holds the fingerprint of the data the rows were scored on.
@@ -77,7 +82,10 @@ def merge_results(run: RunFolder, name: str, rows: dict[int, dict[str, float]], 
     if is_remote:
         _merge(run, name, rows, fingerprint)
         return
-    with files.naming(Path(results_path(run, name))), files.locked(Path(run.path) / "results" / "lock"):
+    with (
+        files.naming(Path(results_path(run, name))),
+        files.locked(Path(run.path) / "results" / "lock"),
+    ):
         _merge(run, name, rows, fingerprint)
 
 
@@ -89,9 +97,12 @@ def _merge(run: RunFolder, name: str, rows: dict[int, dict[str, float]], fingerp
         table = _read_table(path)
         seal = path.with_suffix(".json")
         if not seal.exists() or seal.read_text() != scored_on:
-            raise InputError(f"{path}: holds results on other data of that name; move it away, or give --data DIR")
+            raise InputError(
+                f"{path}: holds results on other data of that name; move it away, or give --data DIR"
+            )
     table |= {
-        step: [str(step), *(_cell(column, row[column]) for column in RESULT_COLUMNS[1:])] for step, row in rows.items()
+        step: [str(step), *(_cell(column, row[column]) for column in RESULT_COLUMNS[1:])]
+        for step, row in rows.items()
     }
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

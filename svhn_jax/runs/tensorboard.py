@@ -65,10 +65,15 @@ def describe(folder: str, step: int, config: Config) -> None:
       config: of the run.
     """
     fields = config_files.flatten(config)
-    plain = {name: value if isinstance(value, bool | int | float) else str(value) for name, value in fields.items()}
+    plain = {
+        name: value if isinstance(value, bool | int | float) else str(value)
+        for name, value in fields.items()
+    }
     events = EventFile(folder, step)
     events.add(step, summary.hparams(plain, {})[1])
-    rows = "".join(f"| {name} | {str(value).replace('|', '&#124;')} |\n" for name, value in plain.items())
+    rows = "".join(
+        f"| {name} | {str(value).replace('|', '&#124;')} |\n" for name, value in plain.items()
+    )
     events.add(step, summary.text("config", f"| field | value |\n|---|---|\n{rows}"))
     events.close()
 
@@ -89,7 +94,9 @@ class Drawings:
         self.wait()
         # A copy, because the next train step donates the state; of one device, because all hold the same.
         copies = jax.tree.map(lambda x: jnp.copy(x.addressable_data(0)), params)
-        self._running = self._thread.submit(self._draw, step, split, predicted[:SAMPLE_IMAGES], copies)
+        self._running = self._thread.submit(
+            self._draw, step, split, predicted[:SAMPLE_IMAGES], copies
+        )
 
     def raise_if_failed(self) -> None:
         """Raises the error of a drawing that has failed. Does not wait for one that runs."""
@@ -111,7 +118,9 @@ class Drawings:
             self._thread.shutdown()
 
     def _draw(self, step: int, split: Split, predicted: np.ndarray, params: Any) -> None:
-        sheet = contact_sheet(split.images[: len(predicted)], split.labels[: len(predicted)], predicted)
+        sheet = contact_sheet(
+            split.images[: len(predicted)], split.labels[: len(predicted)], predicted
+        )
         self._events.add(step, summary.image("readings", np.asarray(sheet), dataformats="HWC"))
         for values in _histograms(params):
             self._events.add(step, values)

@@ -47,7 +47,9 @@ def versions() -> dict[str, str]:
 
 def code_sha256(sources: Sequence[str]) -> str:
     """SHA-256 of Python sources, the same whatever their comments, docstrings and layout, and Python's version."""
-    return hashlib.sha256(repr([_content(ast.parse(source)) for source in sources]).encode()).hexdigest()
+    return hashlib.sha256(
+        repr([_content(ast.parse(source)) for source in sources]).encode()
+    ).hexdigest()
 
 
 def notes(saved: Iterable[Mapping[str, str]]) -> list[str]:
@@ -64,8 +66,12 @@ def notes(saved: Iterable[Mapping[str, str]]) -> list[str]:
         names = [name for name in now if name != CODE and known.get(name) != now[name]]
         if names:
             # A checkpoint may come from a stranger.
-            changed = ", ".join(f"{name} {printable(str(known.get(name)))} -> {now[name]}" for name in names)
-            lines.append(f"note: other versions than the checkpoint's, so its last bits may differ: {changed}")
+            changed = ", ".join(
+                f"{name} {printable(str(known.get(name)))} -> {now[name]}" for name in names
+            )
+            lines.append(
+                f"note: other versions than the checkpoint's, so its last bits may differ: {changed}"
+            )
     return list(dict.fromkeys(lines))
 
 
@@ -75,10 +81,16 @@ def _content(node: Any) -> Any:
         return [_content(item) for item in node if not _is_text(item)]
     if isinstance(node, ast.AST):
         fields = [(name, _content(value)) for name, value in ast.iter_fields(node)]
-        return type(node).__name__, [(name, value) for name, value in fields if value not in (None, [])]
+        return type(node).__name__, [
+            (name, value) for name, value in fields if value not in (None, [])
+        ]
     return node
 
 
 def _is_text(node: Any) -> bool:
     """A statement that is only a string: a docstring, or the description of a field."""
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )

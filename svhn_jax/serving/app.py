@@ -35,7 +35,10 @@ def serve(worker: Worker, host: str, public_name: str | None = None) -> "Server"
         ("/preview", Preview, shared),
     ]
     application = web.Application(
-        routes, default_handler_class=Missing, default_handler_args=shared, log_function=lambda _: None
+        routes,
+        default_handler_class=Missing,
+        default_handler_args=shared,
+        log_function=lambda _: None,
     )
     return Server(application, worker.limits)
 
@@ -64,7 +67,9 @@ class Stream(iostream.IOStream):
     def write(self, data: bytes | memoryview) -> "Future[None]":
         written = super().write(data)
         late = self.io_loop.call_later(self._write_s, self.close)
-        written.add_done_callback(lambda _: self.io_loop.remove_timeout(late))  # closing it ends the write, too
+        written.add_done_callback(
+            lambda _: self.io_loop.remove_timeout(late)
+        )  # closing it ends the write, too
         return written
 
 
@@ -111,6 +116,12 @@ class Page(Handler):
 
 class Health(Handler):
     def get(self) -> None:
-        self.answer({"status": "ok", "photos_read": self.worker.photos_read, "requests": self.worker.requests})
+        self.answer(
+            {
+                "status": "ok",
+                "photos_read": self.worker.photos_read,
+                "requests": self.worker.requests,
+            }
+        )
 
     head = get

@@ -68,7 +68,9 @@ class Decoder:
                     if pipe:
                         pipe.close()
 
-    def _ask(self, wanted: bytes, content: bytes | bytearray, most: int) -> tuple[dict[str, Any], bytearray]:
+    def _ask(
+        self, wanted: bytes, content: bytes | bytearray, most: int
+    ) -> tuple[dict[str, Any], bytearray]:
         for _ in range(2):  # the process may have died since the last photo
             process = self._running(self._limits.pixels)
             with contextlib.suppress(OSError, ValueError):
@@ -105,7 +107,9 @@ class Decoder:
         except (OSError, ValueError):  # it was killed, by the timer or for its memory
             self._end()
             if is_late.is_set():
-                raise Refusal(422, f"the photo takes more than {self._limits.decode_s:g} s to decode") from None
+                raise Refusal(
+                    422, f"the photo takes more than {self._limits.decode_s:g} s to decode"
+                ) from None
             raise
         finally:
             timer.cancel()
@@ -118,7 +122,8 @@ class Decoder:
             [sys.executable, "-m", __name__, str(pixels)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},  # its threads' stacks would count as memory
+            env=os.environ
+            | {"OPENBLAS_NUM_THREADS": "1"},  # its threads' stacks would count as memory
             start_new_session=True,  # Ctrl-C is for the server
             pipesize=PIPE_BYTES,
         )
@@ -139,14 +144,19 @@ def _limit_this_process() -> None:
 
         most = psutil.Process().memory_info().vms + MEMORY_BYTES
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
-        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # it writes no files, and leaves no core file
+        resource.setrlimit(
+            resource.RLIMIT_FSIZE, (0, 0)
+        )  # it writes no files, and leaves no core file
 
 
 def _answer(wanted: bytes, content: bytes, pixels: int) -> tuple[dict[str, Any], bytes]:
     try:
         width, height = photos.photo_size(content)
         if width * height > pixels:
-            return {"status": 422, "error": f"{width} x {height} pixels; at most {pixels:,} are read"}, b""
+            return {
+                "status": 422,
+                "error": f"{width} x {height} pixels; at most {pixels:,} are read",
+            }, b""
         photo = photos.decode_photo(content)
         size = {"width": photo.width, "height": photo.height}
         if wanted == PIXELS:

@@ -49,7 +49,9 @@ class Handler(web.RequestHandler):
 
     def refusal(self) -> Refusal | None:
         """Why the request is not answered, as far as its headers tell."""
-        if origin.is_allowed_host(self.request.headers.get("Host", ""), self.host, self.public_name):
+        if origin.is_allowed_host(
+            self.request.headers.get("Host", ""), self.host, self.public_name
+        ):
             return None
         text = "use the machine's numeric address, or start svhn_jax.serve with this name as --public-name"
         return Refusal(421, f"the address names another server; {text}")
@@ -100,9 +102,13 @@ class Photo(Handler):
         if refusal := super().refusal():
             return refusal
         names = (headers.get("Host", ""), self.public_name)
-        if origin.is_own_origin(headers.get("Origin"), headers.get("Sec-Fetch-Site"), *filter(None, names)):
+        if origin.is_own_origin(
+            headers.get("Origin"), headers.get("Sec-Fetch-Site"), *filter(None, names)
+        ):
             return None
-        return Refusal(403, "another web site sent this photo; open the page of svhn_jax.serve itself")
+        return Refusal(
+            403, "another web site sent this photo; open the page of svhn_jax.serve itself"
+        )
 
     def _length(self) -> int:
         text = self.request.headers.get("Content-Length", "")
@@ -110,10 +116,13 @@ class Photo(Handler):
 
     def _admit(self) -> Place:
         if "Content-Length" not in self.request.headers:
-            raise Refusal(411, "the header Content-Length is missing; it tells the size of the photo")
+            raise Refusal(
+                411, "the header Content-Length is missing; it tells the size of the photo"
+            )
         if self.request.headers.get("Content-Type", "").startswith("multipart/"):
             raise Refusal(
-                400, "send the photo's bytes themselves as the body, not a form: curl --data-binary @photo.jpg"
+                400,
+                "send the photo's bytes themselves as the body, not a form: curl --data-binary @photo.jpg",
             )
         size, most = self._length(), self.worker.limits.bytes
         if size > most:
@@ -159,7 +168,9 @@ class Photo(Handler):
         self.answer(result)
 
     def _is_late(self) -> None:
-        self.refuse(Refusal(408, f"the photo did not arrive within {self.worker.limits.upload_s:g} s"))
+        self.refuse(
+            Refusal(408, f"the photo did not arrive within {self.worker.limits.upload_s:g} s")
+        )
 
     def _stop_clock(self) -> None:
         if self._late:
@@ -197,7 +208,11 @@ class Read(Photo):
             return "whole"
         given = parse_qsl(query, keep_blank_values=True)
         texts = dict(given)
-        if len(given) != len(SIDES) or set(texts) != set(SIDES) or not all(map(NUMBER.fullmatch, texts.values())):
+        if (
+            len(given) != len(SIDES)
+            or set(texts) != set(SIDES)
+            or not all(map(NUMBER.fullmatch, texts.values()))
+        ):
             raise Refusal(400, "give left, top, width and height in pixels, or whole, or nothing")
         left, top, width, height = (float(texts[name]) for name in SIDES)
         return left, top, width, height

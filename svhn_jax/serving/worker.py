@@ -41,7 +41,11 @@ class Worker:
         self._min_confidence = min_confidence
         self._decoder = Decoder(limits)
         self._threads = ThreadPoolExecutor(2, "photos")
-        self._decoding, self._reading, self._counting = threading.Lock(), threading.Lock(), threading.Lock()
+        self._decoding, self._reading, self._counting = (
+            threading.Lock(),
+            threading.Lock(),
+            threading.Lock(),
+        )
         self._requests = self._bytes = 0
 
     def __enter__(self) -> "Worker":
@@ -89,7 +93,10 @@ class Worker:
     def _take(self, *, requests: int = 0, bytes: int = 0) -> None:
         with self._counting:
             most = self.limits
-            if self._requests + requests > most.requests or self._bytes + bytes > most.waiting_bytes:
+            if (
+                self._requests + requests > most.requests
+                or self._bytes + bytes > most.waiting_bytes
+            ):
                 raise busy()
             self._requests += requests
             self._bytes += bytes
@@ -117,7 +124,9 @@ class Place:
         """What `work` returns, run by a thread in turn; raises Refusal if that takes too long."""
         self._work = self._worker.submit(work)
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(self._work), self._worker.limits.wait_s)
+            return await asyncio.wait_for(
+                asyncio.wrap_future(self._work), self._worker.limits.wait_s
+            )
         except TimeoutError:
             raise busy() from None
 

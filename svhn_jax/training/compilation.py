@@ -19,7 +19,11 @@ def compiler_options(mesh: Mesh) -> dict[str, str]:
     JAX 0.10 to 0.12 give them to YNNPACK, which was slower for our networks (docs/performance.md has the whole step before and after). Whoever
     names that option in XLA_FLAGS decides it; a JAX that does not have it gets no option.
     """
-    if mesh.devices.flat[0].platform != "cpu" or YNN in os.environ.get("XLA_FLAGS", "") or not _is_option(YNN):
+    if (
+        mesh.devices.flat[0].platform != "cpu"
+        or YNN in os.environ.get("XLA_FLAGS", "")
+        or not _is_option(YNN)
+    ):
         return {}
     return {YNN: ""}
 
@@ -57,4 +61,6 @@ def make_deterministic() -> None:
     Otherwise XLA times several kernels for an operation and takes the fastest, and sums with atomic additions, so that
     two runs of one program differ by rounding. See https://openxla.org/xla/determinism.
     """
-    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()
+    os.environ["XLA_FLAGS"] = (
+        f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()
+    )

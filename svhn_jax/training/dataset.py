@@ -35,7 +35,9 @@ class DataOrder:
         """int32[batch_size], the rows of step number `step`, from 0."""
         positions = np.arange(step * self._batch_size, (step + 1) * self._batch_size)
         epochs, places = np.divmod(positions, len(self._epoch))
-        rows = [self._permutation(int(epoch))[places[epochs == epoch]] for epoch in np.unique(epochs)]
+        rows = [
+            self._permutation(int(epoch))[places[epochs == epoch]] for epoch in np.unique(epochs)
+        ]
         return np.concatenate(rows)
 
     def _permute(self, epoch: int) -> np.ndarray:
@@ -94,9 +96,13 @@ def load_training_set(config: Config) -> TrainingSet:
     epoch, fingerprint = [], hashlib.sha256()
     first_row = 0
     mixed_in = config.data.mix_in_repeat or (1,) * len(config.data.mix_in)
-    repeats = zip((config.data.dir, *config.data.mix_in), (config.data.repeat, *mixed_in), strict=True)
+    repeats = zip(
+        (config.data.dir, *config.data.mix_in), (config.data.repeat, *mixed_in), strict=True
+    )
     for folder, repeat in repeats:
-        split = load_images(folder, "train", config, (parts[0].crop, config.data.dir) if parts else None)
+        split = load_images(
+            folder, "train", config, (parts[0].crop, config.data.dir) if parts else None
+        )
         epoch.append(np.tile(np.arange(first_row, first_row + len(split.images)), repeat))
         first_row += len(split.images)
         fingerprint.update(f"{split.fingerprint} x {repeat}\n".encode())
@@ -120,7 +126,9 @@ def refuse_held_out_photos(config: Config) -> None:
         for folder in config.data.mix_in:
             names = shared_photos(ours, split, remote.local(folder), "train")
             if names:
-                shown = ", ".join(names[:NAMES_SHOWN]) + (", ..." if len(names) > NAMES_SHOWN else "")
+                shown = ", ".join(names[:NAMES_SHOWN]) + (
+                    ", ..." if len(names) > NAMES_SHOWN else ""
+                )
                 raise InputError(
                     f"{folder}: its train split holds {len(names):,} of the {split} photos of {config.data.dir} ({shown}): "
                     f"training would see what {split} measures; prepare both from the same photos with the same --seed "
@@ -128,7 +136,9 @@ def refuse_held_out_photos(config: Config) -> None:
                 )
 
 
-def load_images(folder: str, split: str, config: Config, rule: tuple[CropRule, str] | None = None) -> arrays.Split:
+def load_images(
+    folder: str, split: str, config: Config, rule: tuple[CropRule, str] | None = None
+) -> arrays.Split:
     """A split that holds at least one image, no smaller than the configured window, with labels of `model.max_digits`.
 
     Args:

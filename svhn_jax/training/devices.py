@@ -33,10 +33,14 @@ def sharded_batches(mesh: Mesh) -> NamedSharding:
 
 def put(values: Any, sharding: NamedSharding) -> Any:
     """Copies host arrays to the devices, placed by `sharding`."""
-    return jax.tree.map(lambda x: put_parts(x.shape, sharding, lambda index: np.asarray(x[index])), values)
+    return jax.tree.map(
+        lambda x: put_parts(x.shape, sharding, lambda index: np.asarray(x[index])), values
+    )
 
 
-def put_parts(shape: tuple[int, ...], sharding: NamedSharding, read: Callable[[Any], np.ndarray]) -> jax.Array:
+def put_parts(
+    shape: tuple[int, ...], sharding: NamedSharding, read: Callable[[Any], np.ndarray]
+) -> jax.Array:
     """A device array; each process calls `read(index)` only for the parts that its own devices hold."""
     with jax.transfer_guard("allow"):  # intended, though JAX counts it as implicit
         return jax.make_array_from_callback(shape, sharding, read)
@@ -46,4 +50,6 @@ def check_batch_size(name: str, batch_size: int, mesh: Mesh) -> None:
     """Raises InputError if a batch does not split evenly over the devices."""
     if batch_size % mesh.size:
         near = max(mesh.size, batch_size // mesh.size * mesh.size)
-        raise InputError(f"{name} is {batch_size}; it must be a multiple of the {mesh.size} devices, such as {near}")
+        raise InputError(
+            f"{name} is {batch_size}; it must be a multiple of the {mesh.size} devices, such as {near}"
+        )

@@ -20,7 +20,9 @@ class DivergenceWatch:
         self._console, self._skips, self._checkpoints = console, skips, checkpoints
         self._skipped_in_a_row = 0
 
-    def check_train(self, rows: list[dict[str, Any]], train_metrics: dict[str, float], step: int) -> None:
+    def check_train(
+        self, rows: list[dict[str, Any]], train_metrics: dict[str, float], step: int
+    ) -> None:
         """Checks the steps up to `step`; warns of skipped updates.
 
         Args:
@@ -31,11 +33,17 @@ class DivergenceWatch:
             self._require_finite(train_metrics["loss"], f"up to step {step}")
             return
         for row in rows:
-            self._skipped_in_a_row = 0 if row["examples"] else self._skipped_in_a_row + int(row["updates_skipped"])
+            self._skipped_in_a_row = (
+                0 if row["examples"] else self._skipped_in_a_row + int(row["updates_skipped"])
+            )
         if skipped := int(train_metrics["updates_skipped"]):
-            self._console.print(f"warning: step {step}: {skipped} updates since the last line were not finite; skipped")
+            self._console.print(
+                f"warning: step {step}: {skipped} updates since the last line were not finite; skipped"
+            )
         if self._skipped_in_a_row >= MAX_SKIPPED:
-            self._stop(f"the last {self._skipped_in_a_row} updates, up to step {step}, were all skipped")
+            self._stop(
+                f"the last {self._skipped_in_a_row} updates, up to step {step}, were all skipped"
+            )
 
     def check_validation(self, validation: dict[str, float], step: int) -> None:
         """Checks the metrics of the validation split after `step`."""
@@ -57,4 +65,8 @@ class DivergenceWatch:
     def _last_saved(self) -> str:
         self._checkpoints.wait()
         saved = self._checkpoints.steps()
-        return f"; its last checkpoint, step {saved[-1]}, is kept" if saved else "; it has no checkpoint yet"
+        return (
+            f"; its last checkpoint, step {saved[-1]}, is kept"
+            if saved
+            else "; it has no checkpoint yet"
+        )

@@ -51,7 +51,10 @@ def score_split(
         parts.append(predictions)
 
     for start in range(0, len(split.images), batch_size):
-        images, labels = split.images[start : start + batch_size], split.labels[start : start + batch_size]
+        images, labels = (
+            split.images[start : start + batch_size],
+            split.labels[start : start + batch_size],
+        )
         padding = batch_size - len(images)
         batch = (
             np.pad(images, ((0, padding), (0, 0), (0, 0), (0, 0))),

@@ -55,7 +55,9 @@ def choose_placement(data: TrainingSet, wanted: str, mesh: Mesh) -> Placement:
         return Placement(wanted == "resident", f"{wanted}, as asked for: {size}")
     free = min(_free_bytes(device) for device in mesh.local_devices)
     if processes.is_true_on_all(data.nbytes <= RESIDENT_FRACTION * free):
-        return Placement(True, f"resident: {size} on each device, which has {free / 1e9:,.1f} GB free")
+        return Placement(
+            True, f"resident: {size} on each device, which has {free / 1e9:,.1f} GB free"
+        )
     reason = f"streamed from disk: {size} is more than half of a device's free memory ({free / 1e9:,.1f} GB here)"
     return Placement(False, reason)
 
@@ -74,25 +76,38 @@ class InputPipeline:
         self._set: tuple[jax.Array, jax.Array] | None = None
         if is_resident:
             try:
-                self._set = jax.block_until_ready(devices.put((data.images(), data.labels), devices.replicated(mesh)))
+                self._set = jax.block_until_ready(
+                    devices.put((data.images(), data.labels), devices.replicated(mesh))
+                )
             except (jax.errors.JaxRuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
                 size = f"{data.nbytes / 1e9:,.2f} GB"
-                raise InputError(f"the {size} of training images do not fit; --data.placement streamed") from None
+                raise InputError(
+                    f"the {size} of training images do not fit; --data.placement streamed"
+                ) from None
 
     def batches(self, first_step: int, last_step: int) -> Generator[StepInputs]:
         """The batch of each step from `first_step` completed updates to `last_step`. Close it to end its threads."""
-        return self._gathered(first_step, last_step) if self._set else self._streamed(first_step, last_step)
+        return (
+            self._gathered(first_step, last_step)
+            if self._set
+            else self._streamed(first_step, last_step)
+        )
 
     def _gathered(self, first_step: int, last_step: int) -> Generator[StepInputs]:
         assert self._set
         gather = _compile_gather(self._mesh)
         everywhere, by_batch = devices.replicated(self._mesh), devices.sharded_batches(self._mesh)
-        places = [devices.put(np.int32(n), everywhere) for n in range(min(ROWS_SENT_STEPS, last_step - first_step))]
+        places = [
+            devices.put(np.int32(n), everywhere)
+            for n in range(min(ROWS_SENT_STEPS, last_step - first_step))
+        ]
         for start in range(first_step, last_step, ROWS_SENT_STEPS):
             end = min(start + ROWS_SENT_STEPS, last_step)
-            rows = np.zeros((ROWS_SENT_STEPS, self._batch_size), np.int32)  # always one shape, so that it compiles once
+            rows = np.zeros(
+                (ROWS_SENT_STEPS, self._batch_size), np.int32
+            )  # always one shape, so that it compiles once
             rows[: end - start] = [self._order.rows(step) for step in range(start, end)]
             on_devices = devices.put(rows, by_batch)
             for n in range(end - start):
@@ -116,21 +131,30 @@ class InputPipeline:
 
     def _read(self, step: int) -> StepInputs:
         data, rows, by_image = self._data, self._order.rows(step), devices.sharded(self._mesh)
-        images = devices.put_parts((len(rows), data.parts[0].shape[1]), by_image, lambda part: data.take(rows[part[0]]))
-        labels = devices.put_parts((len(rows), data.labels.shape[1]), by_image, lambda part: data.labels[rows[part[0]]])
+        images = devices.put_parts(
+            (len(rows), data.parts[0].shape[1]), by_image, lambda part: data.take(rows[part[0]])
+        )
+        labels = devices.put_parts(
+            (len(rows), data.labels.shape[1]), by_image, lambda part: data.labels[rows[part[0]]]
+        )
         return StepInputs(images, labels)
 
 
 def _compile_gather(mesh: Mesh) -> Any:
     """(images, labels, rows int32[N, B], n) -> the batch of rows[n]; each device gathers its own part."""
 
-    def gather(images: jax.Array, labels: jax.Array, rows: jax.Array, n: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def gather(
+        images: jax.Array, labels: jax.Array, rows: jax.Array, n: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
         return images[rows[n]], labels[rows[n]]
 
     rows_spec = devices.sharded_batches(mesh).spec
     return jax.jit(
         jax.shard_map(
-            gather, mesh=mesh, in_specs=(REPLICATED, REPLICATED, rows_spec, REPLICATED), out_specs=(SHARDED, SHARDED)
+            gather,
+            mesh=mesh,
+            in_specs=(REPLICATED, REPLICATED, rows_spec, REPLICATED),
+            out_specs=(SHARDED, SHARDED),
         )
     )
 
@@ -161,14 +185,20 @@ def _container_free_bytes() -> float:
         if controllers == "":
             root, limit, usage, inactive = CGROUPS, "memory.max", "memory.current", "inactive_file"
         elif "memory" in controllers.split(","):
-            root, limit, usage = CGROUPS / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"
+            root, limit, usage = (
+                CGROUPS / "memory",
+                "memory.limit_in_bytes",
+                "memory.usage_in_bytes",
+            )
             inactive = "total_inactive_file"
         else:
             continue
         group = root / path.lstrip("/")
         for folder in (group, *group.parents):  # a limit of any group above holds too
             with suppress(OSError, ValueError, KeyError):  # no limit there, or "max"
-                stat = dict(row.split() for row in (folder / "memory.stat").read_text().splitlines())
+                stat = dict(
+                    row.split() for row in (folder / "memory.stat").read_text().splitlines()
+                )
                 used = int((folder / usage).read_text()) - int(stat[inactive])
                 free = min(free, int((folder / limit).read_text()) - used)
             if folder == root:

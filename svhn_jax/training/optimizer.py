@@ -19,7 +19,9 @@ def schedule(config: OptimizerConfig, total_steps: int) -> optax.Schedule:
     if not warmup:
         return after
     # The rate of the first update is not zero but that of one warm-up step, so that no step is lost.
-    rise = optax.linear_schedule(config.learning_rate / warmup, config.learning_rate, max(1, warmup - 1))
+    rise = optax.linear_schedule(
+        config.learning_rate / warmup, config.learning_rate, max(1, warmup - 1)
+    )
     return optax.join_schedules([rise, after], [warmup])
 
 

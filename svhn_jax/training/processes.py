@@ -22,10 +22,21 @@ Result = TypeVar("Result")
 _SOUND, _PASSING, _FAILED = 0, 1, 2  # how a process fared: see `all_or_none`
 JOIN_S = 300
 HEARTBEAT_S = 60  # JAX ends all processes if one sends no heartbeat for so long
-LOST = ("Gloo", "NCCL", "UNAVAILABLE", "DEADLINE_EXCEEDED", "ABORTED", "CANCELLED", "coordination", "Connection")
+LOST = (
+    "Gloo",
+    "NCCL",
+    "UNAVAILABLE",
+    "DEADLINE_EXCEEDED",
+    "ABORTED",
+    "CANCELLED",
+    "coordination",
+    "Connection",
+)
 
 
-def join_processes(coordinator: str | None = None, count: int | None = None, index: int | None = None) -> None:
+def join_processes(
+    coordinator: str | None = None, count: int | None = None, index: int | None = None
+) -> None:
     """Joins this process to the others of its run, if options or environment say so. Call before JAX is first used.
 
     Args:
@@ -44,7 +55,9 @@ def join_processes(coordinator: str | None = None, count: int | None = None, ind
         return
     _check_place(coordinator, count, index)
     if coordinator is not None:
-        text = f"process {index} of {count}: waits up to {JOIN_S} s for the others, at {coordinator}"
+        text = (
+            f"process {index} of {count}: waits up to {JOIN_S} s for the others, at {coordinator}"
+        )
         rich.get_console().print(text, soft_wrap=True)
     pod = os.environ.get("JOB_COMPLETION_INDEX") if is_pod() else None
     if pod is None or not importlib.util.find_spec("kubernetes"):
@@ -67,7 +80,9 @@ def join_processes(coordinator: str | None = None, count: int | None = None, ind
             "can reach the coordinator; --processes 1 trains on this machine alone"
         ) from None
     except Exception as error:
-        finds_no_cluster = coordinator is None and "coordinator_address should be defined" in str(error)
+        finds_no_cluster = coordinator is None and "coordinator_address should be defined" in str(
+            error
+        )
         if finds_no_cluster and pod is None:
             return  # this process is alone
         if pod is not None and coordinator is None:
@@ -87,13 +102,20 @@ def join_processes(coordinator: str | None = None, count: int | None = None, ind
 def _check_place(coordinator: str | None, count: int | None, index: int | None) -> None:
     given = (coordinator, count, index)
     if None in given and given != (None, None, None):
-        raise InputError("give all of --coordinator HOST:PORT, --processes COUNT and --process INDEX, or none of them")
+        raise InputError(
+            "give all of --coordinator HOST:PORT, --processes COUNT and --process INDEX, or none of them"
+        )
     if count is not None and index is not None and not 0 <= index < count:
-        raise InputError(f"--process is {index}; it must be 0 to {count - 1}, --processes being {count}")
+        raise InputError(
+            f"--process is {index}; it must be 0 to {count - 1}, --processes being {count}"
+        )
     if coordinator is not None and (
-        not re.fullmatch(r".+:\d{1,5}", coordinator) or not 0 < int(coordinator.rpartition(":")[2]) < 2**16
+        not re.fullmatch(r".+:\d{1,5}", coordinator)
+        or not 0 < int(coordinator.rpartition(":")[2]) < 2**16
     ):
-        raise InputError(f"--coordinator is {coordinator}; it must be HOST:PORT, with a port of 1 to 65535")
+        raise InputError(
+            f"--coordinator is {coordinator}; it must be HOST:PORT, with a port of 1 to 65535"
+        )
 
 
 def is_pod() -> bool:
@@ -115,7 +137,9 @@ def all_or_none(work: Callable[[], Result]) -> Result:
         result = work()
     except Exception as error:
         failure = error
-    verdict = _SOUND if failure is None else _PASSING if isinstance(failure, TryAgainError) else _FAILED
+    verdict = (
+        _SOUND if failure is None else _PASSING if isinstance(failure, TryAgainError) else _FAILED
+    )
     verdicts = _gather(np.array(verdict))
     if verdicts.any():
         # Let the others receive the verdict before this process ends. Process 0 ends last: JAX ends the others without it.
@@ -124,7 +148,9 @@ def all_or_none(work: Callable[[], Result]) -> Result:
         raise failure
     if verdicts.any():
         kind = InputError if _FAILED in verdicts else TryAgainError
-        raise kind(f"process {verdicts.argmax()} of this run could not go on; its own output says why")
+        raise kind(
+            f"process {verdicts.argmax()} of this run could not go on; its own output says why"
+        )
     return result
 
 
@@ -139,7 +165,9 @@ def check_same(text: str, what: str) -> None:
     digests = _gather(digest).reshape(-1, len(digest))
     differing = np.flatnonzero((digests != digests[0]).any(axis=1))
     if len(differing):
-        raise InputError(f"process {differing[0]} has {what} other than process 0; start all with the same")
+        raise InputError(
+            f"process {differing[0]} has {what} other than process 0; start all with the same"
+        )
 
 
 def broadcast_from_zero(tree: Any) -> Any:
@@ -149,7 +177,9 @@ def broadcast_from_zero(tree: Any) -> Any:
     # As bytes: JAX broadcasts by adding zeros, which turns -0.0 into 0.0.
     whole = jax.tree.map(lambda x: np.ascontiguousarray(x).reshape(-1).view(np.uint8), tree)
     sent = multihost_utils.broadcast_one_to_all(whole)
-    return jax.tree.map(lambda x, like: np.asarray(x).view(like.dtype).reshape(like.shape), sent, tree)
+    return jax.tree.map(
+        lambda x, like: np.asarray(x).view(like.dtype).reshape(like.shape), sent, tree
+    )
 
 
 def broadcast_text(text: str) -> str:

@@ -27,7 +27,9 @@ class Profiler:
             jax.block_until_ready(state)
             options = jax.profiler.ProfileOptions()
             options.python_tracer_level = 0  # tracing Python calls takes 100 MB, and 20 s to write
-            jax.profiler.start_trace(self._folder, create_perfetto_trace=True, profiler_options=options)
+            jax.profiler.start_trace(
+                self._folder, create_perfetto_trace=True, profiler_options=options
+            )
             self._end, self.is_running, self.has_begun = step + COUNT, True, True
 
     def drop(self) -> None:

@@ -53,7 +53,12 @@ def run(config: Config, place: Processes, printed: Output = Output()) -> int:  #
         compilation.make_deterministic()
     is_pod = processes.is_pod()  # joining may hide it
     processes.join_processes(place.coordinator, place.processes, place.process)
-    if is_pod and not processes.is_joined() and place.processes != 1 and config.runs_dir.startswith(files.REMOTE):
+    if (
+        is_pod
+        and not processes.is_joined()
+        and place.processes != 1
+        and config.runs_dir.startswith(files.REMOTE)
+    ):
         raise InputError(
             f"runs_dir is {config.runs_dir}, and this Kubernetes pod has no completion index: several such pods would "
             "write one run; start an indexed Job (completionMode: Indexed), or give --processes 1 if it is the only pod"
@@ -72,7 +77,8 @@ def _run(config: Config, printed: Output = Output()) -> int:  # noqa: B008 - it 
     with (
         _naming_the_run(setup.run),
         closing(setup.run),
-        processes.on_process_zero(lambda: open_checkpoints(console, setup)) or NoCheckpoints() as checkpoints,
+        processes.on_process_zero(lambda: open_checkpoints(console, setup))
+        or NoCheckpoints() as checkpoints,
     ):
         state, window = _start_or_restore(console, setup, checkpoints)
         step, received = int(state.step), []
@@ -80,16 +86,24 @@ def _run(config: Config, printed: Output = Output()) -> int:  # noqa: B008 - it 
             console.print(f"Nothing left to train: the run has its {setup.total_steps} steps")
         else:
             with signals.noted() as received:
-                step = train(console, setup, placement.is_resident, state, window, checkpoints, received)
+                step = train(
+                    console, setup, placement.is_resident, state, window, checkpoints, received
+                )
                 checkpoints.wait()
         best = checkpoints.best_step()
     is_stopped = bool(received) and step < setup.total_steps
     if processes.is_process_zero():
-        result = {"run": str(setup.run.path), "step": step, "total_steps": setup.total_steps, "best_step": best}
+        result = {
+            "run": str(setup.run.path),
+            "step": step,
+            "total_steps": setup.total_steps,
+            "best_step": best,
+        }
         output.print_json(printed, result | {"is_stopped": is_stopped})
     if is_stopped:
         console.print(
-            f"Saved step {step} to {setup.run.steps_path}; the same command goes on from there", soft_wrap=True
+            f"Saved step {step} to {setup.run.steps_path}; the same command goes on from there",
+            soft_wrap=True,
         )
         return 128 + received[0]
     split = "test" if setup.has_test else "validation"
@@ -114,7 +128,8 @@ def _start_or_restore(
     tree, window = restored or (None, {})
     if not processes.broadcast_from_zero(np.array(tree is not None)):
         console.print(
-            f"No checkpoint in {setup.run.steps_path}: begins at step 0; compiling the initial state", soft_wrap=True
+            f"No checkpoint in {setup.run.steps_path}: begins at step 0; compiling the initial state",
+            soft_wrap=True,
         )
         return jax.jit(setup.fresh_state, out_shardings=everywhere)(), {}
     tree = tree or jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), abstract)
@@ -124,7 +139,9 @@ def _start_or_restore(
     return devices.put(state, everywhere), window
 
 
-def _restore(console: Console, checkpoints: Checkpoints | NoCheckpoints, abstract: Any) -> tuple[Any, dict[str, float]]:
+def _restore(
+    console: Console, checkpoints: Checkpoints | NoCheckpoints, abstract: Any
+) -> tuple[Any, dict[str, float]]:
     """The tree of the newest undamaged step, None if there is none, and its sums since the last log line."""
 
     def tell(text: str) -> None:
@@ -167,16 +184,29 @@ def train(
     train_step = steps.compile_train_step(config, setup.network, setup.total_steps, setup.mesh)
     eval_step = steps.compile_eval_step(config, setup.network, setup.mesh)
     learning_rate = optimizer.host_schedule(config.optimizer, setup.total_steps)
-    pipeline = processes.all_or_none(lambda: InputPipeline(config, setup.data, setup.mesh, is_resident=is_resident))
+    pipeline = processes.all_or_none(
+        lambda: InputPipeline(config, setup.data, setup.mesh, is_resident=is_resident)
+    )
     batches = pipeline.batches(step, setup.total_steps)
     sums = steps.DeferredMetrics(window)
     watch = DivergenceWatch(console, config.optimizer.skip_nonfinite, checkpoints)
     with (
-        naming_out_of_memory(f"--batch-size is {config.batch_size}, --eval-batch-size {config.eval_batch_size}"),
-        RunLogger(setup.run, console, step, setup.total_steps, config, is_writer=processes.is_process_zero()) as logger,
+        naming_out_of_memory(
+            f"--batch-size is {config.batch_size}, --eval-batch-size {config.eval_batch_size}"
+        ),
+        RunLogger(
+            setup.run,
+            console,
+            step,
+            setup.total_steps,
+            config,
+            is_writer=processes.is_process_zero(),
+        ) as logger,
         closing(batches),
         profiling.few_steps(setup.run.profile_path if config.profile else None, step) as profiler,
-        jax.transfer_guard("disallow"),  # no implicit transfers between host and devices; intended ones use "allow"
+        jax.transfer_guard(
+            "disallow"
+        ),  # no implicit transfers between host and devices; intended ones use "allow"
     ):
         for batch in batches:
             state, step_sums = train_step(state, *batch)
@@ -225,7 +255,9 @@ def _validate(
     )
     watch.check_validation(split_metrics, step)
     checkpoints.save(step, state.tree(), split_metrics, window)
-    logger.write_validation(step, split_metrics, setup.validation, np.asarray(predictions.labels), variables["params"])
+    logger.write_validation(
+        step, split_metrics, setup.validation, np.asarray(predictions.labels), variables["params"]
+    )
     logger.resume()
 
 

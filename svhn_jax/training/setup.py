@@ -18,7 +18,12 @@ from svhn_jax.runs.checkpoint import Checkpoints
 from svhn_jax.runs.folder import DataRecord, RunFolder
 from svhn_jax.training import devices, input_pipeline
 from svhn_jax.training import state as states
-from svhn_jax.training.dataset import TrainingSet, load_images, load_training_set, refuse_held_out_photos
+from svhn_jax.training.dataset import (
+    TrainingSet,
+    load_images,
+    load_training_set,
+    refuse_held_out_photos,
+)
 from svhn_jax.training.state import TrainState
 
 
@@ -56,7 +61,11 @@ def prepare(config: Config) -> RunSetup:
     data, validation = load_training_set(config), load_images(config.data.dir, "validation", config)
     if config.batch_size > len(data.epoch):
         most = len(data.epoch) // mesh.size * mesh.size
-        remedy = f"give --batch-size {most} or less" if most else f"train on fewer than {mesh.size} devices"
+        remedy = (
+            f"give --batch-size {most} or less"
+            if most
+            else f"train on fewer than {mesh.size} devices"
+        )
         raise InputError(
             f"batch_size is {config.batch_size}, more than the {len(data.epoch)} images of an epoch; {remedy}"
         )
@@ -64,7 +73,9 @@ def prepare(config: Config) -> RunSetup:
     run = RunFolder(f"{config.runs_dir}/{config.name}")
     total_steps = config.total_steps(len(data.epoch))
     has_test = "test" in arrays.nonempty_splits(remote.local(config.data.dir))
-    return RunSetup(config, mesh, data, validation, has_test, run, networks.build(config.model), total_steps)
+    return RunSetup(
+        config, mesh, data, validation, has_test, run, networks.build(config.model), total_steps
+    )
 
 
 def open_checkpoints(console: Console, setup: RunSetup) -> Checkpoints:
@@ -89,9 +100,13 @@ def open_checkpoints(console: Console, setup: RunSetup) -> Checkpoints:
     )
     saved = checkpoints.newest_metadata()
     if "published" in saved:
-        raise InputError(f"{setup.run.path}: holds published weights, which cannot be trained on; give another --name")
+        raise InputError(
+            f"{setup.run.path}: holds published weights, which cannot be trained on; give another --name"
+        )
     for name in setup.run.repair(saved):
-        console.print(f"warning: {setup.run.path}/{name} was missing or damaged: written anew from a checkpoint")
+        console.print(
+            f"warning: {setup.run.path}/{name} was missing or damaged: written anew from a checkpoint"
+        )
     setup.run.start_or_continue(setup.config, data, has_steps=bool(checkpoints.steps()))
     return checkpoints
 

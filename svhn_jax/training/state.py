@@ -38,7 +38,9 @@ def create(config: Config, network: nn.Module) -> TrainState:
     variables = _init(config, network)
     params, batch_stats = variables["params"], variables["batch_stats"]
     ema = {"params": params, "batch_stats": batch_stats} if config.optimizer.ema_decay else {}
-    return TrainState(jnp.int32(0), params, batch_stats, optimizer.optimizer(config.optimizer).init(params), ema)
+    return TrainState(
+        jnp.int32(0), params, batch_stats, optimizer.optimizer(config.optimizer).init(params), ema
+    )
 
 
 def average_decay(step: jax.Array, most: float) -> jax.Array:

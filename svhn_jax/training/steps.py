@@ -27,7 +27,13 @@ REPLICATED, SHARDED = PartitionSpec(), PartitionSpec(AXIS)
 
 
 def train_step(
-    state: TrainState, images: jax.Array, labels: jax.Array, *, config: Config, network: nn.Module, total_steps: int
+    state: TrainState,
+    images: jax.Array,
+    labels: jax.Array,
+    *,
+    config: Config,
+    network: nn.Module,
+    total_steps: int,
 ) -> tuple[TrainState, metrics.Sums]:
     """One update. Runs on each device, under `jax.shard_map`.
 
@@ -46,23 +52,37 @@ def train_step(
     side = round((images.shape[1] // 3) ** 0.5)
     positions = jax.lax.axis_index(AXIS) * len(images) + jnp.arange(len(images))
     step_key = jax.random.fold_in(random_key(config.seed), state.step)
-    keys = jax.vmap(lambda position: jax.random.split(jax.random.fold_in(step_key, position)))(positions)
-    inputs = augment.random_window(images.reshape(-1, side, side, 3), keys[:, 0], config.image, config.augment)
+    keys = jax.vmap(lambda position: jax.random.split(jax.random.fold_in(step_key, position)))(
+        positions
+    )
+    inputs = augment.random_window(
+        images.reshape(-1, side, side, 3), keys[:, 0], config.image, config.augment
+    )
 
     def loss_fn(params: Any) -> tuple[jax.Array, Any]:
         applied: Any = network.apply(
-            {"params": params, "batch_stats": state.batch_stats}, inputs, True, keys[:, 1], mutable=["batch_stats"]
+            {"params": params, "batch_stats": state.batch_stats},
+            inputs,
+            True,
+            keys[:, 1],
+            mutable=["batch_stats"],
         )
         logits, updated = applied
         loss = losses.cross_entropy(logits, labels, config.loss)
         return jax.lax.pmean(loss.mean(), AXIS), (logits, loss, updated["batch_stats"])
 
-    (mean_loss, (logits, loss, batch_stats)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
-    direction, opt_state = optimizer.optimizer(config.optimizer).update(grads, state.opt_state, state.params)
+    (mean_loss, (logits, loss, batch_stats)), grads = jax.value_and_grad(loss_fn, has_aux=True)(
+        state.params
+    )
+    direction, opt_state = optimizer.optimizer(config.optimizer).update(
+        grads, state.opt_state, state.params
+    )
     rate = optimizer.schedule(config.optimizer, total_steps)(state.step)
     params = optax.apply_updates(state.params, jax.tree.map(lambda x: -rate * x, direction))
     step = state.step + 1
-    ema = _average(state.ema, {"params": params, "batch_stats": batch_stats}, step, config.optimizer.ema_decay)
+    ema = _average(
+        state.ema, {"params": params, "batch_stats": batch_stats}, step, config.optimizer.ema_decay
+    )
     updated = TrainState(step, params, batch_stats, opt_state, ema)
     predicted = decode.decode(logits).labels
     mask = jnp.ones_like(loss)
@@ -104,7 +124,9 @@ def eval_step(
     return jax.lax.psum(metrics.count(predictions.labels, labels, loss, mask), AXIS), predictions
 
 
-def averaged_logits(variables: Any, images: jax.Array, config: Config, network: nn.Module, views: int) -> Logits:
+def averaged_logits(
+    variables: Any, images: jax.Array, config: Config, network: nn.Module, views: int
+) -> Logits:
     """The logits of crops uint8[b, S, S, 3], averaged over the first `views` of `inputs.VIEWS`.
 
     That averages log-probabilities.
@@ -116,23 +138,34 @@ def averaged_logits(variables: Any, images: jax.Array, config: Config, network: 
     return Logits(*jax.tree.map(lambda *parts: sum(parts) / len(parts), *read))
 
 
-def compile_train_step(config: Config, network: nn.Module, total_steps: int, mesh: Mesh) -> Callable[..., Any]:
+def compile_train_step(
+    config: Config, network: nn.Module, total_steps: int, mesh: Mesh
+) -> Callable[..., Any]:
     """`train_step` on every device of the mesh: (state, images, labels) -> (state, PackedSums). Donates the state.
 
     images uint8[B, S * S * 3] and labels int32[B, 1 + D] are one global batch, split over the devices.
     """
 
-    def packed_train_step(state: TrainState, images: jax.Array, labels: jax.Array) -> tuple[TrainState, PackedSums]:
-        updated, sums = train_step(state, images, labels, config=config, network=network, total_steps=total_steps)
+    def packed_train_step(
+        state: TrainState, images: jax.Array, labels: jax.Array
+    ) -> tuple[TrainState, PackedSums]:
+        updated, sums = train_step(
+            state, images, labels, config=config, network=network, total_steps=total_steps
+        )
         return updated, PackedSums.of(sums)
 
     mapped = jax.shard_map(
-        packed_train_step, mesh=mesh, in_specs=(REPLICATED, SHARDED, SHARDED), out_specs=(REPLICATED, REPLICATED)
+        packed_train_step,
+        mesh=mesh,
+        in_specs=(REPLICATED, SHARDED, SHARDED),
+        out_specs=(REPLICATED, REPLICATED),
     )
     return jax.jit(mapped, donate_argnums=0, compiler_options=compilation.compiler_options(mesh))
 
 
-def compile_eval_step(config: Config, network: nn.Module, mesh: Mesh, views: int = 1) -> Callable[..., Any]:
+def compile_eval_step(
+    config: Config, network: nn.Module, mesh: Mesh, views: int = 1
+) -> Callable[..., Any]:
     """`eval_step` on every device of the mesh: (variables, images, labels, mask) -> (sums, predictions).
 
     The batch is split over the devices; sums and predictions come back whole on every device.

@@ -28,8 +28,15 @@ def write_set(folder, rows=(4, 1, 3)):
     kept[1:1] = [0]  # a row that stays empty: its photo could not be used
     sizes = np.array([(40, 24)] * len(kept))
     sizes[min(1, len(kept) - 1)] = 0
-    entry = writing.finish_split(folder / "train", LABELS[kept], [NAMES[row] for row in kept], BOXES[kept], sizes)
-    manifest = {"format": 2, "crop": {"size": 8, "margin": 0.3}, "splits": {"train": entry}, "sources": {}}
+    entry = writing.finish_split(
+        folder / "train", LABELS[kept], [NAMES[row] for row in kept], BOXES[kept], sizes
+    )
+    manifest = {
+        "format": 2,
+        "crop": {"size": 8, "margin": 0.3},
+        "splits": {"train": entry},
+        "sources": {},
+    }
     (folder / "manifest.json").write_text(json.dumps(manifest))
     return entry
 
@@ -38,7 +45,11 @@ def test_the_rows_written_are_the_rows_loaded_in_their_order(tmp_path):
     entry = write_set(tmp_path / "set")
     split = arrays.load_split(tmp_path / "set", "train")
     np.testing.assert_array_equal(split.images, IMAGES[[4, 1, 3]])
-    assert split.labels.tolist() == [[2, 4, 4, 10, 10, 10], [1, 1, 10, 10, 10, 10], [1, 3, 10, 10, 10, 10]]
+    assert split.labels.tolist() == [
+        [2, 4, 4, 10, 10, 10],
+        [1, 1, 10, 10, 10, 10],
+        [1, 3, 10, 10, 10, 10],
+    ]
     assert split.names.tolist() == [b"train/12.png", b"train/9.png", b"train/11.png"]
     assert split.labels.dtype == np.int32
     assert isinstance(split.images, np.memmap)
@@ -50,7 +61,11 @@ def test_the_rows_written_are_the_rows_loaded_in_their_order(tmp_path):
 def test_a_split_of_no_rows_loads(tmp_path):
     write_set(tmp_path / "set", rows=())
     split = arrays.load_split(tmp_path / "set", "train")
-    assert (split.images.shape, split.labels.shape, split.names.shape) == ((0, 8, 8, 3), (0, 6), (0,))
+    assert (split.images.shape, split.labels.shape, split.names.shape) == (
+        (0, 8, 8, 3),
+        (0, 6),
+        (0,),
+    )
 
 
 def test_a_manifest_without_max_digits_has_labels_of_five_and_others_must_agree(tmp_path):
@@ -60,15 +75,24 @@ def test_a_manifest_without_max_digits_has_labels_of_five_and_others_must_agree(
     assert arrays.is_sound(tmp_path / "set", {"max_digits": 5})
     path = tmp_path / "set" / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"max_digits": 8}))
-    with pytest.raises(InputError, match=r"labels\.npy: int32\(3, 6\) where the manifest says \(3, 9\)"):
+    with pytest.raises(
+        InputError, match=r"labels\.npy: int32\(3, 6\) where the manifest says \(3, 9\)"
+    ):
         arrays.load_split(tmp_path / "set", "train")
 
 
 def test_a_length_beyond_more_than_max_digits_is_damage(tmp_path):
     write_set(tmp_path / "set")
     for length, is_sound in ((6, True), (7, False)):
-        np.save(tmp_path / "set" / "train" / "labels.npy", np.array([[length, 1, 2, 3, 4, 5]] * 3, np.int32))
-        with nullcontext() if is_sound else pytest.raises(InputError, match=r"damaged \(impossible labels\)"):
+        np.save(
+            tmp_path / "set" / "train" / "labels.npy",
+            np.array([[length, 1, 2, 3, 4, 5]] * 3, np.int32),
+        )
+        with (
+            nullcontext()
+            if is_sound
+            else pytest.raises(InputError, match=r"damaged \(impossible labels\)")
+        ):
             arrays.load_split(tmp_path / "set", "train")
 
 
@@ -81,7 +105,9 @@ def test_equal_arrays_have_equal_fingerprints_and_others_not(tmp_path):
 
 
 def test_a_missing_set_names_the_command_that_makes_one(tmp_path):
-    with pytest.raises(InputError, match=rf"{tmp_path}: no prepared data set there; .*svhn_jax\.preprocess"):
+    with pytest.raises(
+        InputError, match=rf"{tmp_path}: no prepared data set there; .*svhn_jax\.preprocess"
+    ):
         arrays.load_split(tmp_path, "train")
 
 
@@ -135,7 +161,9 @@ HOSTILE = {
     "another split": lambda m: m["splits"].update({"../train": m["splits"]["train"]}),
     "a source for the terminal": lambda m: m.update(sources={"\x1b[2J": SOURCE}),
     "a path for the terminal": lambda m: m.update(sources={"train": SOURCE | {"path": "\x1b[2J"}}),
-    "a note for the terminal": lambda m: m.update(sources={"train": SOURCE | {"noted": {"\x1b[2J": 1}}}),
+    "a note for the terminal": lambda m: m.update(
+        sources={"train": SOURCE | {"noted": {"\x1b[2J": 1}}}
+    ),
     "a reason for the terminal": lambda m: m.update(
         sources={"train": SOURCE | {"skipped": [{"name": "a", "reason": "\x1b[2J"}]}}
     ),
@@ -144,7 +172,12 @@ HOSTILE = {
     ),
     "kept below 0": lambda m: m.update(sources={"train": SOURCE | {"kept": -1}}),
 }
-SOURCE = {"path": "train", "kept": 3, "skipped": [{"name": "a", "reason": "b", "line": 3}], "noted": {}}
+SOURCE = {
+    "path": "train",
+    "kept": 3,
+    "skipped": [{"name": "a", "reason": "b", "line": 3}],
+    "noted": {},
+}
 
 
 @pytest.mark.parametrize("change", HOSTILE.values(), ids=HOSTILE.keys())
@@ -170,18 +203,23 @@ def test_a_giant_manifest_is_not_read(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "names", [["a\x1b[2J", "b", "c"], [b"\xff", b"b", b"c"], [1.0, 2.0, 3.0], ["x" * 5000, "b", "c"]]
+    "names",
+    [["a\x1b[2J", "b", "c"], [b"\xff", b"b", b"c"], [1.0, 2.0, 3.0], ["x" * 5000, "b", "c"]],
 )
 def test_names_that_are_no_texts_for_people_are_refused(tmp_path, names):
     write_set(tmp_path / "set")
     made = np.array(names)
-    np.save(tmp_path / "set" / "train" / "names.npy", np.char.encode(made) if made.dtype.kind == "U" else made)
+    np.save(
+        tmp_path / "set" / "train" / "names.npy",
+        np.char.encode(made) if made.dtype.kind == "U" else made,
+    )
     with pytest.raises(InputError, match=r"names\.npy: damaged"):
         arrays.load_split(tmp_path / "set", "train")
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("boxes", np.nan), ("boxes", np.inf), ("boxes", -1), ("sizes", 0), ("sizes", -5)]
+    ("name", "value"),
+    [("boxes", np.nan), ("boxes", np.inf), ("boxes", -1), ("sizes", 0), ("sizes", -5)],
 )
 def test_boxes_and_sizes_that_cannot_be_are_refused(tmp_path, name, value):
     write_set(tmp_path / "set")
@@ -260,7 +298,9 @@ def test_after_an_error_in_the_input_the_old_folder_is_left_and_nothing_else(tmp
     assert contents(tmp_path) == {"set/file": b"old"}
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(28, "No space left on device"), UnfinishedError("")])
+@pytest.mark.parametrize(
+    "error", [KeyboardInterrupt(), OSError(28, "No space left on device"), UnfinishedError("")]
+)
 def test_after_any_other_end_what_is_built_stays_to_go_on_with(tmp_path, error):
     build(tmp_path / "set", "old")
     with pytest.raises(type(error)):
@@ -272,11 +312,15 @@ def test_after_any_other_end_what_is_built_stays_to_go_on_with(tmp_path, error):
 
 
 def test_a_folder_moved_aside_by_a_killed_run_comes_back_before_the_next(tmp_path):
-    build(tmp_path / ".set.old", "old")  # killed between the two renames: nothing stands under the real name
+    build(
+        tmp_path / ".set.old", "old"
+    )  # killed between the two renames: nothing stands under the real name
     with pytest.raises(InputError):
         build(tmp_path / "set", "half", InputError(""))
     assert contents(tmp_path) == {"set/file": b"old"}
-    shutil.copytree(tmp_path / "set", tmp_path / ".set.old")  # killed after them: the old one is spent
+    shutil.copytree(
+        tmp_path / "set", tmp_path / ".set.old"
+    )  # killed after them: the old one is spent
     build(tmp_path / "set", "new")
     assert contents(tmp_path) == {"set/file": b"new"}
 
@@ -306,5 +350,7 @@ def test_bytes_that_changed_are_found_by_their_checksum(tmp_path):
     path.write_bytes(content)
     (tmp_path / "set" / "train" / "sizes.npy").unlink()
     arrays.load_split(tmp_path / "set", "train")  # opens: the shape is right
-    damaged = [path.name for path, is_damaged in arrays.damaged_arrays(tmp_path / "set") if is_damaged]
+    damaged = [
+        path.name for path, is_damaged in arrays.damaged_arrays(tmp_path / "set") if is_damaged
+    ]
     assert damaged == ["images.npy", "sizes.npy"]

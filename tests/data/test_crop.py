@@ -20,7 +20,9 @@ def box(left: float, top: float, width: float, height: float) -> crop.Box:
 
 
 def test_union_ends_at_the_greatest_right_edge_not_that_of_the_last_to_start():
-    boxes = np.array([[10.0, 5, 20, 10], [12, 2, 3, 30]])  # the first ends at 30, the second, starting later, at 15
+    boxes = np.array(
+        [[10.0, 5, 20, 10], [12, 2, 3, 30]]
+    )  # the first ends at 30, the second, starting later, at 15
     assert crop.union(boxes) == (10, 2, 30, 32)
 
 
@@ -47,7 +49,9 @@ def test_a_crop_of_its_own_size_copies_the_boxed_pixels():
     ],
     ids=["top left corner", "bottom right corner", "box itself off the left edge"],
 )
-def test_a_crop_that_leaves_the_photo_repeats_its_edge_and_keeps_the_number_centred(place, columns, rows):
+def test_a_crop_that_leaves_the_photo_repeats_its_edge_and_keeps_the_number_centred(
+    place, columns, rows
+):
     photo = place_photo(30, 20)
     image = crop.crop_number(photo, box(*place), margin=1.0, size=16)
     np.testing.assert_array_equal(image[..., 0], np.tile(columns, (16, 1)))
@@ -69,7 +73,9 @@ def test_without_a_box_the_whole_photo_is_taken_without_a_margin():
     np.testing.assert_array_equal(image, np.asarray(place_photo(16, 16)))
 
 
-@pytest.mark.parametrize("place", [[-9, 5, 9, 8], [30, 5, 4, 8], [5, -8, 9, 8], [5, 20, 9, 8], [1e6, 5, 9, 8]])
+@pytest.mark.parametrize(
+    "place", [[-9, 5, 9, 8], [30, 5, 4, 8], [5, -8, 9, 8], [5, 20, 9, 8], [1e6, 5, 9, 8]]
+)
 def test_boxes_outside_the_photo_are_refused_with_its_size(place):
     with pytest.raises(ValueError, match="outside the photo of 30 x 20 pixels"):
         crop.crop_number(place_photo(30, 20), box(*place), margin=0.3, size=16)
@@ -88,9 +94,13 @@ def test_a_huge_box_costs_no_more_than_nine_photos():
     assert (image[:, 18:] == 200).all()
 
 
-def test_a_giant_photo_with_a_huge_box_costs_less_than_twice_its_pixels_and_looks_the_same(monkeypatch):
+def test_a_giant_photo_with_a_huge_box_costs_less_than_twice_its_pixels_and_looks_the_same(
+    monkeypatch,
+):
     columns, rows = np.meshgrid(np.linspace(0, 255, 3000), np.linspace(0, 255, 2000))
-    photo = Image.fromarray(np.stack([columns, rows, np.full_like(rows, 90)], axis=-1).astype(np.uint8))
+    photo = Image.fromarray(
+        np.stack([columns, rows, np.full_like(rows, 90)], axis=-1).astype(np.uint8)
+    )
     huge = box(500, -300, 1e6, 1e6)
     whole = crop.crop_number(photo, huge, margin=0.0, size=32)
     monkeypatch.setattr(crop, "MAX_PIXELS", 2**22)

@@ -56,14 +56,17 @@ def test_more_than_8_bits_a_channel_are_scaled():
     pixels = np.broadcast_to(ramp[None, :, None], (64, 64, 3)).copy()
     stream = io.BytesIO()
     pillow_heif.from_bytes("RGB;16", (64, 64), pixels.tobytes()).save(stream, quality=95)
-    np.testing.assert_allclose(np.asarray(decode_photo(stream.getvalue()))[32, :, 1], ramp / 257, atol=6)
+    np.testing.assert_allclose(
+        np.asarray(decode_photo(stream.getvalue()))[32, :, 1], ramp / 257, atol=6
+    )
 
 
 def test_without_the_package_the_remedy_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     for read in (decode_photo, photos.photo_size):
         with pytest.raises(
-            ValueError, match=r"a HEIC photo, which needs one more package: pip install 'svhn_jax\[heic\]'"
+            ValueError,
+            match=r"a HEIC photo, which needs one more package: pip install 'svhn_jax\[heic\]'",
         ):
             read(heic(half_white()))
 

@@ -37,7 +37,11 @@ def test_a_crop_by_another_version_of_pillow_is_the_same_photo(folder):
 
 @pytest.mark.parametrize("name", ["labels", "boxes", "sizes"])
 def test_a_photo_with_another_label_box_or_size_is_another(folder, name):
-    change(folder / f"b/train/{name}.npy", [2], lambda row: row + (name != "labels") - (name == "labels") * (row > 0))
+    change(
+        folder / f"b/train/{name}.npy",
+        [2],
+        lambda row: row + (name != "labels") - (name == "labels") * (row > 0),
+    )
     assert "train/2.png" not in shared(folder)
     assert len(shared(folder)) == 4
 
@@ -57,7 +61,10 @@ def test_many_photos_of_one_label_and_size_are_told_apart_by_their_pixels(tmp_pa
 def test_labels_of_another_max_digits_cannot_be_compared(tmp_path):
     prepare(tmp_path / "a", 3, validation=5)
     prepare(tmp_path / "b", 5, seed=100, max_digits=8)
-    with pytest.raises(InputError, match=r"a: its labels hold at most 5 digits, those of .*b 8; .* same --max-digits"):
+    with pytest.raises(
+        InputError,
+        match=r"a: its labels hold at most 5 digits, those of .*b 8; .* same --max-digits",
+    ):
         shared(tmp_path)
 
 

@@ -26,7 +26,10 @@ from svhn_jax.errors import InputError
 
 
 def test_archive_and_folder_hold_the_same_photos_and_records(tmp_path):
-    files = split_files(tmp_path, ["5", "120", "77"]) | {"notes.txt": b"no photo", "4.JPG": b"any bytes"}
+    files = split_files(tmp_path, ["5", "120", "77"]) | {
+        "notes.txt": b"no photo",
+        "4.JPG": b"any bytes",
+    }
     write_split(tmp_path / "a", "train", files)
     write_split(tmp_path / "b", "train", files, as_archive=False)
     archive, folder = find_source(tmp_path / "a", "train"), find_source(tmp_path / "b", "train")
@@ -68,7 +71,10 @@ def test_members_outside_the_split_folder_are_named_and_not_read(tmp_path):
 def test_links_and_oversized_photos_are_named_and_not_read(tmp_path, monkeypatch):
     monkeypatch.setattr(photos, "MAX_PHOTO_BYTES", 5)
     monkeypatch.setattr(archive, "MAX_PHOTO_BYTES", 5)
-    tar_gz(tmp_path / "train.tar.gz", {"train/1.png": "/etc/passwd", "train/2.png": b"123456", "train/3.png": b"12345"})
+    tar_gz(
+        tmp_path / "train.tar.gz",
+        {"train/1.png": "/etc/passwd", "train/2.png": b"123456", "train/3.png": b"12345"},
+    )
     assert list(find_source(tmp_path, "train").photos()) == [
         Photo("1.png", b"", "not a regular file"),
         Photo("2.png", b"", "larger than 5 bytes"),
@@ -97,7 +103,9 @@ def test_a_split_that_is_not_there_names_both_places(tmp_path):
         find_source(tmp_path, "extra")
 
 
-@pytest.mark.parametrize("mat", [{}, {f"train/{MAT}": "/etc/passwd"}, {f"other/{MAT}": b"elsewhere"}])
+@pytest.mark.parametrize(
+    "mat", [{}, {f"train/{MAT}": "/etc/passwd"}, {f"other/{MAT}": b"elsewhere"}]
+)
 def test_an_archive_without_its_own_digit_struct_is_refused(tmp_path, mat):
     path = tar_gz(tmp_path / "train.tar.gz", {"train/1.png": png()} | mat)
     with pytest.raises(InputError, match=f"{path}: no readable train/digitStruct.mat in it"):
@@ -110,7 +118,9 @@ def test_a_damaged_digit_struct_names_the_archive_it_is_in(tmp_path):
         find_source(tmp_path, "train").records()
 
 
-@pytest.mark.parametrize("damage", [lambda b: b"", lambda b: b"junk" * 99, lambda b: b[: len(b) // 2], lambda b: b[:9]])
+@pytest.mark.parametrize(
+    "damage", [lambda b: b"", lambda b: b"junk" * 99, lambda b: b[: len(b) // 2], lambda b: b[:9]]
+)
 def test_a_damaged_archive_is_one_line_that_names_it(tmp_path, damage):
     noise = np.random.default_rng(0).bytes(50_000)
     path = tar_gz(tmp_path / "train.tar.gz", {"train/1.png": noise, f"train/{MAT}": noise})
@@ -158,11 +168,15 @@ def test_an_archive_that_expands_beyond_all_measure_is_refused(tmp_path, monkeyp
     entry = tarfile.TarInfo("train/1.png")
     entry.size = 2**24
     path = one_header(tmp_path / "train.tar.gz", entry)
-    with pytest.raises(InputError, match=f"{path}: damaged or cut short .expands to more than {2**22} bytes"):
+    with pytest.raises(
+        InputError, match=f"{path}: damaged or cut short .expands to more than {2**22} bytes"
+    ):
         list(find_source(tmp_path, "train").photos())
 
 
-@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_SPARSE])
+@pytest.mark.parametrize(
+    "kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_SPARSE]
+)
 def test_a_giant_header_is_refused_before_it_is_read(tmp_path, kind):
     entry = tarfile.TarInfo("train/1.png")
     entry.size, entry.type = 2**26, kind
@@ -192,11 +206,16 @@ def header(name, size, kind=tarfile.REGTYPE):
 @pytest.mark.parametrize("size", [10**12, 2**62, -1])
 def test_a_member_that_claims_more_than_any_archive_holds_is_refused_at_once(tmp_path, size):
     path = members(
-        tmp_path / "train.tar.gz", (header("train/1.png", size), b"short"), (header("train/2.png", 3), b"abc")
+        tmp_path / "train.tar.gz",
+        (header("train/1.png", size), b"short"),
+        (header("train/2.png", 3), b"abc"),
     )
     source = find_source(tmp_path, "train")
     for read in (lambda: list(source.photos()), source.records):
-        with pytest.raises(InputError, match=f"{path}: damaged or cut short .a member of type b'0' and {size} bytes"):
+        with pytest.raises(
+            InputError,
+            match=f"{path}: damaged or cut short .a member of type b'0' and {size} bytes",
+        ):
             read()
 
 
@@ -254,7 +273,13 @@ def test_an_archives_fingerprint_is_the_sha256_of_its_bytes(tmp_path):
 def test_a_folders_fingerprint_moves_with_its_photos_and_records(tmp_path):
     write_split(tmp_path, "train", {"1.png": b"one", MAT: b"mat a"}, as_archive=False)
     source, seen = find_source(tmp_path, "train"), set()
-    changes = [(MAT, b"mat a"), (MAT, b"mat b"), ("1.png", b"longer"), ("1.png", b"LONGER"), ("2.png", b"new")]
+    changes = [
+        (MAT, b"mat a"),
+        (MAT, b"mat b"),
+        ("1.png", b"longer"),
+        ("1.png", b"LONGER"),
+        ("2.png", b"new"),
+    ]
     for name, content in changes:
         (tmp_path / "train" / name).write_bytes(content)
         seen.add(source.fingerprint())
@@ -277,13 +302,30 @@ def chunk(kind: bytes, data: bytes) -> bytes:
 
 def raw_png(bits: int, color_type: int, row: bytes, width: int, transparent: bytes) -> bytes:
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, 1, bits, color_type, 0, 0, 0))
-    rest = chunk(b"tRNS", transparent) + chunk(b"IDAT", zlib.compress(b"\0" + row)) + chunk(b"IEND", b"")
+    rest = (
+        chunk(b"tRNS", transparent)
+        + chunk(b"IDAT", zlib.compress(b"\0" + row))
+        + chunk(b"IEND", b"")
+    )
     return b"\x89PNG\r\n\x1a\n" + header + rest
 
 
 def raw_tiff(bits: int, photometric: int, row: bytes, width: int, sample_format: int = 1) -> bytes:
-    tags = {256: width, 257: 1, 258: bits, 259: 1, 262: photometric, 273: 8, 277: 1, 278: 1, 279: len(row)}
-    entries = [struct.pack("<HHIHH", tag, 3, 1, value, 0) for tag, value in (tags | {339: sample_format}).items()]
+    tags = {
+        256: width,
+        257: 1,
+        258: bits,
+        259: 1,
+        262: photometric,
+        273: 8,
+        277: 1,
+        278: 1,
+        279: len(row),
+    }
+    entries = [
+        struct.pack("<HHIHH", tag, 3, 1, value, 0)
+        for tag, value in (tags | {339: sample_format}).items()
+    ]
     return (
         b"II*\0"
         + struct.pack("<I", 8 + len(row))
@@ -296,7 +338,12 @@ def raw_tiff(bits: int, photometric: int, row: bytes, width: int, sample_format:
 
 def png_claiming(width: int, height: int) -> bytes:
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"\0" * 99)) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + header
+        + chunk(b"IDAT", zlib.compress(b"\0" * 99))
+        + chunk(b"IEND", b"")
+    )
 
 
 @pytest.mark.parametrize(
@@ -308,7 +355,10 @@ def png_claiming(width: int, height: int) -> bytes:
         (png(size=(300, 200))[:-40], "damaged image"),
         (png()[:40], "image"),
         (png().replace(b"IDAT", b"IDAQ"), "image"),
-        (png_claiming(8200, 8200), "8200 x 8200 pixels"),  # 67.2 million: just over the limit of 2**26
+        (
+            png_claiming(8200, 8200),
+            "8200 x 8200 pixels",
+        ),  # 67.2 million: just over the limit of 2**26
         (png_claiming(1, 2**15 + 1), "1 x 32769 pixels, a side of more than 32768"),
         (png_claiming(10_000, 10_000), "pixels"),
         (png_claiming(60_000, 60_000), "pixels"),
@@ -342,7 +392,9 @@ EXIF_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "AVIF", "MPO")
 
 @pytest.mark.parametrize("form", EXIF_FORMATS)
 def test_a_photo_lying_on_its_side_is_turned_upright_in_every_format_that_says_so(form):
-    options = {"save_all": True, "append_images": [Image.new("RGB", (40, 20))]} if form == "MPO" else {}
+    options = (
+        {"save_all": True, "append_images": [Image.new("RGB", (40, 20))]} if form == "MPO" else {}
+    )
     orientation = exif(6)
     if form == "TIFF":
         orientation = Image.Exif()
@@ -390,9 +442,21 @@ MODES = {
     **{"1": (1, [255] * 3), "L": (51, GREY), "P": (1, [1] * 3), "RGB": ((1, 2, 3), [1, 2, 3])},
     **{"LA": ((51, 128), HALF_WHITE), "La": ((26, 128), HALF_WHITE), "PA": ((51, 128), HALF_WHITE)},
     **{"RGBA": ((51, 51, 51, 128), HALF_WHITE), "RGBa": ((26, 26, 26, 128), HALF_WHITE)},
-    **{"RGBX": ((1, 2, 3, 0), [1, 2, 3]), "CMYK": ((204, 204, 204, 0), GREY), "YCbCr": ((51, 128, 128), GREY)},
-    **{"HSV": ((0, 0, 51), GREY), "LAB": ((51, 128, 128), [48] * 3)},  # a lightness of a fifth is a grey of 48
-    **{"I;16": (51 * 257, GREY), "I;16L": (51 * 257, GREY), "I;16B": (51 * 257, GREY), "I;16N": (51 * 257, GREY)},
+    **{
+        "RGBX": ((1, 2, 3, 0), [1, 2, 3]),
+        "CMYK": ((204, 204, 204, 0), GREY),
+        "YCbCr": ((51, 128, 128), GREY),
+    },
+    **{
+        "HSV": ((0, 0, 51), GREY),
+        "LAB": ((51, 128, 128), [48] * 3),
+    },  # a lightness of a fifth is a grey of 48
+    **{
+        "I;16": (51 * 257, GREY),
+        "I;16L": (51 * 257, GREY),
+        "I;16B": (51 * 257, GREY),
+        "I;16N": (51 * 257, GREY),
+    },
 }
 
 
@@ -428,7 +492,9 @@ RAMP = np.array([[0, 51 * 257, 2**15, 2**16 - 1]], np.uint16)
     ids=["PNG", "TIFF", "TIFF, big-endian", "PGM", "PGM of 1021 greys"],
 )
 def test_16_bits_a_pixel_are_scaled_not_clipped(content):
-    np.testing.assert_allclose(np.asarray(decode_photo(content))[0, :, 0], [0, 51, 128, 255], atol=1)
+    np.testing.assert_allclose(
+        np.asarray(decode_photo(content))[0, :, 0], [0, 51, 128, 255], atol=1
+    )
 
 
 @pytest.mark.parametrize(
@@ -462,8 +528,14 @@ def test_the_transparent_grey_of_a_png_counts_in_the_bits_of_the_file(bits, row,
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (raw_png(16, 2, bytes(12), 2, struct.pack(">HHH", 1, 2, 3)), "16-bit RGB with a transparent color"),
-        (raw_tiff(16, 1, bytes(8), 4, sample_format=2), "signed 16-bit pixels, whose white is unknown"),
+        (
+            raw_png(16, 2, bytes(12), 2, struct.pack(">HHH", 1, 2, 3)),
+            "16-bit RGB with a transparent color",
+        ),
+        (
+            raw_tiff(16, 1, bytes(8), 4, sample_format=2),
+            "signed 16-bit pixels, whose white is unknown",
+        ),
     ],
     ids=["PNG", "TIFF"],
 )
@@ -478,7 +550,10 @@ def test_transparent_pixels_are_white():
     half.putpixel((0, 0), (51, 51, 51, 0))
     palette = half.convert("RGB").convert("P", palette=Image.Palette.ADAPTIVE)
     for content in (
-        *(saved(half, form, **{"lossless": True} if form == "WEBP" else {}) for form in ("PNG", "WEBP", "TIFF", "GIF")),
+        *(
+            saved(half, form, **{"lossless": True} if form == "WEBP" else {})
+            for form in ("PNG", "WEBP", "TIFF", "GIF")
+        ),
         *(saved(half.convert("LA"), form) for form in ("PNG", "TIFF")),
     ):
         assert np.asarray(decode_photo(content)).tolist() == [[[255] * 3, GREY]]
@@ -496,7 +571,8 @@ def test_pixels_of_which_nobody_knows_the_white_are_refused(mode):
     content = saved(Image.new(mode, (4, 4), 1), "TIFF")
     for read in (decode_photo, photos.photo_size):
         with pytest.raises(
-            ValueError, match="32-bit pixels, whose white is unknown; save the photo with 8 or 16 unsigned bits"
+            ValueError,
+            match="32-bit pixels, whose white is unknown; save the photo with 8 or 16 unsigned bits",
         ):
             read(content)
 
@@ -541,17 +617,25 @@ def test_what_pillow_forgives_costs_neither_the_photo_nor_a_word():
 
 
 @pytest.mark.parametrize("libver", ["earliest", "latest"])
-def test_records_of_an_archive_in_a_read_only_folder_leave_nothing_behind(tmp_path, monkeypatch, libver):
+def test_records_of_an_archive_in_a_read_only_folder_leave_nothing_behind(
+    tmp_path, monkeypatch, libver
+):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
     (tmp_path / "tmp").mkdir()
-    records = [("1.png", fields("5", [[4, 6, 6, 12]])), ("2.png", fields("12", [[4, 6, 6, 12], [10, 6, 6, 12]]))]
+    records = [
+        ("1.png", fields("5", [[4, 6, 6, 12]])),
+        ("2.png", fields("12", [[4, 6, 6, 12], [10, 6, 6, 12]])),
+    ]
     write_split(tmp_path / "raw", "train", {MAT: mat_bytes(tmp_path, records, libver)})
     (tmp_path / "raw").chmod(0o555)
     try:
         found = find_source(tmp_path / "raw", "train").records()
     finally:
         (tmp_path / "raw").chmod(0o755)
-    assert [(record.name, record.digits) for record in found] == [("1.png", (5,)), ("2.png", (1, 2))]
+    assert [(record.name, record.digits) for record in found] == [
+        ("1.png", (5,)),
+        ("2.png", (1, 2)),
+    ]
     assert not list((tmp_path / "tmp").iterdir())
     assert [path.name for path in (tmp_path / "raw").iterdir()] == ["train.tar.gz"]
 

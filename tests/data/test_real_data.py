@@ -70,10 +70,15 @@ def test_archive_folder_and_tfds_give_identical_arrays(tmp_path, monkeypatch):
         with tarfile.open(REAL / "format1" / f"{split}.tar.gz") as archive:
             archive.extractall(tmp_path / "folders", filter="data")
     monkeypatch.setattr(
-        sys, "argv", ["svhn_full", "--raw", str(REAL / "format1"), "--data-dir", str(tmp_path / "tfds")]
+        sys,
+        "argv",
+        ["svhn_full", "--raw", str(REAL / "format1"), "--data-dir", str(tmp_path / "tfds")],
     )
     svhn_full_command.main()
     from_archives = arrays_from(monkeypatch, REAL / "format1", tmp_path / "a")
     assert len(from_archives) == 15
     assert arrays_from(monkeypatch, tmp_path / "folders", tmp_path / "b") == from_archives
-    assert arrays_from(monkeypatch, tmp_path / "tfds", tmp_path / "c", "--source", "tfds") == from_archives
+    assert (
+        arrays_from(monkeypatch, tmp_path / "tfds", tmp_path / "c", "--source", "tfds")
+        == from_archives
+    )

@@ -21,7 +21,11 @@ def there(tmp_path):
             file.write(bytes(range(192)) * 3)
         labels = np.array([[1, 5, 10, 10, 10, 10]] * 3, np.int32)
         entry = writing.finish_split(
-            partial / "train", labels, ["a", "b", "c"], np.ones((3, 4)), np.full((3, 2), 8, np.int32)
+            partial / "train",
+            labels,
+            ["a", "b", "c"],
+            np.ones((3, 4)),
+            np.full((3, 2), 8, np.int32),
         )
         manifest = {
             "format": arrays.FORMAT,
@@ -41,7 +45,9 @@ def cache(tmp_path, monkeypatch):
 
 def test_a_set_is_copied_once_whole_and_anew_where_it_has_changed(there, cache):
     copy = remote.copy_of(there)
-    np.testing.assert_array_equal(arrays.load_split(copy, "train").images, arrays.load_split(there, "train").images)
+    np.testing.assert_array_equal(
+        arrays.load_split(copy, "train").images, arrays.load_split(there, "train").images
+    )
     before = (copy / "train" / "images.npy").stat().st_mtime_ns
     assert remote.copy_of(there) == copy
     assert (copy / "train" / "images.npy").stat().st_mtime_ns == before
@@ -74,7 +80,9 @@ def test_a_manifest_whose_splits_lead_elsewhere_is_refused(there, cache):
     assert not any(path.is_dir() for path in cache.iterdir())
 
 
-@pytest.mark.parametrize("name", ["../../payload", "{}/payload", "more", "images.npy/../../../payload"])
+@pytest.mark.parametrize(
+    "name", ["../../payload", "{}/payload", "more", "images.npy/../../../payload"]
+)
 def test_a_manifest_whose_arrays_lead_elsewhere_writes_nothing_there(there, cache, tmp_path, name):
     manifest = json.loads((there / arrays.MANIFEST).read_text())
     place = name.format(tmp_path)

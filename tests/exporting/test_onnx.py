@@ -59,16 +59,26 @@ def reader_of(model=RESNET, image=CONFIG.image):
     variables = jax.tree_util.tree_map_with_path(draw, variables)
     folder = SimpleNamespace(path=Path("nowhere"))
     reader = SimpleNamespace(
-        config=config, crop=CropRule(SIDE, 0.3), max_digits=5, variables=variables, step=7, folder=folder
+        config=config,
+        crop=CropRule(SIDE, 0.3),
+        max_digits=5,
+        variables=variables,
+        step=7,
+        folder=folder,
     )
     # Of a random network one class would win in every crop; so the logits of each class get mean 0, those of a head
     # deviation 2, and long numbers an advantage, because each digit costs probability.
     _, logits = check._read_by_jax(reader, CROPS)
-    heads = {"length": logits.length} | {f"digit{1 + n}": logits.digits[:, n] for n in range(logits.digits.shape[1])}
+    heads = {"length": logits.length} | {
+        f"digit{1 + n}": logits.digits[:, n] for n in range(logits.digits.shape[1])
+    }
     for name, values in heads.items():
         head, mean = variables["params"][name], values.mean(axis=0)
         scale = 2 / (values - mean).std()
-        variables["params"][name] = {"kernel": head["kernel"] * scale, "bias": (head["bias"] - mean) * scale}
+        variables["params"][name] = {
+            "kernel": head["kernel"] * scale,
+            "bias": (head["bias"] - mean) * scale,
+        }
     variables["params"]["length"]["bias"] += np.arange(logits.length.shape[1], dtype=np.float32)
     return reader
 
@@ -114,7 +124,9 @@ def test_the_comparison_notices_other_probabilities_and_another_order_of_digits(
     assert compared.changed > 10
     assert compared.ties == 0
     assert not compared.is_same
-    with pytest.raises(InputError, match=r"^x\.onnx: not written, because it reads \d+ of 24 crops differently"):
+    with pytest.raises(
+        InputError, match=r"^x\.onnx: not written, because it reads \d+ of 24 crops differently"
+    ):
         check.require_sound(compared, "x.onnx", "float32")
 
 
@@ -130,7 +142,9 @@ def test_readings_that_jax_finds_equally_probable_are_ties():
 
     def other(crops):
         read = run(crops)
-        digits = np.where(np.arange(5) == 0, np.where(read["digits"] == 3, 4, read["digits"]), read["digits"])
+        digits = np.where(
+            np.arange(5) == 0, np.where(read["digits"] == 3, 4, read["digits"]), read["digits"]
+        )
         return read | {"digits": digits}
 
     compared = check.compare(reader, other, CROPS)
@@ -149,7 +163,9 @@ def test_accuracy_is_that_of_whole_numbers(plain):
 
 def test_confidence_is_the_product_of_its_parts_and_absent_digits_are_blank(plain):
     read = plain[2](CROPS)
-    np.testing.assert_allclose(read["confidence"], read["length_p"] * read["digit_p"].prod(axis=1), rtol=1e-5)
+    np.testing.assert_allclose(
+        read["confidence"], read["length_p"] * read["digit_p"].prod(axis=1), rtol=1e-5
+    )
     is_absent = np.arange(5) >= read["length"][:, None]
     assert (read["digits"][is_absent] == 10).all()
     assert (read["digit_p"][is_absent] == 1).all()
@@ -169,14 +185,21 @@ def test_a_file_says_what_it_is(plain):
     assert list(meaning) == [interface.INPUT, *interface.OUTPUTS]
     assert "6: more than 5" in meaning["length"]
     [crops] = model.graph.input
-    assert [side.dim_param or side.dim_value for side in crops.type.tensor_type.shape.dim] == ["N", 24, 24, 3]
+    assert [side.dim_param or side.dim_value for side in crops.type.tensor_type.shape.dim] == [
+        "N",
+        24,
+        24,
+        3,
+    ]
     assert [value.name for value in model.graph.output] == list(interface.OUTPUTS)
     assert [value.doc_string for value in (crops, *model.graph.output)] == list(meaning.values())
 
 
 def test_float16_is_half_as_large_and_reads_nearly_the_same():
     reader = reader_of(dataclasses.replace(RESNET, width=32))
-    models = {precision: onnx_model.build(reader, precision) for precision in ("float32", "float16")}
+    models = {
+        precision: onnx_model.build(reader, precision) for precision in ("float32", "float16")
+    }
     sizes = {precision: model.ByteSize() for precision, model in models.items()}
     assert sizes["float16"] < 0.65 * sizes["float32"]
     compared = check.compare(reader, run_of(models["float16"]), CROPS)
@@ -187,15 +210,22 @@ def test_float16_is_half_as_large_and_reads_nearly_the_same():
 
 def test_a_network_whose_values_float16_cannot_hold_is_refused():
     reader = reader_of()
-    for layer in (reader.variables["params"]["stem_norm"], reader.variables["params"]["stage1_block1"]["norm1"]):
+    for layer in (
+        reader.variables["params"]["stem_norm"],
+        reader.variables["params"]["stage1_block1"]["norm1"],
+    ):
         layer["scale"] *= 5e3
     compared = check.compare(reader, run_of(onnx_model.build(reader, "float16")), CROPS)
     assert not compared.is_finite
-    with pytest.raises(InputError, match=r"^x\.onnx: not written, .* leave the range of float16; give --precision"):
+    with pytest.raises(
+        InputError, match=r"^x\.onnx: not written, .* leave the range of float16; give --precision"
+    ):
         check.require_sound(compared, "x.onnx", "float16")
     assert check.compare(reader, run_of(onnx_model.build(reader)), CROPS).is_finite
     reader.variables["params"]["stem_norm"]["scale"] *= 1e3
-    with pytest.raises(InputError, match=r"^weights leave the range of float16; give --precision float32$"):
+    with pytest.raises(
+        InputError, match=r"^weights leave the range of float16; give --precision float32$"
+    ):
         onnx_model.build(reader, "float16")
 
 
@@ -206,8 +236,14 @@ def test_int8_is_a_quarter_as_large_and_keeps_the_heads():
     model = quantization.quantize(full, CROPS)
     assert model.ByteSize() < 0.45 * size
     weights = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
-    int8 = [name for name, kind in weights.items() if kind == onnx.TensorProto.INT8 and name.startswith("network/")]
-    assert len([name for name in int8 if name.endswith("quantized")]) == 6  # the stem, two blocks of two, a shortcut
+    int8 = [
+        name
+        for name, kind in weights.items()
+        if kind == onnx.TensorProto.INT8 and name.startswith("network/")
+    ]
+    assert (
+        len([name for name in int8 if name.endswith("quantized")]) == 6
+    )  # the stem, two blocks of two, a shortcut
     assert not [name for name in weights if name.startswith("heads/") and "quantized" in name]
     compared = check.compare(reader, run_of(model), CROPS)
     assert compared.greatest_difference > 0
@@ -219,7 +255,8 @@ def test_an_unknown_architecture_is_refused(plain):
     reader, model = SimpleNamespace(**vars(plain[0])), SimpleNamespace(architecture="lstm")
     reader.config = SimpleNamespace(model=model, image=reader.config.image)
     with pytest.raises(
-        InputError, match=r"^model.architecture is 'lstm'; only resnet, seed, potterhsu can be exported$"
+        InputError,
+        match=r"^model.architecture is 'lstm'; only resnet, seed, potterhsu can be exported$",
     ):
         onnx_model.build(reader)
 

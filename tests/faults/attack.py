@@ -24,7 +24,11 @@ import kills
 
 from svhn_jax.errors import InputError, run_command
 
-ATTACKS = {"kill-run": kills.kill_run, "kill-data": kills.kill_data, "damage-run": damages.damage_run}
+ATTACKS = {
+    "kill-run": kills.kill_run,
+    "kill-data": kills.kill_data,
+    "damage-run": damages.damage_run,
+}
 
 
 @dataclass(frozen=True)
@@ -50,9 +54,21 @@ def main() -> int:
         print(problem)
     for kind in sorted({result.kind for result in results}):
         counts = Counter(result.outcome for result in results if result.kind == kind)
-        print(f"{kind}: " + ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items())))
+        print(
+            f"{kind}: "
+            + ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items()))
+        )
     failed = sum(result.outcome == "failed" for result in results)
-    print(json.dumps({"attack": options.attack, "count": options.count, "seed": options.seed, "failed": failed}))
+    print(
+        json.dumps(
+            {
+                "attack": options.attack,
+                "count": options.count,
+                "seed": options.seed,
+                "failed": failed,
+            }
+        )
+    )
     return int(failed > 0)
 
 

@@ -37,21 +37,44 @@ def damage_run(work: Path, count: int, rng: random.Random) -> list[Result]:
         rng = random.Random(seed)
         told = [_damage(rng, run, ways) for _ in range(rng.randint(1, 3))]
         try:
-            outcome, words = _judge(_finish(work, environment, run.parent.name), run, expected, best)
+            outcome, words = _judge(
+                _finish(work, environment, run.parent.name), run, expected, best
+            )
         except (subprocess.TimeoutExpired, ValueError) as error:
             outcome, words = "failed", str(error)
         shutil.rmtree(run)
         problem = "" if outcome == "continues" else f"{outcome}, {told}: {words}"
-        return [Result("all damages", outcome, problem), *(Result(way, outcome) for way in sorted({*ways}))]
+        return [
+            Result("all damages", outcome, problem),
+            *(Result(way, outcome) for way in sorted({*ways})),
+        ]
 
     with ThreadPoolExecutor(JOBS) as pool:
-        return [result for one in pool.map(attack, rng.sample(range(10**9), count)) for result in one]
+        return [
+            result for one in pool.map(attack, rng.sample(range(10**9), count)) for result in one
+        ]
 
 
 def _finish(work: Path, environment: dict[str, str], runs: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "svhn_jax.train", "--config", "tiny.py", "--name", "run", "--runs-dir", runs]
+    command = [
+        sys.executable,
+        "-m",
+        "svhn_jax.train",
+        "--config",
+        "tiny.py",
+        "--name",
+        "run",
+        "--runs-dir",
+        runs,
+    ]
     return subprocess.run(
-        command, cwd=work, env=environment, capture_output=True, text=True, timeout=END_S, check=False
+        command,
+        cwd=work,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=END_S,
+        check=False,
     )
 
 
@@ -69,8 +92,12 @@ def _judge(
     if done.returncode:
         is_one_line = done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
         return "refused with one line" if is_one_line else "failed", words
-    is_same_best = _best_step(done.stdout) == best or "the validation metrics of step" in done.stdout
-    return "continues" if material.final_state(run) == expected and is_same_best else "failed", words
+    is_same_best = (
+        _best_step(done.stdout) == best or "the validation metrics of step" in done.stdout
+    )
+    return "continues" if material.final_state(
+        run
+    ) == expected and is_same_best else "failed", words
 
 
 def _damage(rng: random.Random, run: Path, ways: list[str]) -> str:

@@ -50,9 +50,17 @@ class Target:
     def start(self) -> "subprocess.Popen[str]":
         """The command in a process group of its own."""
         command = [sys.executable, "-m", *self.command]
-        options: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+        options: dict[str, Any] = {
+            "stdout": subprocess.DEVNULL,
+            "stderr": subprocess.PIPE,
+            "text": True,
+        }
         return subprocess.Popen(
-            command, cwd=self.folder, env=os.environ | self.environment, start_new_session=True, **options
+            command,
+            cwd=self.folder,
+            env=os.environ | self.environment,
+            start_new_session=True,
+            **options,
         )
 
     def measure(self) -> None:
@@ -61,7 +69,11 @@ class Target:
         process, start, seen = self.start(), time.perf_counter(), dict[str, float]()
         while process.poll() is None:
             now = time.perf_counter() - start
-            seen |= {name: now for name, has_begun in self.stages.items() if name not in seen and has_begun()}
+            seen |= {
+                name: now
+                for name, has_begun in self.stages.items()
+                if name not in seen and has_begun()
+            }
             time.sleep(POLL_S)
         _require_success(process)
         end = time.perf_counter() - start
@@ -75,7 +87,9 @@ class Target:
 def _require_success(process: "subprocess.Popen[str]") -> None:
     _, stderr = process.communicate(timeout=END_S)
     if process.returncode or "error" in stderr or "Traceback" in stderr:
-        raise InputError(f"an undisturbed run ended with status {process.returncode}: {stderr.strip()[-300:]}")
+        raise InputError(
+            f"an undisturbed run ended with status {process.returncode}: {stderr.strip()[-300:]}"
+        )
 
 
 def kill_run(work: Path, count: int, rng: random.Random) -> list[Result]:
@@ -96,7 +110,11 @@ def kill_data(work: Path, count: int, rng: random.Random) -> list[Result]:
     server = material.SlowServer(served)
     material.make_archives(served, work / "sums", rng.randrange(1000))
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    environment = {"TMPDIR": str(tmp), "XDG_CACHE_HOME": str(work / "cache"), "no_proxy": "127.0.0.1"}
+    environment = {
+        "TMPDIR": str(tmp),
+        "XDG_CACHE_HOME": str(work / "cache"),
+        "no_proxy": "127.0.0.1",
+    }
     environment |= {"PYTHONPATH": str(material.REPOSITORY)}
 
     def start_anew() -> None:
@@ -111,21 +129,30 @@ def kill_data(work: Path, count: int, rng: random.Random) -> list[Result]:
         shutil.rmtree(out / "set", ignore_errors=True)
 
     def result() -> dict[str, Any]:
-        files = (path for place in (out, served, tmp) for path in place.rglob("*") if path.is_file())
+        files = (
+            path for place in (out, served, tmp) for path in place.rglob("*") if path.is_file()
+        )
         return {str(path.relative_to(work)): path.read_bytes() for path in files}
 
     partial = out / ".set.partial"
     stages = {"parse": partial.exists, "crop": (partial / "plan.json").exists}
     stages |= {"finish": (partial / arrays.MANIFEST).exists}
-    preprocess = (
-        f"svhn_jax.preprocess --raw {served} --to {out}/set --jobs 2 --size 32 --validation-fraction 0.1".split()
-    )
+    preprocess = f"svhn_jax.preprocess --raw {served} --to {out}/set --jobs 2 --size 32 --validation-fraction 0.1".split()
     Target([*preprocess, "--margin", "0.5"], work, environment, start_anew, result).measure()
     (out / "set").rename(older)
-    download = f"svhn_jax.download --to {out} --base-url {server.url} --checksums {work}/sums".split()
+    download = (
+        f"svhn_jax.download --to {out} --base-url {server.url} --checksums {work}/sums".split()
+    )
     synthesize = ["svhn_jax.synthesize", "--train", "600", "--test", "100", "--jobs", "2"]
     targets = [
-        Target(download, work, environment, start_empty, result, {"transfer": lambda: any(out.glob("*.part"))}),
+        Target(
+            download,
+            work,
+            environment,
+            start_empty,
+            result,
+            {"transfer": lambda: any(out.glob("*.part"))},
+        ),
         Target(preprocess, work, environment, start_anew, result, stages),
         Target([*synthesize, "--to", str(out)], work, environment, start_empty, result),
         Target([*synthesize, "--arrays", str(out / "set")], work, environment, start_empty, result),
@@ -176,10 +203,14 @@ def _trial(target: Target, stage: str, rng: random.Random, done: int, at_most: i
     return [Result(kind, "failed" if problem else "identical", problem) for _ in told]
 
 
-def _kill(process: "subprocess.Popen[str]", target: Target, stage: str, way: str, rng: random.Random) -> bool:
+def _kill(
+    process: "subprocess.Popen[str]", target: Target, stage: str, way: str, rng: random.Random
+) -> bool:
     """Kills the command at a moment of the stage; False where it ended before."""
     has_begun = target.stages.get(stage, lambda: True)
-    moment = rng.uniform(0, target.durations[stage] + (START_S if stage != "any" and has_begun() else 0))
+    moment = rng.uniform(
+        0, target.durations[stage] + (START_S if stage != "any" and has_begun() else 0)
+    )
     while not has_begun() and process.poll() is None:
         time.sleep(POLL_S)
     try:

@@ -42,7 +42,10 @@ def make_run(folder: Path, *, epochs: int) -> dict[str, str]:
     """Writes data/ and tiny.py; returns environment variables of the train command, which keep compiled steps in `folder`."""
     tiny.prepare(folder / "data", 320, validation=64)
     (folder / "tiny.py").write_text(CONFIG.format(epochs=epochs))
-    cache = {"JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    cache = {
+        "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
     return cache | {"PYTHONPATH": str(REPOSITORY), "JAX_PLATFORMS": "cpu"}
 
 
@@ -59,7 +62,9 @@ def final_state(run: Path) -> dict[str, list[int]]:
     newest = max((int(path.name) for path in steps.iterdir() if path.name.isdigit()), default=-1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Orbax warns of a restore without a target
-        sums = checksums(ocp.PyTreeCheckpointer().restore((steps / str(newest) / "state").resolve()))
+        sums = checksums(
+            ocp.PyTreeCheckpointer().restore((steps / str(newest) / "state").resolve())
+        )
     recorded = json.loads((steps / str(newest) / "checksums" / "metadata").read_text())
     if sorted(recorded.values()) != sorted(sums.values()):
         raise ValueError(f"{run.name}: the arrays of step {newest} do not match its checksums")
@@ -74,7 +79,9 @@ def make_archives(folder: Path, sums: Path, seed: int) -> None:
         rng = np.random.default_rng([seed, count])
         path = folder / f"{split}.tar.gz"
         _write_archive(path, split, rng, count)
-        lines.append(f"{hashlib.sha256(path.read_bytes()).hexdigest()} {path.stat().st_size} {path.name}\n")
+        lines.append(
+            f"{hashlib.sha256(path.read_bytes()).hexdigest()} {path.stat().st_size} {path.name}\n"
+        )
     sums.write_text("".join(lines))
 
 
@@ -101,14 +108,16 @@ def _write_archive(path: Path, split: str, rng: np.random.Generator, count: int)
 def _record(number: int, rng: np.random.Generator) -> Record:
     digits = tuple(rng.integers(0, 10, rng.integers(1, 6)).tolist())
     left = 1000 if number % EVERY_BAD == 3 else 5  # outside the photo
-    return Record(f"{number}.png", digits, np.array([[left + 8.0 * i, 4, 8, 20] for i in range(len(digits))]))
+    return Record(
+        f"{number}.png", digits, np.array([[left + 8.0 * i, 4, 8, 20] for i in range(len(digits))])
+    )
 
 
 def _png(rng: np.random.Generator) -> bytes:
     stream = io.BytesIO()
-    Image.fromarray(rng.integers(0, 30, (32, 56, 3), np.uint8) + rng.integers(0, 200, 3, np.uint8)).save(
-        stream, "PNG", compress_level=1
-    )
+    Image.fromarray(
+        rng.integers(0, 30, (32, 56, 3), np.uint8) + rng.integers(0, 200, 3, np.uint8)
+    ).save(stream, "PNG", compress_level=1)
     return stream.getvalue()
 
 

@@ -15,7 +15,9 @@ def test_iou_by_hand():
 
 
 def test_iou_of_boxes_without_area_is_0():
-    np.testing.assert_array_equal(boxes.iou(rows([5, 5, 5, 9], [9, 9, 2, 2]), rows([0, 0, 10, 10])), [[0], [0]])
+    np.testing.assert_array_equal(
+        boxes.iou(rows([5, 5, 5, 9], [9, 9, 2, 2]), rows([0, 0, 10, 10])), [[0], [0]]
+    )
 
 
 def test_candidates_of_one_number_are_merged_and_their_boxes_averaged_by_score():

@@ -32,7 +32,11 @@ def test_every_number_in_the_range_has_a_cell():
     ("box", "is_wanted", "is_asked"),
     [
         ([40, 40, 50, 50.5], True, True),
-        ([40, 40, 48, 49], False, False),  # 9 pixels: too small here, found on the next larger level
+        (
+            [40, 40, 48, 49],
+            False,
+            False,
+        ),  # 9 pixels: too small here, found on the next larger level
         ([20, 20, 40, 61], False, False),  # 41 pixels high
         ([4, 40, 86, 60], False, False),  # 82 wide: as 41 high
         ([20, 10, 60, 67], False, True),  # 57 pixels: not a number at this scale
@@ -50,26 +54,38 @@ def test_of_a_scene_without_a_number_every_cell_is_asked_to_say_none():
 
 
 def maps_of(logit, box=(40, 40, 60, 60)):
-    return Maps(jnp.full((1, 12, 12), logit), jnp.broadcast_to(jnp.array(box, jnp.float32), (1, 12, 12, 4)))
+    return Maps(
+        jnp.full((1, 12, 12), logit), jnp.broadcast_to(jnp.array(box, jnp.float32), (1, 12, 12, 4))
+    )
 
 
 def test_loss_by_hand():
     score, box, count = losses.loss(maps_of(0.0), jnp.array([NOTHING], jnp.float32))
     assert (float(box), int(count)) == (0, 0)
-    assert float(score) == pytest.approx(144 * 0.25 * np.log(2), rel=1e-5)  # |0 - 0.5|^2 times -log(1 - 0.5)
+    assert float(score) == pytest.approx(
+        144 * 0.25 * np.log(2), rel=1e-5
+    )  # |0 - 0.5|^2 times -log(1 - 0.5)
     score, box, count = losses.loss(maps_of(0.0), jnp.array([[40, 40, 60, 60]], jnp.float32))
     assert int(count) == 1
-    assert float(box) == pytest.approx(0, abs=1e-5)  # the boxes agree, so the score of cell (6, 6) shall be 1
+    assert float(box) == pytest.approx(
+        0, abs=1e-5
+    )  # the boxes agree, so the score of cell (6, 6) shall be 1
     assert float(score) == pytest.approx(144 * 0.25 * np.log(2), rel=1e-5)
     # A box half as wide: IoU 0.5, the box around both is the number's, so GIoU is 0.5 too.
-    score, box, _ = losses.loss(maps_of(0.0, (40, 40, 50, 60)), jnp.array([[40, 40, 60, 60]], jnp.float32))
+    score, box, _ = losses.loss(
+        maps_of(0.0, (40, 40, 50, 60)), jnp.array([[40, 40, 60, 60]], jnp.float32)
+    )
     assert float(box) == pytest.approx(0.5, abs=1e-5)
-    assert float(score) == pytest.approx(143 * 0.25 * np.log(2), rel=1e-5)  # the cell's score is its IoU already
+    assert float(score) == pytest.approx(
+        143 * 0.25 * np.log(2), rel=1e-5
+    )  # the cell's score is its IoU already
 
 
 def test_giou_of_boxes_apart():
     # Sides of 10 with a gap of 10: the box around is 30 x 10, of which 100 lie in neither: GIoU = 0 - 100 / 300.
-    _, box, _ = losses.loss(maps_of(0.0, (60, 40, 70, 50)), jnp.array([[40, 40, 50, 50]], jnp.float32))
+    _, box, _ = losses.loss(
+        maps_of(0.0, (60, 40, 70, 50)), jnp.array([[40, 40, 50, 50]], jnp.float32)
+    )
     assert float(box) == pytest.approx(1 + 1 / 3, abs=1e-4)
 
 

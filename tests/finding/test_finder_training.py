@@ -39,15 +39,22 @@ def test_a_stopped_run_goes_on_to_the_same_bits(scenes, tmp_path, monkeypatch):
     training.require_same_run(CONFIG, tmp_path / "whole", origin)
     training.require_same_run(CONFIG, tmp_path / "stopped", origin)  # it saved no origin
     wider = dataclasses.replace(CONFIG, width=16)
-    with pytest.raises(InputError, match="its run has --width 8, not 16; give the same, or another --work"):
+    with pytest.raises(
+        InputError, match="its run has --width 8, not 16; give the same, or another --work"
+    ):
         training.require_same_run(wider, tmp_path / "stopped", origin)
-    for name, value, words in (("raw", "/other", "--raw /photos, not /other"), ("start", "/a", "--start none, not /a")):
+    for name, value, words in (
+        ("raw", "/other", "--raw /photos, not /other"),
+        ("start", "/a", "--start none, not /a"),
+    ):
         with pytest.raises(InputError, match=words):
             training.require_same_run(CONFIG, tmp_path / "whole", origin | {name: value})
 
 
 def test_each_scene_is_shown_once_an_epoch():
-    shown = np.concatenate([training.batch_rows(CONFIG, 20, step) for step in range(5)])  # two epochs of 20
+    shown = np.concatenate(
+        [training.batch_rows(CONFIG, 20, step) for step in range(5)]
+    )  # two epochs of 20
     assert np.bincount(shown, minlength=20).tolist() == [2] * 20
     later = np.concatenate([training.batch_rows(CONFIG, 20, step) for step in range(5, 10)])
     assert later.tolist() != shown.tolist()
@@ -71,7 +78,9 @@ def test_a_run_can_start_from_a_trained_finder(scenes, tmp_path):
     still = dataclasses.replace(CONFIG, learning_rate=1e-12, weight_decay=0.0, seed=5)
     start = weights.load_for(still, tmp_path / "finder")
     second = training.train(still, scenes, tmp_path / "second", lambda _: None, start)
-    for a, b in zip(jax.tree.leaves(first["params"]), jax.tree.leaves(second["params"]), strict=True):
+    for a, b in zip(
+        jax.tree.leaves(first["params"]), jax.tree.leaves(second["params"]), strict=True
+    ):
         np.testing.assert_allclose(a, b, rtol=2e-3, atol=1e-6)  # float16 on the way
     other = dataclasses.replace(CONFIG, width=16)
     with pytest.raises(InputError, match="give --width 8 --blocks 1"):

@@ -17,7 +17,9 @@ CONFIG = FinderConfig(width=8, blocks=1)
 
 @pytest.fixture
 def folder(tmp_path):
-    weights.save(tmp_path, CONFIG, jax.device_get(network.init_variables(CONFIG, random_key(1))), 0.25)
+    weights.save(
+        tmp_path, CONFIG, jax.device_get(network.init_variables(CONFIG, random_key(1))), 0.25
+    )
     return tmp_path
 
 
@@ -34,7 +36,9 @@ def test_what_was_saved_is_loaded_to_float16s_precision(folder):
 
 def test_saving_twice_gives_the_same_bytes(folder, tmp_path):
     before = (folder / weights.WEIGHTS).read_bytes()
-    weights.save(folder, CONFIG, jax.device_get(network.init_variables(CONFIG, random_key(1))), 0.25)
+    weights.save(
+        folder, CONFIG, jax.device_get(network.init_variables(CONFIG, random_key(1))), 0.25
+    )
     assert (folder / weights.WEIGHTS).read_bytes() == before
 
 
@@ -53,7 +57,9 @@ def other_network(folder):
 def bomb(folder):
     """An array of 16 TiB, as its header says: it must not be unpacked."""
     header = io.BytesIO()
-    np.lib.format.write_array_header_1_0(header, {"descr": "<f2", "fortran_order": False, "shape": (2**43,)})
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": "<f2", "fortran_order": False, "shape": (2**43,)}
+    )
     with zipfile.ZipFile(folder / weights.WEIGHTS, "a") as archive:
         archive.writestr("bomb.npy", header.getvalue())
     about = json.loads((folder / weights.SETTINGS).read_text())
@@ -65,9 +71,15 @@ DAMAGES = {
     "no weights": (lambda folder: (folder / weights.WEIGHTS).unlink(), "no such file"),
     "no settings": (lambda folder: (folder / weights.SETTINGS).unlink(), "no such file"),
     "a flipped bit": (lambda folder: flip(folder / weights.WEIGHTS), "its checksum is not"),
-    "cut settings": (lambda folder: (folder / weights.SETTINGS).write_text('{"config": {'), "damaged"),
+    "cut settings": (
+        lambda folder: (folder / weights.SETTINGS).write_text('{"config": {'),
+        "damaged",
+    ),
     "a list": (lambda folder: (folder / weights.SETTINGS).write_text("[]"), "damaged"),
-    "a wrong field": (lambda folder: (folder / weights.SETTINGS).write_text('{"config": {"widht": 3}}'), "damaged"),
+    "a wrong field": (
+        lambda folder: (folder / weights.SETTINGS).write_text('{"config": {"widht": 3}}'),
+        "damaged",
+    ),
     "an array too many": (bomb, "not the arrays of the network"),
     "settings of another network": (other_network, "not the arrays of the network"),
 }

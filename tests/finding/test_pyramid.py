@@ -37,9 +37,10 @@ def test_canvases_of_a_group_have_one_shape_divisible_by_8(size):
 
 
 def test_a_small_photo_needs_no_large_canvas_and_a_large_one_all():
-    assert [[level.canvas.shape[:2] for level in group] for group in pyramid.levels(Image.new("RGB", (92, 53)))] == [
-        [(128, 128)] * 3
-    ]
+    assert [
+        [level.canvas.shape[:2] for level in group]
+        for group in pyramid.levels(Image.new("RGB", (92, 53)))
+    ] == [[(128, 128)] * 3]
     shapes = [group[0].canvas.shape[:2] for group in pyramid.levels(Image.new("RGB", (4000, 3000)))]
     assert shapes == [(128, 128), (256, 256), (384, 512), (768, 1024)]
     shapes = [group[0].canvas.shape[:2] for group in pyramid.levels(Image.new("RGB", (3000, 4000)))]
@@ -50,17 +51,25 @@ def test_a_small_photo_needs_no_large_canvas_and_a_large_one_all():
 def test_the_whole_canvas_part_maps_back_to_the_whole_photo(size):
     for level in all_levels(photo_with(size, (0, 0, *size))):
         is_photo = (level.canvas == 255).all(axis=-1)
-        high, wide = np.flatnonzero(is_photo.any(axis=1))[-1] + 1, np.flatnonzero(is_photo.any(axis=0))[-1] + 1
+        high, wide = (
+            np.flatnonzero(is_photo.any(axis=1))[-1] + 1,
+            np.flatnonzero(is_photo.any(axis=0))[-1] + 1,
+        )
         assert is_photo[:high, :wide].all()
         assert (level.canvas[~is_photo] == pyramid.GREY).all()
         np.testing.assert_allclose(level.to_photo(np.array([[0, 0, wide, high]])), [[0, 0, *size]])
 
 
-@pytest.mark.parametrize(("size", "box"), [((92, 53), (30, 10, 60, 40)), ((1600, 1200), (400, 300, 1000, 900))])
+@pytest.mark.parametrize(
+    ("size", "box"), [((92, 53), (30, 10, 60, 40)), ((1600, 1200), (400, 300, 1000, 900))]
+)
 def test_a_box_on_a_canvas_maps_back_to_its_place_in_the_photo(size, box):
     for level in all_levels(photo_with(size, box)):
         # The rows and columns of the canvas that the bright box covers, with shares of a pixel, from their sums.
-        part = level.canvas[: round(size[1] * level.scale[1]), : round(size[0] * level.scale[0]), 0] / 255
+        part = (
+            level.canvas[: round(size[1] * level.scale[1]), : round(size[0] * level.scale[0]), 0]
+            / 255
+        )
         x, y = part.sum(axis=0) / part.sum(axis=0).max(), part.sum(axis=1) / part.sum(axis=1).max()
         found = [
             np.argmax(x > 0.5),
@@ -68,7 +77,9 @@ def test_a_box_on_a_canvas_maps_back_to_its_place_in_the_photo(size, box):
             len(x) - np.argmax(x[::-1] > 0.5),
             len(y) - np.argmax(y[::-1] > 0.5),
         ]
-        np.testing.assert_allclose(level.to_photo(np.array([found])), [box], atol=1 / min(level.scale))
+        np.testing.assert_allclose(
+            level.to_photo(np.array([found])), [box], atol=1 / min(level.scale)
+        )
 
 
 def test_no_level_is_larger_than_its_canvas_or_empty():

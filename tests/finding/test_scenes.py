@@ -21,7 +21,9 @@ def raw(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("raw")
     with Workers(1) as workers:
         settings = {"seed": 3, "workers": workers, "max_digits": DEFAULT_MAX_DIGITS}
-        synthetic_archive.write(folder / "train.tar.gz", "train", 30, **settings, advance=lambda _: None)
+        synthetic_archive.write(
+            folder / "train.tar.gz", "train", 30, **settings, advance=lambda _: None
+        )
     return folder
 
 
@@ -34,7 +36,9 @@ def red_number():
 
 def test_a_scene_is_a_function_of_the_generator(raw):
     made = material.training(raw, None)
-    first, again = ([scenes.compose(np.random.default_rng([5, n]), made) for n in range(12)] for _ in range(2))
+    first, again = (
+        [scenes.compose(np.random.default_rng([5, n]), made) for n in range(12)] for _ in range(2)
+    )
     for a, b in zip(first, again, strict=True):
         np.testing.assert_array_equal(a.image, b.image)
         np.testing.assert_array_equal(a.box, b.box)
@@ -81,7 +85,9 @@ def test_validation_photos_are_those_of_preprocess_and_are_not_trained_on(raw, t
     rule = {"validation_fraction": 0.2, "seed": 0, "limit": None, "max_digits": DEFAULT_MAX_DIGITS}
     [part] = assign.plan([find_source(raw, "train")], **rule)
     expected = {
-        record.name for record, split in zip(part.account.records, part.places.splits, strict=True) if split == 1
+        record.name
+        for record, split in zip(part.account.records, part.places.splits, strict=True)
+        if split == 1
     }
     found = {example.name for example, is_held_out in material.train_examples(raw) if is_held_out}
     trained = {example.name for example in material.training(raw, None).examples}
@@ -91,7 +97,9 @@ def test_validation_photos_are_those_of_preprocess_and_are_not_trained_on(raw, t
     assert not found & trained
 
 
-def test_scenes_on_disk_do_not_depend_on_the_number_of_processes_and_are_made_once(raw, tmp_path, monkeypatch):
+def test_scenes_on_disk_do_not_depend_on_the_number_of_processes_and_are_made_once(
+    raw, tmp_path, monkeypatch
+):
     counts = []
     with Workers(2) as two:
         many = scene_files.build(tmp_path / "two", 70, 1, raw, None, two, counts.append)
@@ -121,7 +129,9 @@ def test_a_pasted_number_has_the_share_asked_for_and_lies_where_its_box_says(sha
     pixels = np.asarray(made.photo, int)
     is_red = pixels[..., 0] > 180
     rows, columns = np.flatnonzero(is_red.any(axis=1)), np.flatnonzero(is_red.any(axis=0))
-    np.testing.assert_allclose([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], made.box, atol=2)
+    np.testing.assert_allclose(
+        [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], made.box, atol=2
+    )
     assert (np.asarray(scene)[0, 0] == (0, 0, 200)).all()
 
 

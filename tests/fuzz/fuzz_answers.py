@@ -66,7 +66,10 @@ def run(scene: Scene, arguments: list[str], log: Path) -> Run:
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     is_late |= process.returncode == -signal.SIGXCPU
-    said = ((log / name).read_bytes().decode("utf-8", "backslashreplace") for name in ("stdout", "stderr"))
+    said = (
+        (log / name).read_bytes().decode("utf-8", "backslashreplace")
+        for name in ("stdout", "stderr")
+    )
     seconds = usage.ru_utime + usage.ru_stime
     return Run(process.returncode, *said, seconds, usage.ru_maxrss / 1024, is_late)
 
@@ -115,14 +118,18 @@ def _add_json(found: Answers, run: Run) -> None:
         name = values["file"].removeprefix("raw/").partition("/")[0]
         names.append(name)
         row = found.readings.get(name, {})
-        if values["reading"] != row.get("reading") or f"{values['confidence']:.6f}" != row.get("confidence"):
+        if values["reading"] != row.get("reading") or f"{values['confidence']:.6f}" != row.get(
+            "confidence"
+        ):
             found.problems.append(f"{name!r}: CSV has {row}, JSON {values}")
         row["json"] = values
     if names != list(found.readings):
         found.problems.append("CSV and JSON have not the same photos")
 
 
-def problems(scene: Scene, run: Run, found: Answers, before: Snapshot, names: list[str]) -> Iterator[str]:
+def problems(
+    scene: Scene, run: Run, found: Answers, before: Snapshot, names: list[str]
+) -> Iterator[str]:
     """What else is wrong, in words."""
     if run.status not in (0, 1):
         yield f"ended with status {run.status}: {run.stderr[-300:]!r}"

@@ -71,7 +71,9 @@ class Options:
         if self.inputs < 1 or self.jobs < 1:
             raise InputError("--inputs and --jobs must be at least 1")
         if unknown := sorted(set(self.kinds) - KINDS.keys()):
-            raise InputError(f"--kinds: no kind {unknown[0]!r}; there are {', '.join(map(repr, KINDS))}")
+            raise InputError(
+                f"--kinds: no kind {unknown[0]!r}; there are {', '.join(map(repr, KINDS))}"
+            )
 
 
 @dataclass(frozen=True)
@@ -103,9 +105,16 @@ def main() -> int:
 
 def _kinds_drawn(options: Options) -> list[str]:
     """The kind of each input: as often as its weight has it, and each at least once where there is room."""
-    chosen = {name: weight for name, (_, weight) in KINDS.items() if not options.kinds or name in options.kinds}
+    chosen = {
+        name: weight
+        for name, (_, weight) in KINDS.items()
+        if not options.kinds or name in options.kinds
+    }
     rng = random.Random(options.seed)
-    drawn = [*chosen, *rng.choices(list(chosen), list(chosen.values()), k=max(0, options.inputs - len(chosen)))]
+    drawn = [
+        *chosen,
+        *rng.choices(list(chosen), list(chosen.values()), k=max(0, options.inputs - len(chosen))),
+    ]
     return drawn[: options.inputs]
 
 
@@ -119,17 +128,27 @@ def _try_all(options: Options, material: Material, work: Path) -> list[Outcome]:
             try:
                 with open(work / f"outcomes-{job}", "w") as stream:
                     for index, kind in kinds[job :: options.jobs]:
-                        print(json.dumps(vars(_try(options, material, work, index, kind))), file=stream, flush=True)
+                        print(
+                            json.dumps(vars(_try(options, material, work, index, kind))),
+                            file=stream,
+                            flush=True,
+                        )
                 status = 0
             except BaseException:
                 sys.excepthook(*sys.exc_info())
             finally:
                 os._exit(status)
     statuses = [os.waitstatus_to_exitcode(os.wait()[1]) for _ in range(options.jobs)]
-    lines = [line for job in range(options.jobs) for line in (work / f"outcomes-{job}").read_text().splitlines()]
+    lines = [
+        line
+        for job in range(options.jobs)
+        for line in (work / f"outcomes-{job}").read_text().splitlines()
+    ]
     outcomes = [Outcome(**json.loads(line)) for line in lines]
     if any(statuses) or len(outcomes) != len(kinds):
-        raise InputError(f"{len(kinds) - len(outcomes)} inputs could not be made or judged; see above")
+        raise InputError(
+            f"{len(kinds) - len(outcomes)} inputs could not be made or judged; see above"
+        )
     return sorted(outcomes, key=lambda outcome: outcome.index)
 
 
@@ -155,9 +174,13 @@ def _try(options: Options, material: Material, work: Path, index: int, kind: str
         place = options.keep / f"{index}-{kind.replace(' ', '-')}"
         shutil.rmtree(place, ignore_errors=True)
         _make(options, material, place, index, kind)
-        (place / "verdict.txt").write_text(fuzz_verdict.describe(scene, run, problems), errors="backslashreplace")
+        (place / "verdict.txt").write_text(
+            fuzz_verdict.describe(scene, run, problems), errors="backslashreplace"
+        )
     shutil.rmtree(log)
-    return Outcome(index, kind, run.status, round(run.seconds, 3), round(run.megabytes), tuple(problems))
+    return Outcome(
+        index, kind, run.status, round(run.seconds, 3), round(run.megabytes), tuple(problems)
+    )
 
 
 def _figures(outcomes: list[Outcome], options: Options) -> dict[str, Any]:
@@ -185,7 +208,13 @@ def _print_table(console: Console, kinds: dict[str, dict[str, float]]) -> None:
     for column in ("kind", "inputs", "ok", "refused", "failures", "slowest s", "most MB"):
         table.add_column(column, justify="left" if column == "kind" else "right")
     for kind, sums in kinds.items():
-        table.add_row(kind, *(f"{value:,.1f}" if name == "slowest_s" else f"{value:,}" for name, value in sums.items()))
+        table.add_row(
+            kind,
+            *(
+                f"{value:,.1f}" if name == "slowest_s" else f"{value:,}"
+                for name, value in sums.items()
+            ),
+        )
     console.print(table)
 
 

@@ -49,7 +49,11 @@ def _relink(scene: Scene, file: h5py.File) -> None:
             h5py.SoftLink("/nowhere"),
             h5py.ExternalLink(other, "/digitStruct/name"),
         ),
-        *(h5py.ExternalLink("/dev/zero", "/x"), h5py.ExternalLink(other, "/#refs#/box0/left"), np.dtype("f8")),
+        *(
+            h5py.ExternalLink("/dev/zero", "/x"),
+            h5py.ExternalLink(other, "/#refs#/box0/left"),
+            np.dtype("f8"),
+        ),
     )
     target = scene.rng.choice(targets)
     if name in group:
@@ -64,7 +68,20 @@ def _redraw(scene: Scene, file: h5py.File) -> None:
     if name in group:
         del group[name]
     shape = rng.choice(
-        ((1, 1), (2, 1), (1, 3), (0, 1), (1, 0), (), (1,), (1, 1, 1), (8, 1), (1000, 1), (1001, 1), (2,) * 9)
+        (
+            (1, 1),
+            (2, 1),
+            (1, 3),
+            (0, 1),
+            (1, 0),
+            (),
+            (1,),
+            (1, 1, 1),
+            (8, 1),
+            (1000, 1),
+            (1001, 1),
+            (2,) * 9,
+        )
     )
     dtypes = ("<f8", ">f8", "<f4", "<i8", "|u1", "<u2", "S5", "O", "f2", "c16", "bool", "<u8")
     described = (
@@ -91,8 +108,15 @@ def _giant(scene: Scene, file: h5py.File) -> None:
     rows = rng.choice((10**3, 10**5, 10**7, 10**9, 2**40))
     storage: dict[str, Any] = rng.choice(
         (
-            *({"chunks": (1024, 1)}, {"chunks": (min(rows, 10**8), 1)}, {"chunks": (1, 1), "maxshape": (None, None)}),
-            *({"chunks": (100, 1), "compression": "gzip", "shuffle": True}, {"chunks": (7, 1), "fletcher32": True}),
+            *(
+                {"chunks": (1024, 1)},
+                {"chunks": (min(rows, 10**8), 1)},
+                {"chunks": (1, 1), "maxshape": (None, None)},
+            ),
+            *(
+                {"chunks": (100, 1), "compression": "gzip", "shuffle": True},
+                {"chunks": (7, 1), "fletcher32": True},
+            ),
         )
     )
     made = group.create_dataset(name, (rows, 1), dtype, **storage)
@@ -111,7 +135,9 @@ def _elsewhere(scene: Scene, file: h5py.File) -> None:
         group.create_dataset(name, (8, 1), dtype, external=[(secret, 0, 64)])
         return
     layout = h5py.VirtualLayout((8, 1), dtype)
-    layout[:] = h5py.VirtualSource(str(scene.outside / "digitStruct.mat"), "digitStruct/name", (8, 1))
+    layout[:] = h5py.VirtualSource(
+        str(scene.outside / "digitStruct.mat"), "digitStruct/name", (8, 1)
+    )
     group.create_virtual_dataset(name, layout)
 
 
@@ -121,14 +147,25 @@ def _compress(scene: Scene, file: h5py.File) -> None:
     data, dtype = group[name][()], group[name].dtype
     del group[name]
     group.create_dataset(
-        name, data=data, dtype=dtype, chunks=tuple(max(1, side) for side in data.shape), compression="gzip"
+        name,
+        data=data,
+        dtype=dtype,
+        chunks=tuple(max(1, side) for side in data.shape),
+        compression="gzip",
     )
 
 
 def _rereference(scene: Scene, file: h5py.File) -> None:
     """A reference to nothing, to itself, to an object of another kind."""
     dataset = file["digitStruct"][scene.rng.choice(("name", "bbox"))]
-    targets = (file, file["digitStruct"], dataset, file["#refs#/name0"], file["#refs#/box0"], file["#refs#"])
+    targets = (
+        file,
+        file["digitStruct"],
+        dataset,
+        file["#refs#/name0"],
+        file["#refs#/box0"],
+        file["#refs#"],
+    )
     ref = scene.rng.choice((*(target.ref for target in targets), h5py.Reference()))
     dataset[scene.rng.randrange(len(dataset)), 0] = ref
 
@@ -166,14 +203,29 @@ def _length(scene: Scene, file: h5py.File) -> None:
         return
     column = struct[name][()].ravel()
     del struct[name]
-    shape = scene.rng.choice(((len(column) - 1, 1), (1, len(column)), (len(column),), (len(column), 2), (0, 1), (0, 0)))
+    shape = scene.rng.choice(
+        ((len(column) - 1, 1), (1, len(column)), (len(column),), (len(column), 2), (0, 1), (0, 0))
+    )
     struct.create_dataset(
-        name, data=np.resize(column, shape) if math.prod(shape) else None, shape=shape, dtype=h5py.ref_dtype
+        name,
+        data=np.resize(column, shape) if math.prod(shape) else None,
+        shape=shape,
+        dtype=h5py.ref_dtype,
     )
 
 
 HDF5_CHANGES: tuple[Change, ...] = (
-    *(_relink, _redraw, _redraw, _giant, _elsewhere, _compress, _rereference, _restructure, _length),
+    *(
+        _relink,
+        _redraw,
+        _redraw,
+        _giant,
+        _elsewhere,
+        _compress,
+        _rereference,
+        _restructure,
+        _length,
+    ),
 )
 
 
@@ -181,7 +233,9 @@ def hdf5_structure(scene: Scene) -> None:
     """Whatever the library lets one write in place of a record, a field or the whole."""
     path = scene.tmp / "made.mat"
     libver = scene.rng.choice(("earliest", "earliest", "latest"))
-    archives.write_mat(path, [(record.name, columns(record)) for record in scene.material.records], libver)
+    archives.write_mat(
+        path, [(record.name, columns(record)) for record in scene.material.records], libver
+    )
     with h5py.File(path, "r+", libver=libver) as file:
         for change in scene.rng.choices(HDF5_CHANGES, k=scene.rng.choice((1, 1, 1, 2))):
             try:

@@ -56,7 +56,9 @@ def _change_message(scene: Scene, mat: Mat, content: bytearray) -> None:
     if kind < 0.2:
         struct.pack_into("<H", content, at, rng.choice(MESSAGE_TYPES))
     elif kind < 0.4:
-        struct.pack_into("<H", content, at + 2, rng.choice((0, 1, 7, 8, 16, 24, 2**15, 2**16 - 8, 2**16 - 1)))
+        struct.pack_into(
+            "<H", content, at + 2, rng.choice((0, 1, 7, 8, 16, 24, 2**15, 2**16 - 8, 2**16 - 1))
+        )
     elif kind < 0.5:
         content[at + 4] = rng.choice((1, 2, 4, 8, 0x80, 0xFF))
     else:
@@ -77,7 +79,18 @@ def _change_address(scene: Scene, mat: Mat, content: bytearray) -> None:
     """An address becomes that of another object, or of nothing: circles, dead ends, and objects of another kind."""
     rng = scene.rng
     old = rng.choice(mat.objects).to_bytes(8, "little")
-    new = rng.choice((*mat.objects, 0, 2**64 - 1, 2**63 - 1, 2**63, len(content), len(content) - mat.base - 1, 2**40))
+    new = rng.choice(
+        (
+            *mat.objects,
+            0,
+            2**64 - 1,
+            2**63 - 1,
+            2**63,
+            len(content),
+            len(content) - mat.base - 1,
+            2**40,
+        )
+    )
     new = max(0, min(2**64 - 1, new + rng.choice((0, 0, 0, 8, -8, 1))))
     places = [found for area in mat.live for found in _places(content, old, area)]
     if places:
@@ -95,14 +108,26 @@ def _places(content: bytearray, what: bytes, area: range) -> list[int]:
 
 def _change_index(scene: Scene, mat: Mat, content: bytearray) -> None:
     """A number near the head of a group's tree, leaf or heap."""
-    found = [match.start() for area in mat.live for match in SIGNATURES.finditer(content, area.start, area.stop)]
+    found = [
+        match.start()
+        for area in mat.live
+        for match in SIGNATURES.finditer(content, area.start, area.stop)
+    ]
     if found:
-        _set_number(scene, content, scene.rng.choice(found) + scene.rng.choice((0, 4, 5, 6, 8, 16, 24, 32, 40, 48)))
+        _set_number(
+            scene,
+            content,
+            scene.rng.choice(found) + scene.rng.choice((0, 4, 5, 6, 8, 16, 24, 32, 40, 48)),
+        )
 
 
 def _change_superblock(scene: Scene, mat: Mat, content: bytearray) -> None:
     """Versions, sizes, base and end address, root group."""
-    _set_number(scene, content, mat.base + scene.rng.choice((0, *range(8, 16), 16, 18, 20, 24, 32, 40, 48, 56, 64, 72)))
+    _set_number(
+        scene,
+        content,
+        mat.base + scene.rng.choice((0, *range(8, 16), 16, 18, 20, 24, 32, 40, 48, 56, 64, 72)),
+    )
 
 
 def _set_number(scene: Scene, content: bytearray, at: int) -> None:
@@ -113,7 +138,13 @@ def _set_number(scene: Scene, content: bytearray, at: int) -> None:
 
 
 MAT_CHANGES: tuple[tuple[Callable[[Scene, Mat, bytearray], None], int], ...] = (
-    *((_change_message, 6), (_change_header, 2), (_change_address, 6), (_change_index, 4), (_change_superblock, 1)),
+    *(
+        (_change_message, 6),
+        (_change_header, 2),
+        (_change_address, 6),
+        (_change_index, 4),
+        (_change_superblock, 1),
+    ),
 )
 
 

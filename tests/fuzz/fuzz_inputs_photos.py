@@ -20,8 +20,18 @@ OTHERS = (
         ("BMP", {}),
         ("DIB", {}),
     ),
-    *(("TIFF", {"compression": name}) for name in (None, "tiff_lzw", "tiff_adobe_deflate", "jpeg", "packbits", "zstd")),
-    *(("PPM", {}), ("QOI", {}), ("PCX", {}), ("SGI", {}), ("DDS", {}), ("DDS", {"pixel_format": "DXT1"})),
+    *(
+        ("TIFF", {"compression": name})
+        for name in (None, "tiff_lzw", "tiff_adobe_deflate", "jpeg", "packbits", "zstd")
+    ),
+    *(
+        ("PPM", {}),
+        ("QOI", {}),
+        ("PCX", {}),
+        ("SGI", {}),
+        ("DDS", {}),
+        ("DDS", {"pixel_format": "DXT1"}),
+    ),
 )
 MODES = ("1", "L", "LA", "P", "P", "RGB", "RGBA", "I;16")
 
@@ -54,7 +64,9 @@ def _exif(scene: Scene) -> bytes:
     kind, count = rng.choice((3, 3, 3, 1, 2, 4, 5, 7, 12, 99)), rng.choice((1, 1, 1, 0, 2, 2**31))
     value = struct.pack(order + "HH", rng.choice((0, 1, 2, 3, 5, 6, 7, 8, 8, 9, 65535)), 0)
     entry = struct.pack(order + "HHI", 0x0112, kind, count) + value
-    link = struct.pack(order + "HHII", rng.choice((0x8769, 0xA005, 0x014A)), 4, 1, 8)  # leads back here
+    link = struct.pack(
+        order + "HHII", rng.choice((0x8769, 0xA005, 0x014A)), 4, 1, 8
+    )  # leads back here
     first = rng.choice((8, 8, 8, 8, 0, 2**32 - 1))
     entries = rng.choice(((entry,), (entry, link), (entry, entry), (entry, rng.randbytes(12))))
     stated = rng.choice((len(entries),) * 3 + (65535,))
@@ -80,7 +92,14 @@ def jpeg(scene: Scene, photo: bytes) -> bytes:
     """Sound JPEG, mostly with an odd EXIF; or its segments changed; or strange ones put in."""
     rng = scene.rng
     content = _recoded(scene, photo, "JPEG", ("RGB", "RGB", "L", "CMYK"))
-    marker = bytes([0xFF, rng.choice((0xE0, 0xE1, 0xE2, 0xED, 0xEE, 0xFE, 0xC0, 0xC4, 0xDB, 0xDD, 0xDA, 0xD9, 0x01))])
+    marker = bytes(
+        [
+            0xFF,
+            rng.choice(
+                (0xE0, 0xE1, 0xE2, 0xED, 0xEE, 0xFE, 0xC0, 0xC4, 0xDB, 0xDD, 0xDA, 0xD9, 0x01)
+            ),
+        ]
+    )
     heads = (
         b"MPF\0II*\0\x08\0\0\0",
         b"Exif\0\0",
@@ -90,7 +109,9 @@ def jpeg(scene: Scene, photo: bytes) -> bytes:
         b"JFIF\0",
         b"",
     )
-    body = rng.choice(heads) + rng.choice((b"", rng.randbytes(rng.randrange(80)), _exif(scene), bytes(65000)))
+    body = rng.choice(heads) + rng.choice(
+        (b"", rng.randbytes(rng.randrange(80)), _exif(scene), bytes(65000))
+    )
     length = rng.choice((len(body) + 2,) * 4 + (0, 1, 2, 65535))
     strange = content[:2] + marker + struct.pack(">H", length % 65536) + body + content[2:]
     head = content.find(b"\xff\xda")
@@ -111,7 +132,12 @@ def other(scene: Scene, photo: bytes) -> bytes:
     form, options = rng.choice(OTHERS)
     Image.open(io.BytesIO(photo)).convert("RGB").save(stream, form, **options)
     content = stream.getvalue()
-    changes = (content, mutated(content, rng, (range(200),)), mutated(content, rng), respliced(content, rng))
+    changes = (
+        content,
+        mutated(content, rng, (range(200),)),
+        mutated(content, rng),
+        respliced(content, rng),
+    )
     return rng.choice((*changes, changes[1]))
 
 

@@ -61,7 +61,10 @@ def _changed_json(scene: Scene, text: str) -> str:
     place: Any = root
     key: Any = None
     while isinstance(place, dict | list) and place:
-        parent, key = place, rng.choice(list(place) if isinstance(place, dict) else range(len(place)))
+        parent, key = (
+            place,
+            rng.choice(list(place) if isinstance(place, dict) else range(len(place))),
+        )
         place = parent[key]
         if rng.random() < 0.35:
             break
@@ -85,10 +88,17 @@ def _change_file(scene: Scene, path: Path) -> None:
         path.write_text("\n".join(lines) + "\n", errors="surrogatepass")
     elif kind < 0.5 and path.suffix == ".npy":
         text = rng.choice(NPY_HEADERS).encode()
-        header = b"\x93NUMPY" + bytes([rng.choice((1, 1, 1, 2, 3, 9)), 0]) + len(text).to_bytes(2, "little") + text
+        header = (
+            b"\x93NUMPY"
+            + bytes([rng.choice((1, 1, 1, 2, 3, 9)), 0])
+            + len(text).to_bytes(2, "little")
+            + text
+        )
         path.write_bytes(header + rng.choice((content[128:], b"", content)))
     elif kind < 0.8:
-        path.write_bytes((mutated if content and rng.random() < 0.5 else respliced)(content or b"x", rng))
+        path.write_bytes(
+            (mutated if content and rng.random() < 0.5 else respliced)(content or b"x", rng)
+        )
     elif kind < 0.9:
         path.unlink()
         rng.choice((_vanish, _vanish, Path.mkdir, os.mkfifo, _link))(path)
@@ -118,7 +128,9 @@ def prepared_set(scene: Scene) -> None:
     shutil.copytree(scene.material.prepared / "set", scene.to)
     _change_some(scene, scene.to)
     if scene.rng.random() < 0.2:
-        (scene.to / scene.rng.choice(("notes.txt", "train/more.npy", "extra/images.npy"))).parent.mkdir(exist_ok=True)
+        (
+            scene.to / scene.rng.choice(("notes.txt", "train/more.npy", "extra/images.npy"))
+        ).parent.mkdir(exist_ok=True)
     if scene.rng.random() < 0.4:
         scene.options += ["--margin", "0.5"]
 

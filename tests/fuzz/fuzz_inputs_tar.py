@@ -7,8 +7,21 @@ from collections.abc import Callable
 from fuzz_scene import MAT, Scene, mutated, respliced
 
 FIELDS = {
-    **{"name": (0, 100), "mode": (100, 8), "uid": (108, 8), "gid": (116, 8), "size": (124, 12), "mtime": (136, 12)},
-    **{"type": (156, 1), "linkname": (157, 100), "magic": (257, 8), "uname": (265, 32), "gname": (297, 32)},
+    **{
+        "name": (0, 100),
+        "mode": (100, 8),
+        "uid": (108, 8),
+        "gid": (116, 8),
+        "size": (124, 12),
+        "mtime": (136, 12),
+    },
+    **{
+        "type": (156, 1),
+        "linkname": (157, 100),
+        "magic": (257, 8),
+        "uname": (265, 32),
+        "gname": (297, 32),
+    },
     **{"devmajor": (329, 8), "devminor": (337, 8), "prefix": (345, 155)},
 }
 CHECKSUM = slice(148, 156)
@@ -54,22 +67,65 @@ def _name(scene: Scene) -> bytes:
     split, rng = scene.split.encode(), scene.rng
     return rng.choice(
         (
-            *(b"../outside/1.png", b"/etc/passwd", split + b"/../../outside/1.png", b"./" + split + b"/1.png"),
-            *(split + b"/2.png", split + b"//2.png", split + b"/./2.png", split + b"/sub/2.png", split, b"", b"/"),
-            *(b"1.png", split + b"/\x1b[2J\x07.png", split + b"/\xff\xfe.png", split + b"/a\nerror: b.png"),
-            *(split + b"/" + b"x" * 200 + b".png", b"test/1.png", split.upper() + b"/1.png", split + b"/1.PNG\0junk"),
-            *(split + b"/" + MAT.encode(), split + b"/see_bboxes.m", split + b"/\xd9\xa1.png", rng.randbytes(60)),
+            *(
+                b"../outside/1.png",
+                b"/etc/passwd",
+                split + b"/../../outside/1.png",
+                b"./" + split + b"/1.png",
+            ),
+            *(
+                split + b"/2.png",
+                split + b"//2.png",
+                split + b"/./2.png",
+                split + b"/sub/2.png",
+                split,
+                b"",
+                b"/",
+            ),
+            *(
+                b"1.png",
+                split + b"/\x1b[2J\x07.png",
+                split + b"/\xff\xfe.png",
+                split + b"/a\nerror: b.png",
+            ),
+            *(
+                split + b"/" + b"x" * 200 + b".png",
+                b"test/1.png",
+                split.upper() + b"/1.png",
+                split + b"/1.PNG\0junk",
+            ),
+            *(
+                split + b"/" + MAT.encode(),
+                split + b"/see_bboxes.m",
+                split + b"/\xd9\xa1.png",
+                rng.randbytes(60),
+            ),
         )
     )
 
 
 def _number(scene: Scene, width: int) -> bytes:
     rng = scene.rng
-    octal = b"%0*o" % (width - 1, rng.choice((0, 1, 511, 512, 4096, 2**20 + 1, 2**25 + 1, 2**30, 8**11 - 1)))
+    octal = b"%0*o" % (
+        width - 1,
+        rng.choice((0, 1, 511, 512, 4096, 2**20 + 1, 2**25 + 1, 2**30, 8**11 - 1)),
+    )
     base256 = bytes([rng.choice((0x80, 0xFF))]) + rng.choice(
         (b"\xff" * (width - 1), bytes(width - 1), b"\x7f" * (width - 1), rng.randbytes(width - 1))
     )
-    return rng.choice((octal, base256, b"-1", b"9" * width, b" " * width, b"0x10", b"1_0", rng.randbytes(width), b""))
+    return rng.choice(
+        (
+            octal,
+            base256,
+            b"-1",
+            b"9" * width,
+            b" " * width,
+            b"0x10",
+            b"1_0",
+            rng.randbytes(width),
+            b"",
+        )
+    )
 
 
 def _change_field(scene: Scene, found: list[Member]) -> None:
@@ -96,7 +152,10 @@ def _change_bytes(scene: Scene, found: list[Member]) -> None:
 def _link(scene: Scene, found: list[Member]) -> None:
     member = Member(scene.split.encode() + b"/2.png", kind=scene.rng.choice((b"1", b"2")))
     target = str(scene.outside / "1.png").encode()
-    member.set("linkname", scene.rng.choice((target, b"../../outside/1.png", b"1.png", b"2.png", b"/dev/zero", b"")))
+    member.set(
+        "linkname",
+        scene.rng.choice((target, b"../../outside/1.png", b"1.png", b"2.png", b"/dev/zero", b"")),
+    )
     found.insert(scene.rng.randrange(len(found) + 1), member)
 
 
@@ -109,19 +168,43 @@ def _special(scene: Scene, found: list[Member]) -> None:
 def _pax(scene: Scene, found: list[Member]) -> None:
     """An extended header: right ones, and lengths that lie."""
     rng = scene.rng
-    key = rng.choice((b"path", b"size", b"linkpath", b"mtime", b"hdrcharset", b"uid", b"charset", b"GNU.sparse.major"))
+    key = rng.choice(
+        (
+            b"path",
+            b"size",
+            b"linkpath",
+            b"mtime",
+            b"hdrcharset",
+            b"uid",
+            b"charset",
+            b"GNU.sparse.major",
+        )
+    )
     if rng.random() < 0.4:
-        key = b"GNU.sparse." + rng.choice((b"map", b"size", b"numblocks", b"offset", b"name", b"realsize", b"minor"))
-    value = rng.choice((_name(scene), _number(scene, 12), b"1", b"1,2,3", b"BINARY", b"\xff" * 9, b"9" * 5000, b""))
+        key = b"GNU.sparse." + rng.choice(
+            (b"map", b"size", b"numblocks", b"offset", b"name", b"realsize", b"minor")
+        )
+    value = rng.choice(
+        (_name(scene), _number(scene, 12), b"1", b"1,2,3", b"BINARY", b"\xff" * 9, b"9" * 5000, b"")
+    )
     record = b" %s=%s\n" % (key, value)
     length = len(record) + len(str(len(record) + 3))
-    stated = rng.choice((b"%d" % length,) * 5 + (b"0", b"1", b"-5", b"99999999", b"9" * 5000, b"x", b"", b"%d" % 2**63))
-    content = (stated + record) * rng.choice((1, 1, 2)) + rng.choice((b"", b"", b"21 GNU.sparse.minor=0\n", b"junk"))
-    found.insert(rng.randrange(len(found) + 1), Member(b"pax", content, rng.choice((b"x", b"x", b"g", b"X"))))
+    stated = rng.choice(
+        (b"%d" % length,) * 5
+        + (b"0", b"1", b"-5", b"99999999", b"9" * 5000, b"x", b"", b"%d" % 2**63)
+    )
+    content = (stated + record) * rng.choice((1, 1, 2)) + rng.choice(
+        (b"", b"", b"21 GNU.sparse.minor=0\n", b"junk")
+    )
+    found.insert(
+        rng.randrange(len(found) + 1), Member(b"pax", content, rng.choice((b"x", b"x", b"g", b"X")))
+    )
 
 
 def _gnu_long(scene: Scene, found: list[Member]) -> None:
-    name = scene.rng.choice((_name(scene), _name(scene) + b"\0", b"a/" * 3000, b"", scene.rng.randbytes(600)))
+    name = scene.rng.choice(
+        (_name(scene), _name(scene) + b"\0", b"a/" * 3000, b"", scene.rng.randbytes(600))
+    )
     member = Member(b"././@LongLink", name, scene.rng.choice((b"L", b"L", b"K")))
     at = scene.rng.randrange(len(found) + 1)
     found[at:at] = [member] * scene.rng.choice((1, 1, 2, 300))
@@ -145,9 +228,13 @@ def tar_headers(scene: Scene) -> None:
         scene.rng.choice(TAR_CHANGES)(scene, found)
     blocks = [member.tobytes(is_sound=scene.rng.random() < 0.98) for member in found]
     if scene.rng.random() < 0.1:
-        junk = scene.rng.choice((bytes(512), scene.rng.randbytes(512), bytes(10240), b"\xff" * 512, b"x" * 100))
+        junk = scene.rng.choice(
+            (bytes(512), scene.rng.randbytes(512), bytes(10240), b"\xff" * 512, b"x" * 100)
+        )
         blocks.insert(scene.rng.randrange(len(blocks) + 1), junk)
-    end = scene.rng.choice((bytes(1024),) * 8 + (b"", bytes(512), bytes(100), scene.rng.randbytes(2000)))
+    end = scene.rng.choice(
+        (bytes(1024),) * 8 + (b"", bytes(512), bytes(100), scene.rng.randbytes(2000))
+    )
     scene.write_archive(b"".join(blocks) + end)
 
 
@@ -166,10 +253,29 @@ def gzip_stream(scene: Scene) -> None:
     options = rng.randrange(256)
     content = rng.choice(
         (
-            *(good[: rng.randrange(len(good))], mutated(good, rng), mutated(good, rng, (range(20),)), b""),
-            *(gzip.compress(tar[:half]) + gzip.compress(tar[half:]), good + gzip.compress(b""), good + good),
-            *(good + bytes(rng.choice((1, 512, 5000))), good + rng.randbytes(50), good[:-8] + rng.randbytes(8)),
-            *(good[:-4] + bytes(4), good[:3] + bytes([options]) + good[4:], tar, zlib.compress(tar), b"\x1f\x8b"),
+            *(
+                good[: rng.randrange(len(good))],
+                mutated(good, rng),
+                mutated(good, rng, (range(20),)),
+                b"",
+            ),
+            *(
+                gzip.compress(tar[:half]) + gzip.compress(tar[half:]),
+                good + gzip.compress(b""),
+                good + good,
+            ),
+            *(
+                good + bytes(rng.choice((1, 512, 5000))),
+                good + rng.randbytes(50),
+                good[:-8] + rng.randbytes(8),
+            ),
+            *(
+                good[:-4] + bytes(4),
+                good[:3] + bytes([options]) + good[4:],
+                tar,
+                zlib.compress(tar),
+                b"\x1f\x8b",
+            ),
             *(gzip.compress(good, 1), good[:10] + rng.randbytes(300), respliced(good, rng)),
         )
     )
@@ -185,13 +291,20 @@ def gzip_bomb(scene: Scene) -> None:
     rng, blocks = scene.rng, scene.rng.choice((4, 20, 66))
     found = members(scene, scene.files())
     giant = Member(
-        scene.split.encode() + rng.choice((b"/9.png", b"/9.png", b"/" + MAT.encode(), b"/notes.txt")),
+        scene.split.encode()
+        + rng.choice((b"/9.png", b"/9.png", b"/" + MAT.encode(), b"/notes.txt")),
         kind=rng.choice(b"000xgLKS".decode()).encode(),
     )
     giant.set("size", b"%011o\0" % rng.choice((blocks * BOMB_BLOCK, 2**33 - 1, 2**25)))
     place = rng.choice((0, 1, len(found)))
-    before, after = (b"".join(member.tobytes() for member in part) for part in (found[:place], found[place:]))
-    content = gzip.compress(before + giant.tobytes()) + _zeros(blocks) + gzip.compress(after + bytes(1024))
+    before, after = (
+        b"".join(member.tobytes() for member in part) for part in (found[:place], found[place:])
+    )
+    content = (
+        gzip.compress(before + giant.tobytes())
+        + _zeros(blocks)
+        + gzip.compress(after + bytes(1024))
+    )
     if rng.random() < 0.3:
         content = gzip.compress(tar_of(found)) + _zeros(blocks)
     (scene.raw / f"{scene.split}.tar.gz").write_bytes(content)

@@ -22,10 +22,35 @@ NAMES = (
         "1.png\x00",
         "ü.png",
     ),
-    *("\ud800.png", "../outside/1.png", "/etc/passwd", "١.png", "train/1.png", " 1.png", "1.PNG", "\u202e1.png", "."),
+    *(
+        "\ud800.png",
+        "../outside/1.png",
+        "/etc/passwd",
+        "١.png",
+        "train/1.png",
+        " 1.png",
+        "1.PNG",
+        "\u202e1.png",
+        ".",
+    ),
 )
 LABELS = (0.0, -1.0, 10.0, 11.0, 2.5, math.nan, math.inf, 1e300, 5e-324, 1.0)
-PIXELS = (0.0, -0.0, -5.0, 1e6, -1e6, 1e6 + 1, 1e300, math.nan, -math.inf, 5e-324, 0.5, 1e-9, 999999.999, 3e4)
+PIXELS = (
+    0.0,
+    -0.0,
+    -5.0,
+    1e6,
+    -1e6,
+    1e6 + 1,
+    1e300,
+    math.nan,
+    -math.inf,
+    5e-324,
+    0.5,
+    1e-9,
+    999999.999,
+    3e4,
+)
 
 
 def wrong_values(scene: Scene) -> None:
@@ -44,7 +69,9 @@ def wrong_values(scene: Scene) -> None:
         elif kind == 3:
             name = rng.choice(NAMES)
         elif kind == 4:
-            fields = {field: values * rng.choice((1, 7, 17, 300)) for field, values in fields.items()}
+            fields = {
+                field: values * rng.choice((1, 7, 17, 300)) for field, values in fields.items()
+            }
         else:
             records.append(rng.choice(records))
         records[index] = (name, {field: values.copy() for field, values in fields.items()})
@@ -57,7 +84,9 @@ def wrong_values(scene: Scene) -> None:
 def place_and_remove(scene: Scene, path: Path) -> None:
     """Puts the digitStruct.mat at `path` into an archive or a folder of sound photos."""
     with open(path, "rb") as file:
-        place(scene, file.read(MAX_MAT_BYTES))  # a chunk that is never filled takes its room all the same
+        place(
+            scene, file.read(MAX_MAT_BYTES)
+        )  # a chunk that is never filled takes its room all the same
     path.unlink()
 
 

@@ -37,14 +37,21 @@ def make(folder: Path, real: Path | None) -> Material:
     folder.mkdir(parents=True)
     content, records, mats = photos_and_records(folder, real)
     digit_struct_writer.write(folder / "ours.mat", records)
-    archives.write_mat(folder / "latest.mat", [(record.name, columns(record)) for record in records], "latest")
-    mats |= {name: _mat((folder / f"{name}.mat").read_bytes(), len(records)) for name in ("ours", "latest")}
+    archives.write_mat(
+        folder / "latest.mat", [(record.name, columns(record)) for record in records], "latest"
+    )
+    mats |= {
+        name: _mat((folder / f"{name}.mat").read_bytes(), len(records))
+        for name in ("ours", "latest")
+    }
     material = Material(content, records, mats, folder / "prepared")
     _prepare(material)
     return material
 
 
-def photos_and_records(folder: Path, real: Path | None) -> tuple[dict[str, bytes], list[Record], dict[str, Mat]]:
+def photos_and_records(
+    folder: Path, real: Path | None
+) -> tuple[dict[str, bytes], list[Record], dict[str, Mat]]:
     """The sound photos, their records, and the digitStruct.mat of real ones; `folder` exists."""
     return _real(real, folder) if real else _drawn()
 
@@ -77,8 +84,14 @@ def _real(real: Path, folder: Path) -> tuple[dict[str, bytes], list[Record], dic
         (folder / "real.mat").write_bytes(found.read())
         records = digit_struct.read(folder / "real.mat")[:COUNT]
         names = [record.name for record in records]
-        content = {name: stream.read() for name in names if (stream := archive.extractfile(f"test/{name}"))}
-    return content, [r for r in records if isinstance(r, Record)], {"matlab": _cut((folder / "real.mat").read_bytes())}
+        content = {
+            name: stream.read() for name in names if (stream := archive.extractfile(f"test/{name}"))
+        }
+    return (
+        content,
+        [r for r in records if isinstance(r, Record)],
+        {"matlab": _cut((folder / "real.mat").read_bytes())},
+    )
 
 
 def _cut(content: bytes) -> Mat:
@@ -106,14 +119,26 @@ def _mat(content: bytes, count: int) -> Mat:
         for name, box in zip(struct["name"][:count, 0], struct["bbox"][:count, 0], strict=True):
             fields = [file[box][field] for field in FIELDS]
             many = [field for field in fields if field.dtype == h5py.ref_dtype]
-            found += [file[name], file[box], *fields, *(file[ref] for field in many for ref in field[:, 0])]
+            found += [
+                file[name],
+                file[box],
+                *fields,
+                *(file[ref] for field in many for ref in field[:, 0]),
+            ]
         addresses = sorted({h5o.get_info(item.id).addr for item in found})
         data = [item.id.get_offset() for item in found if isinstance(item, h5py.Dataset)]
     places = sorted({base, *(base + address for address in addresses), *(at for at in data if at)})
-    starts = [0, *(after for before, after in itertools.pairwise(places) if after - before > GAP_BYTES)]
-    stops = [*(before for before, after in itertools.pairwise(places) if after - before > GAP_BYTES), places[-1]]
+    starts = [
+        0,
+        *(after for before, after in itertools.pairwise(places) if after - before > GAP_BYTES),
+    ]
+    stops = [
+        *(before for before, after in itertools.pairwise(places) if after - before > GAP_BYTES),
+        places[-1],
+    ]
     live = tuple(
-        range(max(0, start - 1024), min(stop + 1536, len(content))) for start, stop in zip(starts, stops, strict=True)
+        range(max(0, start - 1024), min(stop + 1536, len(content)))
+        for start, stop in zip(starts, stops, strict=True)
     )
     return Mat(content, live, tuple(addresses), base)
 

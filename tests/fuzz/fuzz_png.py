@@ -7,8 +7,33 @@ from fuzz_scene import INTERESTING, Scene, mutated
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 CHUNK_TYPES = (
-    *(b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"tEXt", b"zTXt", b"iTXt"),
-    *(b"bKGD", b"pHYs", b"eXIf", b"tIME", b"acTL", b"fcTL", b"fdAT", b"cICP", b"ABCD", b"\x00\xff\x1b[", b"CgBI"),
+    *(
+        b"IHDR",
+        b"PLTE",
+        b"IDAT",
+        b"IEND",
+        b"tRNS",
+        b"gAMA",
+        b"cHRM",
+        b"sRGB",
+        b"iCCP",
+        b"tEXt",
+        b"zTXt",
+        b"iTXt",
+    ),
+    *(
+        b"bKGD",
+        b"pHYs",
+        b"eXIf",
+        b"tIME",
+        b"acTL",
+        b"fcTL",
+        b"fdAT",
+        b"cICP",
+        b"ABCD",
+        b"\x00\xff\x1b[",
+        b"CgBI",
+    ),
 )
 Chunk = tuple[bytes, bytes]
 
@@ -25,7 +50,8 @@ def chunks_of(content: bytes) -> list[Chunk]:
 
 def png_of(chunks: list[Chunk]) -> bytes:
     return SIGNATURE + b"".join(
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
     )
 
 
@@ -33,7 +59,9 @@ def _header(scene: Scene, chunks: list[Chunk]) -> None:
     """Another size, depth, colour type or interlacing."""
     fields = list(struct.unpack(">IIBBBBB", chunks[0][1]))
     at = scene.rng.choice((0, 1, 2, 3, 3, 4, 5, 6, 6))
-    fields[at] = scene.rng.choice((0, 1, 2**14, 2**31 - 1, 2**32 - 1) if at < 2 else (0, 1, 2, 3, 4, 6, 8, 16, 255))
+    fields[at] = scene.rng.choice(
+        (0, 1, 2**14, 2**31 - 1, 2**32 - 1) if at < 2 else (0, 1, 2, 3, 4, 6, 8, 16, 255)
+    )
     chunks[0] = b"IHDR", struct.pack(">IIBBBBB", *fields)
 
 
@@ -47,8 +75,17 @@ def _pixels(scene: Scene, chunks: list[Chunk]) -> None:
         raw = b"\0" * 999
     new = scene.rng.choice(
         (
-            *(data[: scene.rng.randrange(len(data) + 1)], mutated(data or b"x", scene.rng), data + data, b""),
-            *(zlib.compress(mutated(raw, scene.rng)), zlib.compress(raw[: len(raw) // 2]), zlib.compress(raw * 9)),
+            *(
+                data[: scene.rng.randrange(len(data) + 1)],
+                mutated(data or b"x", scene.rng),
+                data + data,
+                b"",
+            ),
+            *(
+                zlib.compress(mutated(raw, scene.rng)),
+                zlib.compress(raw[: len(raw) // 2]),
+                zlib.compress(raw * 9),
+            ),
             *(zlib.compress(bytes(2**25)), data[2:-4], zlib.compress(raw)[:-4] + b"\0\0\0\0"),
         )
     )
@@ -60,12 +97,26 @@ def _pixels(scene: Scene, chunks: list[Chunk]) -> None:
 def _stranger(scene: Scene, chunks: list[Chunk]) -> None:
     """A chunk of any kind, anywhere."""
     rng, kind = scene.rng, scene.rng.choice(CHUNK_TYPES)
-    text = b"Title\0" + rng.choice((b"\0", b"")) + zlib.compress(b"x" * rng.choice((10, 2**21, 2**26)))
+    text = (
+        b"Title\0" + rng.choice((b"\0", b"")) + zlib.compress(b"x" * rng.choice((10, 2**21, 2**26)))
+    )
     tiff = b"II*\0\x08\0\0\0" + rng.randbytes(rng.choice((2, 14, 60)))
     data = rng.choice(
         (
-            *(b"", bytes(4), b"\xff" * 26, rng.randbytes(rng.randrange(40)), text, text, tiff, b"Exif\0\0" + tiff),
-            *(struct.pack(">II", rng.choice(INTERESTING) % 2**32, 0), struct.pack(">I", 1) + chunks[0][1]),
+            *(
+                b"",
+                bytes(4),
+                b"\xff" * 26,
+                rng.randbytes(rng.randrange(40)),
+                text,
+                text,
+                tiff,
+                b"Exif\0\0" + tiff,
+            ),
+            *(
+                struct.pack(">II", rng.choice(INTERESTING) % 2**32, 0),
+                struct.pack(">I", 1) + chunks[0][1],
+            ),
             *(
                 struct.pack(">IIIIIHHBB", 0, 5, 5, rng.choice((0, 2**31)), 0, 1, 0, 7, 7),
                 bytes(768),
@@ -95,13 +146,30 @@ def changed(scene: Scene, photo: bytes) -> bytes:
 def costly(scene: Scene) -> bytes:
     """A PNG of many pixels and few bytes, whole."""
     limit = 2**25
-    sides = ((5792, 5792), (5793, 5793), (3000, 3000), (1024, 2**15), (2**15, 1024), (1, 2**15), (2**15, 1))
-    width, height = scene.rng.choice((*sides, (1, limit), (limit, 1), (1000, 33_000), (2**16, 512), (512, 2**16)))
-    depth, color, samples = scene.rng.choice(((8, 2, 3), (8, 6, 4), (1, 0, 1), (16, 6, 4), (16, 0, 1), (8, 3, 1)))
+    sides = (
+        (5792, 5792),
+        (5793, 5793),
+        (3000, 3000),
+        (1024, 2**15),
+        (2**15, 1024),
+        (1, 2**15),
+        (2**15, 1),
+    )
+    width, height = scene.rng.choice(
+        (*sides, (1, limit), (limit, 1), (1000, 33_000), (2**16, 512), (512, 2**16))
+    )
+    depth, color, samples = scene.rng.choice(
+        ((8, 2, 3), (8, 6, 4), (1, 0, 1), (16, 6, 4), (16, 0, 1), (8, 3, 1))
+    )
     row = 1 + -(-width * samples * depth // 8)
     pack = zlib.compressobj(1)
     rows = max(1, 2**24 // row)
-    data = b"".join(pack.compress(bytes(row * min(rows, height - at))) for at in range(0, height, rows)) + pack.flush()
+    data = (
+        b"".join(
+            pack.compress(bytes(row * min(rows, height - at))) for at in range(0, height, rows)
+        )
+        + pack.flush()
+    )
     palette = [(b"PLTE", bytes(range(48)))] if color == 3 else []
     return png_of(
         [

@@ -33,7 +33,14 @@ from svhn_jax.errors import InputError, run_command
 SOUND, BOXED = "sound.png", "boxed.png"  # photos that nothing is wrong with, in every folder
 WAYS = {"folder": ["raw"], "pattern": ["raw/*"], "names": []}
 OPTIONS = (
-    *([], [], ["--whole"], ["--min-confidence", "0.9"], ["--draw", "out/drawn"], ["--boxes", "outside/boxes.csv"]),
+    *(
+        [],
+        [],
+        ["--whole"],
+        ["--min-confidence", "0.9"],
+        ["--draw", "out/drawn"],
+        ["--boxes", "outside/boxes.csv"],
+    ),
     ["--draw", "out/drawn", "--min-confidence", "0.9", "--boxes", "outside/boxes.csv"],
 )
 
@@ -83,7 +90,9 @@ def main() -> int:
         photos, records, _ = fuzz_material.photos_and_records(Path(work), options.real)
         material = Material(photos, records, {"ours": Mat(b"", (), (), 0)}, Path(work))
         for start in range(0, len(kinds), options.at_once):
-            _try(options, material, Path(work), start, kinds[start : start + options.at_once], tally)
+            _try(
+                options, material, Path(work), start, kinds[start : start + options.at_once], tally
+            )
     for problem in tally.problems:
         console.print(problem, soft_wrap=True)
     _print_table(console, tally)
@@ -102,7 +111,9 @@ def main() -> int:
     return 1 if tally.problems else 0
 
 
-def _try(options: Options, material: Material, work: Path, start: int, kinds: list[str], tally: Tally) -> None:
+def _try(
+    options: Options, material: Material, work: Path, start: int, kinds: list[str], tally: Tally
+) -> None:
     """Makes some pictures, runs the command on them, and judges."""
     scene = Scene(work / f"{start}", random.Random(f"{options.seed} {start}"), material)
     scene.set_up()
@@ -119,20 +130,31 @@ def _try(options: Options, material: Material, work: Path, start: int, kinds: li
     answers = fuzz_answers.answers(scene, run, is_json="--json" in chosen)
     # A folder and a pattern give files alone.
     asked = [name for name in names if way == "names" or not (scene.raw / name).is_dir()]
-    problems = [*answers.problems, *fuzz_answers.problems(scene, run, answers, before, [*asked, SOUND, BOXED])]
+    problems = [
+        *answers.problems,
+        *fuzz_answers.problems(scene, run, answers, before, [*asked, SOUND, BOXED]),
+    ]
     tally.passed_over += len(names) - len(asked)
     problems += _problems_of_the_sound(answers, "--whole" in chosen, tally)
     for name, kind in names.items():
         tally.read[kind] += name in answers.readings
         tally.refused[kind] += name in answers.refused
-    tally.problems += [f"pictures {start} to {start + len(kinds) - 1} ({way} {chosen}): {one}" for one in problems]
-    tally.slowest_s, tally.most_mb = max(tally.slowest_s, run.seconds), max(tally.most_mb, run.megabytes)
+    tally.problems += [
+        f"pictures {start} to {start + len(kinds) - 1} ({way} {chosen}): {one}" for one in problems
+    ]
+    tally.slowest_s, tally.most_mb = (
+        max(tally.slowest_s, run.seconds),
+        max(tally.most_mb, run.megabytes),
+    )
     if problems and options.keep:
         options.keep.mkdir(parents=True, exist_ok=True)
         about = (
-            json.dumps({"arguments": [*arguments, *chosen]}) + f"\n--- stdout\n{run.stdout}\n--- stderr\n{run.stderr}"
+            json.dumps({"arguments": [*arguments, *chosen]})
+            + f"\n--- stdout\n{run.stdout}\n--- stderr\n{run.stderr}"
         )
-        (options.keep / f"{start}.txt").write_text("\n".join([*problems, about]), errors="backslashreplace")
+        (options.keep / f"{start}.txt").write_text(
+            "\n".join([*problems, about]), errors="backslashreplace"
+        )
         os.rename(scene.folder, options.keep / f"{start}")
     else:
         shutil.rmtree(scene.folder)
@@ -145,9 +167,15 @@ def _problems_of_the_sound(answers: Answers, is_whole: bool, tally: Tally) -> li
         return ["the sound photo was not read"]
     before = tally.readings.setdefault(str(is_whole), {})
     values = found | {f"json {key}": value for key, value in found.get("json", {}).items()}
-    compared = {key: value for key, value in values.items() if key not in ("json", "check", "json check")}
+    compared = {
+        key: value for key, value in values.items() if key not in ("json", "check", "json check")
+    }
     pairs = [(key, before.setdefault(key, value), value) for key, value in compared.items()]
-    return [f"the sound photo: {key} was {old!r}, and is now {new!r}" for key, old, new in pairs if old != new]
+    return [
+        f"the sound photo: {key} was {old!r}, and is now {new!r}"
+        for key, old, new in pairs
+        if old != new
+    ]
 
 
 def _print_table(console: Console, tally: Tally) -> None:

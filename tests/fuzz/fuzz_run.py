@@ -64,8 +64,12 @@ def run(scene: Scene, log: Path) -> Run:
     with suppress(OSError, ValueError):
         kilobytes = sum(json.loads((log / "kilobytes").read_text()))
         (log / "kilobytes").unlink()
-    stdout, stderr = ((log / name).read_text(errors="backslashreplace") for name in ("stdout", "stderr"))
-    return Run(os.waitstatus_to_exitcode(status), stdout, stderr, seconds, kilobytes / 1024, is_late)
+    stdout, stderr = (
+        (log / name).read_text(errors="backslashreplace") for name in ("stdout", "stderr")
+    )
+    return Run(
+        os.waitstatus_to_exitcode(status), stdout, stderr, seconds, kilobytes / 1024, is_late
+    )
 
 
 def _be_the_command(scene: Scene, log: Path) -> NoReturn:
@@ -80,14 +84,26 @@ def _be_the_command(scene: Scene, log: Path) -> NoReturn:
             os.dup2(file, number)
         os.chdir(scene.folder)
         os.environ["TMPDIR"], tempfile.tempdir = str(scene.tmp), None
-        sys.argv = ["preprocess", "--raw", str(scene.raw), "--to", str(scene.to), "--jobs", "1", *scene.options]
+        sys.argv = [
+            "preprocess",
+            "--raw",
+            str(scene.raw),
+            "--to",
+            str(scene.to),
+            "--jobs",
+            "1",
+            *scene.options,
+        ]
         sys.modules["__main__"] = preprocess  # what processes it starts will import
         warnings.filterwarnings("default", append=True)  # forgets which warnings were shown before
         if scene.without_privileges and os.geteuid() == 0:
             heed_permissions()
         status = _status()
         sys.stdout.flush()
-        sizes = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        sizes = [
+            resource.getrusage(who).ru_maxrss
+            for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+        ]
         (log / "kilobytes").write_text(json.dumps(sizes))
     except BaseException:
         traceback.print_exc()
@@ -113,7 +129,9 @@ def heed_permissions() -> None:
     """Gives up what lets root read and write every file."""
     libc = ctypes.CDLL(None, use_errno=True)
     header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION, 0)
-    sets = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable; and once more for the upper half
+    sets = (
+        ctypes.c_uint32 * 6
+    )()  # effective, permitted, inheritable; and once more for the upper half
     if libc.capget(header, sets):
         raise OSError(ctypes.get_errno(), "capget")
     for capability in (CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH):

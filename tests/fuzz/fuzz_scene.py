@@ -109,7 +109,12 @@ class Scene:
         self.split = self.rng.choice(("train", "extra", "test"))
         self.options = ["--size", self.rng.choice(("16", "64"))]
         if self.rng.random() < 0.3:
-            self.options += ["--validation-fraction", "0.5", "--margin", self.rng.choice(("0", "0.3", "10"))]
+            self.options += [
+                "--validation-fraction",
+                "0.5",
+                "--margin",
+                self.rng.choice(("0", "0.3", "10")),
+            ]
 
     def files(self, changed: Mapping[str, bytes] | None = None) -> dict[str, bytes]:
         """The sound photos and digitStruct.mat, some of them changed."""
@@ -141,7 +146,9 @@ def mutated(content: bytes, rng: random.Random, within: tuple[range, ...] = ()) 
             changed[at] = rng.randrange(256)
         else:
             width = rng.choice((1, 2, 4, 8))
-            value = (rng.choice(INTERESTING) % 2 ** (8 * width)).to_bytes(width, rng.choice(("little", "big")))
+            value = (rng.choice(INTERESTING) % 2 ** (8 * width)).to_bytes(
+                width, rng.choice(("little", "big"))
+            )
             changed[at : at + width] = value[: len(changed) - at]
     return bytes(changed)
 

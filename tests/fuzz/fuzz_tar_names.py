@@ -40,11 +40,17 @@ def tar_names(path: Path, split: str) -> list[str] | None:
 def _member(block: bytes) -> tuple[bytes, int, int] | None:
     """Name, type and size of a header block; None if they are not those of a plain one."""
     try:
-        stated, size = (int(block[part].strip(b" \0") or b"0", 8) for part in (slice(148, 156), slice(124, 136)))
+        stated, size = (
+            int(block[part].strip(b" \0") or b"0", 8) for part in (slice(148, 156), slice(124, 136))
+        )
     except ValueError:
         return None
     kind = block[156]
-    is_sound = len(block) == 512 and stated == sum(block) - sum(block[148:156]) + 8 * ord(" ") and size >= 0
+    is_sound = (
+        len(block) == 512
+        and stated == sum(block) - sum(block[148:156]) + 8 * ord(" ")
+        and size >= 0
+    )
     if not is_sound or kind not in b"01234567L" or block[345] or b"_" in block[124:136]:
         return None
     return block[:100].split(b"\0")[0], kind, size

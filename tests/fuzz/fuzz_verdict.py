@@ -44,14 +44,26 @@ def _entries(folder: Path, root: Path) -> Iterator[tuple[str, tuple[Any, ...]]]:
             yield name, (kind,)
             yield from _entries(path, root)
         elif kind == stat.S_IFREG and about.st_size < 2**26:
-            yield name, (kind, about.st_mode, about.st_mtime_ns, hashlib.sha256(path.read_bytes()).digest())
+            yield (
+                name,
+                (
+                    kind,
+                    about.st_mode,
+                    about.st_mtime_ns,
+                    hashlib.sha256(path.read_bytes()).digest(),
+                ),
+            )
         else:
             yield name, (kind, about.st_size, about.st_mtime_ns)
 
 
 def problems(scene: Scene, before: Snapshot, run: Run) -> list[str]:
     """What is wrong, in words; nothing if all is well."""
-    found = [*_problems_of_words(scene, run), *_problems_of_cost(run), *_problems_of_files(scene, before, run)]
+    found = [
+        *_problems_of_words(scene, run),
+        *_problems_of_cost(run),
+        *_problems_of_files(scene, before, run),
+    ]
     if scene.is_sound and run.status != 0:
         found.append("nothing was wrong with it")
     if run.status == 0:
@@ -72,9 +84,15 @@ def _problems_of_words(scene: Scene, run: Run) -> Iterator[str]:
     first, *rest = run.stderr.splitlines() or [""]
     if run.status == 0 and run.stderr:
         yield f"words on stderr: {first}"
-    if run.status == 1 and not (first.startswith("error: ") and all(DETAIL.fullmatch(line) for line in rest)):
+    if run.status == 1 and not (
+        first.startswith("error: ") and all(DETAIL.fullmatch(line) for line in rest)
+    ):
         yield f"not one line of error: {run.stderr[:300]!r}"
-    if rest and not (scene.raw / "labels.csv").is_file() and not (scene.raw / scene.split / "labels.csv").is_file():
+    if (
+        rest
+        and not (scene.raw / "labels.csv").is_file()
+        and not (scene.raw / scene.split / "labels.csv").is_file()
+    ):
         yield "more than one line of error"
 
 
@@ -90,7 +108,9 @@ def _problems_of_files(scene: Scene, before: Snapshot, run: Run) -> Iterator[str
     own = (target, *(f"out/.{scene.to.name}.{word}" for word in ("partial", "old", "lock")))
     for name in sorted(before.keys() | after.keys()):
         is_own = any(name == place or name.startswith(f"{place}/") for place in own)
-        if before.get(name) != after.get(name) and (not is_own or (run.status and name.startswith(target))):
+        if before.get(name) != after.get(name) and (
+            not is_own or (run.status and name.startswith(target))
+        ):
             how = "created" if name not in before else "removed" if name not in after else "changed"
             yield f"{how} {name!r}"
     is_made = run.status == 0 and "is up to date" not in " ".join(run.stdout.split())
@@ -105,16 +125,30 @@ def _problems_of_the_set(scene: Scene, is_old: bool) -> Iterator[str]:
     arrays, only that much is asked.
     """
     manifest = arrays.read_manifest(scene.to)
-    splits = [(arrays.load_split(scene.to, name), arrays.load_geometry(scene.to, name)) for name in manifest["splits"]]
+    splits = [
+        (arrays.load_split(scene.to, name), arrays.load_geometry(scene.to, name))
+        for name in manifest["splits"]
+    ]
     if is_old:
         return
     kept = [name.decode() for split, _ in splits for name in split.names.tolist()]
     for data, (boxes, sizes) in splits:
         lengths, digits = data.labels[:, 0], data.labels[:, 1:]
-        are_labels = ((lengths >= 1) & (lengths <= 6)).all() and ((digits >= 0) & (digits <= 10)).all()
-        if not (are_labels and np.isfinite(boxes).all() and (boxes[:, 2:] > 0).all() and (sizes > 0).all()):
+        are_labels = ((lengths >= 1) & (lengths <= 6)).all() and (
+            (digits >= 0) & (digits <= 10)
+        ).all()
+        if not (
+            are_labels
+            and np.isfinite(boxes).all()
+            and (boxes[:, 2:] > 0).all()
+            and (sizes > 0).all()
+        ):
             yield "labels, boxes or sizes that cannot be"
-    yield from (f"{path.name} is not as the manifest says" for path, bad in arrays.damaged_arrays(scene.to) if bad)
+    yield from (
+        f"{path.name} is not as the manifest says"
+        for path, bad in arrays.damaged_arrays(scene.to)
+        if bad
+    )
     for split, source in manifest["sources"].items():
         names = (name.partition("/")[2] for name in kept if name.startswith(f"{split}/"))
         of_split = Counter(map(printable, names))
@@ -124,12 +158,16 @@ def _problems_of_the_set(scene: Scene, is_old: bool) -> Iterator[str]:
         yield from _unaccounted(scene, split, of_split, skipped)
 
 
-def _unaccounted(scene: Scene, split: str, kept: Counter[str], skipped: Counter[str]) -> Iterator[str]:
+def _unaccounted(
+    scene: Scene, split: str, kept: Counter[str], skipped: Counter[str]
+) -> Iterator[str]:
     photos, records = _photo_names(scene, split), _record_names(scene, split)
     if records is not None:
         if scene.records not in (None, len(records)) and split == scene.split:
             yield f"{len(records)} records where {scene.records} were written"
-        bad = {name for name, is_good in records if not is_good} - {name for name, is_good in records if is_good}
+        bad = {name for name, is_good in records if not is_good} - {
+            name for name, is_good in records if is_good
+        }
         for name, count in Counter(name for name, _ in records).items():
             if kept[name] + skipped[name] < count:
                 yield f"{count} records of {name!r}, {kept[name]} kept, {skipped[name]} skipped"
@@ -152,7 +190,9 @@ def _photo_names(scene: Scene, split: str) -> list[str] | None:
             return [str(path.relative_to(place)) for path in files]
     if not folder.is_dir():
         return None
-    return [path.name for path in folder.iterdir() if path.name not in OTHER_FILES and not path.is_dir()]
+    return [
+        path.name for path in folder.iterdir() if path.name not in OTHER_FILES and not path.is_dir()
+    ]
 
 
 def _record_names(scene: Scene, split: str) -> list[tuple[str, bool]] | None:
@@ -160,7 +200,9 @@ def _record_names(scene: Scene, split: str) -> list[tuple[str, bool]] | None:
     for table in (scene.raw / "labels.csv", scene.raw / split / "labels.csv"):
         if table.is_file() and not (scene.raw / f"{split}.tar.gz").is_file():
             first, *lines = table.read_text(encoding="utf-8-sig").splitlines()
-            rows = csv.reader(lines, delimiter=";" if ";" in first else "\t" if "\t" in first else ",")
+            rows = csv.reader(
+                lines, delimiter=";" if ";" in first else "\t" if "\t" in first else ","
+            )
             files = [row[0].strip() for row in rows if any(map(str.strip, row))]
             return [(printable(str(PurePosixPath(file))) if file else "", True) for file in files]
     records = find_source(scene.raw, split).records()
@@ -169,5 +211,12 @@ def _record_names(scene: Scene, split: str) -> list[tuple[str, bool]] | None:
 
 def describe(scene: Scene, run: Run, found: list[str]) -> str:
     """A text that tells how to see the failure again."""
-    about = {"options": scene.options, "split": scene.split, "status": run.status, "seconds": round(run.seconds, 2)}
-    return "\n".join([*found, json.dumps(about), "--- stdout", run.stdout, "--- stderr", run.stderr])
+    about = {
+        "options": scene.options,
+        "split": scene.split,
+        "status": run.status,
+        "seconds": round(run.seconds, 2),
+    }
+    return "\n".join(
+        [*found, json.dumps(about), "--- stdout", run.stdout, "--- stderr", run.stderr]
+    )

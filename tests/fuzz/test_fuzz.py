@@ -24,7 +24,9 @@ def fuzz(monkeypatch):
 def test_sixty_damaged_and_hostile_inputs_do_no_harm():
     finished = run_python(FUZZ / "fuzz_data.py", "--inputs", "60", "--seed", "0")
     figures = json.loads(finished.stdout.splitlines()[-1])
-    assert (finished.returncode, figures["inputs"], figures["failures"]) == (0, 60, 0), finished.stdout
+    assert (finished.returncode, figures["inputs"], figures["failures"]) == (0, 60, 0), (
+        finished.stdout
+    )
     assert figures["ok"] + figures["refused"] == 60
     assert len(figures["kinds"]) == 17
 
@@ -54,7 +56,10 @@ def run_of(fuzz, status, stderr="", stdout="", **named):
         ({"status": 1, "stderr": "error: one\nerror: two\n"}, "not one line of error"),
         ({"status": 1, "stderr": ""}, "not one line of error"),
         ({"status": 1, "stderr": "error: a\x1b[2J.png\n"}, "control characters"),
-        ({"status": 1, "stderr": "Traceback (most recent call last):\nKeyError: 7\n"}, "a traceback: KeyError: 7"),
+        (
+            {"status": 1, "stderr": "Traceback (most recent call last):\nKeyError: 7\n"},
+            "a traceback: KeyError: 7",
+        ),
         ({"status": -11}, "ended with status -11"),
         ({"status": 2, "stderr": "error: x\n"}, "ended with status 2"),
         ({"status": 1, "stderr": "error: x\n", "is_late": True}, "took more than 10 s"),
@@ -64,7 +69,9 @@ def run_of(fuzz, status, stderr="", stdout="", **named):
 def test_how_a_command_ends_is_judged(fuzz, scene, how, verdict):
     module = fuzz("fuzz_verdict")
     found = module.problems(scene, module.snapshot(scene), run_of(fuzz, **how))
-    assert [words[: len(verdict or "")] for words in found[:1]] == ([verdict] if verdict else []), found
+    assert [words[: len(verdict or "")] for words in found[:1]] == ([verdict] if verdict else []), (
+        found
+    )
 
 
 def test_details_belong_to_a_table_of_labels(fuzz, scene):
@@ -104,7 +111,9 @@ def test_a_set_that_does_not_account_for_everything_is_told(fuzz, scene, monkeyp
     (scene.raw / "test" / "2.png").write_bytes(b"damaged")
     (scene.raw / "test" / "9.png").write_bytes(png())
     before = module.snapshot(scene)
-    monkeypatch.setattr(sys, "argv", ["preprocess", "--raw", str(scene.raw), "--to", str(scene.to), "--jobs", "1"])
+    monkeypatch.setattr(
+        sys, "argv", ["preprocess", "--raw", str(scene.raw), "--to", str(scene.to), "--jobs", "1"]
+    )
     preprocess.main()
     fine = run_of(fuzz, 0)
     assert module.problems(scene, before, fine) == []
@@ -118,7 +127,9 @@ def test_a_set_that_does_not_account_for_everything_is_told(fuzz, scene, monkeyp
     assert module.problems(scene, before, fine)[0].startswith("test: 3 kept, says the manifest")
     scene.records = 4
     assert "3 records where 4 were written" in module.problems(scene, before, fine)
-    (scene.to / "test" / "images.npy").write_bytes((scene.to / "test" / "images.npy").read_bytes()[:-1] + b"\7")
+    (scene.to / "test" / "images.npy").write_bytes(
+        (scene.to / "test" / "images.npy").read_bytes()[:-1] + b"\7"
+    )
     assert "images.npy is not as the manifest says" in module.problems(scene, before, fine)
 
 

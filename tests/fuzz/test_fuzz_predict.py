@@ -18,9 +18,13 @@ def fuzz(monkeypatch):
 
 
 def test_sixty_hostile_pictures_are_answered():
-    finished = run_python(FUZZ / "fuzz_predict.py", "--pictures", "60", "--at-once", "30", "--seed", "0")
+    finished = run_python(
+        FUZZ / "fuzz_predict.py", "--pictures", "60", "--at-once", "30", "--seed", "0"
+    )
     figures = json.loads(finished.stdout.splitlines()[-1])
-    assert (finished.returncode, figures["pictures"], figures["failures"]) == (0, 60, 0), finished.stdout
+    assert (finished.returncode, figures["pictures"], figures["failures"]) == (0, 60, 0), (
+        finished.stdout
+    )
     assert figures["read"] + figures["refused"] + figures["passed_over"] == 60
 
 
@@ -46,7 +50,10 @@ def judge(fuzz, tmp_path):
         values = {"status": 1, "seconds": 1.0, "megabytes": 100.0, "is_late": False} | named
         run = fuzz("fuzz_run").Run(stdout=stdout, stderr=stderr, **values)
         found = answers.answers(scene, run, is_json=True)
-        return [*found.problems, *answers.problems(scene, run, found, before, ["0000.png", "0001.png"])]
+        return [
+            *found.problems,
+            *answers.problems(scene, run, found, before, ["0000.png", "0001.png"]),
+        ]
 
     return call
 
@@ -64,9 +71,18 @@ def test_one_reading_and_one_line_are_no_problem(judge):
         ({"stderr": "", "status": 0}, "0 answers to '0001.png'"),
         ({"stderr": REFUSED * 2}, "2 answers to '0001.png'"),
         ({"stderr": REFUSED + REFUSED.replace("0001", "0000")}, "2 answers to '0000.png'"),
-        ({"stderr": REFUSED + "Fontconfig warning\n"}, "a strange line of error: 'Fontconfig warning'"),
-        ({"stderr": REFUSED + REFUSED.replace("0001", "0002")}, "answers to what nobody asked: {'0002'}"),
-        ({"stderr": REFUSED + "Traceback (most recent call last):\nKeyError: 7\n"}, "a traceback: KeyError: 7"),
+        (
+            {"stderr": REFUSED + "Fontconfig warning\n"},
+            "a strange line of error: 'Fontconfig warning'",
+        ),
+        (
+            {"stderr": REFUSED + REFUSED.replace("0001", "0002")},
+            "answers to what nobody asked: {'0002'}",
+        ),
+        (
+            {"stderr": REFUSED + "Traceback (most recent call last):\nKeyError: 7\n"},
+            "a traceback: KeyError: 7",
+        ),
         ({"stderr": REFUSED.replace("copy", "\x1b[2J")}, "control characters in what is printed"),
         ({"table": HEADER + SOUND * 2, "stdout": JSON * 2}, "two readings of '0000.png'"),
         ({"table": HEADER + SOUND.replace("102", "1o2")}, "'0000.png': a strange reading"),

@@ -41,7 +41,9 @@ def overlap(a, b):
     width = min(a.right, b.right) - max(a.left, b.left)
     height = min(a.bottom, b.bottom) - max(a.top, b.top)
     both = max(0, width) * max(0, height)
-    return both / ((a.right - a.left) * (a.bottom - a.top) + (b.right - b.left) * (b.bottom - b.top) - both)
+    return both / (
+        (a.right - a.left) * (a.bottom - a.top) + (b.right - b.left) * (b.bottom - b.top) - both
+    )
 
 
 @pytest.mark.parametrize("patch", [PATCH, Box(4, 40, 60, 80), Box(100, 5, 150, 35)])
@@ -84,9 +86,18 @@ def rows_of(path):
     return list(csv.reader(path.read_text().splitlines()))
 
 
-def test_the_command_writes_a_table_with_boxes_and_names_what_it_did_not_find(tmp_path, monkeypatch, capsys):
-    photos = write(tmp_path / "photos", "file,label,left,top,width,height\na.png,123,,,,\ndark.png,7,,,,\n")
-    assert run_box(monkeypatch, photos, "--run", "r", "--to", tmp_path / "new", "--min-confidence", "0.1") == 0
+def test_the_command_writes_a_table_with_boxes_and_names_what_it_did_not_find(
+    tmp_path, monkeypatch, capsys
+):
+    photos = write(
+        tmp_path / "photos", "file,label,left,top,width,height\na.png,123,,,,\ndark.png,7,,,,\n"
+    )
+    assert (
+        run_box(
+            monkeypatch, photos, "--run", "r", "--to", tmp_path / "new", "--min-confidence", "0.1"
+        )
+        == 0
+    )
     assert "boxes of 1 of 2 photos; not_found.csv names the others" in capsys.readouterr().out
     header, (name, number, *values) = rows_of(tmp_path / "new/labels.csv")
     assert header == ["file", "label", "left", "top", "width", "height"]
@@ -101,7 +112,14 @@ def test_the_command_writes_a_table_with_boxes_and_names_what_it_did_not_find(tm
 def test_a_box_that_is_known_stays(tmp_path, monkeypatch):
     photos = write(tmp_path / "photos", "file,label,left,top,width,height\na.png,123,1,2,30,40\n")
     run_box(monkeypatch, photos, "--run", "r", "--to", tmp_path / "new")
-    assert rows_of(tmp_path / "new/labels.csv")[1] == ["a.png", "123", "1.00", "2.00", "30.00", "40.00"]
+    assert rows_of(tmp_path / "new/labels.csv")[1] == [
+        "a.png",
+        "123",
+        "1.00",
+        "2.00",
+        "30.00",
+        "40.00",
+    ]
 
 
 def test_what_cannot_be_used_is_one_line(tmp_path, monkeypatch):

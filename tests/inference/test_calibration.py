@@ -14,7 +14,9 @@ def test_the_temperature_of_labels_drawn_at_it_is_found(temperature):
     logits = Logits(rng.normal(0, 3, (count, 7)), rng.normal(0, 3, (count, 5, 11)))
 
     def draw(values):
-        noisy = values / temperature + rng.gumbel(size=values.shape)  # a draw from softmax(values / temperature)
+        noisy = values / temperature + rng.gumbel(
+            size=values.shape
+        )  # a draw from softmax(values / temperature)
         return noisy.argmax(axis=-1)
 
     lengths, digits = draw(logits.length), draw(logits.digits[..., :10])

@@ -36,7 +36,9 @@ def run(tmp_path, monkeypatch):
     config = dataclasses.replace(CONFIG, data=DataConfig(dir="data/a"))
     validation = arrays.load_split("data/a", "validation")
     run = RunFolder("run")
-    record = DataRecord.of(config, {"train": "t", "validation": validation.fingerprint}, validation.crop)
+    record = DataRecord.of(
+        config, {"train": "t", "validation": validation.fingerprint}, validation.crop
+    )
     run.start_or_continue(config, record, has_steps=False)
     return run
 
@@ -50,7 +52,9 @@ def test_a_runs_own_data_are_found_from_anywhere(run, tmp_path, monkeypatch):
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert load(run) == str(tmp_path / "data/a")
-    prepare(tmp_path / "elsewhere/data/a", 3, validation=4, seed=1)  # others, at the same relative path
+    prepare(
+        tmp_path / "elsewhere/data/a", 3, validation=4, seed=1
+    )  # others, at the same relative path
     assert load(run) == str(tmp_path / "data/a")
 
 
@@ -87,7 +91,8 @@ def test_a_config_that_contradicts_the_checkpoint_is_refused(run, use, monkeypat
     with (
         saved(run, config=dataclasses.asdict(CONFIG)),
         pytest.raises(
-            InputError, match=r"config\.json: image\.crop is 21, but 20 in the saved run; run the same train command"
+            InputError,
+            match=r"config\.json: image\.crop is 21, but 20 in the saved run; run the same train command",
         ),
     ):
         use(str(run.path))
@@ -96,11 +101,15 @@ def test_a_config_that_contradicts_the_checkpoint_is_refused(run, use, monkeypat
 def test_a_damaged_step_comes_with_a_remedy(run):
     with saved(run) as checkpoints:
         shutil.rmtree(run.path / "steps" / "3" / "state")
-        with pytest.raises(CheckpointError, match="; give another --step, or run the same train command"):
+        with pytest.raises(
+            CheckpointError, match="; give another --step, or run the same train command"
+        ):
             _load(run, checkpoints, 3, CONFIG, networks.build(CONFIG.model), [], 1)
 
 
-def test_results_that_cannot_be_written_are_noticed_before_the_work(tmp_path, monkeypatch, compiled):
+def test_results_that_cannot_be_written_are_noticed_before_the_work(
+    tmp_path, monkeypatch, compiled
+):
     def read_only(path):
         raise PermissionError(13, "Permission denied", str(path))
 
@@ -116,13 +125,17 @@ def test_results_that_cannot_be_written_are_noticed_before_the_work(tmp_path, mo
     )
 
 
-def test_a_damaged_step_among_others_is_named_on_stderr_and_in_the_json(tmp_path, capsys, monkeypatch, compiled):
+def test_a_damaged_step_among_others_is_named_on_stderr_and_in_the_json(
+    tmp_path, capsys, monkeypatch, compiled
+):
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(compiled))
     run, _, state = save_run(tmp_path)
     with Checkpoints(run.steps_path, keep_newest=9, is_writer=True) as checkpoints:
         checkpoints.save(8, state.tree(), None)
     shutil.rmtree(run.path / "steps" / "7" / "state")
-    options = Evaluate(run=str(run.path), step="all", processes=Processes(processes=1), output=Output(json=True))
+    options = Evaluate(
+        run=str(run.path), step="all", processes=Processes(processes=1), output=Output(json=True)
+    )
     assert evaluation.run(options) == 1
     output.console(Output())
     printed = capsys.readouterr()
@@ -139,7 +152,9 @@ def test_moved_runs_and_moved_data_are_scored_with_data(run, tmp_path, monkeypat
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     moved = RunFolder("../moved_run")
-    with pytest.raises(InputError, match=r"are not in data/a or /.*/data/a; give --data DIR, a prepared data set"):
+    with pytest.raises(
+        InputError, match=r"are not in data/a or /.*/data/a; give --data DIR, a prepared data set"
+    ):
         load(moved)
     assert load(moved, data="../moved_data/a") == "../moved_data/a"
 
@@ -147,30 +162,44 @@ def test_moved_runs_and_moved_data_are_scored_with_data(run, tmp_path, monkeypat
 def test_changed_data_are_not_taken_for_the_runs_own(run, tmp_path):
     shutil.rmtree("data/a")
     prepare(tmp_path / "data" / "a", 3, validation=4, seed=1)
-    with pytest.raises(InputError, match=r"the data in data/a have changed since it was trained; give --data DIR"):
+    with pytest.raises(
+        InputError, match=r"the data in data/a have changed since it was trained; give --data DIR"
+    ):
         load(run)
     assert load(run, data="data/a") == "data/a"
 
 
 def test_crops_of_another_rule_are_refused(run, tmp_path):
     prepare(tmp_path / "large", 3, validation=4, side=32)
-    with pytest.raises(InputError, match=r"large: its crops have size 32, but the run .*run has size 24; .*--size 24"):
+    with pytest.raises(
+        InputError,
+        match=r"large: its crops have size 32, but the run .*run has size 24; .*--size 24",
+    ):
         load(run, data="large")
-    prepare(tmp_path / "small", 3, validation=4, side=16)  # smaller than the window, too: the rule is the reason
-    with pytest.raises(InputError, match=r"small: its crops have size 16, but the run .*run has size 24; .*--size 24"):
+    prepare(
+        tmp_path / "small", 3, validation=4, side=16
+    )  # smaller than the window, too: the rule is the reason
+    with pytest.raises(
+        InputError,
+        match=r"small: its crops have size 16, but the run .*run has size 24; .*--size 24",
+    ):
         load(run, data="small")
 
 
 @pytest.mark.parametrize("options", [{}, {"data": "data/a"}])
 def test_a_split_that_the_data_lack_is_told_with_those_they_have(run, options):
-    with pytest.raises(InputError, match=r"^data/a: has no test images; give --split train or validation$"):
+    with pytest.raises(
+        InputError, match=r"^data/a: has no test images; give --split train or validation$"
+    ):
         load_split(Evaluate(split="test", **options), run, run.config())
 
 
 def test_what_there_is_to_know_of_the_steps_is_printed_once(run):
     steps = {1: 0.4, 3: 0.8, 5: 0.6}
     metadata = {"versions": versions.versions() | {"code": "of before"}}
-    with Checkpoints(run.steps_path, keep_newest=9, metadata=metadata, is_writer=True) as checkpoints:
+    with Checkpoints(
+        run.steps_path, keep_newest=9, metadata=metadata, is_writer=True
+    ) as checkpoints:
         for step, accuracy in steps.items():
             state = TrainState(jnp.int32(step), {"w": jnp.ones(2)}, {}, {}, {})
             checkpoints.save(step, state.tree(), {"sequence_accuracy": accuracy, "loss": 1.0})
@@ -182,7 +211,11 @@ def test_what_there_is_to_know_of_the_steps_is_printed_once(run):
         with Checkpoints(run.steps_path) as checkpoints:
             chosen = steps_to_score(console, Evaluate(step=wanted), checkpoints, run)
         printed[wanted] = chosen, console.file.getvalue().splitlines()
-    assert {wanted: chosen for wanted, (chosen, _) in printed.items()} == {"best": [5], "all": [1, 3, 5], "latest": [5]}
+    assert {wanted: chosen for wanted, (chosen, _) in printed.items()} == {
+        "best": [5],
+        "all": [1, 3, 5],
+        "latest": [5],
+    }
     warning, note = printed["all"][1]
     assert warning.startswith("warning: ")
     assert "the validation metrics of step 3 are damaged" in warning

@@ -32,7 +32,10 @@ def photos_of(name, count=12):
 
 @pytest.mark.parametrize("name", SIZES)
 def test_most_synthetic_numbers_are_found(finder, name):
-    overlaps = [find_scores.overlaps_of(finder.find(photo)[:1], box).max(initial=0) for photo, box in photos_of(name)]
+    overlaps = [
+        find_scores.overlaps_of(finder.find(photo)[:1], box).max(initial=0)
+        for photo, box in photos_of(name)
+    ]
     assert np.mean(np.array(overlaps) >= 0.5) >= 0.7
 
 
@@ -88,7 +91,11 @@ class FindsInWidePhotos:
 
     def find(self, photo):
         self.count += 1
-        return [Candidate(Box(0, 0, 10, 10), 0.9), Candidate(Box(40, 20, 80, 50), 0.5)] if photo.width == 120 else []
+        return (
+            [Candidate(Box(0, 0, 10, 10), 0.9), Candidate(Box(40, 20, 80, 50), 0.5)]
+            if photo.width == 120
+            else []
+        )
 
 
 class ReadsFirst:
@@ -115,7 +122,9 @@ def test_what_is_counted():
     watched = find_scores.Watched(finder)
     counts = find_scores.tally(ReadsFirst(watched), watched, examples)
     assert finder.count == 4  # each photo is searched once
-    assert counts == find_scores.Tally(photos=4, boxed=3, none=2, found=1, any=2, right=3, right_with_box=1)
+    assert counts == find_scores.Tally(
+        photos=4, boxed=3, none=2, found=1, any=2, right=3, right_with_box=1
+    )
     shares = counts.as_json()
     assert (shares["right_share"], shares["none_share"]) == (0.75, 0.5)
     assert shares["found_share"] == shares["right_with_box_share"] == pytest.approx(1 / 3)

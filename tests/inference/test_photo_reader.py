@@ -52,7 +52,14 @@ def test_a_path_bytes_an_image_and_an_array_are_read_alike(reader, tmp_path):
     photo = photo_of(0)
     (tmp_path / "a.png").write_bytes(png_of(photo))
     lazy = Image.open(tmp_path / "a.png")
-    alike = [str(tmp_path / "a.png"), tmp_path / "a.png", png_of(photo), photo, np.asarray(photo), lazy]
+    alike = [
+        str(tmp_path / "a.png"),
+        tmp_path / "a.png",
+        png_of(photo),
+        photo,
+        np.asarray(photo),
+        lazy,
+    ]
     first, *others = (reader.read(one, BOX) for one in alike)
     assert others == [first] * 5
     assert first != reader.read(photo)
@@ -126,10 +133,14 @@ class Finds:
 
 
 @pytest.mark.parametrize("factor", [0.99, 1.01])
-def test_the_place_of_the_greatest_score_times_the_root_of_its_confidence_is_read(run, reader, factor):
+def test_the_place_of_the_greatest_score_times_the_root_of_its_confidence_is_read(
+    run, reader, factor
+):
     photo = photo_of(3)
     boxes = [Box(x, y, x + 30, y + 20) for x in (0, 30, 60) for y in (0, 30)]
-    readings = sorted((reader.read(photo, box) for box in boxes), key=lambda reading: reading.confidence)
+    readings = sorted(
+        (reader.read(photo, box) for box in boxes), key=lambda reading: reading.confidence
+    )
     low, high = readings[0], readings[-1]
     even = (
         0.8 * (low.confidence / high.confidence) ** 0.5
@@ -147,14 +158,20 @@ def test_the_exif_orientation_of_files_and_images_is_applied(reader):
     turned.save(content, "PNG", exif=image)
     opened = Image.open(io.BytesIO(content.getvalue()))
     assert opened.size == (50, 90)
-    assert reader.read(content.getvalue(), BOX) == reader.read(opened, BOX) == reader.read(photo_of(5), BOX)
+    assert (
+        reader.read(content.getvalue(), BOX)
+        == reader.read(opened, BOX)
+        == reader.read(photo_of(5), BOX)
+    )
 
 
 def test_test_time_augmentation_reads_as_evaluate_does(run, reader):
     folder, config, state = run
     averaging = PhotoReader(str(folder.path), tta=True)
     photo = photo_of(6)
-    eval_step = steps.compile_eval_step(config, networks.build(config.model), mesh_of(1), len(inputs.VIEWS))
+    eval_step = steps.compile_eval_step(
+        config, networks.build(config.model), mesh_of(1), len(inputs.VIEWS)
+    )
     image = averaging.crop(photo, BOX).image[None]
     batch = put((image, np.full((1, 6), 10, np.int32), np.ones(1, np.int32)), sharded(mesh_of(1)))
     _, wanted = eval_step(state.eval_variables(), *batch)
@@ -174,7 +191,11 @@ def test_test_time_augmentation_reads_as_evaluate_does(run, reader):
         (np.zeros((4, 4, 2), np.uint8), None, r"the photo: uint8\[4, 4, 2\]; give"),
         (np.zeros((0, 4, 3), np.uint8), None, "no pixels"),
         (photo_of(0), (95, 0, 10, 10), "its boxes lie outside the photo of 90 x 50 pixels"),
-        (photo_of(0), (1, 2, 3), r"box is \(1, 2, 3\); give \(left, top, width, height\) in pixels"),
+        (
+            photo_of(0),
+            (1, 2, 3),
+            r"box is \(1, 2, 3\); give \(left, top, width, height\) in pixels",
+        ),
         (photo_of(0), (1, 2, 0, 3), "the box has no width or height"),
         (photo_of(0), (1, float("nan"), 3, 3), "top is nan, outside any photo"),
         (photo_of(0), (1, "x", 3, 3), "give"),
@@ -200,9 +221,13 @@ def test_a_damaged_image_object_is_an_error_too(reader):
 
 
 def test_the_default_is_the_run_of_the_repository(monkeypatch, tmp_path):
-    assert (photo_reader.PRETRAINED / "config.json").samefile(REPOSITORY / "checkpoints/pretrained/config.json")
+    assert (photo_reader.PRETRAINED / "config.json").samefile(
+        REPOSITORY / "checkpoints/pretrained/config.json"
+    )
     monkeypatch.setattr(photo_reader, "PRETRAINED", tmp_path / "none")
-    with pytest.raises(InputError, match=r"none: the weights of the repository are not there; .* give another run"):
+    with pytest.raises(
+        InputError, match=r"none: the weights of the repository are not there; .* give another run"
+    ):
         svhn_jax.load()
 
 
@@ -231,4 +256,6 @@ def test_one_photo_in_place_of_several_is_an_error(reader):
 
 def test_any_bytes_are_read(reader):
     content = png_of(photo_of(0))
-    assert reader.read(bytearray(content)) == reader.read(memoryview(content)) == reader.read(content)
+    assert (
+        reader.read(bytearray(content)) == reader.read(memoryview(content)) == reader.read(content)
+    )

@@ -7,14 +7,23 @@ from svhn_jax.inference.predictions import PredictionTable
 from svhn_jax.labels import encode, encode_text
 
 
-def table(truths=("007", "12", ""), texts=("007", "1", "5"), names=("a,b.png", "ü.png", "c.png"), max_digits=5):
+def table(
+    truths=("007", "12", ""),
+    texts=("007", "1", "5"),
+    names=("a,b.png", "ü.png", "c.png"),
+    max_digits=5,
+):
     def labels(values):
-        return np.stack([encode_text(text, max_digits) if text else encode([], max_digits) for text in values])
+        return np.stack(
+            [encode_text(text, max_digits) if text else encode([], max_digits) for text in values]
+        )
 
     predicted = labels(texts)
     digit_p = np.where(predicted[:, 1:] != 10, 0.75, np.nan)
     confidence = np.linspace(0.25, 0.5, len(names))
-    return PredictionTable(list(names), labels(truths), predicted, confidence, confidence * 2, digit_p)
+    return PredictionTable(
+        list(names), labels(truths), predicted, confidence, confidence * 2, digit_p
+    )
 
 
 def test_written_and_read_again(tmp_path):
@@ -25,7 +34,9 @@ def test_written_and_read_again(tmp_path):
     assert again.is_right.tolist() == [True, False, False]
     for ours, theirs in zip(again[1:], written[1:], strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
-    assert (tmp_path / "p.csv").read_text().splitlines()[2] == "ü.png,12,1,0.375000,0.750000,0.750000,,,,"
+    assert (tmp_path / "p.csv").read_text().splitlines()[
+        2
+    ] == "ü.png,12,1,0.375000,0.750000,0.750000,,,,"
 
 
 def test_more_than_five_digits_and_no_photo_at_all(tmp_path):
@@ -33,7 +44,9 @@ def test_more_than_five_digits_and_no_photo_at_all(tmp_path):
     (tmp_path / "p.csv").write_text(many.to_csv())
     assert "x.png,12345+,12345+," in (tmp_path / "p.csv").read_text()
     assert predictions.read(tmp_path / "p.csv").is_right.all()
-    (tmp_path / "p.csv").write_text(PredictionTable([], *(column[:0] for column in many[1:])).to_csv())
+    (tmp_path / "p.csv").write_text(
+        PredictionTable([], *(column[:0] for column in many[1:])).to_csv()
+    )
     assert predictions.read(tmp_path / "p.csv").predictions.shape == (0, 6)
 
 
@@ -41,7 +54,9 @@ def test_the_columns_follow_the_most_digits(tmp_path):
     written = table(("0012345", "7"), ("123456789", "12345678"), ("a.png", "b.png"), max_digits=8)
     (tmp_path / "p.csv").write_text(written.to_csv())
     header, first, second = (tmp_path / "p.csv").read_text().splitlines()
-    assert header == "name,truth,prediction,confidence,length_p," + ",".join(f"digit_{n}_p" for n in range(1, 9))
+    assert header == "name,truth,prediction,confidence,length_p," + ",".join(
+        f"digit_{n}_p" for n in range(1, 9)
+    )
     assert first.startswith("a.png,0012345,12345678+,")
     assert second.startswith("b.png,7,12345678,")
     again = predictions.read(tmp_path / "p.csv")
@@ -71,7 +86,8 @@ def test_a_damaged_row_is_named_by_its_line(tmp_path, row, said):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"step,loss\n", b"name,truth,prediction,confidence,length_p\n", b"\xff\xfe", None]
+    "content",
+    [b"", b"step,loss\n", b"name,truth,prediction,confidence,length_p\n", b"\xff\xfe", None],
 )
 def test_what_is_no_table_is_refused(tmp_path, content):
     path = tmp_path / "p.csv"
@@ -85,10 +101,15 @@ def test_tables_of_other_photos_are_refused():
     first = table()
     predictions.require_same_photos(first, table(texts=("7", "7", "7")), ("a", "b"))
     with pytest.raises(InputError, match=r"row 3 is c\.png in a and d\.png in b"):
-        predictions.require_same_photos(first, table(names=("a,b.png", "ü.png", "d.png")), ("a", "b"))
+        predictions.require_same_photos(
+            first, table(names=("a,b.png", "ü.png", "d.png")), ("a", "b")
+        )
     with pytest.raises(InputError, match=r"row 1, a,b\.png: its label is 007 in a and 8 in b"):
         predictions.require_same_photos(first, table(truths=("8", "12", "")), ("a", "b"))
-    with pytest.raises(InputError, match=r"a is of numbers of at most 5 digits, b of at most 8; compare .*max_digits"):
+    with pytest.raises(
+        InputError,
+        match=r"a is of numbers of at most 5 digits, b of at most 8; compare .*max_digits",
+    ):
         predictions.require_same_photos(first, table(max_digits=8), ("a", "b"))
     fewer = PredictionTable(*(column[:2] for column in first))
     with pytest.raises(InputError, match="a has 3 photos, b 2"):

@@ -34,7 +34,12 @@ def test_a_row_as_json_has_what_the_documentation_names():
         "check": True,
     }
     values = Row("a.png", NONE, None).as_json()
-    assert (values["reading"], values["box"], values["check"], values["digits"]) == ("", None, None, [])
+    assert (values["reading"], values["box"], values["check"], values["digits"]) == (
+        "",
+        None,
+        None,
+        [],
+    )
 
 
 def test_a_csv_file_has_a_row_for_each_photo_and_appears_whole(tmp_path):
@@ -47,9 +52,20 @@ def test_a_csv_file_has_a_row_for_each_photo_and_appears_whole(tmp_path):
     assert header == (
         "file,reading,confidence,length_p,digit_1_p,digit_2_p,digit_3_p,digit_4_p,left,top,width,height,found,check"
     )
-    assert first == "a.png,102,0.500000,0.800000,0.750000,1.000000,0.875000,,1.5,-2,10,20,0.250000,check"
+    assert (
+        first
+        == "a.png,102,0.500000,0.800000,0.750000,1.000000,0.875000,,1.5,-2,10,20,0.250000,check"
+    )
     with open(path, encoding="utf-8", errors="surrogateescape", newline="") as stream:
-        assert list(csv.reader(stream))[2] == [name, "", "0.000000", "0.000000", *[""] * 8, "0.000000", ""]
+        assert list(csv.reader(stream))[2] == [
+            name,
+            "",
+            "0.000000",
+            "0.000000",
+            *[""] * 8,
+            "0.000000",
+            "",
+        ]
 
 
 def test_a_csv_file_that_is_not_finished_leaves_the_old_one(tmp_path):
@@ -86,7 +102,9 @@ def test_a_table_has_80_columns_and_one_header_however_often_it_grows(has_check,
 def test_a_table_of_long_numbers_shows_them_whole_and_leaves_out_the_digits(has_check, max_digits):
     stream, number = io.StringIO(), "12345678901234567890"[:max_digits] + "+"
     table = GrowingTable(Console(file=stream, width=80), max_digits, has_check=has_check)
-    table.add([Row("street/door.png", Reading(number, 1.0, (1.0,) * max_digits, 1.0, None, None), True)])
+    table.add(
+        [Row("street/door.png", Reading(number, 1.0, (1.0,) * max_digits, 1.0, None, None), True)]
+    )
     header, _, line = stream.getvalue().splitlines()
     assert header.split() == ["file", "number", "confidence", *["check"] * has_check]
     assert line.split() == ["street/door.png", number, "100.0%", *["check"] * has_check]
@@ -133,7 +151,9 @@ def test_photos_of_one_name_get_pictures_of_their_own(tmp_path):
     ],
 )
 def test_a_picture_is_of_a_size_to_be_looked_at(size, drawn):
-    picture = pictures.annotated(Image.new("RGB", size), None, "102", "", "a.png", color=pictures.RIGHT)
+    picture = pictures.annotated(
+        Image.new("RGB", size), None, "102", "", "a.png", color=pictures.RIGHT
+    )
     assert picture.size == drawn
 
 
@@ -141,12 +161,15 @@ def test_a_box_is_drawn_around_the_number_and_the_strip_holds_the_text():
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (400, 800, 3), np.uint8))
     box = Box(100, 50, 300.5, 200)
     plain, marked = (
-        np.asarray(pictures.annotated(noise, one, "102", "98 %", "a.png", color=pictures.RIGHT)) for one in (None, box)
+        np.asarray(pictures.annotated(noise, one, "102", "98 %", "a.png", color=pictures.RIGHT))
+        for one in (None, box)
     )
     differing = (plain != marked).any(axis=2)
     rows, columns = np.flatnonzero(differing.any(axis=1)), np.flatnonzero(differing.any(axis=0))
     assert not differing[50:200, 100:301].any()
     assert (rows[0], rows[-1], columns[0], columns[-1]) == (44, 205, 94, 306)
     assert (marked[400:] == pictures.RIGHT).all(axis=2).any()
-    outside = pictures.annotated(noise, Box(-50, -50, 900, 500), "102", "", "", color=pictures.RIGHT)
+    outside = pictures.annotated(
+        noise, Box(-50, -50, 900, 500), "102", "", "", color=pictures.RIGHT
+    )
     assert outside.size == (800, 470)

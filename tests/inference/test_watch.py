@@ -35,7 +35,9 @@ class Run:
 
     def begin(self):
         validation = arrays.load_split("data", "validation")
-        record = DataRecord.of(self.config, {"train": "t", "validation": validation.fingerprint}, validation.crop)
+        record = DataRecord.of(
+            self.config, {"train": "t", "validation": validation.fingerprint}, validation.crop
+        )
         self.folder.start_or_continue(self.config, record, has_steps=False)
 
     def lock(self):
@@ -45,7 +47,9 @@ class Run:
         self.folder.close()
 
     def save(self, step):
-        with Checkpoints(self.folder.steps_path, keep_newest=9, metadata=self.metadata, is_writer=True) as checkpoints:
+        with Checkpoints(
+            self.folder.steps_path, keep_newest=9, metadata=self.metadata, is_writer=True
+        ) as checkpoints:
             checkpoints.save(step, self.tree, {"sequence_accuracy": 0.5, "loss": 1.0})
 
     def delete(self, step):
@@ -94,10 +98,15 @@ def scored(name="validation"):
 
 
 def test_scores_each_step_until_the_last(run, follow):
-    status, printed = follow(None, run.begin, run.lock, lambda: run.save(3), None, lambda: run.save(6))
+    status, printed = follow(
+        None, run.begin, run.lock, lambda: run.save(3), None, lambda: run.save(6)
+    )
     assert status == 0
     assert scored() == [3, 6]
-    assert [line.split("] ")[1][:6] for line in printed.splitlines() if line.startswith("[")] == ["step 3", "step 6"]
+    assert [line.split("] ")[1][:6] for line in printed.splitlines() if line.startswith("[")] == [
+        "step 3",
+        "step 6",
+    ]
     assert (run.folder.path / "results/predictions/validation-3.csv").exists()
 
 
@@ -105,7 +114,15 @@ def test_follows_a_run_that_is_killed_and_resumed(run, follow):
     run.begin()
     run.lock()
     away = [None] * 3  # less than the patience
-    status, _ = follow(lambda: run.save(3), run.end, *away, run.lock, lambda: run.save(4), *away, lambda: run.save(6))
+    status, _ = follow(
+        lambda: run.save(3),
+        run.end,
+        *away,
+        run.lock,
+        lambda: run.save(4),
+        *away,
+        lambda: run.save(6),
+    )
     assert status == 0
     assert scored() == [3, 4, 6]
 
@@ -114,7 +131,8 @@ def test_gives_up_a_run_that_nobody_trains_and_goes_on_later_without_scoring_twi
     run.begin()
     run.lock()
     with pytest.raises(
-        UnfinishedError, match="no process has trained it for 5 s, and its last step is not saved; 1 of"
+        UnfinishedError,
+        match="no process has trained it for 5 s, and its last step is not saved; 1 of",
     ):
         follow(lambda: run.save(3), run.end)
     assert scored() == [3]
@@ -135,7 +153,10 @@ def test_a_run_that_starts_anew_is_scored_anew(run, follow):
     shutil.rmtree(run.folder.path / "steps")
     status, printed = follow(run.begin, lambda: run.save(3), lambda: run.save(6))
     assert status == 0
-    assert [line.split("] ")[1][:6] for line in printed.splitlines() if line.startswith("[")] == ["step 3", "step 6"]
+    assert [line.split("] ")[1][:6] for line in printed.splitlines() if line.startswith("[")] == [
+        "step 3",
+        "step 6",
+    ]
     assert scored() == [3, 6]
 
 
@@ -160,7 +181,10 @@ def test_a_lower_step_scored_last_keeps_the_predictions_of_the_others(run, follo
 
     with pytest.raises(UnfinishedError):
         follow(lambda: run.save(4), save_3)
-    low, high = ((run.folder.path / f"results/predictions/validation-{step}.csv").read_text() for step in (3, 4))
+    low, high = (
+        (run.folder.path / f"results/predictions/validation-{step}.csv").read_text()
+        for step in (3, 4)
+    )
     assert low != high
 
 
@@ -194,12 +218,16 @@ def test_a_step_deleted_before_it_is_read_is_no_error(run, follow, monkeypatch):
     assert scored() == [6]
 
 
-def test_a_run_that_does_not_tell_its_length_is_opened_where_its_steps_change_alone(run, follow, monkeypatch):
+def test_a_run_that_does_not_tell_its_length_is_opened_where_its_steps_change_alone(
+    run, follow, monkeypatch
+):
     del run.metadata["length"]
     run.begin()
     run.save(3)
     opened, open_steps = [], watch.Checkpoints
-    monkeypatch.setattr(watch, "Checkpoints", lambda folder: opened.append(folder) or open_steps(folder))
+    monkeypatch.setattr(
+        watch, "Checkpoints", lambda folder: opened.append(folder) or open_steps(folder)
+    )
     with pytest.raises(UnfinishedError):
         follow(None, lambda: run.save(4))
     assert len(opened) == 2

@@ -12,18 +12,31 @@ from svhn_jax.model import augment, inputs
 STILL = AugmentConfig(random_crop=False, brightness=0, contrast=0, saturation=0)
 IMAGES = np.random.default_rng(0).integers(0, 256, (4, 24, 24, 3), np.uint8)
 CENTER = jax.jit(inputs.center_window, static_argnums=1)
-WINDOW, CHANGE = jax.jit(augment.random_window, static_argnums=(2, 3)), jax.jit(augment._change, static_argnums=3)
+WINDOW, CHANGE = (
+    jax.jit(augment.random_window, static_argnums=(2, 3)),
+    jax.jit(augment._change, static_argnums=3),
+)
 KEYS = jax.random.split(jax.random.key(0), 4)
 OLD = AugmentConfig(hue=0.1, scale=0.1, rotate_degrees=10, shear=0.1)
 ALL = dataclasses.replace(
-    OLD, channel_gain=0.3, channel_offset=0.1, gamma=0.4, blur=1.0, downscale=2.0, noise=0.1, cutout=8, invert=0.5
+    OLD,
+    channel_gain=0.3,
+    channel_offset=0.1,
+    gamma=0.4,
+    blur=1.0,
+    downscale=2.0,
+    noise=0.1,
+    cutout=8,
+    invert=0.5,
 )
 
 
 def test_center_window_is_the_middle_with_zero_mean():
     window = np.asarray(inputs.center_window(IMAGES, ImageConfig(crop=20, normalize="mean")))
     expected = IMAGES[:, 2:22, 2:22].astype(np.float64) / 255
-    np.testing.assert_allclose(window, expected - expected.mean(axis=(1, 2, 3), keepdims=True), atol=1e-6)
+    np.testing.assert_allclose(
+        window, expected - expected.mean(axis=(1, 2, 3), keepdims=True), atol=1e-6
+    )
 
 
 def test_contrast_is_divided_out_but_never_noise_alone():
@@ -45,7 +58,9 @@ def test_random_crop_reaches_every_place_and_no_other():
     draws = jax.random.uniform(jax.random.key(1), (300, 10), minval=-1.0)
     windows = jax.vmap(lambda x, u: augment._slice(x, u, 22, AugmentConfig()))(places, draws)
     assert windows.shape == (300, 22, 22, 1)
-    assert set(windows[:, 0, 0, 0].tolist()) == {row * 24 + column for row in range(3) for column in range(3)}
+    assert set(windows[:, 0, 0, 0].tolist()) == {
+        row * 24 + column for row in range(3) for column in range(3)
+    }
 
 
 @pytest.mark.parametrize("grayscale", [False, True])
@@ -81,7 +96,9 @@ def test_hue_turns_colour_and_leaves_luma():
 
 
 def test_colour_stays_in_range():
-    config = AugmentConfig(brightness=0.9, contrast=0.9, saturation=0.9, channel_offset=0.9, noise=0.9)
+    config = AugmentConfig(
+        brightness=0.9, contrast=0.9, saturation=0.9, channel_offset=0.9, noise=0.9
+    )
     changed = CHANGE(jnp.full((20, 20, 3), 0.9), jnp.ones(4), KEYS[0], config)
     assert float(changed.max()) == 1.0
     assert float(changed.min()) >= 0.0
@@ -111,7 +128,14 @@ def test_changes_that_are_off_are_not_in_the_program():
 
 def test_a_change_does_not_disturb_the_draws_of_another():
     image = ImageConfig(crop=20)
-    tiny = {"channel_gain": 1e-6, "channel_offset": 1e-6, "gamma": 1e-6, "blur": 1e-3, "downscale": 1.0, "noise": 1e-6}
+    tiny = {
+        "channel_gain": 1e-6,
+        "channel_offset": 1e-6,
+        "gamma": 1e-6,
+        "blur": 1e-3,
+        "downscale": 1.0,
+        "noise": 1e-6,
+    }
     without, with_tiny = (WINDOW(IMAGES, KEYS, image, config) for config in (
         OLD, dataclasses.replace(OLD, **tiny)
     ))  # fmt: skip
@@ -125,7 +149,9 @@ def test_each_channel_has_its_own_gain_and_offset():
     for key in jax.random.split(jax.random.key(1), 20):
         changed = np.asarray(CHANGE(image, jnp.zeros(4), key, config))
         for channel in range(3):
-            slope, offset = np.polyfit(np.asarray(image[..., 0]).ravel(), changed[..., channel].ravel(), 1)
+            slope, offset = np.polyfit(
+                np.asarray(image[..., 0]).ravel(), changed[..., channel].ravel(), 1
+            )
             assert abs(slope - 1) <= 0.3 + 1e-5
             assert abs(offset) <= 0.2 + 1e-5
             slopes.append(slope)
@@ -145,26 +171,36 @@ def test_gamma_raises_all_values_to_one_power():
 
 def test_blur_is_a_gaussian_whose_weights_add_up_to_one_at_the_edge_too():
     matrix = np.asarray(augment._gaussian(9, jnp.float32(1.0)))
-    np.testing.assert_allclose(matrix[4, 4:7], [0.39894, 0.24197, 0.05399], atol=1e-4)  # the standard normal density
+    np.testing.assert_allclose(
+        matrix[4, 4:7], [0.39894, 0.24197, 0.05399], atol=1e-4
+    )  # the standard normal density
     np.testing.assert_allclose(matrix.sum(axis=1), 1, rtol=1e-5)
     np.testing.assert_array_equal(augment._gaussian(9, jnp.float32(0.0)), np.eye(9))
 
 
 def test_a_lower_resolution_averages_cells_and_interpolates_between_them():
     halved = augment._low_resolution(4, jnp.float32(2.0))
-    np.testing.assert_allclose(halved @ jnp.array([2.0, 0.0, 6.0, 8.0]), [1, 2.5, 5.5, 7], rtol=1e-6)
+    np.testing.assert_allclose(
+        halved @ jnp.array([2.0, 0.0, 6.0, 8.0]), [1, 2.5, 5.5, 7], rtol=1e-6
+    )
     np.testing.assert_array_equal(augment._low_resolution(5, jnp.float32(1.0)), np.eye(5))
-    np.testing.assert_allclose(augment._low_resolution(9, jnp.float32(2.3)).sum(axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(
+        augment._low_resolution(9, jnp.float32(2.3)).sum(axis=1), 1, rtol=1e-5
+    )
 
 
 @pytest.mark.parametrize(("size", "factor"), [(9, 2.3), (20, 3.0), (20, 7.9), (54, 1.7)])
 def test_a_cell_cut_by_the_edge_counts_as_much_as_any_other(size, factor):
     fine, row = 100, np.random.default_rng(0).random(size)
-    cell_of = ((np.arange(size * fine) + 0.5) / fine // factor).astype(int)  # a hundred samples a pixel
+    cell_of = ((np.arange(size * fine) + 0.5) / fine // factor).astype(
+        int
+    )  # a hundred samples a pixel
     averages = [np.repeat(row, fine)[cell_of == cell].mean() for cell in range(cell_of.max() + 1)]
     centers = (np.arange(len(averages)) + 0.5) * factor
     expected = np.interp(np.arange(size) + 0.5, centers, averages)
-    np.testing.assert_allclose(augment._low_resolution(size, jnp.float32(factor)) @ row, expected, atol=1e-4)
+    np.testing.assert_allclose(
+        augment._low_resolution(size, jnp.float32(factor)) @ row, expected, atol=1e-4
+    )
 
 
 def test_the_negative_comes_as_often_as_asked_and_changes_nothing_else():
@@ -191,13 +227,17 @@ def test_noise_has_a_random_strength_up_to_the_greatest():
 def test_a_patch_of_the_mean_colour_hides_no_more_than_its_square():
     image = jnp.asarray(IMAGES[0, :8, :8] / 255, jnp.float32)
     patched = np.array(augment._cut_out(image, jnp.array([0.5, 0.25, 1.0]), 4))
-    np.testing.assert_allclose(patched[2:6, :4], np.broadcast_to(image.mean(axis=(0, 1)), (4, 4, 3)), rtol=1e-6)
+    np.testing.assert_allclose(
+        patched[2:6, :4], np.broadcast_to(image.mean(axis=(0, 1)), (4, 4, 3)), rtol=1e-6
+    )
     patched[2:6, :4] = image[2:6, :4]
     np.testing.assert_array_equal(patched, image)
 
 
 def test_products_of_colours_and_pixels_have_the_precision_of_float32_on_accelerators():
     image = ImageConfig(crop=20, resize=16, grayscale=True)
-    products = float32_products(lambda x, keys: augment.random_window(x, keys, image, ALL), IMAGES, KEYS)
+    products = float32_products(
+        lambda x, keys: augment.random_window(x, keys, image, ALL), IMAGES, KEYS
+    )
     assert len(products) >= 5  # hue, blur and lower resolution, resize
     assert [line for line in products if "HIGHEST, HIGHEST" not in line] == []

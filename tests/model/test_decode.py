@@ -20,7 +20,9 @@ def logits_of(length_p, digit_p):
 
 def test_a_digit_the_heads_doubt_makes_the_shorter_number_more_probable():
     # P("7") = 0.4 x 0.9 = 0.36; P("74") = 0.5 x 0.9 x 0.6 = 0.27: the likeliest length is not the likeliest number.
-    logits = logits_of([1e-9, 0.4, 0.5, 0.1, 1e-9, 1e-9, 1e-9], {0: {7: 0.9, 1: 0.1}, 1: {4: 0.6, 9: 0.4}})
+    logits = logits_of(
+        [1e-9, 0.4, 0.5, 0.1, 1e-9, 1e-9, 1e-9], {0: {7: 0.9, 1: 0.1}, 1: {4: 0.6, 9: 0.4}}
+    )
     predictions = decode.decode(logits)
     assert predictions.labels[0].tolist() == [1, 7, 10, 10, 10, 10]
     assert float(predictions.log_p[0]) == pytest.approx(np.log(0.36), abs=1e-4)
@@ -29,7 +31,9 @@ def test_a_digit_the_heads_doubt_makes_the_shorter_number_more_probable():
 
 
 def test_each_head_says_how_sure_it_is():
-    logits = logits_of([0.05, 0.05, 0.8, 0.1, 1e-9, 1e-9, 1e-9], {0: {7: 0.9, 1: 0.1}, 1: {4: 0.75, 9: 0.25}})
+    logits = logits_of(
+        [0.05, 0.05, 0.8, 0.1, 1e-9, 1e-9, 1e-9], {0: {7: 0.9, 1: 0.1}, 1: {4: 0.75, 9: 0.25}}
+    )
     predictions = decode.decode(logits)
     assert labels.decode(predictions.labels[0]) == "74"
     np.testing.assert_allclose(np.exp(predictions.length_log_p), [0.8], atol=1e-4)
@@ -38,7 +42,9 @@ def test_each_head_says_how_sure_it_is():
 
 
 def test_more_than_five_digits_has_the_first_five():
-    logits = logits_of([0, 0, 0, 0, 0, 0.1, 0.9], {position: {position: 0.5, 9: 0.5} for position in range(5)})
+    logits = logits_of(
+        [0, 0, 0, 0, 0, 0.1, 0.9], {position: {position: 0.5, 9: 0.5} for position in range(5)}
+    )
     predictions = decode.decode(logits)
     assert predictions.labels[0].tolist() == [6, 0, 1, 2, 3, 4]
     np.testing.assert_allclose(predictions.digit_log_p[0], np.log(0.5), atol=1e-4)
@@ -55,12 +61,16 @@ def test_a_blank_is_never_read_as_a_digit():
     logits = logits_of([0, 1, 0, 0, 0, 0, 0], {0: {10: 0.7, 3: 0.3}})
     predictions = decode.decode(logits)
     assert predictions.labels[0].tolist() == [1, 3, 10, 10, 10, 10]
-    assert float(predictions.log_p[0]) == pytest.approx(0, abs=1e-4)  # of the ten digits it can be, 3 alone is probable
+    assert float(predictions.log_p[0]) == pytest.approx(
+        0, abs=1e-4
+    )  # of the ten digits it can be, 3 alone is probable
 
 
 def test_prediction_is_the_best_of_all_numbers_by_brute_force():
     keys = jax.random.split(jax.random.key(0), 2)
-    logits = Logits(jax.random.normal(keys[0], (40, 7)) * 2, jax.random.normal(keys[1], (40, 5, 11)) * 2)
+    logits = Logits(
+        jax.random.normal(keys[0], (40, 7)) * 2, jax.random.normal(keys[1], (40, 5, 11)) * 2
+    )
     predictions = decode.decode(logits)
     length_log_p, digit_log_p = (
         jax.nn.log_softmax(logits.length),
@@ -68,12 +78,14 @@ def test_prediction_is_the_best_of_all_numbers_by_brute_force():
     )
     for row in range(40):
         best = max(
-            float(length_log_p[row, length]) + sum(digit_log_p[row, p, d] for p, d in enumerate(digits))
+            float(length_log_p[row, length])
+            + sum(digit_log_p[row, p, d] for p, d in enumerate(digits))
             for length in (0, 1, 2)
             for digits in itertools.product(range(10), repeat=length)
         )
         longer = [
-            float(length_log_p[row, length]) + digit_log_p[row, : min(length, 5), :10].max(axis=1).sum()
+            float(length_log_p[row, length])
+            + digit_log_p[row, : min(length, 5), :10].max(axis=1).sum()
             for length in (3, 4, 5, 6)
         ]
         assert float(predictions.log_p[row]) == pytest.approx(max(best, *longer), abs=1e-4)
@@ -99,8 +111,12 @@ def test_eight_digits_by_brute_force_over_every_number():
             for choice in itertools.product(*pairs[row, :count].tolist())
         ]
         numbers = [labels.encode([int(digit) for digit in text], 8) for text in texts]
-        numbers += [label + np.eye(1, 9, dtype=np.int32)[0] for label in numbers if label[0] == 8]  # more than eight
-        same = Logits(*(jnp.repeat(values[row : row + 1], len(numbers), axis=0) for values in logits))
+        numbers += [
+            label + np.eye(1, 9, dtype=np.int32)[0] for label in numbers if label[0] == 8
+        ]  # more than eight
+        same = Logits(
+            *(jnp.repeat(values[row : row + 1], len(numbers), axis=0) for values in logits)
+        )
         log_p = np.asarray(decode.log_p_of(same, jnp.array(np.stack(numbers))))
         assert np.exp(log_p).sum() == pytest.approx(1, abs=1e-4)
         assert predictions.labels[row].tolist() == numbers[log_p.argmax()].tolist()
@@ -116,10 +132,14 @@ def test_one_digit_or_more_than_one():
 
 
 def test_the_log_probability_of_any_number():
-    logits = logits_of([0.05, 0.05, 0.8, 0.1, 1e-9, 1e-9, 1e-9], {0: {7: 0.9, 1: 0.1}, 1: {4: 0.75, 9: 0.25}})
+    logits = logits_of(
+        [0.05, 0.05, 0.8, 0.1, 1e-9, 1e-9, 1e-9], {0: {7: 0.9, 1: 0.1}, 1: {4: 0.75, 9: 0.25}}
+    )
 
     def p(number):
-        return float(np.exp(decode.log_p_of(logits, jnp.array(labels.encode_text(number))[None])[0]))
+        return float(
+            np.exp(decode.log_p_of(logits, jnp.array(labels.encode_text(number))[None])[0])
+        )
 
     assert p("74") == pytest.approx(0.8 * 0.9 * 0.75, abs=1e-4)
     assert p("19") == pytest.approx(0.8 * 0.1 * 0.25, abs=1e-4)

@@ -14,11 +14,16 @@ LABELS = jnp.stack([jnp.array(encode([4, 2])), jnp.array(encode([1, 2, 3, 4, 5, 
 
 def test_loss_of_uniform_heads_is_log_7_and_log_11_a_digit_present():
     expected = [np.log(7) + 2 * np.log(11), np.log(7) + 5 * np.log(11)]
-    np.testing.assert_allclose(losses.cross_entropy(UNIFORM, LABELS, LossConfig()), expected, rtol=1e-6)
+    np.testing.assert_allclose(
+        losses.cross_entropy(UNIFORM, LABELS, LossConfig()), expected, rtol=1e-6
+    )
 
 
 def test_loss_of_uniform_heads_of_eight_digits():
-    logits, label = Logits(jnp.zeros((1, 10)), jnp.zeros((1, 8, 11))), jnp.array([encode([0, 0, 1, 2, 3, 4, 5], 8)])
+    logits, label = (
+        Logits(jnp.zeros((1, 10)), jnp.zeros((1, 8, 11))),
+        jnp.array([encode([0, 0, 1, 2, 3, 4, 5], 8)]),
+    )
     np.testing.assert_allclose(
         losses.cross_entropy(logits, label, LossConfig()), np.log(10) + 7 * np.log(11), rtol=1e-6
     )
@@ -26,12 +31,16 @@ def test_loss_of_uniform_heads_of_eight_digits():
 
 def test_blank_weight_counts_the_digits_that_are_not_there():
     expected = [np.log(7) + (2 + 3 * 0.5) * np.log(11), np.log(7) + 5 * np.log(11)]
-    np.testing.assert_allclose(losses.cross_entropy(UNIFORM, LABELS, LossConfig(blank_weight=0.5)), expected, rtol=1e-6)
+    np.testing.assert_allclose(
+        losses.cross_entropy(UNIFORM, LABELS, LossConfig(blank_weight=0.5)), expected, rtol=1e-6
+    )
 
 
 def test_a_head_whose_digit_is_absent_gets_no_gradient():
     logits = jax.tree.map(lambda x: jax.random.normal(jax.random.key(0), x.shape), UNIFORM)
-    grads = jax.grad(lambda x: losses.cross_entropy(x, LABELS, LossConfig(label_smoothing=0.1)).sum())(logits)
+    grads = jax.grad(
+        lambda x: losses.cross_entropy(x, LABELS, LossConfig(label_smoothing=0.1)).sum()
+    )(logits)
     assert not grads.digits[0, 2:].any()
     assert grads.digits[0, :2].any(axis=-1).all()
     assert grads.digits[1].any(axis=-1).all()
@@ -42,6 +51,6 @@ def test_label_smoothing_spreads_the_target():
     label = jnp.array([encode([])])
     log_p = 2 - np.log(np.exp(2) + 6), -np.log(np.exp(2) + 6)
     expected = -(0.9 + 0.1 / 7) * log_p[0] - 6 * 0.1 / 7 * log_p[1]
-    assert float(losses.cross_entropy(logits, label, LossConfig(label_smoothing=0.1))[0]) == pytest.approx(
-        expected, rel=1e-6
-    )
+    assert float(
+        losses.cross_entropy(logits, label, LossConfig(label_smoothing=0.1))[0]
+    ) == pytest.approx(expected, rel=1e-6)

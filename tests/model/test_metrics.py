@@ -10,7 +10,9 @@ def count(truths, predicted, mask=None, max_digits=5):
     loss = jnp.arange(1.0, 1 + len(truths))
     labels = jnp.stack([jnp.array(encode(digits, max_digits)) for digits in truths])
     numbers = jnp.stack([jnp.array(encode(digits, max_digits)) for digits in predicted])
-    return metrics.count(numbers, labels, loss, jnp.ones(len(truths), jnp.int32) if mask is None else jnp.array(mask))
+    return metrics.count(
+        numbers, labels, loss, jnp.ones(len(truths), jnp.int32) if mask is None else jnp.array(mask)
+    )
 
 
 def test_metrics_are_those_counted_by_hand():
@@ -40,7 +42,10 @@ def test_masked_images_do_not_count_even_where_their_loss_is_infinite():
     assert int(sums["examples"]) == int(sums["digits_right"]) == int(sums["sequences_right"]) == 1
     assert float(sums["loss"]) == 1.0
     infinite = metrics.count(
-        jnp.array([encode([1])] * 2), jnp.array([encode([1])] * 2), jnp.array([1.0, jnp.inf]), jnp.array([1, 0])
+        jnp.array([encode([1])] * 2),
+        jnp.array([encode([1])] * 2),
+        jnp.array([1.0, jnp.inf]),
+        jnp.array([1, 0]),
     )
     assert float(infinite["loss"]) == 1.0
 

@@ -29,11 +29,17 @@ def test_there_is_a_head_for_each_digit_and_a_length_class_for_each_count(archit
     logits = jax.eval_shape(lambda variables: network.apply(variables, IMAGES, False), variables)
     assert (logits.length.shape, logits.digits.shape) == ((2, max_digits + 2), (2, max_digits, 11))
     heads = {name for name in variables["params"] if name == "length" or name.startswith("digit")}
-    assert heads == {"length", *(f"digit{n}" for n in range(1, 1 + max_digits))} == {*networks.head_names(max_digits)}
+    assert (
+        heads
+        == {"length", *(f"digit{n}" for n in range(1, 1 + max_digits))}
+        == {*networks.head_names(max_digits)}
+    )
 
 
 @pytest.mark.parametrize("architecture", ["resnet", "seed", "potterhsu"])
-def test_what_is_float32_at_any_compute_dtype_has_the_precision_of_float32_on_accelerators(architecture):
+def test_what_is_float32_at_any_compute_dtype_has_the_precision_of_float32_on_accelerators(
+    architecture,
+):
     network = networks.build(
         ModelConfig(architecture=architecture, width=8, compute_dtype="bfloat16", convolution="xla")
     )
@@ -95,7 +101,9 @@ def test_macs_and_params_are_those_counted_by_hand():
 
 def shapes_of(config, side):
     network = networks.build(config)
-    return network, jax.eval_shape(lambda: network.init(jax.random.key(0), jnp.zeros((1, side, side, 3)), False))
+    return network, jax.eval_shape(
+        lambda: network.init(jax.random.key(0), jnp.zeros((1, side, side, 3)), False)
+    )
 
 
 def test_potterhsus_network_has_its_published_size_and_work():
@@ -107,7 +115,8 @@ def test_potterhsus_network_has_its_published_size_and_work():
 def test_macs_are_those_of_the_plain_convolution_whatever_computes_it():
     counts = [
         counting.count_macs(
-            shapes_of(ModelConfig(architecture="potterhsu", convolution=convolution), 54)[0], (54, 54, 3)
+            shapes_of(ModelConfig(architecture="potterhsu", convolution=convolution), 54)[0],
+            (54, 54, 3),
         )
         for convolution in ("auto", "xla", "winograd")
     ]
@@ -123,7 +132,9 @@ def test_winograd_and_xla_make_the_same_network():
     variables = jax.jit(lambda: ours.init(jax.random.key(0), images, False))()
     expected_shapes = jax.eval_shape(lambda: plain.init(jax.random.key(0), images, False))
     assert jax.eval_shape(lambda: variables) == expected_shapes
-    logits, expected = (jax.jit(lambda v, net=net: net.apply(v, images, False))(variables) for net in (ours, plain))
+    logits, expected = (
+        jax.jit(lambda v, net=net: net.apply(v, images, False))(variables) for net in (ours, plain)
+    )
     np.testing.assert_allclose(logits.digits, expected.digits, rtol=1e-3, atol=1e-4)
 
 
@@ -142,7 +153,9 @@ def test_max_pool_is_flax_max_pool_with_its_gradient(side, stride, padding):
 
 def test_seed_network_has_the_seed_projects_shapes():
     network = networks.build(ModelConfig(architecture="seed"))
-    params = jax.eval_shape(lambda: network.init(jax.random.key(0), jnp.zeros((1, 32, 32, 3)), False))["params"]
+    params = jax.eval_shape(
+        lambda: network.init(jax.random.key(0), jnp.zeros((1, 32, 32, 3)), False)
+    )["params"]
     assert params["conv3"]["kernel"].shape == (5, 5, 32, 64)
     assert params["conv4"]["kernel"].shape == (5, 5, 64, 256)
     assert params["dense"]["kernel"].shape == (4 * 4 * 256, 512)
@@ -160,7 +173,9 @@ def test_dropout_of_an_image_depends_on_its_own_key_alone():
 @pytest.mark.parametrize("rate", [0.1, 0.9999, 0.999999])
 def test_dropout_keeps_the_mean_at_any_rate(rate):
     """The share that is kept is a whole number of 2**-16; the scale is its inverse."""
-    dropped = layers.dropout(jnp.ones((1, 1000, 1000)), rate, jax.random.split(jax.random.key(0), 1))
+    dropped = layers.dropout(
+        jnp.ones((1, 1000, 1000)), rate, jax.random.split(jax.random.key(0), 1)
+    )
     kept = max(1, 2**16 - round(rate * 2**16)) / 2**16
     assert float(dropped.max()) == pytest.approx(1 / kept, rel=1e-6)
     assert float(dropped.mean()) == pytest.approx(1, abs=5 * ((1 - kept) / kept / 1e6) ** 0.5)

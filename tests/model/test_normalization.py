@@ -20,7 +20,11 @@ def example():
     images = rng.normal((0, 3, -1), (1, 4, 0.1), SHAPE).astype(np.float32)
     params = {"scale": np.float32([1.5, 0.5, -1]), "bias": np.float32([0.1, -2, 0])}
     stats = {"mean": np.float32([1, 2, 3]), "var": np.float32([1, 2, 3])}
-    return {"params": params, "batch_stats": stats}, images, rng.normal(size=SHAPE).astype(np.float32)
+    return (
+        {"params": params, "batch_stats": stats},
+        images,
+        rng.normal(size=SHAPE).astype(np.float32),
+    )
 
 
 def outcome(norm, device_count):
@@ -28,15 +32,22 @@ def outcome(norm, device_count):
 
     def one_device(variables, images, grads):
         def loss_fn(params, images):
-            y, updated = norm.apply({**variables, "params": params}, images, mutable=["batch_stats"])
+            y, updated = norm.apply(
+                {**variables, "params": params}, images, mutable=["batch_stats"]
+            )
             return jax.lax.pmean((nn.relu(y) * grads).mean(), AXIS), (y, updated)
 
-        (_, (y, updated)), gradients = jax.value_and_grad(loss_fn, (0, 1), has_aux=True)(variables["params"], images)
+        (_, (y, updated)), gradients = jax.value_and_grad(loss_fn, (0, 1), has_aux=True)(
+            variables["params"], images
+        )
         return y, gradients[1], updated, gradients[0]
 
     split, whole = PartitionSpec(AXIS), PartitionSpec()
     step = jax.shard_map(
-        one_device, mesh=mesh_of(device_count), in_specs=(whole, split, split), out_specs=(split, split, whole, whole)
+        one_device,
+        mesh=mesh_of(device_count),
+        in_specs=(whole, split, split),
+        out_specs=(split, split, whole, whole),
     )
     return jax.device_get(jax.jit(step)(*example()))
 

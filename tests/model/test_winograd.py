@@ -60,14 +60,18 @@ def test_on_four_devices_the_kernels_gradient_is_that_of_the_whole_batch():
         return lax.psum(total, "data")
 
     spec = PartitionSpec("data")
-    mapped = jax.shard_map(jax.grad(loss), mesh=mesh_of(4), in_specs=(PartitionSpec(), spec), out_specs=PartitionSpec())
+    mapped = jax.shard_map(
+        jax.grad(loss), mesh=mesh_of(4), in_specs=(PartitionSpec(), spec), out_specs=PartitionSpec()
+    )
     expected = jax.grad(lambda kernel: (plain(images, kernel) ** 2).sum())(kernel)
     assert_close([jax.jit(mapped)(kernel, images)], [expected])
 
 
 def test_the_tile_with_least_work_is_chosen_and_none_where_it_does_not_pay():
     assert winograd.output_tile((1, 16, 16, 160), (5, 5, 160, 192)) == 4  # 16 tiles and no waste
-    assert winograd.output_tile((1, 9, 9, 192), (5, 5, 192, 192)) == 3  # 9 = 3 x 3; 4 would waste 3 pixels a side
+    assert (
+        winograd.output_tile((1, 9, 9, 192), (5, 5, 192, 192)) == 3
+    )  # 9 = 3 x 3; 4 would waste 3 pixels a side
     assert winograd.output_tile((1, 27, 27, 128), (3, 3, 128, 128)) == 2
     assert winograd.output_tile((1, 54, 54, 3), (5, 5, 3, 48)) is None
     assert winograd.output_tile((1, 14, 14, 48), (3, 3, 48, 48)) is None
@@ -93,7 +97,9 @@ def test_it_stands_in_for_the_convolution_whatever_is_asked():
     assert not is_winograd(images, kernel, lhs_dilation=(1, 2), padding=((2, 2), (2, 2)))
     assert not is_winograd(images, kernel[:, :, :24], feature_group_count=2)
     assert not is_winograd(images, kernel[:3])
-    assert not is_winograd(images.transpose(0, 3, 1, 2), kernel, dimension_numbers=("NCHW", "HWIO", "NCHW"))
+    assert not is_winograd(
+        images.transpose(0, 3, 1, 2), kernel, dimension_numbers=("NCHW", "HWIO", "NCHW")
+    )
     in_half = lambda x: winograd.conv_general_dilated(  # noqa: E731
         x.astype(jnp.bfloat16), kernel.astype(jnp.bfloat16), (1, 1), "SAME", dimension_numbers=NHWC
     )

@@ -9,7 +9,9 @@ from reports_material import prepared, run_results
 
 from svhn_jax.reports import data_report, run_report
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
+)
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="Chromium is not installed")
 PROBE = """<iframe id="page" width="390" height="800" srcdoc="{}"></iframe>
 <script>onload = () => {{

@@ -35,7 +35,9 @@ def require_sound(html):
     """Every link inside the page has its target, no id occurs twice, and nothing is loaded from elsewhere."""
     found = Ids(html)
     assert len(found.ids) == len(set(found.ids))
-    assert {link[1:] for link in found.links} | set(re.findall(r"url\(#([^)]+)\)", html)) <= set(found.ids)
+    assert {link[1:] for link in found.links} | set(re.findall(r"url\(#([^)]+)\)", html)) <= set(
+        found.ids
+    )
     assert all(target.startswith("data:image/png;base64,") for target in found.outside)
     assert "currentColor" in html
     assert plots.INK not in html
@@ -85,15 +87,24 @@ def test_a_metric_that_is_null_leaves_a_gap():
 
 
 def test_confusion_leaves_out_classes_without_photo():
-    truths, predictions = (np.stack([encode_text(t) for t in texts]) for texts in (("12", "3"), ("12", "8")))
-    svg = plots.confusion(scores.digit_confusion(truths, predictions), [*map(str, range(10)), "none"], "digit")
+    truths, predictions = (
+        np.stack([encode_text(t) for t in texts]) for texts in (("12", "3"), ("12", "8"))
+    )
+    svg = plots.confusion(
+        scores.digit_confusion(truths, predictions), [*map(str, range(10)), "none"], "digit"
+    )
     names = re.findall(r">([^<>\n]+)</text>", svg)
     assert {"1", "2", "3", "8", "none", "predicted digit", "true digit"} <= set(names)
     assert not {"0", "4", "5", "6", "9"} & set(names)
 
 
 def test_page_escapes_texts():
-    html = page.render("<t>", "a & b", [("<n>", "1", "")], [Section("s", "<h>", tables=[Table(["<c>"], [["<x>"]])])])
+    html = page.render(
+        "<t>",
+        "a & b",
+        [("<n>", "1", "")],
+        [Section("s", "<h>", tables=[Table(["<c>"], [["<x>"]])])],
+    )
     assert not re.search(r"<[tnhcx]>", html)
     assert "a &amp; b" in html
 
@@ -129,8 +140,12 @@ def texts_of(svg):
 
 def test_reports_of_longer_numbers_show_every_length_and_position_in_order(tmp_path):
     tiny.prepare(tmp_path / "data", 300, max_digits=12)
-    lengths = re.findall(r"<h3>([^<]+)</h3>(<svg.*?</svg>)", data_report.render(tmp_path / "data"), re.DOTALL)
-    assert [name for name, _ in lengths if name.startswith("Digit ")] == [f"Digit {n}" for n in range(1, 13)]
+    lengths = re.findall(
+        r"<h3>([^<]+)</h3>(<svg.*?</svg>)", data_report.render(tmp_path / "data"), re.DOTALL
+    )
+    assert [name for name, _ in lengths if name.startswith("Digit ")] == [
+        f"Digit {n}" for n in range(1, 13)
+    ]
     shown = texts_of(dict(lengths)["Lengths"])
     assert shown[:12] == [str(n) for n in range(1, 13)]
     run = run_report.render(run_results(300, max_digits=12))
@@ -153,7 +168,9 @@ def test_data_report_without_any_photo_is_refused(tmp_path):
 
 def test_report_of_a_run_that_is_still_being_written(tmp_path):
     """The last line of metrics.jsonl is torn, and no step was validated or scored yet."""
-    (tmp_path / "metrics.jsonl").write_text('{"step": 2, "split": "train", "loss": 1.5}\n{"step": 4, "spl')
+    (tmp_path / "metrics.jsonl").write_text(
+        '{"step": 2, "split": "train", "loss": 1.5}\n{"step": 4, "spl'
+    )
     rows = RunFolder(str(tmp_path)).metrics()
     assert [row["step"] for row in rows] == [2]
     html = run_report.render(run_results(3)._replace(metrics=rows, results=[]))

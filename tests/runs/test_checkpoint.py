@@ -46,17 +46,24 @@ def test_a_state_comes_back_to_the_bit(tmp_path, fresh):
         abstract = jax.eval_shape(lambda: fresh)
         restored = checkpoints.restore(3, abstract)
         assert jax.tree.structure(restored) == jax.tree.structure(fresh)
-        for saved, back in zip(jax.tree.leaves(at_step(fresh, 3)), jax.tree.leaves(restored), strict=True):
+        for saved, back in zip(
+            jax.tree.leaves(at_step(fresh, 3)), jax.tree.leaves(restored), strict=True
+        ):
             assert saved.dtype == back.dtype
             np.testing.assert_array_equal(saved, back)
         variables = checkpoints.restore(3, {"ema": abstract["ema"]}, is_partial=True)["ema"]
         np.testing.assert_array_equal(
-            variables["params"]["length"]["bias"], at_step(fresh, 3)["ema"]["params"]["length"]["bias"]
+            variables["params"]["length"]["bias"],
+            at_step(fresh, 3)["ema"]["params"]["length"]["bias"],
         )
 
 
 def test_best_is_the_highest_accuracy_then_the_lowest_loss(tmp_path, fresh):
-    write(tmp_path, fresh, {1: figures(0.5), 2: figures(0.7, 2.0), 3: figures(0.7, 1.5), 4: figures(0.6), 5: None})
+    write(
+        tmp_path,
+        fresh,
+        {1: figures(0.5), 2: figures(0.7, 2.0), 3: figures(0.7, 1.5), 4: figures(0.6), 5: None},
+    )
     with Checkpoints(str(tmp_path)) as checkpoints:
         assert checkpoints.steps() == [1, 2, 3, 4, 5]
         assert checkpoints.best_step() == 3
@@ -81,7 +88,12 @@ def test_a_state_with_an_array_missing_is_refused(tmp_path, fresh):
 
 
 def test_the_newest_and_the_best_are_kept(tmp_path, fresh):
-    write(tmp_path, fresh, {1: figures(0.5), 2: figures(0.9), 3: figures(0.7), 4: None, 5: figures(0.6)}, keep_newest=2)
+    write(
+        tmp_path,
+        fresh,
+        {1: figures(0.5), 2: figures(0.9), 3: figures(0.7), 4: None, 5: figures(0.6)},
+        keep_newest=2,
+    )
     with Checkpoints(str(tmp_path)) as checkpoints:
         assert checkpoints.steps() == [2, 4, 5]
 
@@ -102,14 +114,20 @@ def test_a_state_without_a_running_average_is_evaluated_as_it_is(tmp_path, fresh
     plain = states.TrainState(**fresh | {"ema": {}, "opt_state": optax.EmptyState()})
     write(tmp_path, plain.tree(), {2: None})
     with Checkpoints(str(tmp_path)) as checkpoints:
-        config = dataclasses.replace(CONFIG, optimizer=dataclasses.replace(CONFIG.optimizer, ema_decay=0.0))
+        config = dataclasses.replace(
+            CONFIG, optimizer=dataclasses.replace(CONFIG.optimizer, ema_decay=0.0)
+        )
         variables = load_variables(checkpoints, 2, config, networks.build(config.model))
         jax.tree.map(np.testing.assert_array_equal, variables, at_step(plain.eval_variables(), 2))
         assert checkpoints.best_step() is None
 
 
 def array_files(folder):
-    return [path for path in (folder / "state").rglob("*") if path.is_file() and path.stat().st_size > 500]
+    return [
+        path
+        for path in (folder / "state").rglob("*")
+        if path.is_file() and path.stat().st_size > 500
+    ]
 
 
 def damage_truncate(folder):
@@ -133,7 +151,9 @@ def damage_checksums(folder):
 def flip_a_value(folder):
     """What one flipped bit of an array comes to: the array is whole, and wrong."""
     options = ocp.args.PyTreeRestore()
-    with ocp.Checkpointer(ocp.CompositeCheckpointHandler(state=ocp.PyTreeCheckpointHandler())) as checkpointer:
+    with ocp.Checkpointer(
+        ocp.CompositeCheckpointHandler(state=ocp.PyTreeCheckpointHandler())
+    ) as checkpointer:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a restore onto the devices it was saved from
             state = checkpointer.restore(folder, ocp.args.Composite(state=options))["state"]
@@ -141,7 +161,9 @@ def flip_a_value(folder):
         bits[0] ^= 1
         state["params"]["length"]["bias"] = bits.view(np.float32)
         shutil.rmtree(folder / "state")
-        checkpointer.save(folder.parent / "new", ocp.args.Composite(state=ocp.args.PyTreeSave(state)))
+        checkpointer.save(
+            folder.parent / "new", ocp.args.Composite(state=ocp.args.PyTreeSave(state))
+        )
     (folder.parent / "new" / "state").rename(folder / "state")
     shutil.rmtree(folder.parent / "new")
 
@@ -175,12 +197,26 @@ def damage_metadata(folder):
         path.write_text('{"init_timestamp_nsecs": 1, "another": 2}')
 
 
-METRICS_DAMAGES = [cut_metrics, flip_a_digit_of_the_metrics, take_the_metrics_of_another_step, remove_metrics]
-DAMAGES = [damage_metadata, damage_truncate, damage_remove, damage_empty, damage_checksums, flip_a_value]
+METRICS_DAMAGES = [
+    cut_metrics,
+    flip_a_digit_of_the_metrics,
+    take_the_metrics_of_another_step,
+    remove_metrics,
+]
+DAMAGES = [
+    damage_metadata,
+    damage_truncate,
+    damage_remove,
+    damage_empty,
+    damage_checksums,
+    flip_a_value,
+]
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_newest_step_is_skipped_for_the_one_before_and_kept_aside(tmp_path, fresh, damage):
+def test_a_damaged_newest_step_is_skipped_for_the_one_before_and_kept_aside(
+    tmp_path, fresh, damage
+):
     folder = tmp_path / "steps"
     write(folder, fresh, {3: figures(0.5), 5: figures(0.6), 7: figures(0.7)})
     damage(folder / "7")
@@ -202,7 +238,9 @@ def test_a_damaged_newest_step_is_skipped_for_the_one_before_and_kept_aside(tmp_
 
 
 @pytest.mark.parametrize("damage", METRICS_DAMAGES)
-def test_a_step_whose_metrics_are_damaged_is_whole_but_not_the_best_and_is_kept(tmp_path, fresh, damage):
+def test_a_step_whose_metrics_are_damaged_is_whole_but_not_the_best_and_is_kept(
+    tmp_path, fresh, damage
+):
     write(tmp_path, fresh, {1: figures(0.4), 3: figures(0.5), 5: figures(0.6), 7: figures(0.55)})
     damage(tmp_path / "3")
     with Checkpoints(str(tmp_path), keep_newest=2, is_writer=True) as checkpoints:
@@ -231,11 +269,15 @@ def test_what_is_saved_is_the_state_as_it_was_whatever_becomes_of_its_memory(tmp
             moving = step(moving)
         checkpoints.wait()
         restored = checkpoints.restore(4, jax.eval_shape(lambda: fresh))
-    for saved, back in zip(jax.tree.leaves(at_step(fresh, 4)), jax.tree.leaves(restored), strict=True):
+    for saved, back in zip(
+        jax.tree.leaves(at_step(fresh, 4)), jax.tree.leaves(restored), strict=True
+    ):
         np.testing.assert_array_equal(saved, back)
 
 
-def test_a_save_that_fails_at_the_end_leaves_no_thread_and_no_open_manager(tmp_path, fresh, monkeypatch):
+def test_a_save_that_fails_at_the_end_leaves_no_thread_and_no_open_manager(
+    tmp_path, fresh, monkeypatch
+):
     checkpoints, closed = Checkpoints(str(tmp_path), is_writer=True), []
     close = checkpoints._manager.close
     monkeypatch.setattr(checkpoints._manager, "save", lambda *_, **__: 1 / 0)
@@ -250,7 +292,9 @@ def test_a_save_that_fails_is_told_at_the_next_and_that_one_is_tried(tmp_path, f
     with Checkpoints(str(tmp_path), is_writer=True) as checkpoints:
         save = checkpoints._manager.save
         monkeypatch.setattr(
-            checkpoints._manager, "save", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "no space"))
+            checkpoints._manager,
+            "save",
+            lambda *_, **__: (_ for _ in ()).throw(OSError(28, "no space")),
         )
         checkpoints.save(1, at_step(fresh, 1), None)
         checkpoints._saving.exception()
@@ -266,7 +310,9 @@ def test_a_save_that_fails_is_told_at_the_next_and_that_one_is_tried(tmp_path, f
 
 
 def test_each_step_says_what_it_is(tmp_path, fresh):
-    with Checkpoints(str(tmp_path), metadata={"versions": {"jax": "1.2"}}, is_writer=True) as checkpoints:
+    with Checkpoints(
+        str(tmp_path), metadata={"versions": {"jax": "1.2"}}, is_writer=True
+    ) as checkpoints:
         checkpoints.save(1, at_step(fresh, 1), None)
         checkpoints.wait()
         assert checkpoints.metadata(1) == {"versions": {"jax": "1.2"}}
@@ -282,7 +328,9 @@ def test_a_flipped_bit_is_named_by_its_array(tmp_path, fresh):
     flip_a_value(tmp_path / "3")
     with (
         Checkpoints(str(tmp_path)) as checkpoints,
-        pytest.raises(InputError, match=r"the checksum of \['params'\]\['length'\]\['bias'\] is not the one"),
+        pytest.raises(
+            InputError, match=r"the checksum of \['params'\]\['length'\]\['bias'\] is not the one"
+        ),
     ):
         checkpoints.restore(3, jax.eval_shape(lambda: fresh))
 
@@ -294,7 +342,9 @@ def test_where_no_step_is_whole_nothing_is_moved(tmp_path, fresh):
         damage_truncate(folder / str(step))
     with (
         Checkpoints(str(folder), is_writer=True) as checkpoints,
-        pytest.raises(InputError, match=r"/5: this checkpoint cannot be used.* so is every step before it"),
+        pytest.raises(
+            InputError, match=r"/5: this checkpoint cannot be used.* so is every step before it"
+        ),
     ):
         checkpoints.restore_newest(jax.eval_shape(lambda: fresh), print)
     assert sorted(path.name for path in tmp_path.rglob("[0-9]")) == ["3", "5"]
@@ -315,7 +365,9 @@ NO_DAMAGE = [
 
 
 @pytest.mark.parametrize("error", NO_DAMAGE, ids=["access", "device", "memory", "memory, wrapped"])
-def test_a_step_that_cannot_be_reached_is_not_taken_for_damaged(tmp_path, fresh, monkeypatch, error):
+def test_a_step_that_cannot_be_reached_is_not_taken_for_damaged(
+    tmp_path, fresh, monkeypatch, error
+):
     folder = tmp_path / "steps"
     write(folder, fresh, {3: figures(0.5), 5: None})
 
@@ -331,7 +383,9 @@ def test_a_step_that_cannot_be_reached_is_not_taken_for_damaged(tmp_path, fresh,
 
 
 @pytest.mark.parametrize("error", NO_DAMAGE, ids=["access", "device", "memory", "memory, wrapped"])
-def test_metrics_and_metadata_that_cannot_be_reached_are_not_taken_for_damaged(tmp_path, fresh, monkeypatch, error):
+def test_metrics_and_metadata_that_cannot_be_reached_are_not_taken_for_damaged(
+    tmp_path, fresh, monkeypatch, error
+):
     write(tmp_path, fresh, {3: figures(0.5), 5: figures(0.6)})
 
     def fail(*_, **__):
@@ -356,12 +410,16 @@ def test_sealed_metadata_of_another_kind_are_damaged(tmp_path, fresh):
 
 def test_an_error_of_orbax_is_cut_between_words_and_printable(tmp_path, fresh, monkeypatch):
     def fail(*_, **__):
-        raise FileNotFoundError("\x1b[2J none at " + " ".join(f"/a/long/path/{number}" for number in range(1000, 1050)))
+        raise FileNotFoundError(
+            "\x1b[2J none at " + " ".join(f"/a/long/path/{number}" for number in range(1000, 1050))
+        )
 
     write(tmp_path, fresh, {3: None})
     with Checkpoints(str(tmp_path)) as checkpoints:
         monkeypatch.setattr(checkpoints._manager, "restore", fail)
-        with pytest.raises(CheckpointError, match=r"Error: \?\[2J none at /a/long/path/1000 .*/\d{4} \.\.\.\)$"):
+        with pytest.raises(
+            CheckpointError, match=r"Error: \?\[2J none at /a/long/path/1000 .*/\d{4} \.\.\.\)$"
+        ):
             checkpoints.restore(3, jax.eval_shape(lambda: fresh))
 
 
@@ -397,7 +455,9 @@ def test_a_kill_while_an_old_step_is_deleted_leaves_no_part_of_it(tmp_path, fres
 
 
 def test_every_so_many_steps_one_is_kept_for_ever(tmp_path, fresh):
-    with Checkpoints(str(tmp_path), keep_newest=1, keep_every_steps=4, is_writer=True) as checkpoints:
+    with Checkpoints(
+        str(tmp_path), keep_newest=1, keep_every_steps=4, is_writer=True
+    ) as checkpoints:
         for step in range(2, 12, 2):
             checkpoints.save(step, at_step(fresh, step), None)
             checkpoints.wait()

@@ -55,7 +55,10 @@ def test_they_do_not_depend_on_the_devices():
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.int32, jnp.uint8])
 def test_host_and_device_compute_the_same(dtype):
     values = np.random.default_rng(0).integers(0, 256, 2**15 + 3)  # more than the host sums at once
-    tree = {name: jnp.asarray(values[:count], dtype) for name, count in (("none", 0), ("one", 1), ("all", len(values)))}
+    tree = {
+        name: jnp.asarray(values[:count], dtype)
+        for name, count in (("none", 0), ("one", 1), ("all", len(values)))
+    }
     tree["table"], tree["scalar"] = tree["all"][:6].reshape(2, 3), jnp.asarray(7, dtype)
     assert checksums(tree) == by_path(tree, array_sums(tree))
 

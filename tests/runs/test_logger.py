@@ -50,13 +50,17 @@ def begin(folder, first_step=0):
 
 def validate(written, step):
     split = random_split(4)
-    written.write_validation(step, METRICS, split, split.labels, {"dense": {"kernel": jnp.arange(6.0)}})
+    written.write_validation(
+        step, METRICS, split, split.labels, {"dense": {"kernel": jnp.arange(6.0)}}
+    )
 
 
 def test_a_line_tells_the_total_the_rate_and_the_time_left(tmp_path, clock):
     written, printed = begin(tmp_path / "run")
     with written:
-        assert "compiling the train step" in printed.getvalue()  # before the first step is waited for
+        assert (
+            "compiling the train step" in printed.getvalue()
+        )  # before the first step is waited for
         clock[0] = 80.0
         written.write_train(1_000, METRICS, 0.002)  # 1,000 steps of 64 images in 80 s: 800 images/s
         written.pause()
@@ -82,7 +86,10 @@ def test_train_and_validation_share_the_names_of_their_curves(tmp_path):
         validate(written, 3)
     train, validation = (tmp_path / "run/events" / split for split in ("train", "validation"))
     shared = {"metrics/loss", "metrics/digit_accuracy", "metrics/sequence_accuracy"}
-    assert tags_of(train, "simple_value") == shared | {"training/learning_rate", "training/images_per_s"}
+    assert tags_of(train, "simple_value") == shared | {
+        "training/learning_rate",
+        "training/images_per_s",
+    }
     assert tags_of(validation, "simple_value") == shared
     assert tags_of(validation, "image") == {"readings"}
     assert tags_of(validation, "histo") == {"params/dense/kernel"}
@@ -90,7 +97,9 @@ def test_train_and_validation_share_the_names_of_their_curves(tmp_path):
 
 
 def test_a_resumed_run_hides_what_both_curves_had_after_its_checkpoint(tmp_path, monkeypatch):
-    monkeypatch.setattr(tensorboard.time, "time", iter(range(10**9, 2 * 10**9, 10)).__next__)  # names of files
+    monkeypatch.setattr(
+        tensorboard.time, "time", iter(range(10**9, 2 * 10**9, 10)).__next__
+    )  # names of files
     for first_step in (0, 7):
         with begin(tmp_path / "run", first_step)[0]:
             pass

@@ -54,7 +54,8 @@ def test_processes_that_write_at_once_lose_no_row(tmp_path):
         "    merge_results(RunFolder(sys.argv[1]), 'test', {step: row}, 'print')\n"
     )
     writers = [
-        subprocess.Popen([sys.executable, "-c", code, str(tmp_path), str(first)], cwd=REPOSITORY) for first in range(3)
+        subprocess.Popen([sys.executable, "-c", code, str(tmp_path), str(first)], cwd=REPOSITORY)
+        for first in range(3)
     ]
     assert [writer.wait() for writer in writers] == [0, 0, 0]
     assert [row["step"] for row in results(RunFolder(str(tmp_path)), "test")] == list(range(60))

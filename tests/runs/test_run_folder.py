@@ -34,7 +34,9 @@ def test_a_run_refuses_another_config_and_other_data_and_stays_as_it_was(tmp_pat
         run.start_or_continue(dataclasses.replace(CONFIG, batch_size=8), data(), has_steps=True)
     with pytest.raises(InputError, match="the train data differ"):
         run.start_or_continue(CONFIG, data("b"), has_steps=True)
-    with pytest.raises(InputError, match=r"have size 48, but the run .* has size 24; .* --size 24 --margin 0\.3"):
+    with pytest.raises(
+        InputError, match=r"have size 48, but the run .* has size 24; .* --size 24 --margin 0\.3"
+    ):
         run.start_or_continue(CONFIG, data("b", size=48), has_steps=True)
     assert run.config() == CONFIG
     assert run.data() == data()
@@ -64,9 +66,14 @@ def test_results_of_before_are_moved_away_where_a_run_starts_anew_alone(tmp_path
 
 def test_what_a_run_was_trained_with_is_recorded_by_absolute_paths(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    config = dataclasses.replace(CONFIG, data=DataConfig(dir="data/tiny", mix_in=("/else", "gs://bucket/data")))
+    config = dataclasses.replace(
+        CONFIG, data=DataConfig(dir="data/tiny", mix_in=("/else", "gs://bucket/data"))
+    )
     record = DataRecord.of(config, {"train": "t", "validation": "v"}, CropRule(24, 0.3))
-    assert (record.folder, record.mix_in) == (f"{tmp_path}/data/tiny", ("/else", "gs://bucket/data"))
+    assert (record.folder, record.mix_in) == (
+        f"{tmp_path}/data/tiny",
+        ("/else", "gs://bucket/data"),
+    )
 
 
 def test_a_record_of_the_data_that_was_changed_is_not_believed(tmp_path):
@@ -121,7 +128,9 @@ def test_config_and_data_are_mended_from_what_a_checkpoint_says(tmp_path):
     assert run.repair(json.loads(json.dumps(metadata))) == ["config.json", "data.json"]
     assert {name: (tmp_path / name).read_text() for name in whole} == whole
     (tmp_path / "config.json").write_text(whole["config.json"].replace('"crop": 20', '"crop": 21'))
-    with pytest.raises(InputError, match=r"config\.json: image\.crop is 21, but 20 in the saved run; "):
+    with pytest.raises(
+        InputError, match=r"config\.json: image\.crop is 21, but 20 in the saved run; "
+    ):
         run.refuse_changed_config(metadata)
     assert run.repair(metadata) == ["config.json"]
     assert run.config() == config
@@ -154,15 +163,23 @@ def test_where_steps_are_saved_the_train_command_mends_config_and_data(tmp_path)
     run.start_or_continue(CONFIG, data(), has_steps=False)
     (tmp_path / "steps" / "3").mkdir(parents=True)
     for name, read in (("config.json", run.config), ("data.json", run.data)):
-        for spoil in ((tmp_path / name).write_text, lambda _, name=name: (tmp_path / name).unlink()):
+        for spoil in (
+            (tmp_path / name).write_text,
+            lambda _, name=name: (tmp_path / name).unlink(),
+        ):
             spoil("{")
-            with pytest.raises(InputError, match=r"; run the same train command: it writes it anew from a checkpoint$"):
+            with pytest.raises(
+                InputError,
+                match=r"; run the same train command: it writes it anew from a checkpoint$",
+            ):
                 read()
 
 
 def test_the_steps_of_a_sound_run_are_not_read_for_a_remedy(tmp_path, monkeypatch):
     run = RunFolder(str(tmp_path))
     run.start_or_continue(CONFIG, data(), has_steps=False)
-    monkeypatch.setattr(RunFolder, "_rewriting_remedy", lambda *_: pytest.fail("in a bucket these are many reads"))
+    monkeypatch.setattr(
+        RunFolder, "_rewriting_remedy", lambda *_: pytest.fail("in a bucket these are many reads")
+    )
     assert run.config() == CONFIG
     assert run.data() == data()

@@ -48,20 +48,40 @@ def runs(tmp_path_factory):
 @pytest.fixture(scope="module")
 def ask(runs):
     """A function that asks a TensorBoard of these runs, once it has loaded them: (path, parameters or body) -> bytes."""
-    command = [sys.executable, "-W", "ignore", "-m", "tensorboard.main", "--logdir", runs, "--port", "0"]
-    with subprocess.Popen([*command, "--host", "127.0.0.1"], stderr=subprocess.PIPE, text=True) as server:
-        address = next(found[0] for line in server.stderr if (found := re.search(r"http://127\.0\.0\.1:\d+/", line)))
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-m",
+        "tensorboard.main",
+        "--logdir",
+        runs,
+        "--port",
+        "0",
+    ]
+    with subprocess.Popen(
+        [*command, "--host", "127.0.0.1"], stderr=subprocess.PIPE, text=True
+    ) as server:
+        address = next(
+            found[0]
+            for line in server.stderr
+            if (found := re.search(r"http://127\.0\.0\.1:\d+/", line))
+        )
         threading.Thread(target=server.stderr.read, daemon=True).start()
 
         def ask(path, body=None, **parameters):
             data = json.dumps(body).encode() if body else None
             url = f"{address}data/{path}?{urllib.parse.urlencode(parameters)}"
-            request = urllib.request.Request(url, data, {"Content-Type": "application/json"} if body else {})
+            request = urllib.request.Request(
+                url, data, {"Content-Type": "application/json"} if body else {}
+            )
             with urllib.request.urlopen(request, timeout=30) as response:
                 return response.read()
 
         until = time.monotonic() + 60
-        while len(json.loads(ask("plugin/histograms/tags"))) < len(RATES) and time.monotonic() < until:
+        while (
+            len(json.loads(ask("plugin/histograms/tags"))) < len(RATES) and time.monotonic() < until
+        ):
             time.sleep(0.5)
         try:
             yield ask
@@ -72,11 +92,15 @@ def ask(runs):
 def test_training_and_validation_share_their_charts(ask):
     tags = json.loads(ask("plugin/scalars/tags"))
     for name in RATES:
-        train, validation = (set(tags[f"{name}/events/{split}"]) for split in ("train", "validation"))
+        train, validation = (
+            set(tags[f"{name}/events/{split}"]) for split in ("train", "validation")
+        )
         shared = {"metrics/loss", "metrics/sequence_accuracy", "metrics/digit_accuracy"}
         assert shared <= train & validation
         assert {"training/learning_rate", "training/images_per_s"} <= train - validation
-    points = json.loads(ask("plugin/scalars/scalars", run="fast/events/validation", tag="metrics/loss"))
+    points = json.loads(
+        ask("plugin/scalars/scalars", run="fast/events/validation", tag="metrics/loss")
+    )
     assert [step for _, step, _ in points] == [3, 4]
 
 
@@ -91,7 +115,9 @@ def test_panels_show_photos_with_readings(ask):
 def test_every_weight_has_a_histogram(ask):
     tags = json.loads(ask("plugin/histograms/tags"))["fast/events/validation"]
     assert tags.keys() == {"params/dense/kernel", "params/dense/bias"}
-    points = json.loads(ask("plugin/histograms/histograms", run="fast/events/validation", tag=next(iter(tags))))
+    points = json.loads(
+        ask("plugin/histograms/histograms", run="fast/events/validation", tag=next(iter(tags)))
+    )
     assert {step for _, step, _ in points} == {3, 4}
 
 
@@ -100,7 +126,9 @@ def test_the_configuration_is_a_text_and_compares_the_runs(ask):
     assert re.search(r"optimizer\.learning_rate</td>\s*<td>0\.001", text["text"])
     wanted = {"experimentName": "", "sliceSize": 9, "colParams": [], "startIndex": 0,
               "allowedStatuses": ["STATUS_UNKNOWN", "STATUS_SUCCESS", "STATUS_RUNNING"]}  # fmt: skip
-    experiment = json.loads(ask("plugin/hparams/experiment", {"experimentName": "", "includeMetrics": True}))
+    experiment = json.loads(
+        ask("plugin/hparams/experiment", {"experimentName": "", "includeMetrics": True})
+    )
     assert {"optimizer.learning_rate", "model.width", "augment.scale"} <= {
         one["name"] for one in experiment["hparamInfos"]
     }
@@ -129,7 +157,9 @@ def add(drawn, step):
 
 def test_adding_returns_before_anything_is_drawn(drawn, monkeypatch):
     may_draw = threading.Event()
-    monkeypatch.setattr(tensorboard, "contact_sheet", lambda *_: may_draw.wait(60) and Image.new("RGB", (1, 1)))
+    monkeypatch.setattr(
+        tensorboard, "contact_sheet", lambda *_: may_draw.wait(60) and Image.new("RGB", (1, 1))
+    )
     add(drawn, 1)
     drawn.raise_if_failed()  # does not wait either
     assert not may_draw.is_set()
@@ -158,7 +188,9 @@ def test_an_error_of_drawing_is_raised_at_the_next_call(drawn, monkeypatch, call
     while not drawn._running.done():
         time.sleep(0.01)
     with pytest.raises(OSError, match="No space left"):
-        add(drawn, 2) if call == "add" else drawn.close(is_failing=False) if call == "close" else getattr(drawn, call)()
+        add(drawn, 2) if call == "add" else drawn.close(
+            is_failing=False
+        ) if call == "close" else getattr(drawn, call)()
 
 
 def test_weights_that_are_not_finite_are_left_out(drawn):

@@ -54,7 +54,9 @@ def test_notes_name_what_has_changed():
     now = versions.versions()
     assert versions.notes([now]) == versions.notes([{}]) == versions.notes([]) == []
     (note,) = versions.notes([now, now | {"code": "another"}, {}, now | {"code": "another still"}])
-    assert note.startswith("note: the code that computes a step has changed since the checkpoint was saved")
+    assert note.startswith(
+        "note: the code that computes a step has changed since the checkpoint was saved"
+    )
     (note,) = versions.notes([now | {"jax": "0.0.1"}])
     assert note.endswith(f"its last bits may differ: jax 0.0.1 -> {now['jax']}")
     assert len(versions.notes([{"jax": "0.0.1"}])) == 2
@@ -66,8 +68,19 @@ def test_all_that_a_step_imports_of_ours_counts_as_computing():
     while coming:
         module = coming.pop()
         needed.add(module)
-        names = {name.removeprefix("svhn_jax.").replace(".", "/") for name in imports_of(PACKAGE / f"{module}.py")}
+        names = {
+            name.removeprefix("svhn_jax.").replace(".", "/")
+            for name in imports_of(PACKAGE / f"{module}.py")
+        }
         coming |= {name for name in names if (PACKAGE / f"{name}.py").is_file()} - needed
-    reading = {"files", "data/arrays", "data/crop", "data/overlap", "data/remote"}  # verified by fingerprints
+    reading = {
+        "files",
+        "data/arrays",
+        "data/crop",
+        "data/overlap",
+        "data/remote",
+    }  # verified by fingerprints
     placing = {"training/devices", "training/processes"}
-    assert needed - set(versions.COMPUTING) <= {"checked", "errors", "interrupts"} | reading | placing
+    assert (
+        needed - set(versions.COMPUTING) <= {"checked", "errors", "interrupts"} | reading | placing
+    )

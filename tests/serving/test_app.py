@@ -19,7 +19,10 @@ def served():
 
 def test_a_photo_is_found_and_read(served):
     answer = served.read(picture(40, 20))
-    assert (answer.status, answer.headers["content-type"]) == (200, "application/json; charset=utf-8")
+    assert (answer.status, answer.headers["content-type"]) == (
+        200,
+        "application/json; charset=utf-8",
+    )
     assert answer.json == {
         "reading": "42",
         "confidence": 0.97,
@@ -66,7 +69,12 @@ def test_a_form_is_refused_with_the_remedy(served):
 
 
 def test_the_size_and_the_pixels_are_those_of_the_upright_photo(served):
-    turned = picture(40, 20, "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0")
+    turned = picture(
+        40,
+        20,
+        "JPEG",
+        exif=b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0",
+    )
     answer = served.read(turned).json
     assert (answer["width"], answer["height"]) == (20, 40)
     assert served.reader.seen[-1][0] == (20, 40)
@@ -102,7 +110,9 @@ def test_what_is_no_photo_gets_one_line(served, content, status, words):
      "/svhn_jax/serve.py", "/..%5c..%5cetc/passwd", "/read/../../etc/passwd", "/health/", "/?/../etc/passwd%00"],
 )  # fmt: skip
 def test_no_file_is_served(served, path):
-    answer = exchange(served, f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+    answer = exchange(
+        served, f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
+    )
     if path.startswith("/?"):
         assert b"Read a house number" in answer
     else:
@@ -121,10 +131,16 @@ def test_other_methods_are_refused(served, method, path, status):
     assert "access-control-allow-origin" not in answer.headers
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example:8000", "localhost.evil.example", "10.0.0.1"])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example:8000", "localhost.evil.example", "10.0.0.1"]
+)
 def test_dns_rebinding_is_refused(served, host):
     before = len(served.reader.seen)
-    for method, path, body in (("GET", "/", None), ("GET", "/health", None), ("POST", "/read", picture())):
+    for method, path, body in (
+        ("GET", "/", None),
+        ("GET", "/health", None),
+        ("POST", "/read", picture()),
+    ):
         answer = served.ask(method, path, body, Host=host)
         assert (answer.status, list(answer.json)) == (421, ["error"])
     assert len(served.reader.seen) == before
@@ -147,13 +163,21 @@ def test_the_own_page_may_send_photos(served):
     assert served.read(picture(), **own).status == 200
 
 
-@pytest.mark.parametrize("host", ["photos.example.com:8443", "127.0.0.1:8000"])  # a proxy keeps the name, or does not
+@pytest.mark.parametrize(
+    "host", ["photos.example.com:8443", "127.0.0.1:8000"]
+)  # a proxy keeps the name, or does not
 def test_a_proxy_may_have_another_name(host):
     with running(public_name="photos.example.com:8443") as server:
-        own = {"Host": host, "Origin": "https://photos.example.com:8443", "Sec_Fetch_Site": "same-origin"}
+        own = {
+            "Host": host,
+            "Origin": "https://photos.example.com:8443",
+            "Sec_Fetch_Site": "same-origin",
+        }
         assert server.ask("GET", "/", Host=host).status == 200
         assert server.read(picture(), **own).status == 200
-        assert server.read(picture(), **own | {"Origin": "https://photos.example.com"}).status == 403
+        assert (
+            server.read(picture(), **own | {"Origin": "https://photos.example.com"}).status == 403
+        )
         assert server.read(picture(), **own | {"Host": "evil.example"}).status == 421
 
 
@@ -168,7 +192,12 @@ def test_the_page_allows_its_own_script_and_style_and_no_other(served):
     assert "unsafe" not in policy
     assert not re.search(r"https?://|@import|<link rel=.stylesheet| on[a-z]+=| style=", page)
     assert f'data-most-bytes="{2**25}"' in page
-    for name in ("x-content-type-options", "referrer-policy", "cross-origin-resource-policy", "cache-control"):
+    for name in (
+        "x-content-type-options",
+        "referrer-policy",
+        "cross-origin-resource-policy",
+        "cache-control",
+    ):
         assert name in answer.headers
     assert served.ask("HEAD", "/").status == 200
 
@@ -204,6 +233,9 @@ def test_an_error_of_the_server_names_no_details(caplog):
     with running() as server:
         server.reader.read = lambda photo, box: 1 / 0
         answer = server.read(picture())
-        assert (answer.status, answer.json["error"]) == (500, "an error of the server; its terminal has the details")
+        assert (answer.status, answer.json["error"]) == (
+            500,
+            "an error of the server; its terminal has the details",
+        )
         assert "ZeroDivisionError" in caplog.text
         wait_for_requests(server, 0)

@@ -97,9 +97,7 @@ def test_limits_of_pixels_memory_and_files(tmp_path):
     code = "from svhn_jax.serving import decoding\ndecoding._limit_this_process()\nbytes(3 * 2**30)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "MemoryError" in done.stderr
-    code = (
-        "from svhn_jax.serving import decoding\ndecoding._limit_this_process()\nwith open('x', 'w') as f: f.write('x')"
-    )
+    code = "from svhn_jax.serving import decoding\ndecoding._limit_this_process()\nwith open('x', 'w') as f: f.write('x')"
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,

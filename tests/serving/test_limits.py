@@ -8,7 +8,15 @@ import tracemalloc
 import zlib
 
 import pytest
-from serving_material import exchange, head, in_thread, picture, running, wait_for, wait_for_requests
+from serving_material import (
+    exchange,
+    head,
+    in_thread,
+    picture,
+    running,
+    wait_for,
+    wait_for_requests,
+)
 
 from svhn_jax.serving.limits import Limits
 
@@ -23,21 +31,36 @@ def is_answering(server):
 
 def test_a_picture_of_too_many_pixels_is_refused_unread():
     def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
 
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", 8000, 8000, 8, 2, 0, 0, 0))
-    bomb = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(10**6), 9)) + chunk(b"IEND", b"")
-    huge = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 2**31 - 1, 2**31 - 1, 8, 2, 0, 0, 0))
+    bomb = (
+        b"\x89PNG\r\n\x1a\n"
+        + header
+        + chunk(b"IDAT", zlib.compress(bytes(10**6), 9))
+        + chunk(b"IEND", b"")
+    )
+    huge = b"\x89PNG\r\n\x1a\n" + chunk(
+        b"IHDR", struct.pack(">IIBBBBB", 2**31 - 1, 2**31 - 1, 8, 2, 0, 0, 0)
+    )
     with running() as server:
         answer = server.read(bomb)
-        assert (answer.status, answer.json["error"]) == (422, "8000 x 8000 pixels; at most 52,000,000 are read")
+        assert (answer.status, answer.json["error"]) == (
+            422,
+            "8000 x 8000 pixels; at most 52,000,000 are read",
+        )
         assert server.read(huge).status == 422
 
 
 def test_too_many_bytes():
     with running(Limits(bytes=1000)) as server:
         answer = server.read(bytes(5000))
-        assert (answer.status, answer.json["error"]) == (413, "the photo has 5,000 bytes; at most 1,000 are read")
+        assert (answer.status, answer.json["error"]) == (
+            413,
+            "the photo has 5,000 bytes; at most 1,000 are read",
+        )
         early = exchange(server, head(server, 10**12))  # answered at once: it is not received
         assert b"413" in early.split(b"\r\n")[0]
         assert early.count(b"HTTP/1.1") == 1
@@ -50,7 +73,9 @@ def test_a_slow_upload_ends():
     with running(Limits(upload_s=0.3)) as server:
         answer = exchange(server, head(server, 1000), then=b"only the start")
         assert b"408" in answer.split(b"\r\n")[0]
-        assert json.loads(answer.split(b"\r\n\r\n")[1]) == {"error": "the photo did not arrive within 0.3 s"}
+        assert json.loads(answer.split(b"\r\n\r\n")[1]) == {
+            "error": "the photo did not arrive within 0.3 s"
+        }
         assert exchange(server, b"GET / HT") == b""  # nor does a slow header stay
         wait_for_requests(server, 0)
         assert server.read(picture()).status == 200
@@ -124,7 +149,9 @@ def test_a_photo_that_waits_too_long_is_given_up_but_keeps_its_place_while_it_is
 def test_the_photo_of_a_client_that_has_gone_is_not_read():
     with running() as server:
         server.reader.gate.clear()
-        others = [in_thread(lambda: server.read(picture())) for _ in range(2)]  # one is read, the next is decoded
+        others = [
+            in_thread(lambda: server.read(picture())) for _ in range(2)
+        ]  # one is read, the next is decoded
         wait_for_requests(server, 2)
         content = picture()
         with socket.create_connection(("127.0.0.1", server.port)) as gone:

@@ -37,7 +37,9 @@ def test_hosts(header, served, is_allowed):
 
 def test_loopback():
     assert all(map(origin.is_loopback, ("localhost", "127.0.0.1", "127.1.2.3", "::1")))
-    assert not any(map(origin.is_loopback, ("", "0.0.0.0", "::", "192.168.1.5", "localhost.evil.example")))
+    assert not any(
+        map(origin.is_loopback, ("", "0.0.0.0", "::", "192.168.1.5", "localhost.evil.example"))
+    )
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,12 @@ from svhn_jax.data.crop import Box
 from svhn_jax.inference.reading import Reading
 from svhn_jax.serving.limits import Limits
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed; pip install -e .[dev]")
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
+sync_api = pytest.importorskip(
+    "playwright.sync_api", reason="playwright is not installed; pip install -e .[dev]"
+)
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
+)
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="Chromium is not installed")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync"]  # fmt: skip
@@ -47,13 +51,18 @@ def visit(browser, served, **options):
     own = f"http://127.0.0.1:{served.port}/"
     page.on("console", lambda line: page.wrong.append(line.text))
     page.on("pageerror", lambda error: page.wrong.append(str(error)))
-    page.on("request", lambda one: one.url.startswith((own, "blob:" + own, "data:")) or page.wrong.append(one.url))
+    page.on(
+        "request",
+        lambda one: one.url.startswith((own, "blob:" + own, "data:")) or page.wrong.append(one.url),
+    )
     page.goto(own)
     return page
 
 
 def drop(page, content, name="door.png", type="image/png"):
-    page.dispatch_event("body", "drop", {"dataTransfer": page.evaluate_handle(DROP, [list(content), name, type])})
+    page.dispatch_event(
+        "body", "drop", {"dataTransfer": page.evaluate_handle(DROP, [list(content), name, type])}
+    )
 
 
 def expect_number(page, number, sure):
@@ -127,10 +136,17 @@ def test_drop_read_move_draw_resize_and_download(browser, served):
 
 def test_a_phone_by_touch_without_sideways_scrolling(browser, served):
     page = visit(
-        browser, served, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True, color_scheme="dark"
+        browser,
+        served,
+        viewport={"width": 390, "height": 844},
+        has_touch=True,
+        is_mobile=True,
+        color_scheme="dark",
     )
     assert page.locator("#take").is_visible()
-    page.locator("#take input").set_input_files({"name": "a.png", "mimeType": "image/png", "buffer": PHOTO})
+    page.locator("#take input").set_input_files(
+        {"name": "a.png", "mimeType": "image/png", "buffer": PHOTO}
+    )
     expect_number(page, "42", "97 % sure")
     touch = page.context.new_cdp_session(page)
     for kind, at in (("Start", (150, 75)), ("Move", (170, 85)), ("Move", (190, 95)), ("End", None)):
@@ -164,7 +180,9 @@ def test_paste_other_formats_and_what_is_no_photo(browser, served):
     data = page.evaluate_handle(DROP, [list(PHOTO), "", "image/png"])
     page.evaluate("data => dispatchEvent(new ClipboardEvent('paste', {clipboardData: data}))", data)
     expect_number(page, "42", "97 % sure")
-    drop(page, picture(3200, 400, "TIFF", compression="tiff_lzw"), "wide.tif", "image/tiff")  # Chromium cannot show it
+    drop(
+        page, picture(3200, 400, "TIFF", compression="tiff_lzw"), "wide.tif", "image/tiff"
+    )  # Chromium cannot show it
     sync_api.expect(page.locator("#photo")).to_have_js_property("naturalWidth", 1600)
     served.reader.place = Box(1600, 100, 2400, 300)
     page.get_by_role("button", name="Find again").click()
@@ -174,8 +192,12 @@ def test_paste_other_formats_and_what_is_no_photo(browser, served):
     frame, photo = page.locator("#box").bounding_box(), page.locator("#photo").bounding_box()
     assert frame["x"] == pytest.approx(photo["x"] + photo["width"] / 2, abs=1)
     drop(page, b"no picture", "a.txt", "text/plain")
-    sync_api.expect(page.get_by_role("alert")).to_have_text("Not a readable image; convert it to PNG or JPEG.")
-    assert [one for one in page.wrong if "422" not in one] == []  # the browser logs refused requests
+    sync_api.expect(page.get_by_role("alert")).to_have_text(
+        "Not a readable image; convert it to PNG or JPEG."
+    )
+    assert [
+        one for one in page.wrong if "422" not in one
+    ] == []  # the browser logs refused requests
     page.wrong.clear()
     close(page)
 
@@ -183,7 +205,9 @@ def test_paste_other_formats_and_what_is_no_photo(browser, served):
 @pytest.mark.parametrize("path", ["read", "preview"])
 def test_a_busy_server_is_asked_again(browser, served, path):
     page = visit(browser, served)
-    answers = iter([{"status": 503, "headers": {"Retry-After": "1"}, "body": '{"error": "too many"}'}])
+    answers = iter(
+        [{"status": 503, "headers": {"Retry-After": "1"}, "body": '{"error": "too many"}'}]
+    )
 
     def answer(route):
         refusal = next(answers, None)
@@ -205,7 +229,9 @@ def test_a_long_number_fits(browser, served, width):
     drop(page, PHOTO)
     expect_number(page, "1234567890" * 2, "50 % sure")
     fits = "(one) => one.scrollWidth <= one.clientWidth"
-    assert page.evaluate(f"[...document.querySelectorAll('#panel, #digits, #digits li')].every({fits})")
+    assert page.evaluate(
+        f"[...document.querySelectorAll('#panel, #digits, #digits li')].every({fits})"
+    )
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     close(page)
 
@@ -214,7 +240,9 @@ def test_a_refused_photo_gets_no_box(browser):
     with running(Limits(pixels=1000)) as server:
         page = visit(browser, server)
         drop(page, PHOTO)  # which Chromium itself could show
-        sync_api.expect(page.get_by_role("alert")).to_have_text("400 x 200 pixels; at most 1,000 are read.")
+        sync_api.expect(page.get_by_role("alert")).to_have_text(
+            "400 x 200 pixels; at most 1,000 are read."
+        )
         page.wait_for_timeout(500)  # for Chromium to decode it
         for part in ("#stage", "#keys", "#boxes"):
             assert page.locator(part).is_hidden()

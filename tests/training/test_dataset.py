@@ -8,7 +8,12 @@ from tiny import CONFIG, prepare
 
 from svhn_jax.config import DataConfig
 from svhn_jax.errors import InputError
-from svhn_jax.training.dataset import DataOrder, load_images, load_training_set, refuse_held_out_photos
+from svhn_jax.training.dataset import (
+    DataOrder,
+    load_images,
+    load_training_set,
+    refuse_held_out_photos,
+)
 
 
 def test_every_epoch_shows_every_row_once_in_an_order_of_its_own():
@@ -34,7 +39,9 @@ def test_a_batch_larger_than_the_data_set_goes_round_it():
 
 def config_of(*folders, repeat=1):
     first, *others = map(str, folders)
-    return dataclasses.replace(CONFIG, data=DataConfig(dir=first, repeat=repeat, mix_in=tuple(others)))
+    return dataclasses.replace(
+        CONFIG, data=DataConfig(dir=first, repeat=repeat, mix_in=tuple(others))
+    )
 
 
 def test_data_sets_are_joined_and_the_first_is_repeated(tmp_path):
@@ -55,7 +62,9 @@ def test_every_data_set_may_be_repeated(tmp_path):
     prepare(tmp_path / "b", 2, seed=1)
     prepare(tmp_path / "c", 1, seed=2)
     config = config_of(tmp_path / "a", tmp_path / "b", tmp_path / "c")
-    config = dataclasses.replace(config, data=dataclasses.replace(config.data, mix_in_repeat=(1, 3)))
+    config = dataclasses.replace(
+        config, data=dataclasses.replace(config.data, mix_in_repeat=(1, 3))
+    )
     assert load_training_set(config).epoch.tolist() == [0, 1, 2, 3, 4, 5, 5, 5]
 
 
@@ -63,7 +72,10 @@ def test_another_mix_has_another_fingerprint(tmp_path):
     prepare(tmp_path / "a", 3)
     prepare(tmp_path / "b", 2, seed=1)
     mixes = [("a",), ("b",), ("a", "b"), ("b", "a")]
-    prints = {load_training_set(config_of(*(tmp_path / name for name in mix))).fingerprint for mix in mixes}
+    prints = {
+        load_training_set(config_of(*(tmp_path / name for name in mix))).fingerprint
+        for mix in mixes
+    }
     prints.add(load_training_set(config_of(tmp_path / "a", repeat=2)).fingerprint)
     assert len(prints) == 5
 
@@ -82,7 +94,10 @@ def test_what_cannot_be_trained_on_is_named(tmp_path):
     with pytest.raises(InputError, match="its train split is empty"):
         load_images(str(tmp_path / "empty"), "train", CONFIG)
     mixed = config_of(tmp_path / "a", tmp_path / "small")
-    with pytest.raises(InputError, match=r"small: its crops have size 16, but .*a has size 24; .* --size 24 --margin"):
+    with pytest.raises(
+        InputError,
+        match=r"small: its crops have size 16, but .*a has size 24; .* --size 24 --margin",
+    ):
         load_training_set(mixed)
 
 
@@ -97,9 +112,14 @@ def test_labels_of_another_max_digits_than_the_models_are_refused_with_the_remed
         r"--max-digits 5, or train with --model\.max-digits 8$",
     ):
         load_training_set(config_of(tmp_path / "meters"))
-    with pytest.raises(InputError, match=r"a: its labels hold at most 5 digits, but model\.max_digits is 8"):
+    with pytest.raises(
+        InputError, match=r"a: its labels hold at most 5 digits, but model\.max_digits is 8"
+    ):
         load_training_set(dataclasses.replace(config_of(tmp_path / "a"), model=eight.model))
-    with pytest.raises(InputError, match=r"meters: .* 8 digits, but model\.max_digits is 5; .* with --max-digits 5$"):
+    with pytest.raises(
+        InputError,
+        match=r"meters: .* 8 digits, but model\.max_digits is 5; .* with --max-digits 5$",
+    ):
         load_training_set(config_of(tmp_path / "a", tmp_path / "meters"))
 
 
@@ -108,7 +128,9 @@ def test_only_crops_of_one_rule_are_mixed(tmp_path):
     prepare(tmp_path / "wide", 3)
     manifest = tmp_path / "wide" / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"margin": 0.3', '"margin": 0.6'))
-    with pytest.raises(InputError, match=r"wide: its crops have margin 0\.6, but .*a has margin 0\.3"):
+    with pytest.raises(
+        InputError, match=r"wide: its crops have margin 0\.6, but .*a has margin 0\.3"
+    ):
         load_training_set(config_of(tmp_path / "a", tmp_path / "wide"))
 
 
@@ -118,7 +140,8 @@ def test_validation_photos_are_not_mixed_in(tmp_path):
     prepare(tmp_path / "leak", 6, seed=100)
     refuse_held_out_photos(config_of(tmp_path / "a", tmp_path / "other"))
     with pytest.raises(
-        InputError, match=r"leak: its train split holds 6 of the validation photos of .*a \(train/0\.png"
+        InputError,
+        match=r"leak: its train split holds 6 of the validation photos of .*a \(train/0\.png",
     ):
         refuse_held_out_photos(config_of(tmp_path / "a", tmp_path / "other", tmp_path / "leak"))
 
@@ -127,8 +150,12 @@ def test_test_photos_are_not_mixed_in(tmp_path):
     prepare(tmp_path / "a", 3, validation=2)
     prepare(tmp_path / "leak", 6, seed=7)
     shutil.copytree(tmp_path / "leak" / "train", tmp_path / "a" / "test")
-    ours, theirs = (json.loads((tmp_path / name / "manifest.json").read_text()) for name in ("a", "leak"))
+    ours, theirs = (
+        json.loads((tmp_path / name / "manifest.json").read_text()) for name in ("a", "leak")
+    )
     ours["splits"]["test"] = theirs["splits"]["train"]
     (tmp_path / "a" / "manifest.json").write_text(json.dumps(ours))
-    with pytest.raises(InputError, match=r"leak: its train split holds 6 of the test photos of .*a \(train/0\.png"):
+    with pytest.raises(
+        InputError, match=r"leak: its train split holds 6 of the test photos of .*a \(train/0\.png"
+    ):
         refuse_held_out_photos(config_of(tmp_path / "a", tmp_path / "leak"))

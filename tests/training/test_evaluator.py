@@ -16,7 +16,9 @@ def score(batch_size, device_count):
     mesh, network = mesh_of(device_count), networks.build(CONFIG.model)
     first = jax.jit(lambda: states.create(CONFIG, network))()
     variables = devices.put(jax.device_get(first.eval_variables()), devices.replicated(mesh))
-    return score_split(steps.compile_eval_step(CONFIG, network, mesh), variables, SPLIT, batch_size, mesh)
+    return score_split(
+        steps.compile_eval_step(CONFIG, network, mesh), variables, SPLIT, batch_size, mesh
+    )
 
 
 @pytest.fixture(scope="module")
@@ -24,10 +26,16 @@ def reference():
     return score(512, 1)
 
 
-@pytest.mark.parametrize(("batch_size", "device_count"), [(7, 1), (1, 1), (23, 1), (512, 8), (7, 8)])
-def test_metrics_and_predictions_do_not_depend_on_batch_size_or_devices(reference, batch_size, device_count):
+@pytest.mark.parametrize(
+    ("batch_size", "device_count"), [(7, 1), (1, 1), (23, 1), (512, 8), (7, 8)]
+)
+def test_metrics_and_predictions_do_not_depend_on_batch_size_or_devices(
+    reference, batch_size, device_count
+):
     metrics, predictions = score(batch_size, device_count)
-    assert metrics == pytest.approx(reference[0], rel=1e-5)  # another program: the loss differs by rounding
+    assert metrics == pytest.approx(
+        reference[0], rel=1e-5
+    )  # another program: the loss differs by rounding
     # The closest choice is 0.015 nats wide: no rounding turns it.
     np.testing.assert_array_equal(predictions.labels, reference[1].labels)
     for ours, theirs in zip(predictions[1:], reference[1][1:], strict=True):
@@ -47,7 +55,9 @@ def test_averaged_views_are_the_mean_of_the_logits_of_shifted_windows():
     variables = jax.jit(lambda: states.create(CONFIG, network))().eval_variables()
     step = steps.compile_eval_step(CONFIG, network, mesh, views=5)
     metrics, predictions = score_split(step, variables, SPLIT, 8, mesh)
-    images = np.asarray(SPLIT.images)  # of 24 pixels; the network sees 20, so that a shift of 3 ends after 2
+    images = np.asarray(
+        SPLIT.images
+    )  # of 24 pixels; the network sees 20, so that a shift of 3 ends after 2
     read = []
     for down, right in ((0, 0), (2, 0), (-2, 0), (0, 2), (0, -2)):
         window = images[:, 2 + down : 22 + down, 2 + right : 22 + right].astype(np.float32) / 255
@@ -56,5 +66,7 @@ def test_averaged_views_are_the_mean_of_the_logits_of_shifted_windows():
     wanted = decode.decode(mean)
     np.testing.assert_array_equal(predictions.labels, wanted.labels)
     np.testing.assert_allclose(predictions.log_p, wanted.log_p, atol=1e-4)
-    assert metrics["sequence_accuracy"] == pytest.approx((wanted.labels == SPLIT.labels).all(axis=1).mean())
+    assert metrics["sequence_accuracy"] == pytest.approx(
+        (wanted.labels == SPLIT.labels).all(axis=1).mean()
+    )
     assert not np.allclose(predictions.log_p, score(8, 1)[1].log_p, atol=1e-4)

@@ -62,8 +62,12 @@ class _SynchronousPool:
 
 
 @pytest.mark.parametrize(("limit_batches", "ahead"), [(100, 4), (2.5, 2), (0.5, 1)])
-def test_batches_read_ahead_are_bounded_in_number_and_bytes(data, monkeypatch, limit_batches, ahead):
-    monkeypatch.setattr(input_pipeline, "READ_AHEAD_BYTES", int(limit_batches * 8 * data.parts[0].shape[1]))
+def test_batches_read_ahead_are_bounded_in_number_and_bytes(
+    data, monkeypatch, limit_batches, ahead
+):
+    monkeypatch.setattr(
+        input_pipeline, "READ_AHEAD_BYTES", int(limit_batches * 8 * data.parts[0].shape[1])
+    )
     pipeline, pool = pipeline_of(data, 1, is_resident=False), _SynchronousPool()
     monkeypatch.setattr(input_pipeline, "ThreadPoolExecutor", lambda *_: nullcontext(pool))
     monkeypatch.setattr(pipeline, "_read", lambda step: step)
@@ -99,7 +103,9 @@ def test_the_set_is_resident_where_it_takes_at_most_half_of_what_is_free(data, m
     assert not decide(2 * data.nbytes, "streamed").is_resident
 
 
-def write_group(folder, limit, usage, inactive, stat="inactive_file", names=("memory.max", "memory.current")):
+def write_group(
+    folder, limit, usage, inactive, stat="inactive_file", names=("memory.max", "memory.current")
+):
     folder.mkdir(parents=True, exist_ok=True)
     (folder / names[0]).write_text(f"{limit}\n")
     (folder / names[1]).write_text(f"{usage}\n")
@@ -113,8 +119,16 @@ V1 = {"stat": "total_inactive_file", "names": ("memory.limit_in_bytes", "memory.
     ("cgroup", "groups", "free"),
     [
         ("0::/\n", [("", {}, (1000, 300, 100))], 800),  # a container sees its own group as the root
-        ("0::/pod/app\n", [("pod/app", {}, ("max", 300, 0)), ("pod", {}, (1000, 900, 0))], 100),  # a parent's limit
-        ("4:cpu,memory:/docker/1\n1:name=systemd:/\n", [("memory", V1, (500, 600, 50))], 0),  # v1, its own mount
+        (
+            "0::/pod/app\n",
+            [("pod/app", {}, ("max", 300, 0)), ("pod", {}, (1000, 900, 0))],
+            100,
+        ),  # a parent's limit
+        (
+            "4:cpu,memory:/docker/1\n1:name=systemd:/\n",
+            [("memory", V1, (500, 600, 50))],
+            0,
+        ),  # v1, its own mount
         ("0::/\n", [], math.inf),
     ],
 )

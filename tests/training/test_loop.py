@@ -30,13 +30,20 @@ def config(tmp_path_factory):
 
 def rows_of(config):
     lines = Path(config.runs_dir, config.name, "metrics.jsonl").read_text().splitlines()
-    return [{name: value for name, value in json.loads(line).items() if name != "images_per_s"} for line in lines]
+    return [
+        {name: value for name, value in json.loads(line).items() if name != "images_per_s"}
+        for line in lines
+    ]
 
 
 @pytest.mark.parametrize("stop_at", [3, 6])
-def test_the_rows_of_a_stopped_run_are_those_of_one_that_never_stopped(config, monkeypatch, stop_at):
+def test_the_rows_of_a_stopped_run_are_those_of_one_that_never_stopped(
+    config, monkeypatch, stop_at
+):
     """Stopped between two log lines, the next line still counts every step since the last."""
-    whole, halves = (dataclasses.replace(config, name=f"{name}{stop_at}") for name in ("whole", "halves"))
+    whole, halves = (
+        dataclasses.replace(config, name=f"{name}{stop_at}") for name in ("whole", "halves")
+    )
     assert training_run._run(whole) == 0
     monkeypatch.setattr(processes, "is_stop_agreed", lambda step: step == stop_at)
     assert training_run._run(halves) == 128 + 15
@@ -48,22 +55,35 @@ def test_the_rows_of_a_stopped_run_are_those_of_one_that_never_stopped(config, m
 
 def test_skipped_updates_stop_a_run_only_when_nothing_else_comes(config, monkeypatch):
     optimizer = dataclasses.replace(
-        config.optimizer, learning_rate=1e30, warmup_fraction=0.0, skip_nonfinite=True, ema_decay=0.0
+        config.optimizer,
+        learning_rate=1e30,
+        warmup_fraction=0.0,
+        skip_nonfinite=True,
+        ema_decay=0.0,
     )
-    skipping = dataclasses.replace(config, name="skipping", optimizer=optimizer, eval_every_steps=100)
-    with pytest.raises(InputError, match=r"in the validation of step 12: the run has diverged") as error:
+    skipping = dataclasses.replace(
+        config, name="skipping", optimizer=optimizer, eval_every_steps=100
+    )
+    with pytest.raises(
+        InputError, match=r"in the validation of step 12: the run has diverged"
+    ) as error:
         training_run._run(skipping)
     assert "skip-nonfinite" not in str(error.value)
     first, *others = rows_of(skipping)
     assert (first["step"], first["updates_skipped"]) == (4, 3)
     assert [(row["loss"], row["updates_skipped"]) for row in others] == [(None, 4), (None, 4)]
     monkeypatch.setattr(divergence, "MAX_SKIPPED", 6)
-    with pytest.raises(InputError, match=r"the last 7 updates, up to step 8, were all skipped: the run has diverged"):
+    with pytest.raises(
+        InputError,
+        match=r"the last 7 updates, up to step 8, were all skipped: the run has diverged",
+    ):
         training_run._run(dataclasses.replace(skipping, name="stopped"))
 
 
 @pytest.mark.parametrize("split", ["test", "validation"])
-def test_the_command_that_comes_next_scores_a_split_that_is_there(config, monkeypatch, capsys, tmp_path, split):
+def test_the_command_that_comes_next_scores_a_split_that_is_there(
+    config, monkeypatch, capsys, tmp_path, split
+):
     setup = dataclasses.replace(config, name=f"next {split}", num_steps=1)
     if split == "test":
         shutil.copytree(config.data.dir, tmp_path / "data")
@@ -79,7 +99,8 @@ def test_the_command_that_comes_next_scores_a_split_that_is_there(config, monkey
 def test_a_batch_larger_than_an_epoch_is_refused_before_a_run_is_begun(config, tmp_path):
     large = dataclasses.replace(config, batch_size=96, runs_dir=str(tmp_path))
     with pytest.raises(
-        InputError, match="batch_size is 96, more than the 48 images of an epoch; give --batch-size 48 or"
+        InputError,
+        match="batch_size is 96, more than the 48 images of an epoch; give --batch-size 48 or",
     ):
         training_run._run(large)
     assert not list(tmp_path.iterdir())
@@ -87,11 +108,14 @@ def test_a_batch_larger_than_an_epoch_is_refused_before_a_run_is_begun(config, t
 
 def test_memory_that_does_not_suffice_is_one_line_that_names_the_batch(config, monkeypatch):
     def full(*_):
-        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 12345 bytes.")
+        raise jax.errors.JaxRuntimeError(
+            "RESOURCE_EXHAUSTED: Out of memory allocating 12345 bytes."
+        )
 
     monkeypatch.setattr(training_run.steps, "compile_train_step", lambda *_: full)
     with pytest.raises(
-        InputError, match=r"out of memory .*; give smaller batches: --batch-size is 16, --eval-batch-size 256$"
+        InputError,
+        match=r"out of memory .*; give smaller batches: --batch-size is 16, --eval-batch-size 256$",
     ):
         training_run._run(dataclasses.replace(config, name="full"))
 

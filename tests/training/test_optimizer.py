@@ -18,15 +18,23 @@ def test_schedule_rises_over_the_warmup_and_falls_to_zero():
 
 
 def test_constant_schedule_without_warmup_is_constant():
-    schedule = optimizer.schedule(OptimizerConfig(learning_rate=0.3, schedule="constant", warmup_fraction=0.0), 10)
+    schedule = optimizer.schedule(
+        OptimizerConfig(learning_rate=0.3, schedule="constant", warmup_fraction=0.0), 10
+    )
     assert [float(schedule(step)) for step in (0, 5, 500)] == pytest.approx([0.3] * 3)
 
 
 def test_weight_decay_shrinks_kernels_alone():
-    params = {"conv": {"kernel": jnp.ones(2), "bias": jnp.ones(2)}, "pool": {"position": jnp.ones(2)}}
+    params = {
+        "conv": {"kernel": jnp.ones(2), "bias": jnp.ones(2)},
+        "pool": {"position": jnp.ones(2)},
+    }
     config = OptimizerConfig(weight_decay=0.5)
     tx = optimizer.optimizer(config)
-    zeros = {"conv": {"kernel": jnp.zeros(2), "bias": jnp.zeros(2)}, "pool": {"position": jnp.zeros(2)}}
+    zeros = {
+        "conv": {"kernel": jnp.zeros(2), "bias": jnp.zeros(2)},
+        "pool": {"position": jnp.zeros(2)},
+    }
     updates, _ = tx.update(zeros, tx.init(params), params)
     np.testing.assert_allclose(updates["conv"]["kernel"], 0.5, rtol=1e-6)
     assert not updates["conv"]["bias"].any()

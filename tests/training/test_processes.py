@@ -19,7 +19,10 @@ from svhn_jax.training import run as training_run
 
 EVALUATE = ("svhn_jax.evaluate", "--run", "checkpoints/many", "--split", "test", "--step", "latest")
 
-LOST = (75, -signal.SIGABRT)  # or JAX itself ends the process, where it hears of the loss before the step does
+LOST = (
+    75,
+    -signal.SIGABRT,
+)  # or JAX itself ends the process, where it hears of the loss before the step does
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +88,10 @@ class Processes:
 
 
 def losses(folder, name):
-    rows = [json.loads(line) for line in (folder / "checkpoints" / name / "metrics.jsonl").read_text().splitlines()]
+    rows = [
+        json.loads(line)
+        for line in (folder / "checkpoints" / name / "metrics.jsonl").read_text().splitlines()
+    ]
     return {(row["split"], row["step"]): row["loss"] for row in rows}
 
 
@@ -101,7 +107,9 @@ def assert_equal_to_alone(folder, name):
     np.testing.assert_allclose([many[row] for row in rows], [alone[row] for row in rows], rtol=1e-3)
 
 
-def test_stopped_by_a_signal_to_one_and_gone_on_with_alone_it_is_the_run_of_one(workplace, one_device_env):
+def test_stopped_by_a_signal_to_one_and_gone_on_with_alone_it_is_the_run_of_one(
+    workplace, one_device_env
+):
     command = (*TRAIN, "--name", "many", "--data.placement", "streamed")
     with Processes(workplace, one_device_env, 2, *command) as processes:
         processes.wait_for_line("Step:     4")
@@ -127,7 +135,9 @@ def test_stopped_by_a_signal_to_one_and_gone_on_with_alone_it_is_the_run_of_one(
     assert_same_results(rows_of(results), of_one)
 
 
-def test_where_one_is_killed_the_others_stop_and_say_so_and_any_number_goes_on(workplace, one_device_env):
+def test_where_one_is_killed_the_others_stop_and_say_so_and_any_number_goes_on(
+    workplace, one_device_env
+):
     command = (*TRAIN, "--name", "killed", "--eval-every-steps", "3")
     with Processes(workplace, one_device_env, 2, *command) as processes:
         processes.wait_for_line("Step:     6/24, validation")
@@ -144,7 +154,9 @@ def test_where_one_is_killed_the_others_stop_and_say_so_and_any_number_goes_on(w
 
 
 def test_a_mistake_that_one_process_finds_stops_all(workplace, one_device_env):
-    with Processes(workplace, one_device_env, 2, *TRAIN, "--name", "alone", "--seed", "5") as processes:
+    with Processes(
+        workplace, one_device_env, 2, *TRAIN, "--name", "alone", "--seed", "5"
+    ) as processes:
         statuses, said = processes.end()
     assert statuses == [1, 1], said
     assert "seed is 5, but 0 in the saved run" in said[0]
@@ -156,8 +168,12 @@ def test_a_run_stopped_among_skipped_updates_gives_up_at_the_same_step_on_all_pr
     workplace, one_device_env, monkeypatch
 ):
     """Step 3 is skipped before the stop; only with it, which process 0 reads from disk, step 102 is the 100th in a row."""
-    optimizer = dataclasses.replace(CONFIG.optimizer, learning_rate=1e30, warmup_fraction=0.0, skip_nonfinite=True)
-    config = dataclasses.replace(CONFIG, name="skipped", num_steps=120, eval_every_steps=1000, optimizer=optimizer)
+    optimizer = dataclasses.replace(
+        CONFIG.optimizer, learning_rate=1e30, warmup_fraction=0.0, skip_nonfinite=True
+    )
+    config = dataclasses.replace(
+        CONFIG, name="skipped", num_steps=120, eval_every_steps=1000, optimizer=optimizer
+    )
     write_config(workplace, config, "skipped.py")
     monkeypatch.chdir(workplace)
     monkeypatch.setattr("svhn_jax.training.processes.is_stop_agreed", lambda step: step == 3)
@@ -166,7 +182,10 @@ def test_a_run_stopped_among_skipped_updates_gives_up_at_the_same_step_on_all_pr
         statuses, said = processes.end(within_s=60)
     assert statuses == [1, 1], said
     for text in said:
-        assert "error: the last 100 updates, up to step 102, were all skipped: the run has diverged" in text
+        assert (
+            "error: the last 100 updates, up to step 102, were all skipped: the run has diverged"
+            in text
+        )
 
 
 @pytest.fixture
@@ -180,7 +199,9 @@ def elsewhere(workplace, tmp_path):
 EVALUATE_ALONE = (EVALUATE[0], "--run", "checkpoints/alone", "--split", "test")
 
 
-def test_data_that_one_process_lacks_stop_the_evaluation_on_all(workplace, elsewhere, one_device_env):
+def test_data_that_one_process_lacks_stop_the_evaluation_on_all(
+    workplace, elsewhere, one_device_env
+):
     with Processes(
         workplace, one_device_env, 2, *EVALUATE_ALONE, "--data", "data/tiny", places={1: elsewhere}
     ) as processes:
@@ -190,7 +211,9 @@ def test_data_that_one_process_lacks_stop_the_evaluation_on_all(workplace, elsew
     assert "data/tiny" in said[1]
 
 
-def test_sigterm_ends_an_evaluation_at_once_though_its_processes_were_joined(workplace, elsewhere, one_device_env):
+def test_sigterm_ends_an_evaluation_at_once_though_its_processes_were_joined(
+    workplace, elsewhere, one_device_env
+):
     """Process 1 waits for the other end of a pipe, and process 0, in a collective operation, for process 1."""
     os.mkfifo(elsewhere / "pipe")
     (elsewhere / "alone.py").write_text("open('pipe').read()\n")
@@ -234,7 +257,10 @@ def test_four_processes_one_killed_and_one_goes_on(workplace, one_device_env):
 
 def test_a_run_goes_on_with_another_number_of_devices(workplace, one_device_env):
     for devices, stop_after in ((8, "Step:     4"), (1, "Step:    12"), (4, None)):
-        env = one_device_env | {"NPROC": "32", "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
+        env = one_device_env | {
+            "NPROC": "32",
+            "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        }
         with start(workplace, env, *TRAIN, "--name", "devices") as process:
             if stop_after:
                 wait_for_line(process, stop_after)
@@ -247,7 +273,12 @@ def test_a_run_goes_on_with_another_number_of_devices(workplace, one_device_env)
 def test_slurm_is_recognised_and_its_sigterm_heard(workplace, one_device_env):
     with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as free:
         port = str(free.getsockname()[1])
-    slurm = {"SLURM_JOB_ID": "7", "SLURM_STEP_NODELIST": "localhost", "SLURM_NTASKS": "1", "SLURM_PROCID": "0"}
+    slurm = {
+        "SLURM_JOB_ID": "7",
+        "SLURM_STEP_NODELIST": "localhost",
+        "SLURM_NTASKS": "1",
+        "SLURM_PROCID": "0",
+    }
     env = one_device_env | slurm | {"SLURM_LOCALID": "0", "JAX_COORDINATOR_PORT": port}
     process = start(workplace, env, *TRAIN, "--name", "slurm")
     with process:
@@ -265,11 +296,22 @@ def test_arguments_that_do_not_belong_together_are_refused(workplace, one_device
     assert "give all of --coordinator" in said
     for place in ("127.0.0.1", "127.0.0.1:99999"):
         said = run(
-            workplace, one_device_env, *TRAIN, "--coordinator", place, "--processes", "2", "--process", "0", status=1
+            workplace,
+            one_device_env,
+            *TRAIN,
+            "--coordinator",
+            place,
+            "--processes",
+            "2",
+            "--process",
+            "0",
+            status=1,
         )
         assert f"--coordinator is {place}; it must be HOST:PORT" in said
     bad = ("--coordinator", "127.0.0.1:9", "--processes", "2", "--process", "2")
-    assert "--process is 2; it must be 0 to 1" in run(workplace, one_device_env, *TRAIN, *bad, status=1)
+    assert "--process is 2; it must be 0 to 1" in run(
+        workplace, one_device_env, *TRAIN, *bad, status=1
+    )
 
 
 JOIN = """
@@ -296,7 +338,11 @@ client = N(CoreV1Api=Api, BatchV1Api=Api, exceptions=N(ApiException=ValueError))
 
 
 def join_in_a_pod(folder, env, *, status=0, **pod):
-    env = env | pod | {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "PYTHONPATH": f"{folder}:{env['PYTHONPATH']}"}
+    env = (
+        env
+        | pod
+        | {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "PYTHONPATH": f"{folder}:{env['PYTHONPATH']}"}
+    )
     done = subprocess.run([sys.executable, "-c", JOIN], env=env, capture_output=True, text=True)
     assert done.returncode == status, done.stdout + done.stderr
     return done.stdout + done.stderr
@@ -316,12 +362,18 @@ def test_a_pod_of_an_indexed_job_that_cannot_find_the_others_is_refused(tmp_path
     )
     assert "pip install 'svhn_jax[k8s]'" in said
     assert said.count("\n") == 1
-    (tmp_path / "kubernetes.py").write_text(f"{CLIENT}config = N(load_incluster_config=lambda: 1 / 0)")
+    (tmp_path / "kubernetes.py").write_text(
+        f"{CLIENT}config = N(load_incluster_config=lambda: 1 / 0)"
+    )
     said = join_in_a_pod(tmp_path, one_device_env, JOB_COMPLETION_INDEX="3", status=1)
-    assert said.startswith("error: pod 3 of an indexed Kubernetes Job cannot find the others (ZeroDivisionError")
+    assert said.startswith(
+        "error: pod 3 of an indexed Kubernetes Job cannot find the others (ZeroDivisionError"
+    )
 
 
-def test_with_the_client_of_kubernetes_jax_joins_the_pods_of_an_indexed_job(tmp_path, one_device_env):
+def test_with_the_client_of_kubernetes_jax_joins_the_pods_of_an_indexed_job(
+    tmp_path, one_device_env
+):
     (tmp_path / "kubernetes.py").write_text(CLIENT)
     with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as free:
         address = f"127.0.0.1:{free.getsockname()[1]}"

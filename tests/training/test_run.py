@@ -25,26 +25,42 @@ from svhn_jax.training.state import TrainState
 
 
 @pytest.mark.parametrize(
-    ("runs_dir", "count", "is_refused"), [("gs://b/runs", None, True), ("gs://b/runs", 1, False), ("runs", None, False)]
+    ("runs_dir", "count", "is_refused"),
+    [("gs://b/runs", None, True), ("gs://b/runs", 1, False), ("runs", None, False)],
 )
-def test_pods_that_do_not_know_of_one_another_do_not_write_one_run(monkeypatch, runs_dir, count, is_refused):
+def test_pods_that_do_not_know_of_one_another_do_not_write_one_run(
+    monkeypatch, runs_dir, count, is_refused
+):
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
     monkeypatch.delenv("JOB_COMPLETION_INDEX", raising=False)
     monkeypatch.setattr(training_run, "_run", lambda config, printed: 0)
     monkeypatch.setattr(training_run.compilation, "enable_compilation_cache", lambda: None)
     monkeypatch.setattr(  # as it does where it finds no cluster
-        training_run.processes, "join_processes", lambda *_: os.environ.pop("KUBERNETES_SERVICE_HOST")
+        training_run.processes,
+        "join_processes",
+        lambda *_: os.environ.pop("KUBERNETES_SERVICE_HOST"),
     )
-    expected = pytest.raises(InputError, match=r"no completion index.*--processes 1") if is_refused else nullcontext()
+    expected = (
+        pytest.raises(InputError, match=r"no completion index.*--processes 1")
+        if is_refused
+        else nullcontext()
+    )
     with expected:
-        assert training_run.run(dataclasses.replace(CONFIG, runs_dir=runs_dir), Processes(processes=count)) == 0
+        assert (
+            training_run.run(
+                dataclasses.replace(CONFIG, runs_dir=runs_dir), Processes(processes=count)
+            )
+            == 0
+        )
 
 
 @pytest.fixture
 def config(tmp_path):
     """Of a run on 20 random photos in tmp_path/a."""
     prepare(tmp_path / "a", 20, validation=6)
-    return dataclasses.replace(CONFIG, runs_dir=str(tmp_path / "runs"), data=DataConfig(dir=str(tmp_path / "a")))
+    return dataclasses.replace(
+        CONFIG, runs_dir=str(tmp_path / "runs"), data=DataConfig(dir=str(tmp_path / "a"))
+    )
 
 
 def state_at(step):
@@ -78,13 +94,17 @@ def test_a_run_records_its_data_and_goes_on_with_no_others(config, tmp_path):
         assert checkpoints.newest_metadata()["data"]["crop"] == dataclasses.asdict(record.crop)
     manifest = tmp_path / "a" / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"margin": 0.3', '"margin": 0.6'))
-    with pytest.raises(InputError, match=r"a: its crops have margin 0\.6, but the run .*tiny has margin 0\.3"):
+    with pytest.raises(
+        InputError, match=r"a: its crops have margin 0\.6, but the run .*tiny has margin 0\.3"
+    ):
         opened(config)
 
 
 def test_only_a_saved_step_keeps_other_settings_from_starting(config):
     setup = prepare_run(dataclasses.replace(config, batch_size=8))
-    open_checkpoints(Console(file=io.StringIO()), setup).__exit__(None)  # a start that failed before its first save
+    open_checkpoints(Console(file=io.StringIO()), setup).__exit__(
+        None
+    )  # a start that failed before its first save
     setup.run._lock.close()
     opened(config)
     with pytest.raises(InputError, match="batch_size is 8, but 16 in the saved run"):
@@ -100,7 +120,8 @@ def test_a_run_goes_on_with_no_other_max_digits_though_its_data_have_it_too(conf
         model=dataclasses.replace(config.model, max_digits=8),
     )
     with pytest.raises(
-        InputError, match=r"tiny: model\.max_digits is 8, but 5 in the saved run; give the saved values"
+        InputError,
+        match=r"tiny: model\.max_digits is 8, but 5 in the saved run; give the saved values",
     ):
         opened(changed)
 
@@ -117,7 +138,9 @@ def test_a_run_of_a_version_without_max_digits_goes_on(config, tmp_path):
 def test_damaged_figures_and_changed_code_are_told_when_a_run_goes_on(tmp_path):
     metadata = {"versions": versions.versions() | {"code": "of before"}}
     console = Console(file=io.StringIO(), width=1000)
-    with Checkpoints(str(tmp_path), keep_newest=9, metadata=metadata, is_writer=True) as checkpoints:
+    with Checkpoints(
+        str(tmp_path), keep_newest=9, metadata=metadata, is_writer=True
+    ) as checkpoints:
         for step in (1, 3):
             checkpoints.save(step, state_at(step).tree(), {"sequence_accuracy": 0.5, "loss": 1.0})
         checkpoints.wait()
@@ -127,13 +150,17 @@ def test_damaged_figures_and_changed_code_are_told_when_a_run_goes_on(tmp_path):
         tree, window = _restore(console, checkpoints, jax.eval_shape(lambda: state_at(0)).tree())
     assert (int(tree["step"]), window) == (3, {})
     warning, note = console.file.getvalue().splitlines()
-    assert warning.endswith("the validation metrics of step 1 are damaged; not considered for the best step")
+    assert warning.endswith(
+        "the validation metrics of step 1 are damaged; not considered for the best step"
+    )
     assert note.startswith("note: the code that computes a step has changed")
 
 
 def test_damaged_metadata_are_told_when_a_run_goes_on(tmp_path):
     console = Console(file=io.StringIO(), width=1000)
-    with Checkpoints(str(tmp_path), metadata={"versions": versions.versions()}, is_writer=True) as checkpoints:
+    with Checkpoints(
+        str(tmp_path), metadata={"versions": versions.versions()}, is_writer=True
+    ) as checkpoints:
         checkpoints.save(3, state_at(3).tree(), None, {"loss": 1.0})
         checkpoints.wait()
         path = tmp_path / "3" / "metadata" / "metadata"

@@ -39,11 +39,15 @@ def run_steps(count, device_count, config=SGD, start=None, *, is_streamed=False,
     data = TrainingSet(halves, split.labels, np.arange(40), "")
     train_step = steps.compile_train_step(config, networks.build(config.model), total_steps, mesh)
     sums = steps.DeferredMetrics()
-    for batch in InputPipeline(config, data, mesh, is_resident=not is_streamed).batches(done, done + count):
+    for batch in InputPipeline(config, data, mesh, is_resident=not is_streamed).batches(
+        done, done + count
+    ):
         current, step_sums = train_step(current, *batch)
         sums.add(step_sums)
     assert train_step._cache_size() == 1
-    return jax.device_get(current), [metrics.summarize([row], CONFIG.model.max_digits)["loss"] for row in sums.take()]
+    return jax.device_get(current), [
+        metrics.summarize([row], CONFIG.model.max_digits)["loss"] for row in sums.take()
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -54,29 +58,42 @@ def one_device():
 def test_eight_devices_give_the_losses_and_batch_statistics_of_one(one_device):
     (state_1, losses_1), (state_8, losses_8) = one_device, run_steps(6, 8)
     np.testing.assert_allclose(losses_8, losses_1, rtol=1e-5)
-    for one, eight in zip(jax.tree.leaves(state_1.batch_stats), jax.tree.leaves(state_8.batch_stats), strict=True):
+    for one, eight in zip(
+        jax.tree.leaves(state_1.batch_stats), jax.tree.leaves(state_8.batch_stats), strict=True
+    ):
         np.testing.assert_allclose(eight, one, rtol=1e-4, atol=1e-5)
-    for one, eight in zip(jax.tree.leaves(state_1.params), jax.tree.leaves(state_8.params), strict=True):
+    for one, eight in zip(
+        jax.tree.leaves(state_1.params), jax.tree.leaves(state_8.params), strict=True
+    ):
         np.testing.assert_allclose(eight, one, rtol=1e-2, atol=1e-3)  # a ReLU that flips
 
 
 def test_the_update_is_the_gradient_of_the_mean_loss_of_the_whole_batch():
     """Against jax.grad of the plain loss over the 16 images on one device, with SGD and one step."""
     config = dataclasses.replace(
-        SGD, optimizer=dataclasses.replace(SGD.optimizer, ema_decay=0.0, learning_rate=1.0, beta1=0.0)
+        SGD,
+        optimizer=dataclasses.replace(SGD.optimizer, ema_decay=0.0, learning_rate=1.0, beta1=0.0),
     )
     network, first = networks.build(config.model), fresh_state(config)
     after, _ = run_steps(1, 4, config, first)
     split = random_split(40)
     rows = DataOrder(np.arange(40), config.batch_size, config.seed).rows(0)
     step_key = jax.random.fold_in(jax.random.key(config.seed), 0)
-    keys = jnp.stack([jax.random.split(jax.random.fold_in(step_key, position))[0] for position in range(len(rows))])
+    keys = jnp.stack(
+        [
+            jax.random.split(jax.random.fold_in(step_key, position))[0]
+            for position in range(len(rows))
+        ]
+    )
     images = augment.random_window(split.images[rows], keys, config.image, config.augment)
 
     def loss(params):
         with_axis = jax.shard_map(  # one device that holds the whole batch, for the axis name of the batch norms
             lambda params, x: network.apply(
-                {"params": params, "batch_stats": first.batch_stats}, x, True, mutable=["batch_stats"]
+                {"params": params, "batch_stats": first.batch_stats},
+                x,
+                True,
+                mutable=["batch_stats"],
             )[0],
             mesh=mesh_of(1),
             in_specs=(steps.REPLICATED, steps.SHARDED),
@@ -113,7 +130,8 @@ def test_both_ways_of_input_give_the_step_arrays_of_one_kind():
     split, mesh = random_split(40), mesh_of(4)
     data = TrainingSet((split.images.reshape(40, -1),), split.labels, np.arange(40), "")
     resident, streamed = (
-        next(InputPipeline(SGD, data, mesh, is_resident=is_resident).batches(0, 1)) for is_resident in (True, False)
+        next(InputPipeline(SGD, data, mesh, is_resident=is_resident).batches(0, 1))
+        for is_resident in (True, False)
     )
     for one, other in zip(resident, streamed, strict=True):
         assert (one.shape, one.dtype, one.sharding) == (other.shape, other.dtype, other.sharding)
@@ -133,7 +151,10 @@ def test_no_default_generator_of_jax_changes_what_a_seed_gives():
     network = networks.build(SGD.model)
     train_step = steps.compile_train_step(SGD, network, 10, mesh_of(1))
     state = jax.eval_shape(lambda: states.create(SGD, network))
-    images, labels = jax.ShapeDtypeStruct((16, 24 * 24 * 3), "uint8"), jax.ShapeDtypeStruct((16, 6), "int32")
+    images, labels = (
+        jax.ShapeDtypeStruct((16, 24 * 24 * 3), "uint8"),
+        jax.ShapeDtypeStruct((16, 6), "int32"),
+    )
     programs = []
     for generator in ("threefry2x32", "rbg"):
         with jax.default_prng_impl(generator):
@@ -143,7 +164,9 @@ def test_no_default_generator_of_jax_changes_what_a_seed_gives():
 
 
 def test_the_sums_of_a_step_are_one_array_and_its_counts_are_exact():
-    packed = jax.jit(lambda n, loss: steps.PackedSums.of({"examples": n, "loss": loss}))(2**24 - 1, 2.5)
+    packed = jax.jit(lambda n, loss: steps.PackedSums.of({"examples": n, "loss": loss}))(
+        2**24 - 1, 2.5
+    )
     assert [leaf.shape for leaf in jax.tree.leaves(packed)] == [(2,)]
     assert packed.fetch() == {"examples": 2**24 - 1, "loss": 2.5}
     assert jax.eval_shape(lambda: packed).names == ("examples", "loss")
@@ -159,7 +182,9 @@ def test_running_average_starts_fast_and_ends_at_its_decay():
 
 def test_training_learns_what_a_handful_of_images_say():
     adam = dataclasses.replace(SGD.optimizer, algorithm="adamw", learning_rate=0.01)
-    config = dataclasses.replace(SGD, batch_size=40, model=ModelConfig(patch=4, width=16, blocks=(1,)), optimizer=adam)
+    config = dataclasses.replace(
+        SGD, batch_size=40, model=ModelConfig(patch=4, width=16, blocks=(1,)), optimizer=adam
+    )
     _, losses = run_steps(40, 1, config)
     assert losses[-1] < 0.7 * losses[0]
 
@@ -168,7 +193,11 @@ def test_training_learns_what_a_handful_of_images_say():
 def skipping():
     """A config that skips updates that are not finite, a batch, the compiled step, and the state before it."""
     optimizer = dataclasses.replace(CONFIG.optimizer, skip_nonfinite=True, warmup_fraction=0.0)
-    config, mesh, split = dataclasses.replace(CONFIG, optimizer=optimizer), mesh_of(2), random_split(16)
+    config, mesh, split = (
+        dataclasses.replace(CONFIG, optimizer=optimizer),
+        mesh_of(2),
+        random_split(16),
+    )
     data = TrainingSet((split.images.reshape(16, -1),), split.labels, np.arange(16), "")
     batch = next(InputPipeline(config, data, mesh, is_resident=True).batches(0, 1))
     train_step = steps.compile_train_step(config, networks.build(config.model), 10, mesh)
@@ -193,10 +222,14 @@ def test_an_update_that_is_not_finite_is_skipped_and_not_counted(skipping, is_fi
     start = healthy if is_finite else broken(healthy)
     after, sums = run(start)
     assert int(after.step) == 1
-    assert (int(sums["examples"]), int(sums["updates_skipped"])) == ((16, 0) if is_finite else (0, 1))
+    assert (int(sums["examples"]), int(sums["updates_skipped"])) == (
+        (16, 0) if is_finite else (0, 1)
+    )
     before = jax.tree.leaves((start.params, start.opt_state, start.batch_stats))
     now = jax.tree.leaves((after.params, after.opt_state, after.batch_stats))
-    is_same = [np.array_equal(one, other, equal_nan=True) for one, other in zip(before, now, strict=True)]
+    is_same = [
+        np.array_equal(one, other, equal_nan=True) for one, other in zip(before, now, strict=True)
+    ]
     assert all(is_same) == (not is_finite)
 
 

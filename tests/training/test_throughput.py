@@ -48,7 +48,9 @@ def workplace(tmp_path_factory):
 
 
 def run(folder, env, *command, status=0):
-    done = subprocess.run([sys.executable, *command], cwd=folder, env=env, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, *command], cwd=folder, env=env, capture_output=True, text=True
+    )
     assert done.returncode == status, done.stdout + done.stderr
     return done.stdout if status == 0 else done.stderr
 
@@ -59,7 +61,10 @@ def train(folder, env, name, *options):
 
 def rows_of(folder, name):
     rows = (folder / "checkpoints" / name / "metrics.jsonl").read_text().splitlines()
-    return [{key: value for key, value in json.loads(row).items() if key != "images_per_s"} for row in rows]
+    return [
+        {key: value for key, value in json.loads(row).items() if key != "images_per_s"}
+        for row in rows
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -84,10 +89,14 @@ def test_profile_leaves_a_trace_for_tensorboard_and_for_perfetto(workplace, one_
     assert len(list(folder.rglob("perfetto_trace.json.gz"))) == 1
 
 
-@pytest.mark.parametrize(("last", "started", "stopped"), [(100, 15, 25), (20, 15, 20), (14, None, None)])
+@pytest.mark.parametrize(
+    ("last", "started", "stopped"), [(100, 15, 25), (20, 15, 20), (14, None, None)]
+)
 def test_ten_steps_are_recorded_or_what_there_is_of_them(monkeypatch, last, started, stopped):
     step, happened = 5, {}
-    monkeypatch.setattr(jax.profiler, "start_trace", lambda *_, **__: happened.setdefault("started", step))
+    monkeypatch.setattr(
+        jax.profiler, "start_trace", lambda *_, **__: happened.setdefault("started", step)
+    )
     monkeypatch.setattr(jax.profiler, "stop_trace", lambda: happened.setdefault("stopped", step))
     with profiling.few_steps("folder", step) as profiler:
         while step < last:
@@ -129,13 +138,29 @@ def test_compiled_steps_are_kept_at_home_where_that_can_be_or_where_jax_is_told(
 
 def test_the_benchmark_measures_what_it_says(workplace, one_device_env):
     env = one_device_env | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "NPROC": "8"}
-    sizes = ("--rounds", "2", "--seconds", "0.05", "--images", "64", "--image.crop", "54", "--no-starts", "--json")
-    figures = json.loads(run(workplace, env, "-m", "svhn_jax.benchmark", "--config", "tiny.py", *sizes))
+    sizes = (
+        "--rounds",
+        "2",
+        "--seconds",
+        "0.05",
+        "--images",
+        "64",
+        "--image.crop",
+        "54",
+        "--no-starts",
+        "--json",
+    )
+    figures = json.loads(
+        run(workplace, env, "-m", "svhn_jax.benchmark", "--config", "tiny.py", *sizes)
+    )
     rates = figures["images_per_s"]
     assert set(rates) == {
         "train, step alone", "train, step alone, no augmentation", "train, resident", "train, streamed", "evaluate, step alone", "evaluate"
     }  # fmt: skip
-    assert all(0 < rate["low"] <= rate["median"] <= rate["high"] and rate["n"] == 2 for rate in rates.values())
+    assert all(
+        0 < rate["low"] <= rate["median"] <= rate["high"] and rate["n"] == 2
+        for rate in rates.values()
+    )
     assert set(figures["train_images_per_s_by_devices"]) == {"1", "2"}
     assert figures["device"] == "2 x cpu"
     macs, rate = figures["million_macs_an_image"], rates["train, step alone"]["median"]
@@ -165,14 +190,27 @@ def test_the_benchmarks_table_has_a_header_and_fits_80_columns():
     measure._print_table(console, figures)
     title, rule, header, _, *rows, _ = console.file.getvalue().splitlines()
     assert "configs/demo.py, batch 64" in title
-    assert header.split() == ["┃", "measurement", "┃", "median", "(least", "to", "greatest)", "┃", "unit", "┃"]
+    assert header.split() == [
+        "┃",
+        "measurement",
+        "┃",
+        "median",
+        "(least",
+        "to",
+        "greatest)",
+        "┃",
+        "unit",
+        "┃",
+    ]
     assert len(rows) == 12  # nothing is wrapped
     assert max(map(len, (rule, *rows))) <= 80
 
 
 def test_the_start_that_is_timed_is_that_of_the_same_command(monkeypatch, workplace):
     commands = []
-    monkeypatch.setattr(measure, "_time_start", lambda command, env: commands.append(command) or 1.0)
+    monkeypatch.setattr(
+        measure, "_time_start", lambda command, env: commands.append(command) or 1.0
+    )
     arguments = ["--config", str(workplace / "tiny.py"), "--images", "64", "--seed", "3"]
     assert measure._starts(arguments)["cold"]["median"] == 1.0
     monkeypatch.setattr(sys, "argv", commands[0][2:])
@@ -180,12 +218,18 @@ def test_the_start_that_is_timed_is_that_of_the_same_command(monkeypatch, workpl
     assert (started.only_first_step, started.images, started.settings.seed) == (True, 64, 3)
 
 
-def test_a_batch_larger_than_the_default_number_of_images_can_be_measured_with_more(monkeypatch, tmp_path):
+def test_a_batch_larger_than_the_default_number_of_images_can_be_measured_with_more(
+    monkeypatch, tmp_path
+):
     write_config(tmp_path, dataclasses.replace(CONFIG, batch_size=30_000))
-    monkeypatch.setattr(sys, "argv", ["benchmark", "--config", str(tmp_path / "tiny.py"), "--images", "30000"])
+    monkeypatch.setattr(
+        sys, "argv", ["benchmark", "--config", str(tmp_path / "tiny.py"), "--images", "30000"]
+    )
     options_given = command_line.parse_with_config(options.Benchmark, "", "")
     measure._check(options_given)
-    with pytest.raises(InputError, match="--images is 20000; it must be at least batch_size, 30000"):
+    with pytest.raises(
+        InputError, match="--images is 20000; it must be at least batch_size, 30000"
+    ):
         measure._check(dataclasses.replace(options_given, images=20_000))
 
 
@@ -197,7 +241,10 @@ def test_the_time_to_the_first_step_leaves_out_the_making_of_the_data(monkeypatc
         measure._time_start([sys.executable, "-c", "raise SystemExit(3)"], dict(os.environ))
     monkeypatch.undo()
     with pytest.raises(InputError, match=r"^what the child said$"):
-        measure._time_start([sys.executable, "-c", "raise SystemExit('error: what the child said')"], dict(os.environ))
+        measure._time_start(
+            [sys.executable, "-c", "raise SystemExit('error: what the child said')"],
+            dict(os.environ),
+        )
 
 
 @pytest.mark.parametrize(
@@ -209,7 +256,16 @@ def test_the_time_to_the_first_step_leaves_out_the_making_of_the_data(monkeypatc
     ],
 )
 def test_what_cannot_be_measured_is_told_in_one_line(workplace, one_device_env, options, words):
-    error = run(workplace, one_device_env, "-m", "svhn_jax.benchmark", "--config", "tiny.py", *options, status=1)
+    error = run(
+        workplace,
+        one_device_env,
+        "-m",
+        "svhn_jax.benchmark",
+        "--config",
+        "tiny.py",
+        *options,
+        status=1,
+    )
     assert error.startswith("error: ")
     assert words in error
     assert error.count("\n") == 1

@@ -55,11 +55,15 @@ def plan(
     return [Part(account, places[account.name]) for account in accounts]
 
 
-def place(lengths: dict[str, np.ndarray], validation_fraction: float, seed: int, max_digits: int) -> dict[str, Places]:
+def place(
+    lengths: dict[str, np.ndarray], validation_fraction: float, seed: int, max_digits: int
+) -> dict[str, Places]:
     """The splits and rows of all numbers, by the name of their source; arguments as for `choose_validation`."""
     filled = np.zeros(len(SPLITS), int)
     places = {}
-    for source, is_held_out in choose_validation(lengths, validation_fraction, seed, max_digits).items():
+    for source, is_held_out in choose_validation(
+        lengths, validation_fraction, seed, max_digits
+    ).items():
         others = SPLITS.index("test" if source == "test" else "train")
         splits = np.where(is_held_out, SPLITS.index("validation"), others)
         rows = np.zeros(len(splits), int)
@@ -74,7 +78,9 @@ def place(lengths: dict[str, np.ndarray], validation_fraction: float, seed: int,
 def rows_of_splits(places: Mapping[str, Places]) -> dict[str, int]:
     """The number of rows of each split that the sources go to, also of the empty ones."""
     counts = Counter(SPLITS[split] for one in places.values() for split in one.splits.tolist())
-    wanted = {"test"} & places.keys() | ({"train", "validation"} if places.keys() - {"test"} else set())
+    wanted = {"test"} & places.keys() | (
+        {"train", "validation"} if places.keys() - {"test"} else set()
+    )
     return {split: counts[split] for split in SPLITS if split in wanted}
 
 

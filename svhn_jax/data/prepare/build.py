@@ -52,20 +52,26 @@ def build(
     max_digits = settings["max_digits"]
     counts = rows_of_splits({part.account.name: part.places for part in parts})
     progress = Progress(folder, [part.account for part in parts], settings, counts)
-    work = partial(crops.crop_block, **{name: settings["crop"][name] for name in ("margin", "size")})
+    work = partial(
+        crops.crop_block, **{name: settings["crop"][name] for name in ("margin", "size")}
+    )
     photos = sum(len(part.account.records) for part in parts)
     with Workers(max(1, min(jobs, photos // crops.PHOTOS_PER_PROCESS))) as workers:
         for part in parts:
             if entries := progress.entries(part.account):
                 part.account.skipped += [one for entry in entries for one in entry.skipped]
             if not entries or not entries[-1].is_end:
-                _crop_source(part, progress, workers, work, done=entries[-1].photos if entries else 0)
+                _crop_source(
+                    part, progress, workers, work, done=entries[-1].photos if entries else 0
+                )
     sizes = {part.account.name: _sizes(progress, part.account) for part in parts}
     sources = {}
     for part in parts:
         account, source = part.account, part.account.source
         if source.stamp() != stamps[account.name]:
-            raise InputError(f"{source.path}: changed while it was read; run the same command again")
+            raise InputError(
+                f"{source.path}: changed while it was read; run the same command again"
+            )
         _refuse_bad(account, sizes[account.name], skip_bad)
         _require_all(folder, account, sizes[account.name])
         sources[account.name] = {
@@ -75,7 +81,10 @@ def build(
             "skipped": [_described(one) for one in account.skipped],
             "noted": _notes(account, sizes[account.name], max_digits),
         }
-    splits = {split: _finish_split(folder, split, parts, sizes, max_digits) for split in progress.image_files}
+    splits = {
+        split: _finish_split(folder, split, parts, sizes, max_digits)
+        for split in progress.image_files
+    }
     manifest = settings | {"splits": splits, "sources": sources}
     writing.write_manifest(folder, manifest)
     progress.delete()
@@ -117,7 +126,9 @@ def _tasks(part: Part, progress: Progress, size: int, start: int) -> Iterator[cr
         split = SPLITS[part.places.splits[row]]
         offset = progress.offsets[split] + int(part.places.rows[row]) * size * size * 3
         number = crop.union(part.account.records[row].boxes)
-        yield crops.Task(photo.name, "", photo.content, number, str(progress.image_files[split]), offset)
+        yield crops.Task(
+            photo.name, "", photo.content, number, str(progress.image_files[split]), offset
+        )
 
 
 def _refuse_bad(account: Account, sizes: np.ndarray, skip_bad: bool) -> None:
@@ -131,7 +142,9 @@ def _refuse_bad(account: Account, sizes: np.ndarray, skip_bad: bool) -> None:
             [f"line {one.line}: {one.name}: {one.reason}" for one in bad[:MAX_BAD_SHOWN]],
         )
     if skipped and not sizes.any():
-        raise InputError(f"{path}: none of its photos can be used; the first, {skipped[0]}: {skipped[0].reason}")
+        raise InputError(
+            f"{path}: none of its photos can be used; the first, {skipped[0]}: {skipped[0].reason}"
+        )
 
 
 def _require_all(folder: Path, account: Account, sizes: np.ndarray) -> None:
@@ -147,7 +160,9 @@ def _require_all(folder: Path, account: Account, sizes: np.ndarray) -> None:
 
 def _described(skipped: Skipped) -> dict[str, Any]:
     """An entry of the manifest; `line` is there only for a row of a labels.csv."""
-    return {"name": skipped.name, "reason": skipped.reason} | ({"line": skipped.line} if skipped.line else {})
+    return {"name": skipped.name, "reason": skipped.reason} | (
+        {"line": skipped.line} if skipped.line else {}
+    )
 
 
 def _finish_split(
@@ -180,6 +195,8 @@ def _notes(account: Account, sizes: np.ndarray, max_digits: int) -> dict[str, in
         if width:
             box = crop.number_in(record.boxes, width, height)
             notes[BEFORE_PHOTO] += box.left < 0 or box.top < 0
-            notes[OFF_PHOTO] += box.left < 0 or box.top < 0 or box.right > width or box.bottom > height
+            notes[OFF_PHOTO] += (
+                box.left < 0 or box.top < 0 or box.right > width or box.bottom > height
+            )
             notes[too_long] += len(record.digits) > max_digits
     return dict(notes)

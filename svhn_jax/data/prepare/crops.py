@@ -43,7 +43,10 @@ def blocks(tasks: Iterable[Task]) -> Iterator[list[Task]]:
     block: list[Task] = []
     for task in tasks:
         block.append(task)
-        if len(block) == PHOTOS_PER_BLOCK or sum(len(one.content) for one in block) >= BYTES_PER_BLOCK:
+        if (
+            len(block) == PHOTOS_PER_BLOCK
+            or sum(len(one.content) for one in block) >= BYTES_PER_BLOCK
+        ):
             yield block
             block = []
     if block:

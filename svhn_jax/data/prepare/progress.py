@@ -48,13 +48,21 @@ class Progress:
       InputError: too little space is free.
     """
 
-    def __init__(self, folder: Path, accounts: list[Account], settings: dict[str, Any], counts: dict[str, int]):
+    def __init__(
+        self,
+        folder: Path,
+        accounts: list[Account],
+        settings: dict[str, Any],
+        counts: dict[str, int],
+    ):
         self.folder, self._accounts = folder, accounts
         self.image_files = {split: folder / split / "images.npy" for split in counts}
         size = int(settings["crop"]["size"])
         if not self._is_resumable(settings, counts, size):
             self._start(settings, counts, size)
-        self.offsets = {split: np.load(path, mmap_mode="r").offset for split, path in self.image_files.items()}
+        self.offsets = {
+            split: np.load(path, mmap_mode="r").offset for split, path in self.image_files.items()
+        }
 
     def _start(self, settings: dict[str, Any], counts: dict[str, int], size: int) -> None:
         for path in self.folder.iterdir():
@@ -75,20 +83,30 @@ class Progress:
         """Whether an earlier run had the same plan, and everything it left is sound."""
         try:
             paths = self.folder.rglob("*")
-            if any((not path.is_file() and not path.is_dir()) or path.is_symlink() for path in paths):
+            if any(
+                (not path.is_file() and not path.is_dir()) or path.is_symlink() for path in paths
+            ):
                 return False
             if json.loads((self.folder / PLAN).read_text()) != settings:
                 return False
             self._drop_torn_line()
             for split, path in self.image_files.items():
                 images = np.load(path, mmap_mode="r")
-                if images.dtype != np.uint8 or len(images) > counts[split] or images.shape[1:] != (size, size, 3):
+                if (
+                    images.dtype != np.uint8
+                    or len(images) > counts[split]
+                    or images.shape[1:] != (size, size, 3)
+                ):
                     return False
             for account in self._accounts:
                 if self._sizes_path(account).stat().st_size != max(1, len(account.records)) * 8:
                     return False
                 sizes = np.fromfile(self._sizes_path(account), np.int32).reshape(-1, 2)
-                if sizes.min() < 0 or sizes.max() > MAX_PHOTO_SIDE or ((sizes > 0).sum(axis=1) == 1).any():
+                if (
+                    sizes.min() < 0
+                    or sizes.max() > MAX_PHOTO_SIDE
+                    or ((sizes > 0).sum(axis=1) == 1).any()
+                ):
                     return False
             names = {account.name for account in self._accounts}
             return all(_is_entry(line) and line["source"] in names for line in self._lines())
@@ -106,7 +124,10 @@ class Progress:
     def entries(self, account: Account) -> list[Entry]:
         """What was committed for a source."""
         lines = [line for line in self._lines() if line["source"] == account.name]
-        return [Entry(**line | {"skipped": [Skipped(*one) for one in line["skipped"]]}) for line in lines]
+        return [
+            Entry(**line | {"skipped": [Skipped(*one) for one in line["skipped"]]})
+            for line in lines
+        ]
 
     def _lines(self) -> list[Any]:
         path = self.folder / PROGRESS
@@ -161,7 +182,10 @@ def _is_entry(line: Any) -> bool:
     if not isinstance(line, dict) or line.keys() != {*Entry._fields}:
         return False
     is_list = isinstance(line["skipped"], list) and all(
-        isinstance(one, list) and [type(value) for value in one] == [str, str, int] for one in line["skipped"]
+        isinstance(one, list) and [type(value) for value in one] == [str, str, int]
+        for one in line["skipped"]
     )
-    is_counted = type(line["photos"]) is int and line["photos"] >= 0 and type(line["is_end"]) is bool
+    is_counted = (
+        type(line["photos"]) is int and line["photos"] >= 0 and type(line["is_end"]) is bool
+    )
     return is_list and is_counted and isinstance(line["source"], str)

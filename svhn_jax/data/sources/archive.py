@@ -23,7 +23,10 @@ from svhn_jax.data.sources import digit_struct
 from svhn_jax.errors import InputError, printable
 
 MAX_MAT_BYTES = 2**32  # extra's 202,353 records take some 1.5 GB
-MAX_EXPANSION, MIN_EXPANDED_BYTES = 100, 2**30  # of an archive; the published ones expand to 1.0-1.6 times their size
+MAX_EXPANSION, MIN_EXPANDED_BYTES = (
+    100,
+    2**30,
+)  # of an archive; the published ones expand to 1.0-1.6 times their size
 MAX_HEADER_BYTES = 2**13  # of a member's extended header, which tarfile reads in quadratic time
 MAX_BAD_MEMBERS = 10_000
 
@@ -46,7 +49,9 @@ class Archive:
 
     def records(self) -> list[Record | Skipped]:
         """Every record of the split's digitStruct.mat, which is unpacked to a temporary file first."""
-        with tempfile.TemporaryFile() as file:  # it has no name, so that nothing is left after a kill
+        with (
+            tempfile.TemporaryFile() as file
+        ):  # it has no name, so that nothing is left after a kill
             self._copy_mat(file)
             by_number = f"/proc/{os.getpid()}/fd/{file.fileno()}"
             return digit_struct.read(by_number, called=f"{self.path}: {self.split}/{MAT_NAME}")
@@ -66,7 +71,9 @@ class Archive:
                         target.write(block)
                     target.flush()
                     return
-        raise InputError(f"{self.path}: no readable {self.split}/{MAT_NAME} in it; download the archive again")
+        raise InputError(
+            f"{self.path}: no readable {self.split}/{MAT_NAME} in it; download the archive again"
+        )
 
     def photos(self) -> Iterator[Photo]:
         bad = 0
@@ -83,7 +90,9 @@ class Archive:
                         "give an SVHN archive"
                     )
                 if problem:
-                    yield Photo(printable(name if folder == self.split else member.name), b"", problem)
+                    yield Photo(
+                        printable(name if folder == self.split else member.name), b"", problem
+                    )
                 else:
                     yield Photo(name, content.read())
 
@@ -106,7 +115,9 @@ class Archive:
         try:
             # gzip checks its checksum at the end of the stream; tarfile's own "r|gz" does not.
             with gzip.open(self.path) as unpacked:
-                stream = _Bounded(unpacked, max(MIN_EXPANDED_BYTES, MAX_EXPANSION * self.path.stat().st_size))
+                stream = _Bounded(
+                    unpacked, max(MIN_EXPANDED_BYTES, MAX_EXPANSION * self.path.stat().st_size)
+                )
                 with tarfile.open(fileobj=stream, mode="r|", tarinfo=_Member) as archive:
                     yield _walk(archive, stream)
         except (
@@ -118,7 +129,9 @@ class Archive:
             ) from None
 
 
-def _walk(archive: tarfile.TarFile, stream: "_Bounded") -> Iterator[tuple[tarfile.TarInfo, IO[bytes]]]:
+def _walk(
+    archive: tarfile.TarFile, stream: "_Bounded"
+) -> Iterator[tuple[tarfile.TarInfo, IO[bytes]]]:
     while member := archive.next():
         archive.members.clear()  # type: ignore[attr-defined]  # or it would keep all 200,000
         _refuse_unreadable(member)

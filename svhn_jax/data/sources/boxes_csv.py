@@ -42,7 +42,9 @@ def read(path: Path) -> list[Row]:
     rows: list[Row] = []
     bad: list[str] = []
     if not path.is_file():
-        raise InputError(f"{path}: no such file; write {','.join(COLUMNS)} in its first line, and a photo in each row")
+        raise InputError(
+            f"{path}: no such file; write {','.join(COLUMNS)} in its first line, and a photo in each row"
+        )
     for line, columns, values in labels_csv.table(path, (COLUMNS, labels_csv.COLUMNS)):
         try:
             if len(values) != columns:
@@ -76,14 +78,18 @@ def match(path: Path, rows: Sequence[Row], photos: Sequence[Named]) -> dict[int,
             for place in (in_real_folder(photo.name), os.path.realpath(photo.name)):
                 places.setdefault(place, set()).add(index)
     named_folders = (photo.folder or os.path.dirname(photo.name) for photo in photos)
-    folders = [real(folder) for folder in dict.fromkeys((os.path.dirname(path), "", *named_folders))]
+    folders = [
+        real(folder) for folder in dict.fromkeys((os.path.dirname(path), "", *named_folders))
+    ]
     found: dict[int, Sides | None] = {}
     lines: dict[int, int] = {}
     for row in rows:
         candidates = (in_real_folder(os.path.join(folder, row.file)) for folder in folders)
         for index in next((places[one] for one in candidates if one in places), ()):
             if index in lines:
-                raise InputError(f"{path}: line {row.line} names {printable(row.file)}, as line {lines[index]} does")
+                raise InputError(
+                    f"{path}: line {row.line} names {printable(row.file)}, as line {lines[index]} does"
+                )
             lines[index], found[index] = row.line, row.box
     if not found:
         raise InputError(

@@ -73,13 +73,17 @@ def _check(name: str, columns: hdf5_records.Columns | str) -> Record | Skipped:
             return Skipped(name, f"label {label:g} is not 1 to 10")
     boxes = np.array(box_columns).T
     if not are_boxes(boxes).all():
-        return Skipped(name, "a box is not finite, has no width or height, or is a million pixels away")
+        return Skipped(
+            name, "a box is not finite, has no width or height, or is a million pixels away"
+        )
     return Record(name, tuple(int(label) % 10 for label in labels), boxes)
 
 
 def are_boxes(boxes: np.ndarray) -> np.ndarray:
     """bool[N]: which of float64[N, 4] are finite boxes with a width and height."""
-    return (np.abs(boxes) <= MAX_PIXELS_OFF).all(axis=1) & (boxes[:, 2:] >= MIN_SIDE).all(axis=1)  # nan fails both
+    return (np.abs(boxes) <= MAX_PIXELS_OFF).all(axis=1) & (boxes[:, 2:] >= MIN_SIDE).all(
+        axis=1
+    )  # nan fails both
 
 
 def _walk(path: Path) -> list[Record | Skipped | None] | None:
@@ -102,14 +106,22 @@ def _walk_records(walk: Walk, mapped: mmap.mmap) -> list[Record | Skipped | None
     ok, members = walk.children(members[:, 1], (b"bbox", b"name"))
     columns = walk.datasets(members[0])
     count = int(columns.count[0])
-    if not (ok.all() and columns.ok.all() and (columns.kind == REFERENCE).all() and columns.count[1] == count):
+    if not (
+        ok.all()
+        and columns.ok.all()
+        and (columns.kind == REFERENCE).all()
+        and columns.count[1] == count
+    ):
         return None
     if count * hdf5_records.MIN_RECORD_BYTES > len(mapped):  # the library will refuse it
         return None
     records: list[Record | Skipped | None] = []
     for start in range(0, count, RECORDS_AT_ONCE):
         rows = min(RECORDS_AT_ONCE, count - start)
-        boxes, names = (walk.elements(columns.data[i : i + 1] + 8 * start, rows, REFERENCE)[0][0] for i in (0, 1))
+        boxes, names = (
+            walk.elements(columns.data[i : i + 1] + 8 * start, rows, REFERENCE)[0][0]
+            for i in (0, 1)
+        )
         block = _walk_block(walk, names, boxes)
         if not any(block):  # the file has another layout
             return None
@@ -118,7 +130,9 @@ def _walk_records(walk: Walk, mapped: mmap.mmap) -> list[Record | Skipped | None
     return records
 
 
-def _walk_block(walk: Walk, name_addresses: np.ndarray, box_addresses: np.ndarray) -> list[Record | Skipped | None]:
+def _walk_block(
+    walk: Walk, name_addresses: np.ndarray, box_addresses: np.ndarray
+) -> list[Record | Skipped | None]:
     """The records of N names and boxes, int64[N] addresses."""
     count = len(name_addresses)
     names = walk.datasets(name_addresses)
@@ -140,16 +154,24 @@ def _walk_block(walk: Walk, name_addresses: np.ndarray, box_addresses: np.ndarra
     ok &= are_read.reshape(counts.shape).all(axis=1)
 
     # float64[N, fields, boxes] -> label [N, boxes] and box [N, boxes, 4]; unused places get valid values.
-    by_field = dict(zip(fields, np.moveaxis(values.reshape(count, len(fields), WALKED_BOXES), 1, 0), strict=True))
+    by_field = dict(
+        zip(
+            fields, np.moveaxis(values.reshape(count, len(fields), WALKED_BOXES), 1, 0), strict=True
+        )
+    )
     is_box = np.arange(WALKED_BOXES) < counts[:, :1]
     label = np.where(is_box, by_field[b"label"], 1)
-    box = np.where(is_box[..., None], np.stack([by_field[field] for field in BOX_FIELDS], axis=-1), 1)
+    box = np.where(
+        is_box[..., None], np.stack([by_field[field] for field in BOX_FIELDS], axis=-1), 1
+    )
     ok &= np.isin(label, np.arange(1, 11)).all(axis=1)
     ok &= are_boxes(box.reshape(-1, 4)).reshape(is_box.shape).all(axis=1)
     digits = (np.where(ok[:, None], label, 0) % 10).astype(np.int64).tolist()
     return [
         _walked(text.decode("ascii"), digits[row][:n], box[row, :n]) if good else None
-        for row, (text, n, good) in enumerate(zip(texts, counts[:, 0].tolist(), ok.tolist(), strict=True))
+        for row, (text, n, good) in enumerate(
+            zip(texts, counts[:, 0].tolist(), ok.tolist(), strict=True)
+        )
     ]
 
 
@@ -164,7 +186,9 @@ def _walk_values(walk: Walk, columns: hdf5_walk.Datasets) -> tuple[np.ndarray, n
     inline, fits = walk.elements(columns.data, 1, FLOAT64)
     is_inline = columns.ok & fits & (columns.kind == FLOAT64) & (columns.count == 1)
     values[:, :1] = np.where(is_inline[:, None], inline, 1)
-    many = np.flatnonzero(columns.ok & (columns.kind == REFERENCE) & (columns.count <= WALKED_BOXES))
+    many = np.flatnonzero(
+        columns.ok & (columns.kind == REFERENCE) & (columns.count <= WALKED_BOXES)
+    )
     widest = int(columns.count[many].max(initial=1))
     references, _ = walk.elements(columns.data[many], widest, REFERENCE)
     is_reference = np.arange(widest) < columns.count[many][:, None]

@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import Protocol
 
 from svhn_jax import files
-from svhn_jax.data.photos import MAT_NAME, MAX_PHOTO_BYTES, OTHER_FILES, PHOTO_NAME, SUFFIXES, read_photo, stamp
+from svhn_jax.data.photos import (
+    MAT_NAME,
+    MAX_PHOTO_BYTES,
+    OTHER_FILES,
+    PHOTO_NAME,
+    SUFFIXES,
+    read_photo,
+    stamp,
+)
 from svhn_jax.data.records import Photo, Record, Skipped
 from svhn_jax.data.sources import digit_struct, labels_csv
 from svhn_jax.data.sources.archive import MAX_MAT_BYTES, Archive
@@ -50,7 +58,9 @@ def find_source(raw: Path, split: str) -> Source:
         return LabelledFolder(raw / split, split)
     if (raw / split).is_dir():
         return Folder(raw / split, split)
-    raise InputError(f"{raw}: holds neither {split}.tar.gz nor {split}/; give the folder with the archives")
+    raise InputError(
+        f"{raw}: holds neither {split}.tar.gz nor {split}/; give the folder with the archives"
+    )
 
 
 def find_all(raw: Path, splits: Sequence[str] = ()) -> list[Source]:
@@ -60,11 +70,17 @@ def find_all(raw: Path, splits: Sequence[str] = ()) -> list[Source]:
       InputError: a split does not exist, or the folder has none.
     """
     if not raw.is_dir():
-        raise InputError(f"{raw}: {'not a' if raw.exists() else 'no such'} folder; give the folder with the photos")
+        raise InputError(
+            f"{raw}: {'not a' if raw.exists() else 'no such'} folder; give the folder with the photos"
+        )
     if (raw / labels_csv.NAME).is_file() and set(splits) <= {"train"}:
         _refuse_other_sources(raw)
         return [LabelledFolder(raw, "train")]
-    there = [name for name in SOURCE_SPLITS if (raw / f"{name}.tar.gz").is_file() or (raw / name).is_dir()]
+    there = [
+        name
+        for name in SOURCE_SPLITS
+        if (raw / f"{name}.tar.gz").is_file() or (raw / name).is_dir()
+    ]
     if not there and not splits:
         raise InputError(
             f"{raw}: none of train, test, extra in it, as NAME.tar.gz or NAME/, and no labels.csv; "
@@ -76,7 +92,11 @@ def find_all(raw: Path, splits: Sequence[str] = ()) -> list[Source]:
 
 def _refuse_other_sources(raw: Path) -> None:
     """Raises InputError if splits stand beside a labels.csv, which would hide them."""
-    names = [f"{split}{end}" for split in SOURCE_SPLITS for end in (".tar.gz", f"/{MAT_NAME}", f"/{labels_csv.NAME}")]
+    names = [
+        f"{split}{end}"
+        for split in SOURCE_SPLITS
+        for end in (".tar.gz", f"/{MAT_NAME}", f"/{labels_csv.NAME}")
+    ]
     if found := [name for name in names if (raw / name).is_file()]:
         raise InputError(
             f"{raw}: holds {labels_csv.NAME} and also {found[0]}; move one of them to another folder, or give --splits"
@@ -153,7 +173,10 @@ def _sha256_of(folder: Path, names: Iterable[str]) -> str:
     digest = hashlib.sha256()
     for name in names:
         size = (folder / name).stat().st_size
-        is_too_large = size > (MAX_MAT_BYTES if name == MAT_NAME else MAX_PHOTO_BYTES) and name != labels_csv.NAME
+        is_too_large = (
+            size > (MAX_MAT_BYTES if name == MAT_NAME else MAX_PHOTO_BYTES)
+            and name != labels_csv.NAME
+        )
         content = f"{size} bytes" if is_too_large else files.sha256(folder / name)
         digest.update(f"{name} {content}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()

@@ -25,7 +25,10 @@ MAX_NAME_CHARACTERS = 255
 FIELDS = (b"label", b"left", b"top", b"width", b"height")
 MEMORY_BYTES = 3 * 2**29
 SECONDS, SECONDS_PER_RECORD = 6.0, 0.01  # the library reads a thousand records a second and more
-RECORD_BYTES, MIN_RECORD_BYTES = 5000, 500  # MATLAB takes some 7,000, the densest layout of HDF5 some 1,900
+RECORD_BYTES, MIN_RECORD_BYTES = (
+    5000,
+    500,
+)  # MATLAB takes some 7,000, the densest layout of HDF5 some 1,900
 MAX_BAD_RECORDS = 10_000
 
 Columns = tuple[list[float], ...]
@@ -47,7 +50,9 @@ def read(path: str | Path, called: str, rows: Sequence[int] | None) -> list[Entr
     try:
         count = Path(path).stat().st_size / RECORD_BYTES if rows is None else len(rows)
         if not here.poll(SECONDS + SECONDS_PER_RECORD * count):
-            raise InputError(f"{called}: the HDF5 library did not finish reading it; download it again")
+            raise InputError(
+                f"{called}: the HDF5 library did not finish reading it; download it again"
+            )
         answer = here.recv()
     except EOFError:
         raise InputError(f"{called}: the HDF5 library crashed on it; download it again") from None
@@ -78,11 +83,23 @@ def _read_all(path: str, rows: Sequence[int] | None) -> list[Entry] | str:
         except OSError as error:
             return f"not a readable MATLAB v7.3 (HDF5) file ({error})"
         try:
-            struct = file["digitStruct"] if isinstance(file.get("digitStruct", getlink=True), h5py.HardLink) else None
+            struct = (
+                file["digitStruct"]
+                if isinstance(file.get("digitStruct", getlink=True), h5py.HardLink)
+                else None
+            )
             if not isinstance(struct, h5py.Group):
                 return "no digitStruct with name and bbox in it"
             columns = [_reference_column(struct, name) for name in ("name", "bbox")]
-        except (KeyError, IndexError, OSError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+        except (
+            KeyError,
+            IndexError,
+            OSError,
+            ValueError,
+            TypeError,
+            AttributeError,
+            RuntimeError,
+        ) as error:
             return f"no digitStruct with name and bbox in it ({error})"
         names, boxes = columns
         if len(names) != len(boxes):
@@ -90,7 +107,9 @@ def _read_all(path: str, rows: Sequence[int] | None) -> list[Entry] | str:
         return _read_entries(file, names, boxes, range(len(names)) if rows is None else rows)
 
 
-def _read_entries(file: h5py.File, names: np.ndarray, boxes: np.ndarray, rows: Sequence[int]) -> list[Entry] | str:
+def _read_entries(
+    file: h5py.File, names: np.ndarray, boxes: np.ndarray, rows: Sequence[int]
+) -> list[Entry] | str:
     entries, bad = [], 0
     for row in rows:
         entries.append(_read_entry(file, row, names[row], boxes[row]))
@@ -108,7 +127,9 @@ def _reference_column(struct: h5py.Group, name: str) -> np.ndarray:
     if dataset.ndim != 2 or dataset.dtype != h5py.ref_dtype:
         raise ValueError(f"{name} is not a column of references")
     if dataset.shape[0] * MIN_RECORD_BYTES > struct.file.id.get_filesize():
-        raise ValueError(f"{name} claims {dataset.shape[0]} records, more than the file has room for")
+        raise ValueError(
+            f"{name} claims {dataset.shape[0]} records, more than the file has room for"
+        )
     return dataset[:, 0]
 
 
@@ -168,7 +189,9 @@ def _read_field(file: h5py.File, group: h5g.GroupID, field: bytes) -> list[float
     for ref in refs.ravel():
         target = _dataset(file, ref)
         if target.shape != (1, 1):
-            raise ValueError(f"its field {field.decode()} refers to an array of shape {target.shape}")
+            raise ValueError(
+                f"its field {field.decode()} refers to an array of shape {target.shape}"
+            )
         target.read(h5s.ALL, h5s.ALL, scalar)
         values.append(float(scalar[0, 0]))
     return values

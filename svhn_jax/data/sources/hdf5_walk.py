@@ -26,11 +26,35 @@ ELEMENT_BYTES = {FLOAT64: 8, UINT16: 2, REFERENCE: 8}
 MAX_COUNT = 2**32  # elements of one dataset; only a damaged shape has more
 
 # Message types of an object header (section IV.A.2). Anything else may change what the data mean.
-NIL, DATASPACE, DATATYPE, FILL_OLD, FILL, LAYOUT, ATTRIBUTE, CONTINUATION, SYMBOL_TABLE, MODIFIED = (
+(
+    NIL,
+    DATASPACE,
+    DATATYPE,
+    FILL_OLD,
+    FILL,
+    LAYOUT,
+    ATTRIBUTE,
+    CONTINUATION,
+    SYMBOL_TABLE,
+    MODIFIED,
+) = (
     *(0x00, 0x01, 0x03, 0x04, 0x05, 0x08),
     *(0x0C, 0x10, 0x11, 0x12),
 )
-KNOWN = np.array([NIL, DATASPACE, DATATYPE, FILL_OLD, FILL, LAYOUT, ATTRIBUTE, CONTINUATION, SYMBOL_TABLE, MODIFIED])
+KNOWN = np.array(
+    [
+        NIL,
+        DATASPACE,
+        DATATYPE,
+        FILL_OLD,
+        FILL,
+        LAYOUT,
+        ATTRIBUTE,
+        CONTINUATION,
+        SYMBOL_TABLE,
+        MODIFIED,
+    ]
+)
 # A datatype message's first 8 bytes, then its properties (section IV.A.2.d).
 DATATYPES = {
     FLOAT64: (bytes.fromhex("11203f0008000000"), bytes.fromhex("00004000340b0034ff030000")),
@@ -58,8 +82,12 @@ class Messages:
 
     def __init__(self, ok: Mask):
         self.ok = ok
-        self.kind, self.count, self.data, self.data_bytes = (np.zeros(len(ok), np.int64) for _ in range(4))
-        self.tree, self.heap, self.rest, self.rest_bytes = (np.zeros(len(ok), np.int64) for _ in range(4))
+        self.kind, self.count, self.data, self.data_bytes = (
+            np.zeros(len(ok), np.int64) for _ in range(4)
+        )
+        self.tree, self.heap, self.rest, self.rest_bytes = (
+            np.zeros(len(ok), np.int64) for _ in range(4)
+        )
 
 
 class Walk:
@@ -82,7 +110,9 @@ class Walk:
             raise ValueError("no superblock of version 0")
         base_address, root = (int.from_bytes(block[at : at + 8], "little") for at in (24, 64))
         if block[13:15] != b"\x08\x08" or base_address != base:
-            raise ValueError("addresses that are not 8 bytes long or not relative to the superblock")
+            raise ValueError(
+                "addresses that are not 8 bytes long or not relative to the superblock"
+            )
         self._base = base
         self.root = np.array([root], np.int64)
 
@@ -139,7 +169,9 @@ class Walk:
             found.ok &= found.rest == 0
         return found
 
-    def _read_messages(self, found: Messages, rows: Numbers, start: Addresses, size: Numbers) -> None:
+    def _read_messages(
+        self, found: Messages, rows: Numbers, start: Addresses, size: Numbers
+    ) -> None:
         """Reads the messages in blocks of `size` bytes at `start`, which belong to the objects `rows`, into `found`."""
         blocks, fits = self._bytes_at(start, BLOCK_BYTES + 32, partly=True)
         found.ok[rows] &= fits & (size >= 8) & (size <= BLOCK_BYTES)
@@ -157,7 +189,9 @@ class Walk:
             at[open_] += 8 + length
         found.ok[rows[at + 8 <= size]] = False
 
-    def _bytes_at(self, addresses: Addresses, count: int, *, partly: bool = False) -> tuple[Bytes, Mask]:
+    def _bytes_at(
+        self, addresses: Addresses, count: int, *, partly: bool = False
+    ) -> tuple[Bytes, Mask]:
         """The `count` bytes uint8[N, count] at each address, and bool[N]: which are in the file; zeros for the others.
 
         With `partly`, only the first byte must be in the file, and bytes past its end are zeros.
@@ -167,7 +201,9 @@ class Walk:
         rows = np.zeros((len(addresses), count), np.uint8)
         whole = np.flatnonzero(fits & (addresses <= last))
         if whole.size:
-            windows = np.lib.stride_tricks.as_strided(self._data[self._base :], (last + 1, count), (1, 1))
+            windows = np.lib.stride_tricks.as_strided(
+                self._data[self._base :], (last + 1, count), (1, 1)
+            )
             rows[whole] = windows[addresses[whole]]
         for row in np.flatnonzero(fits & (addresses > last)):  # the few at the end of the file
             rest = self._data[self._base + addresses[row] :]

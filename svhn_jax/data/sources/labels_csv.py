@@ -41,11 +41,21 @@ def read(path: Path) -> list[Record | Skipped]:
     lines: dict[str, int] = {}
     for line_number, columns, row in table(path, (COLUMNS, COLUMNS[:2])):
         record = _record(row, columns, path.parent, line_number)
-        line = lines.setdefault(record.name, record.line) if isinstance(record, Record) else record.line
+        line = (
+            lines.setdefault(record.name, record.line)
+            if isinstance(record, Record)
+            else record.line
+        )
         is_second = line != record.line
-        records.append(Skipped(record.name, f"line {line} names it already", record.line) if is_second else record)
+        records.append(
+            Skipped(record.name, f"line {line} names it already", record.line)
+            if is_second
+            else record
+        )
     if not records:
-        raise InputError(f"{path}: no rows after its first line; write a photo and its number in each row")
+        raise InputError(
+            f"{path}: no rows after its first line; write a photo and its number in each row"
+        )
     return records
 
 
@@ -99,11 +109,21 @@ def _record(row: list[str], columns: int, folder: Path, line: int) -> Record | S
 
 def _check_file(file: str, folder: Path) -> None:
     name = PurePosixPath(file)
-    if not file or name.is_absolute() or ".." in name.parts or not file.isprintable() or len(os.fsencode(file)) > 255:
+    if (
+        not file
+        or name.is_absolute()
+        or ".." in name.parts
+        or not file.isprintable()
+        or len(os.fsencode(file)) > 255
+    ):
         raise ValueError("not the name of a file in the folder")
     if name.suffix.lower() not in SUFFIXES:
-        raise ValueError(f"files with the suffix {name.suffix!r} are not read; convert the photo to PNG or JPEG")
-    if not os.path.isfile(folder / file):  # Path.is_file raises an error for a folder without permission
+        raise ValueError(
+            f"files with the suffix {name.suffix!r} are not read; convert the photo to PNG or JPEG"
+        )
+    if not os.path.isfile(
+        folder / file
+    ):  # Path.is_file raises an error for a folder without permission
         raise ValueError("no such file in the folder")
     if not os.access(folder / file, os.R_OK):
         raise ValueError("no permission to read it")
@@ -120,7 +140,11 @@ def boxes(box: list[str]) -> np.ndarray:
         except ValueError:
             if "," in text:
                 point = text.replace(",", ".")[:100]
-                raise ValueError(f"{column} is {text[:100]!r}, not a number; write {point}") from None
-            raise ValueError(f"{column} is {text[:100]!r}; give all four of the box in pixels, or none") from None
+                raise ValueError(
+                    f"{column} is {text[:100]!r}, not a number; write {point}"
+                ) from None
+            raise ValueError(
+                f"{column} is {text[:100]!r}; give all four of the box in pixels, or none"
+            ) from None
     crop.box_of(*values)
     return np.array([values])

@@ -46,7 +46,9 @@ def _photos(argument: str) -> Iterator[Named]:
     elif os.path.isdir(argument):
         yield from _photos_of(argument)
     elif glob.has_magic(argument) and not os.path.lexists(argument):
-        matches = sorted({match for match in glob.glob(argument, recursive=True) if not os.path.isdir(match)})
+        matches = sorted(
+            {match for match in glob.glob(argument, recursive=True) if not os.path.isdir(match)}
+        )
         yield from map(Named, matches)
         if not matches:
             yield Named(argument, problem="no file matches this pattern")
@@ -69,7 +71,9 @@ def _photos_of(folder: str) -> Iterator[Named]:
     for name in names:
         yield Named(os.path.join(folder, name), folder)
     if not names:
-        yield Named(folder, problem="no photo in this folder; give one that holds PNG, JPEG or other photos")
+        yield Named(
+            folder, problem="no photo in this folder; give one that holds PNG, JPEG or other photos"
+        )
 
 
 def read(photo: Named) -> bytes:

@@ -39,9 +39,15 @@ class Archive(NamedTuple):
 
 
 ARCHIVES = {
-    "train": Archive(404_141_560, "4b17bb33b6cd8f963493168f80143da956f28ec406cc12f8e5745a9f91a51898", 33_402),
-    "test": Archive(276_555_967, "57ac9ceb530e4aa85b55d991be8fc49c695b3d71c6f6a88afea86549efde7fb5", 13_068),
-    "extra": Archive(1_955_489_752, "e857e27d1e65bd1e7d3959b094061777f6506bbc39889a0df3bba6a729d60f9c", 202_353),
+    "train": Archive(
+        404_141_560, "4b17bb33b6cd8f963493168f80143da956f28ec406cc12f8e5745a9f91a51898", 33_402
+    ),
+    "test": Archive(
+        276_555_967, "57ac9ceb530e4aa85b55d991be8fc49c695b3d71c6f6a88afea86549efde7fb5", 13_068
+    ),
+    "extra": Archive(
+        1_955_489_752, "e857e27d1e65bd1e7d3959b094061777f6506bbc39889a0df3bba6a729d60f9c", 202_353
+    ),
 }
 
 
@@ -55,7 +61,9 @@ def read_checksums(path: Path) -> dict[str, Archive]:
     for number, line in enumerate(path.read_text(errors="replace").splitlines(), start=1):
         if not (entry := line.partition("#")[0].strip()):
             continue
-        match = re.fullmatch(r"([0-9a-fA-F]{64})\s+([1-9][0-9]{0,14})\s+(train|test|extra)\.tar\.gz", entry)
+        match = re.fullmatch(
+            r"([0-9a-fA-F]{64})\s+([1-9][0-9]{0,14})\s+(train|test|extra)\.tar\.gz", entry
+        )
         if not match:
             raise InputError(
                 f"{path}, line {number}: {entry!r} is not SHA-256 (64 hexadecimal digits), bytes and "
@@ -66,5 +74,7 @@ def read_checksums(path: Path) -> dict[str, Archive]:
             raise InputError(f"{path}, line {number}: a second {split}.tar.gz; keep one")
         archives[split] = Archive(int(size), sha256.lower())
     if not archives:
-        raise InputError(f"{path}: has no archive; write a line for each: SHA-256, bytes, NAME.tar.gz")
+        raise InputError(
+            f"{path}: has no archive; write a line for each: SHA-256, bytes, NAME.tar.gz"
+        )
     return archives

@@ -55,16 +55,22 @@ class _PreparedSplit:
         with self._errors_as_damage():
             builder = self._tfds.builder_from_directory(folder)
             info = builder.info
-            left_out = (info.metadata or {}).get("left_out", {}).get(split, {"records": [], "photos": []})
+            left_out = (
+                (info.metadata or {}).get("left_out", {}).get(split, {"records": [], "photos": []})
+            )
             self._bad_records, self._bad_photos = left_out["records"], left_out["photos"]
         if info.file_format.value != "array_record":
             raise InputError(
                 f"{folder}: written as {info.file_format.value}, which only TensorFlow reads; delete it, then {remedy}"
             )
         if not features <= set(info.features):
-            raise InputError(f"{folder}: a data set of another kind, with {', '.join(info.features)}; {remedy}")
+            raise InputError(
+                f"{folder}: a data set of another kind, with {', '.join(info.features)}; {remedy}"
+            )
         if split not in info.splits:
-            raise NoSuchSplit(f"{folder}: has no split {split!r}; its splits: {', '.join(info.splits)}")
+            raise NoSuchSplit(
+                f"{folder}: has no split {split!r}; its splits: {', '.join(info.splits)}"
+            )
         self._builder = builder
 
     def stamp(self) -> str:
@@ -75,11 +81,15 @@ class _PreparedSplit:
         """SHA-256 of the examples and of the skipped ones; equal when the same photos are prepared again."""
         from tensorflow_datasets.proto import tf_example_pb2
 
-        digest = hashlib.sha256(json.dumps([self._bad_records, self._bad_photos], sort_keys=True).encode())
+        digest = hashlib.sha256(
+            json.dumps([self._bad_records, self._bad_photos], sort_keys=True).encode()
+        )
         method = self._tfds.decode.DeserializeMethod.RAW_BYTES
         for example in self._read(deserialize_method=method):
             # The fields of an example are stored in random order.
-            digest.update(tf_example_pb2.Example.FromString(example).SerializeToString(deterministic=True))
+            digest.update(
+                tf_example_pb2.Example.FromString(example).SerializeToString(deterministic=True)
+            )
         return digest.hexdigest()
 
     def _examples(self) -> Iterator[dict[str, Any]]:
@@ -102,8 +112,12 @@ class _PreparedSplit:
             raise InputError(f"{error.name} is not installed; pip install {error.name}") from None
         except (InputError, MemoryError):
             raise
-        except Exception as error:  # a missing, cut or altered file: RuntimeError, ParseError, KeyError and others
-            raise InputError(f"{self._folder}: damaged ({error}); delete it, then {self._remedy}") from None
+        except (
+            Exception
+        ) as error:  # a missing, cut or altered file: RuntimeError, ParseError, KeyError and others
+            raise InputError(
+                f"{self._folder}: damaged ({error}); delete it, then {self._remedy}"
+            ) from None
 
 
 class TfdsSource(_PreparedSplit):
@@ -127,14 +141,18 @@ class TfdsSource(_PreparedSplit):
 
     def records(self) -> list[Record | Skipped]:
         """Every record, in the order of digitStruct.mat, also those of skipped photos."""
-        left_out = [entry for entry in (*self._bad_records, *self._bad_photos) if "position" in entry]
+        left_out = [
+            entry for entry in (*self._bad_records, *self._bad_photos) if "position" in entry
+        ]
         others = {entry["position"]: _left_out_record(entry) for entry in left_out}
         records: list[Record | Skipped] = []
         for example in self._examples():
             while len(records) in others:
                 records.append(others.pop(len(records)))
             digits, boxes = example["digits"]["label"], example["digits"]["bbox"]
-            records.append(Record(example["name"].decode(), tuple(map(int, digits)), np.stack(boxes)))
+            records.append(
+                Record(example["name"].decode(), tuple(map(int, digits)), np.stack(boxes))
+            )
         return records + [others[position] for position in sorted(others)]
 
     def photos(self) -> Iterator[Photo]:
@@ -171,11 +189,16 @@ class CroppedDigits(_PreparedSplit):
             "make it in Python with TensorFlow and scipy: tensorflow_datasets.builder("
             f"'svhn_cropped', data_dir='{data_dir}', file_format='array_record').download_and_prepare()"
         )
-        super().__init__(data_dir / "svhn_cropped" / "3.1.0", split, {"image", "label", "id"}, remedy)
+        super().__init__(
+            data_dir / "svhn_cropped" / "3.1.0", split, {"image", "label", "id"}, remedy
+        )
 
     def records(self) -> list[Record | Skipped]:
         """Every digit, in the order of storage."""
-        return [Record(_cropped_name(example), (int(example["label"]),), NO_BOX) for example in self._examples()]
+        return [
+            Record(_cropped_name(example), (int(example["label"]),), NO_BOX)
+            for example in self._examples()
+        ]
 
     def photos(self) -> Iterator[Photo]:
         """Every photo, as the PNG file that TFDS made of it."""

@@ -36,7 +36,9 @@ def main() -> None:
     console = Console(highlight=False, markup=False)
     options = command_line.parse(Options, "python -m svhn_jax.data.svhn_full", __doc__ or "")
     tfds = import_tfds()
-    from svhn_jax.data.svhn_full import svhn_full_dataset_builder as svhn_full  # it needs tensorflow_datasets
+    from svhn_jax.data.svhn_full import (
+        svhn_full_dataset_builder as svhn_full,
+    )  # it needs tensorflow_datasets
 
     splits = [source.split for source in find_all(options.raw)]
     builder = svhn_full.Builder(data_dir=options.data_dir)
@@ -48,7 +50,10 @@ def main() -> None:
             f"{builder.data_dir}: was prepared without {', '.join(lacking)}; delete that folder, then run the same command again"
         )
     else:
-        console.print(f"{builder.data_dir}: exists already; delete that folder to prepare it again", soft_wrap=True)
+        console.print(
+            f"{builder.data_dir}: exists already; delete that folder to prepare it again",
+            soft_wrap=True,
+        )
     for split, info in builder.info.splits.items():
         console.print(f"{split}: {info.num_examples:,} photos", soft_wrap=True)
         left_out = builder.info.metadata["left_out"][split]

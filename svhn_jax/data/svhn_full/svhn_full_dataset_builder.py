@@ -22,7 +22,9 @@ from svhn_jax.data.sources.published import ARCHIVES, BASE_URL, LICENCE
 from svhn_jax.data.svhn_full.record_order import in_order_of
 from svhn_jax.errors import InputError
 
-PHOTOS_PER_SHARD = 8192  # 100 MB of published photos, which is also the memory they take while written
+PHOTOS_PER_SHARD = (
+    8192  # 100 MB of published photos, which is also the memory they take while written
+)
 Examples = Iterator[tuple[int, dict[str, Any]]]
 
 
@@ -37,7 +39,9 @@ class Builder(tfds.core.ShardBasedBuilder):
     """SVHN Format 1. `info.metadata["left_out"][split]`, a LeftOut, names everything that was skipped."""
 
     VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "Photos, file names, numbers, digits and boxes of train, test and extra."}  # noqa: RUF012
+    RELEASE_NOTES = {
+        "1.0.0": "Photos, file names, numbers, digits and boxes of train, test and extra."
+    }  # noqa: RUF012
     MANUAL_DOWNLOAD_INSTRUCTIONS = f"""
     manual_dir is a folder with one or more of train.tar.gz, test.tar.gz and extra.tar.gz from {BASE_URL}.
     `python -m svhn_jax.download` downloads and verifies them, and can be resumed.
@@ -46,7 +50,9 @@ class Builder(tfds.core.ShardBasedBuilder):
 
     def __init__(self, *, file_format: str | None = None, **kwargs: Any):
         super().__init__(file_format=file_format, **kwargs)
-        if not file_format and not self.info.initialized:  # TFDS's default, tfrecord, needs TensorFlow
+        if (
+            not file_format and not self.info.initialized
+        ):  # TFDS's default, tfrecord, needs TensorFlow
             self.info.set_file_format("array_record", override=True)
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -54,7 +60,10 @@ class Builder(tfds.core.ShardBasedBuilder):
             "label": tfds.features.ClassLabel(num_classes=10),
             # tf.Example has float32 only; as bytes the published float64 pixels stay as they are
             "bbox": tfds.features.Tensor(
-                shape=(4,), dtype=np.float64, encoding="bytes", doc="left, top, width, height in pixels"
+                shape=(4,),
+                dtype=np.float64,
+                encoding="bytes",
+                doc="left, top, width, height in pixels",
             ),
         }
         features = {
@@ -71,12 +80,21 @@ class Builder(tfds.core.ShardBasedBuilder):
             metadata=tfds.core.MetadataDict(),
         )
 
-    def _shard_iterators_per_split(self, dl_manager: Any) -> dict[str, list[Callable[[], Examples]]]:
+    def _shard_iterators_per_split(
+        self, dl_manager: Any
+    ) -> dict[str, list[Callable[[], Examples]]]:
         sources = find_all(_raw_folder(dl_manager))
-        left_out: dict[str, LeftOut] = {source.split: {"records": [], "photos": []} for source in sources}
-        self.info.metadata["left_out"] = left_out  # filled at the end of each stream; saved after that
+        left_out: dict[str, LeftOut] = {
+            source.split: {"records": [], "photos": []} for source in sources
+        }
+        self.info.metadata["left_out"] = (
+            left_out  # filled at the end of each stream; saved after that
+        )
         folder = Path(self.data_path)
-        return {source.split: _shards(Account(source), left_out[source.split], folder) for source in sources}
+        return {
+            source.split: _shards(Account(source), left_out[source.split], folder)
+            for source in sources
+        }
 
 
 def _raw_folder(dl_manager: Any) -> Path:
@@ -103,7 +121,9 @@ def _shards(account: Account, left_out: LeftOut, folder: Path) -> list[Callable[
             )
     examples = _examples(account, left_out, folder)
     parts = [PHOTOS_PER_SHARD] * (math.ceil(len(account.records) / PHOTOS_PER_SHARD) - 1)
-    return [partial(islice, examples, part) for part in (*parts, None)]  # the last one runs the stream to its end
+    return [
+        partial(islice, examples, part) for part in (*parts, None)
+    ]  # the last one runs the stream to its end
 
 
 def _examples(account: Account, left_out: LeftOut, folder: Path) -> Examples:
@@ -121,7 +141,9 @@ def _examples(account: Account, left_out: LeftOut, folder: Path) -> Examples:
     account.skip_missing()
     if not count:
         first = [*account.skipped, Skipped("digitStruct.mat", "no record")][0]
-        raise InputError(f"{account.source.path}: no photo can be used; the first, {first.name}: {first.reason}")
+        raise InputError(
+            f"{account.source.path}: no photo can be used; the first, {first.name}: {first.reason}"
+        )
     for (position, record), skipped in zip(account.unusable.items(), account.skipped, strict=False):
         left_out["records"].append(_entry(skipped, position, record))
     for skipped in account.skipped[records_skipped:]:
@@ -140,7 +162,9 @@ def _usable_photos(account: Account) -> Iterator[Photo]:
             yield photo
 
 
-def _entry(skipped: Skipped, position: int | None = None, record: Record | Skipped | None = None) -> dict[str, Any]:
+def _entry(
+    skipped: Skipped, position: int | None = None, record: Record | Skipped | None = None
+) -> dict[str, Any]:
     """An entry of LeftOut, with the record if there is one."""
     entry: dict[str, Any] = {"name": skipped.name, "reason": skipped.reason}
     if position is not None:
@@ -155,5 +179,8 @@ def _example(record: Record, photo: bytes) -> dict[str, Any]:
         "image": photo,
         "name": record.name,
         "number": "".join(map(str, record.digits)),
-        "digits": [{"label": label, "bbox": box} for label, box in zip(record.digits, record.boxes, strict=True)],
+        "digits": [
+            {"label": label, "bbox": box}
+            for label, box in zip(record.digits, record.boxes, strict=True)
+        ],
     }

@@ -43,7 +43,13 @@ class Outcome(NamedTuple):
 
 
 def settings(
-    counts: dict[str, int], *, size: int, margin: float, max_digits: int, validation_fraction: float, seed: int
+    counts: dict[str, int],
+    *,
+    size: int,
+    margin: float,
+    max_digits: int,
+    validation_fraction: float,
+    seed: int,
 ) -> dict[str, Any]:
     """Everything that the arrays depend on, as in the manifest.
 
@@ -57,7 +63,11 @@ def settings(
         "validation_fraction": validation_fraction,
         "seed": seed,
         "limit": None,
-        "versions": {"svhn_jax": svhn_jax.__version__, "numpy": np.__version__, "pillow": PIL.__version__},
+        "versions": {
+            "svhn_jax": svhn_jax.__version__,
+            "numpy": np.__version__,
+            "pillow": PIL.__version__,
+        },
     }
 
 
@@ -72,10 +82,14 @@ def refuse_other_folders(folder: Path) -> None:
     except (OSError, ValueError, RecursionError):
         is_synthetic = False
     if others or not is_synthetic:
-        raise InputError(f"{folder}: holds other files than a synthetic data set; give a new or an empty folder")
+        raise InputError(
+            f"{folder}: holds other files than a synthetic data set; give a new or an empty folder"
+        )
 
 
-def build(folder: Path, wanted: dict[str, Any], workers: Workers, advance: Callable[[int], object]) -> None:
+def build(
+    folder: Path, wanted: dict[str, Any], workers: Workers, advance: Callable[[int], object]
+) -> None:
     """Renders and crops the photos of these settings into `folder`, which is emptied first.
 
     Args:
@@ -87,7 +101,11 @@ def build(folder: Path, wanted: dict[str, Any], workers: Workers, advance: Calla
     Raises:
       InputError: a process was killed, or too little space is free.
     """
-    counts, size, max_digits = wanted["synthetic"]["photos"], wanted["crop"]["size"], wanted["max_digits"]
+    counts, size, max_digits = (
+        wanted["synthetic"]["photos"],
+        wanted["crop"]["size"],
+        wanted["max_digits"],
+    )
     shutil.rmtree(folder)
     folder.mkdir()
     files.check_space(folder, sum(counts.values()) * size * size * 3)
@@ -104,7 +122,10 @@ def build(folder: Path, wanted: dict[str, Any], workers: Workers, advance: Calla
             (str(folder / split / "images.npy"), offsets[split] + row * size * size * 3)
             for split, row in zip(names, source_rows.tolist(), strict=True)
         ]
-        tasks = (Task(block, targets[block.start - 1 : block.stop - 1]) for block in render.blocks(len(targets)))
+        tasks = (
+            Task(block, targets[block.start - 1 : block.stop - 1])
+            for block in render.blocks(len(targets))
+        )
         work = partial(_crop, wanted, source)
         for outcomes in workers.in_order(work, tasks):
             for outcome in outcomes:
@@ -112,7 +133,9 @@ def build(folder: Path, wanted: dict[str, Any], workers: Workers, advance: Calla
             advance(len(outcomes))
     manifest = wanted | {
         "source_sha256": {source: _receipt(wanted, source) for source in counts},
-        "splits": {split: _finish(folder / split, photos, max_digits) for split, photos in found.items()},
+        "splits": {
+            split: _finish(folder / split, photos, max_digits) for split, photos in found.items()
+        },
         "sources": {
             source: {
                 "path": f"{source} (synthetic)",
@@ -132,7 +155,14 @@ def _places(wanted: dict[str, Any], workers: Workers) -> dict[str, Places]:
     seed, max_digits = wanted["seed"], wanted["max_digits"]
     lengths = {
         source: np.array(
-            [*chain(*workers.in_order(partial(_lengths, seed, source, max_digits), render.blocks(count)))], int
+            [
+                *chain(
+                    *workers.in_order(
+                        partial(_lengths, seed, source, max_digits), render.blocks(count)
+                    )
+                )
+            ],
+            int,
         )
         for source, count in wanted["synthetic"]["photos"].items()
     }
@@ -149,12 +179,16 @@ def _crop(wanted: dict[str, Any], source: str, task: Task) -> list[Outcome]:
     size, margin = wanted["crop"]["size"], wanted["crop"]["margin"]
     outcomes = []
     for number, (path, offset) in zip(task.numbers, task.targets, strict=True):
-        rendering = render.render(render.photo_rng(wanted["seed"], source, number), source, wanted["max_digits"])
+        rendering = render.render(
+            render.photo_rng(wanted["seed"], source, number), source, wanted["max_digits"]
+        )
         box = crop.union(rendering.boxes)
         assert box  # a number has digits
         image = crop.crop_number(rendering.photo, box, margin=margin, size=size)
         writing.write_image(path, offset, image)
-        outcomes.append(Outcome(number, rendering.digits, box.left_top_width_height(), rendering.photo.size))
+        outcomes.append(
+            Outcome(number, rendering.digits, box.left_top_width_height(), rendering.photo.size)
+        )
     return outcomes
 
 
@@ -170,7 +204,12 @@ def _finish(folder: Path, photos: list[tuple[str, Outcome]], max_digits: int) ->
 
 def _receipt(wanted: dict[str, Any], source: str) -> str:
     """A hash that identifies the source's photos, like the SHA-256 of an archive."""
-    made_with = [wanted["synthetic"]["generator"], wanted["seed"], source, wanted["synthetic"]["photos"][source]]
+    made_with = [
+        wanted["synthetic"]["generator"],
+        wanted["seed"],
+        source,
+        wanted["synthetic"]["photos"][source],
+    ]
     if wanted["max_digits"] > typesetting.PUBLISHED_DIGITS:
         made_with.append(wanted["max_digits"])
     return hashlib.sha256(json.dumps(made_with).encode()).hexdigest()

@@ -17,7 +17,9 @@ def homography(rng: np.random.Generator, stretch: float, scale: float, length: f
     slant = _mixture(rng, ((0.7, 3.5), (0.31, 10.0)))
     turn = slope if rng.random() < 0.35 else 0.0  # the rest is seen from the side
     tilt, lean = np.tan(np.radians([np.clip(slope, -45, 45), np.clip(slant + turn, -35, 35)]))
-    matrix = np.array([[stretch * scale, -lean * scale, 0], [tilt * stretch * scale, scale, 0], [0, 0, 1.0]])
+    matrix = np.array(
+        [[stretch * scale, -lean * scale, 0], [tilt * stretch * scale, scale, 0], [0, 0, 1.0]]
+    )
     matrix[2, :2] = rng.normal(0, 0.05, 2) / length
     return matrix
 
@@ -38,7 +40,9 @@ def view(photo: Image.Image, matrix: np.ndarray, size: tuple[int, int]) -> Image
     """The wall after the homography (from its pixels to the photo's), through a window of `size` pixels."""
     inverse = np.linalg.inv(matrix)
     coefficients = (inverse / inverse[2, 2]).ravel()[:8].tolist()
-    return photo.transform(size, Image.Transform.PERSPECTIVE, coefficients, Image.Resampling.BILINEAR)
+    return photo.transform(
+        size, Image.Transform.PERSPECTIVE, coefficients, Image.Resampling.BILINEAR
+    )
 
 
 def expose(rng: np.random.Generator, photo: Image.Image, unit: float) -> Image.Image:
@@ -47,15 +51,23 @@ def expose(rng: np.random.Generator, photo: Image.Image, unit: float) -> Image.I
     pixels = _light(rng, np.asarray(photo, np.float32), unit)
     photo = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
     blur = (
-        0.55 * np.exp(rng.normal(0, 0.35)) + 0.006 * unit + (unit * rng.uniform(0.0, 0.06) if rng.random() < 0.2 else 0)
+        0.55 * np.exp(rng.normal(0, 0.35))
+        + 0.006 * unit
+        + (unit * rng.uniform(0.0, 0.06) if rng.random() < 0.2 else 0)
     )
     blur = min(blur, 0.065 * unit)
-    wide = rng.uniform(1, 1.35) if rng.random() < 0.5 else 1.0  # Street View's stitching and motion blur sideways
+    wide = (
+        rng.uniform(1, 1.35) if rng.random() < 0.5 else 1.0
+    )  # Street View's stitching and motion blur sideways
     photo = photo.filter(ImageFilter.GaussianBlur((blur * wide, blur)))
     if rng.random() < 0.5:
-        photo = photo.filter(ImageFilter.UnsharpMask(rng.uniform(1, 2.5), int(rng.uniform(30, 150)), 0))
+        photo = photo.filter(
+            ImageFilter.UnsharpMask(rng.uniform(1, 2.5), int(rng.uniform(30, 150)), 0)
+        )
     pixels = _legible(rng, np.asarray(photo, np.float32))
-    pixels = pixels + rng.normal(0, abs(rng.normal(0, 2)), (*pixels.shape[:2], 1)).astype(np.float32)
+    pixels = pixels + rng.normal(0, abs(rng.normal(0, 2)), (*pixels.shape[:2], 1)).astype(
+        np.float32
+    )
     pixels += smooth_noise(rng, photo.size, rng.uniform(1.5, 6), abs(rng.normal(0, 5)), channels=3)
     photo = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
     if rng.random() < 0.85:
@@ -91,7 +103,10 @@ def _light(rng: np.random.Generator, pixels: np.ndarray, unit: float) -> np.ndar
         side = np.clip((across + rng.uniform(-0.7, 0.7)) * rng.uniform(3, 12) + 0.5, 0, 1)
         pixels = pixels * (1 - rng.uniform(0.2, 0.6) * side).astype(np.float32)
     if rng.random() < 0.1:  # glare
-        spot = np.exp(-((x - rng.normal(0, 0.6)) ** 2 + (y - rng.normal(0, 0.5)) ** 2) / rng.uniform(0.05, 0.6))
+        spot = np.exp(
+            -((x - rng.normal(0, 0.6)) ** 2 + (y - rng.normal(0, 0.5)) ** 2)
+            / rng.uniform(0.05, 0.6)
+        )
         pixels = pixels + (rng.uniform(20, 110) * spot).astype(np.float32)
     middle = pixels.mean()
     contrast, exposure = rng.uniform(0.95, 1.35), np.exp(rng.normal(0, 0.15))
@@ -99,7 +114,9 @@ def _light(rng: np.random.Generator, pixels: np.ndarray, unit: float) -> np.ndar
     pixels = pixels * (1 + rng.normal(0, 0.02, 3)).astype(np.float32)
     # Real photos seldom hold black: haze and stray light. Their 2nd percentile is 20 grey levels or more in 95 %.
     black = rng.uniform(0, 30)
-    return np.asarray(black + pixels.clip(0, 255) * ((rng.uniform(232, 255) - black) / 255), np.float32)
+    return np.asarray(
+        black + pixels.clip(0, 255) * ((rng.uniform(232, 255) - black) / 255), np.float32
+    )
 
 
 def smooth_noise(

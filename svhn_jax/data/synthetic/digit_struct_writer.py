@@ -19,9 +19,14 @@ from svhn_jax.data.records import Record
 
 FIELDS = ("height", "label", "left", "top", "width")
 USER_BLOCK = 512  # bytes; addresses in the file count from its end
-USER_TEXT = b"MATLAB 7.3 MAT-file, written by svhn_jax, HDF5 schema 1.00 .".ljust(124) + b"\x00\x02IM"
+USER_TEXT = (
+    b"MATLAB 7.3 MAT-file, written by svhn_jax, HDF5 schema 1.00 .".ljust(124) + b"\x00\x02IM"
+)
 END_AT = USER_BLOCK + 40  # superblock 0 has the length of the file here, counted from its start
-FORMAT: dict[str, Any] = {"libver": ("earliest", "v108"), "meta_block_size": 1}  # superblock 0; no free space
+FORMAT: dict[str, Any] = {
+    "libver": ("earliest", "v108"),
+    "meta_block_size": 1,
+}  # superblock 0; no free space
 RECORDS_AT_ONCE = 4096
 SCALAR = np.zeros((1, 1), "<f8")
 
@@ -60,7 +65,11 @@ def write(path: str | Path, records: Iterable[Record], *, own_scalars: bool = Fa
     scalars_at = len(frame) - USER_BLOCK + len(scalar.content) * np.arange(len(values) + 1)
     records_at = scalars_at[-1] + np.cumsum([0, *(len(templates[kind].content) for kind in kinds)])
     groups_at = records_at[:-1] + [templates[kind].group for kind in kinds]
-    for offset, addresses in ((END_AT, records_at[-1:] + USER_BLOCK), (name_at, records_at[:-1]), (bbox_at, groups_at)):
+    for offset, addresses in (
+        (END_AT, records_at[-1:] + USER_BLOCK),
+        (name_at, records_at[:-1]),
+        (bbox_at, groups_at),
+    ):
         _put(frame[None], offset, addresses[None])
     with open(path, "wb") as file:
         file.write(frame.tobytes())
@@ -72,11 +81,15 @@ def write(path: str | Path, records: Iterable[Record], *, own_scalars: bool = Fa
                 rows = [row for row in chunk if kinds[row] == kind]
                 columns = np.stack([fields[row] for row in rows], axis=1)  # [5 fields, N, digits]
                 if own_scalars:
-                    columns = np.moveaxis(columns, 2, 1).reshape(-1, len(rows), 1)  # [5 fields x digits, N, 1]
+                    columns = np.moveaxis(columns, 2, 1).reshape(
+                        -1, len(rows), 1
+                    )  # [5 fields x digits, N, 1]
                 elif kind[1] > 1:
                     columns = scalars_at[np.searchsorted(values, columns)]
                 names = np.array([list(records[row].name.encode()) for row in rows], "<u2")
-                blocks = _repeat(templates[kind], records_at[rows], {0: names, **dict(enumerate(columns, 1))})
+                blocks = _repeat(
+                    templates[kind], records_at[rows], {0: names, **dict(enumerate(columns, 1))}
+                )
                 for at, block in zip(records_at[rows] - records_at[start], blocks, strict=True):
                     content[at : at + len(block)] = block
             file.write(content.tobytes())
@@ -85,7 +98,9 @@ def write(path: str | Path, records: Iterable[Record], *, own_scalars: bool = Fa
 def _fields(record: Record) -> np.ndarray:
     """float64[5, n], in the order of FIELDS; the digit 0 has label 10."""
     left, top, width, height = record.boxes.T
-    return np.array([height, [digit or 10 for digit in record.digits], left, top, width], np.float64)
+    return np.array(
+        [height, [digit or 10 for digit in record.digits], left, top, width], np.float64
+    )
 
 
 def _repeat(template: Template, addresses: np.ndarray, data: dict[int, np.ndarray]) -> np.ndarray:
@@ -95,7 +110,11 @@ def _repeat(template: Template, addresses: np.ndarray, data: dict[int, np.ndarra
     """
     blocks = np.tile(template.content, (len(addresses), 1))
     for offset in template.addresses:
-        _put(blocks, offset, addresses[:, None] + int.from_bytes(template.content[offset : offset + 8], "little"))
+        _put(
+            blocks,
+            offset,
+            addresses[:, None] + int.from_bytes(template.content[offset : offset + 8], "little"),
+        )
     for number, elements in data.items():
         _put(blocks, template.data[number], elements)
     return blocks
@@ -121,7 +140,9 @@ def _references(count: int) -> np.ndarray:
     return np.full((count, 1), h5py.Reference(), h5py.ref_dtype)
 
 
-def _template(datasets: dict[str, np.ndarray], field: np.ndarray | None = None, digits: int = 0) -> Template:
+def _template(
+    datasets: dict[str, np.ndarray], field: np.ndarray | None = None, digits: int = 0
+) -> Template:
     """Some datasets, and a box group, as h5py writes them.
 
     The fields of the group have the value `field`, or refer to scalars of `digits` digits; with neither there is no
@@ -129,7 +150,9 @@ def _template(datasets: dict[str, np.ndarray], field: np.ndarray | None = None, 
     """
     template, start = _behind(0, datasets, field, digits)
     moved, _ = _behind(2**16, datasets, field, digits)
-    addresses = np.flatnonzero(template.content != moved.content) - 2  # the third byte of each address differs
+    addresses = (
+        np.flatnonzero(template.content != moved.content) - 2
+    )  # the third byte of each address differs
     for offset in addresses:
         template.content[offset : offset + 8].view("<i8")[:] -= start
     return template._replace(addresses=addresses)
@@ -172,7 +195,10 @@ def _create(place: h5py.Group, name: str, elements: np.ndarray) -> h5py.Dataset:
     """An empty dataset for such elements, with the attributes that name its MATLAB class."""
     dataset = place.create_dataset(name, elements.shape, elements.dtype)
     if elements.dtype == "<u2":
-        dataset.attrs["MATLAB_class"], dataset.attrs["MATLAB_int_decode"] = np.bytes_("char"), np.int32(2)
+        dataset.attrs["MATLAB_class"], dataset.attrs["MATLAB_int_decode"] = (
+            np.bytes_("char"),
+            np.int32(2),
+        )
     elif elements.dtype == "<f8":
         dataset.attrs["MATLAB_class"] = np.bytes_("double")
     return dataset
@@ -185,7 +211,12 @@ def _frame(count: int) -> tuple[np.ndarray, int, int]:
         file.create_group("#refs#")
         struct = file.create_group("digitStruct")
         struct.attrs["MATLAB_class"] = np.bytes_("struct")
-        columns = [struct.create_dataset(name, data=_references(count)).id.get_offset() for name in ("name", "bbox")]
-    content = np.frombuffer(bytearray(stream.getvalue().ljust(-(-len(stream.getvalue()) // 8) * 8, b"\0")), np.uint8)
+        columns = [
+            struct.create_dataset(name, data=_references(count)).id.get_offset()
+            for name in ("name", "bbox")
+        ]
+    content = np.frombuffer(
+        bytearray(stream.getvalue().ljust(-(-len(stream.getvalue()) // 8) * 8, b"\0")), np.uint8
+    )
     content[: len(USER_TEXT)] = np.frombuffer(USER_TEXT, np.uint8)
     return content, columns[0], columns[1]

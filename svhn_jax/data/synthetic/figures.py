@@ -14,7 +14,9 @@ class Style(NamedTuple):
 
     flat_three: bool
     flagged_one: bool
-    lining: bool  # figures that a typeface draws with descenders or small are enlarged to one height
+    lining: (
+        bool  # figures that a typeface draws with descenders or small are enlarged to one height
+    )
     bar: float  # thickness of the flat 3's bar, and of the 1's flag
     diagonal: float  # of the flat 3
     reach: float  # of the 1's flag to the left
@@ -52,7 +54,9 @@ def figure(font: ImageFont.FreeTypeFont, digit: int, height: float, style: Style
     advance, rise = font.getlength(character), int(-top)
     if style.lining and abs(tall - height) > 0.08 * height:
         scale = height / tall
-        mask = mask.resize((max(1, round(width * scale)), max(1, round(height))), Image.Resampling.BILINEAR)
+        mask = mask.resize(
+            (max(1, round(width * scale)), max(1, round(height))), Image.Resampling.BILINEAR
+        )
         advance, rise = advance * scale, mask.height
     if digit == 3 and style.flat_three:
         mask = _flat_three(mask, style)
@@ -79,11 +83,22 @@ def _flat_three(mask: Image.Image, style: Style) -> Image.Image:
     draw.rectangle([left, 0, right, bar - 1], fill=255)
     if style.bar > 0.6:  # a serif at the bar's end
         draw.polygon(
-            [(left, 0), (left + diagonal, 0), (left + 0.3 * diagonal, 0.2 * height), (left, 0.2 * height)], fill=255
+            [
+                (left, 0),
+                (left + diagonal, 0),
+                (left + 0.3 * diagonal, 0.2 * height),
+                (left, 0.2 * height),
+            ],
+            fill=255,
         )
     end = 0.45 * height
     draw.polygon(
-        [(right - 1.2 * diagonal, bar - 1), (right, bar - 1), (middle + diagonal, end), (middle - 0.2 * diagonal, end)],
+        [
+            (right - 1.2 * diagonal, bar - 1),
+            (right, bar - 1),
+            (middle + diagonal, end),
+            (middle - 0.2 * diagonal, end),
+        ],
         fill=255,
     )
     return flat

@@ -39,5 +39,7 @@ d5dbb5-7c8369 cacdd0-5e5e75 dcd2b9-63574b c5d2d4-657ba2 d4cfca-a7958f c8d3d4-808
 ccd3d6-7c7b8a d4d7db-9fa0a7 d1dadd-465073 d4dadb-8f9aa5 d2d9e0-677292 dadcd9-343553 d5dfdd-4d5167 d0dfe6-919fae
 dee4da-49557e e8e8e5-6f6b82 e6e6ea-7c8196 fce7d4-62484a e9eae8-a4a0a9 ebeef4-2c316b eaf3f5-3f3a76 f1f6fa-7b799f
 """
-PAIRS = np.array([[list(bytes.fromhex(side)) for side in pair.split("-")] for pair in _PAIRS.split()], np.float32)
+PAIRS = np.array(
+    [[list(bytes.fromhex(side)) for side in pair.split("-")] for pair in _PAIRS.split()], np.float32
+)
 """float32[240, 2, 3]: ground and ink, 0 to 255."""

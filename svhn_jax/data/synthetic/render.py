@@ -51,11 +51,17 @@ def photo_rng(seed: int, split: str, number: int) -> np.random.Generator:
 
 def blocks(count: int) -> Iterator[range]:
     """The numbers of so many photos, from 1 on, a task's worth at a time."""
-    return (range(first, min(first + PHOTOS_AT_ONCE, count + 1)) for first in range(1, count + 1, PHOTOS_AT_ONCE))
+    return (
+        range(first, min(first + PHOTOS_AT_ONCE, count + 1))
+        for first in range(1, count + 1, PHOTOS_AT_ONCE)
+    )
 
 
 def render(
-    rng: np.random.Generator, split: str = "train", max_digits: int = DEFAULT_MAX_DIGITS, view: View | None = None
+    rng: np.random.Generator,
+    split: str = "train",
+    max_digits: int = DEFAULT_MAX_DIGITS,
+    view: View | None = None,
 ) -> Rendering:
     """One synthetic photo of a number that `svhn_jax.data.synthetic.typesetting.draw_digits` draws.
 
@@ -70,7 +76,11 @@ def render(
     is_level = flat_size[1] < 1.6 * flat[:, 3].max()
     stretch = rng.normal(0, 0.1)
     if is_level:  # most of the way from the type's width to a published one, less the boxes' slack
-        wanted = 0.88 * typesetting.natural_aspect(digits) * np.exp(rng.normal(0, typesetting.ASPECT_SPREAD))
+        wanted = (
+            0.88
+            * typesetting.natural_aspect(digits)
+            * np.exp(rng.normal(0, typesetting.ASPECT_SPREAD))
+        )
         stretch += 0.7 * np.log(wanted / natural)
     stretch = float(np.clip(np.exp(stretch), 0.45, 1.7))
     center = flat[:, :2].min(axis=0) + np.array(flat_size) / 2
@@ -84,7 +94,10 @@ def render(
     corners = np.array([[0, 0], [size[0], 0], [0, size[1]], size], float)
     seen = camera.project(np.linalg.inv(matrix), corners)
     reach = (view.reach if view else 4.0) * max(flat_size)
-    low, top = np.floor(np.maximum(seen.min(axis=0), -reach)), np.ceil(np.minimum(seen.max(axis=0), reach))
+    low, top = (
+        np.floor(np.maximum(seen.min(axis=0), -reach)),
+        np.ceil(np.minimum(seen.max(axis=0), reach)),
+    )
     scene_size = tuple(int(side) for side in np.maximum(top - low, 8))
     shift = np.rint(-center - low)
     on_scene = flat + np.array([*shift, 0, 0])
@@ -94,7 +107,9 @@ def render(
     coarse = np.clip(np.exp(rng.normal([0.35, 0.25], 0.3)), 1, max(1.0, height / LEAST_DETAIL))
     taken = (max(8, round(size[0] / coarse[0])), max(8, round(size[1] / coarse[1])))
     shrunk = np.diag([taken[0] / size[0], taken[1] / size[1], 1])
-    photo = camera.view(photo, shrunk @ matrix @ np.array([[1, 0, low[0]], [0, 1, low[1]], [0, 0, 1]]), taken)
+    photo = camera.view(
+        photo, shrunk @ matrix @ np.array([[1, 0, low[0]], [0, 1, low[1]], [0, 0, 1]]), taken
+    )
     photo = camera.expose(rng, photo, height / coarse[1]).resize(size, Image.Resampling.BICUBIC)
     return Rendering(photo, digits, _annotate(rng, boxes))
 

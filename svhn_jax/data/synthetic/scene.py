@@ -11,7 +11,9 @@ from svhn_jax.data.synthetic.palette import PAIRS
 
 DIGITS, LETTERS = "0123456789", "ABCDEHabc-/."
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-LEAST_CONTRAST = 36.0  # grey levels between ground and ink; 5 % of real crops have a standard deviation below 14
+LEAST_CONTRAST = (
+    36.0  # grey levels between ground and ink; 5 % of real crops have a standard deviation below 14
+)
 Color = tuple[int, int, int]
 Sides = tuple[float, float, float, float]  # left, top, right, bottom
 
@@ -62,13 +64,21 @@ def _colors(rng: np.random.Generator) -> tuple[Color, Color]:
 def _other_ground(rng: np.random.Generator, ground: Color) -> Color:
     """The colour of what lies behind a plate."""
     other = PAIRS[rng.integers(len(PAIRS)), 0]
-    return _rgb(other * rng.uniform(0.6, 1.1) + rng.normal(0, 6, 3)) if rng.random() < 0.8 else _shade(rng, ground, 40)
+    return (
+        _rgb(other * rng.uniform(0.6, 1.1) + rng.normal(0, 6, 3))
+        if rng.random() < 0.8
+        else _shade(rng, ground, 40)
+    )
 
 
-def _draw_wall(rng: np.random.Generator, size: tuple[int, int], wall: Color, unit: float) -> Image.Image:
+def _draw_wall(
+    rng: np.random.Generator, size: tuple[int, int], wall: Color, unit: float
+) -> Image.Image:
     """Plaster, stone, bricks or boards."""
     if rng.random() < 0.6:
-        pixels = np.array(wall, np.float32) + smooth_noise(rng, size, unit * rng.uniform(0.2, 1.5), rng.uniform(1, 9))
+        pixels = np.array(wall, np.float32) + smooth_noise(
+            rng, size, unit * rng.uniform(0.2, 1.5), rng.uniform(1, 9)
+        )
         if rng.random() < 0.3:
             pixels = pixels + smooth_noise(rng, size, unit * 0.08 + 1, rng.uniform(2, 16))
         photo = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
@@ -79,7 +89,10 @@ def _draw_wall(rng: np.random.Generator, size: tuple[int, int], wall: Color, uni
         return photo
     draw = ImageDraw.Draw(photo)
     joint = _shade(rng, wall, 30)
-    step, line = max(4.0, unit * rng.uniform(0.25, 1.3)), max(1, round(unit * rng.uniform(0.02, 0.07)))
+    step, line = (
+        max(4.0, unit * rng.uniform(0.25, 1.3)),
+        max(1, round(unit * rng.uniform(0.02, 0.07))),
+    )
     start = rng.uniform(0, step)
     if kind < 0.2:
         for row, y in enumerate(np.arange(start, size[1], step)):
@@ -94,7 +107,12 @@ def _draw_wall(rng: np.random.Generator, size: tuple[int, int], wall: Color, uni
 
 
 def _draw_plate(
-    rng: np.random.Generator, draw: ImageDraw.ImageDraw, number: Sides, plate: Color, ink: Color, unit: float
+    rng: np.random.Generator,
+    draw: ImageDraw.ImageDraw,
+    number: Sides,
+    plate: Color,
+    ink: Color,
+    unit: float,
 ) -> Sides:
     """A plate behind the number, with shadow, rim, frame and screws as luck has it; returns its sides."""
     pad = unit * (rng.uniform(0.05, 0.3, 4) if rng.random() < 0.6 else rng.uniform(0.1, 0.8, 4))
@@ -105,21 +123,27 @@ def _draw_plate(
     radius = 0.0 if kind < 0.45 else unit * rng.uniform(0.03, 0.35)
     is_oval = kind > 0.93
 
-    def shape(grow: float, fill: Color | None, outline: Color | None = None, width: float = 0) -> None:
+    def shape(
+        grow: float, fill: Color | None, outline: Color | None = None, width: float = 0
+    ) -> None:
         sides = (box[0] - grow, box[1] - grow, box[2] + grow, box[3] + grow)
         line = max(1, round(width))
         if sides[2] - sides[0] < 4 or sides[3] - sides[1] < 4:
             return
         if is_oval:
             dx, dy = (sides[2] - sides[0]) * 0.16, (sides[3] - sides[1]) * 0.16
-            draw.ellipse([sides[0] - dx, sides[1] - dy, sides[2] + dx, sides[3] + dy], fill, outline, line)
+            draw.ellipse(
+                [sides[0] - dx, sides[1] - dy, sides[2] + dx, sides[3] + dy], fill, outline, line
+            )
         else:
             draw.rounded_rectangle(sides, max(0.0, radius + grow), fill, outline, line)
 
     if rng.random() < 0.35:  # cast shadow
         drop, dark = unit * rng.uniform(0.03, 0.12), _mix(plate, (0, 0, 0), rng.uniform(0.5, 0.9))
         side = rng.choice((-1, 1))
-        draw.rectangle([box[0] + side * drop, box[1] + drop, box[2] + side * drop, box[3] + drop], fill=dark)
+        draw.rectangle(
+            [box[0] + side * drop, box[1] + drop, box[2] + side * drop, box[3] + drop], fill=dark
+        )
     rim = rng.random()
     if rim < 0.25:  # a rim of another colour
         shape(unit * rng.uniform(0.02, 0.15), _shade(rng, plate, 45) if rng.random() < 0.6 else ink)
@@ -140,7 +164,12 @@ def _draw_plate(
 
 
 def _draw_neighbours(
-    rng: np.random.Generator, draw: ImageDraw.ImageDraw, size: tuple[int, int], plate: Sides, wall: Color, unit: float
+    rng: np.random.Generator,
+    draw: ImageDraw.ImageDraw,
+    size: tuple[int, int],
+    plate: Sides,
+    wall: Color,
+    unit: float,
 ) -> None:
     """What the plate is fixed to ends near it: a post, a frame, the next house."""
     color = _other_ground(rng, wall)
@@ -157,7 +186,12 @@ def _draw_neighbours(
 
 
 def _draw_tiles(
-    rng: np.random.Generator, draw: ImageDraw.ImageDraw, boxes: np.ndarray, ground: Color, ink: Color, unit: float
+    rng: np.random.Generator,
+    draw: ImageDraw.ImageDraw,
+    boxes: np.ndarray,
+    ground: Color,
+    ink: Color,
+    unit: float,
 ) -> None:
     """Each digit on a tile of its own."""
     grow, line = unit * rng.uniform(0.05, 0.2), max(1, round(unit * rng.uniform(0.02, 0.06)))
@@ -175,7 +209,12 @@ def _draw_tiles(
 
 
 def _draw_text(
-    rng: np.random.Generator, draw: ImageDraw.ImageDraw, number: Sides, ground: Color, ink: Color, unit: float
+    rng: np.random.Generator,
+    draw: ImageDraw.ImageDraw,
+    number: Sides,
+    ground: Color,
+    ink: Color,
+    unit: float,
 ) -> None:
     """What is written beside the number: dots, a letter, a smaller number, a line of small print, a dash."""
     left, top, right, bottom = number
@@ -194,7 +233,9 @@ def _draw_text(
             if rng.random() < 0.5
             else bottom + height + unit * rng.uniform(0.06, 0.3)
         )
-        draw.text(((left + right) / 2, y), text, font=random_font(rng, height), anchor="ms", fill=color)
+        draw.text(
+            ((left + right) / 2, y), text, font=random_font(rng, height), anchor="ms", fill=color
+        )
     elif kind < 0.75:  # a letter or dash beside it, or the number of the next door, farther away
         is_near = rng.random() < 0.6
         text = str(rng.choice(list("ABCDEabc-/." if is_near else DIGITS)))
@@ -209,11 +250,17 @@ def _draw_text(
         height, gap = unit * rng.uniform(0.4, 1), unit * rng.uniform(0.2, 0.5)
         text = "".join(rng.choice(list(DIGITS), rng.integers(1, 4)))
         y = top - gap if rng.random() < 0.5 else bottom + gap + height
-        draw.text(((left + right) / 2, y), text, font=random_font(rng, height), anchor="ms", fill=color)
+        draw.text(
+            ((left + right) / 2, y), text, font=random_font(rng, height), anchor="ms", fill=color
+        )
 
 
 def _draw_objects(
-    rng: np.random.Generator, draw: ImageDraw.ImageDraw, size: tuple[int, int], number: Sides, unit: float
+    rng: np.random.Generator,
+    draw: ImageDraw.ImageDraw,
+    size: tuple[int, int],
+    number: Sides,
+    unit: float,
 ) -> None:
     """Door frames, windows, gutters, cables, ledges: none, one or two."""
     for _ in range(int(rng.integers(0, 3))):
@@ -230,41 +277,67 @@ def _draw_objects(
         else:
             y = number[1] - reach if rng.random() < 0.5 else number[3] + reach
             fall = rng.normal(0, 0.06) * size[0]
-            draw.line([(0, y), (size[0], y + fall)], fill=color, width=max(1, int(unit * rng.uniform(0.02, 0.12))))
+            draw.line(
+                [(0, y), (size[0], y + fall)],
+                fill=color,
+                width=max(1, int(unit * rng.uniform(0.02, 0.12))),
+            )
             continue
         if sides[2] > sides[0] and sides[3] > sides[1]:
             draw.rectangle(sides, fill=color)
 
 
 def paint_number(
-    rng: np.random.Generator, photo: Image.Image, mask: Image.Image, corner: tuple[int, int], ink: Color, unit: float
+    rng: np.random.Generator,
+    photo: Image.Image,
+    mask: Image.Image,
+    corner: tuple[int, int],
+    ink: Color,
+    unit: float,
 ) -> None:
     """Puts the number on, its mask's corner at `corner`; in relief, with a cast shadow, worn or shining as luck has it."""
     kind = rng.random()
     if kind < 0.22:  # shadow
         reach = unit * rng.uniform(0.03, 0.12)
-        shift = (round(corner[0] + reach * rng.choice((-1, 1))), round(corner[1] + reach * rng.uniform(0.2, 1)))
-        _blend(photo, mask.filter(ImageFilter.GaussianBlur(reach * 0.4)), shift, (0, 0, 0), rng.uniform(0.25, 0.75))
+        shift = (
+            round(corner[0] + reach * rng.choice((-1, 1))),
+            round(corner[1] + reach * rng.uniform(0.2, 1)),
+        )
+        _blend(
+            photo,
+            mask.filter(ImageFilter.GaussianBlur(reach * 0.4)),
+            shift,
+            (0, 0, 0),
+            rng.uniform(0.25, 0.75),
+        )
     elif kind < 0.36:  # relief: one edge bright, the opposite one dark
         reach = max(1, round(unit * rng.uniform(0.02, 0.06)))
         strength, side = rng.uniform(0.3, 0.8), int(rng.choice((-1, 1)))
         _blend(photo, mask, (corner[0] + side * reach, corner[1] + reach), (0, 0, 0), strength)
-        _blend(photo, mask, (corner[0] - side * reach, corner[1] - reach), (255, 255, 255), strength)
+        _blend(
+            photo, mask, (corner[0] - side * reach, corner[1] - reach), (255, 255, 255), strength
+        )
     elif kind < 0.42:  # edged in another colour
         edge = mask.filter(ImageFilter.MaxFilter(3 if unit < 40 else 5))
         _blend(photo, edge, corner, _shade(rng, ink, 70), 1.0)
     if rng.random() < 0.12:  # worn paint
-        wear = 1 - np.clip(smooth_noise(rng, mask.size, max(2.0, unit * 0.15), 0.6)[..., 0], 0, 0.85)
+        wear = 1 - np.clip(
+            smooth_noise(rng, mask.size, max(2.0, unit * 0.15), 0.6)[..., 0], 0, 0.85
+        )
         mask = Image.fromarray((np.asarray(mask) * wear).astype(np.uint8))
     if rng.random() < 0.2:  # metal, or lit from above
-        rise = np.linspace(rng.normal(0, 45), rng.normal(0, 45), mask.height, dtype=np.float32)[:, None, None]
+        rise = np.linspace(rng.normal(0, 45), rng.normal(0, 45), mask.height, dtype=np.float32)[
+            :, None, None
+        ]
         body = np.broadcast_to(np.array(ink, np.float32) + rise, (mask.height, mask.width, 3))
         photo.paste(Image.fromarray(body.clip(0, 255).astype(np.uint8)), corner, mask)
     else:
         photo.paste(ink, corner, mask)
 
 
-def _blend(photo: Image.Image, mask: Image.Image, corner: tuple[int, int], color: Color, strength: float) -> None:
+def _blend(
+    photo: Image.Image, mask: Image.Image, corner: tuple[int, int], color: Color, strength: float
+) -> None:
     photo.paste(color, corner, mask.point([int(value * strength) for value in range(256)]))
 
 

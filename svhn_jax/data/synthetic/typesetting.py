@@ -61,7 +61,9 @@ def typeset(rng: np.random.Generator, digits: tuple[int, ...], height: float) ->
     for figure, (left, top) in zip(drawn, corners.tolist(), strict=True):
         mask.paste(255, (left, top), figure.mask)
     if rng.random() < 0.03:  # drawn in outline
-        mask = ImageChops.subtract(mask.filter(ImageFilter.MaxFilter(3 if height < 40 else 5)), mask)
+        mask = ImageChops.subtract(
+            mask.filter(ImageFilter.MaxFilter(3 if height < 40 else 5)), mask
+        )
     elif rng.random() < 0.5:
         mask = _reweigh(rng, mask, height)
     return Setting(mask, np.concatenate([corners, sizes], axis=1).astype(float))
@@ -71,7 +73,9 @@ def _places(rng: np.random.Generator, drawn: list[figures.Figure], height: float
     """int[n, 2]: the figures' upper left corners, along a line, now and then climbing, uneven or downwards."""
     climbs = rng.random() < 0.08  # figures fixed one by one along a slope, upright
     slope = rng.choice((-1, 1), p=(0.75, 0.25)) * rng.uniform(0.1, 0.6) if climbs else 0.0
-    spacing = height * (rng.uniform(0.1, 0.45) if climbs or rng.random() < 0.15 else rng.normal(0.03, 0.05))
+    spacing = height * (
+        rng.uniform(0.1, 0.45) if climbs or rng.random() < 0.15 else rng.normal(0.03, 0.05)
+    )
     jitter = height * (rng.uniform(0.02, 0.1) if rng.random() < 0.12 else 0.005)
     if rng.random() < 0.012:
         return np.array([[-figure.mask.width // 2, row * (height * 1.15 + abs(spacing)) - figure.rise]

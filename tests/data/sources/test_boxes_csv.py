@@ -36,7 +36,16 @@ def test_a_labels_csv_is_a_table_of_boxes_too(table):
 
 def test_bad_rows_are_told_all_at_once(table):
     with pytest.raises(InputError, match=r"boxes.csv: 5 rows cannot be used") as error:
-        boxes_csv.read(table(HEADER, "1.png,1,2,3", "1.png,a,2,3,4", "1.png,1,2,0,4", ",1,2,3,4", "a\0/1.png,1,2,3,4"))
+        boxes_csv.read(
+            table(
+                HEADER,
+                "1.png,1,2,3",
+                "1.png,a,2,3,4",
+                "1.png,1,2,0,4",
+                ",1,2,3,4",
+                "a\0/1.png,1,2,3,4",
+            )
+        )
     assert error.value.details == (
         "line 2: 1.png: 4 values; the first line has 5",
         "line 3: 1.png: left is 'a'; give all four of the box in pixels, or none",
@@ -44,14 +53,20 @@ def test_bad_rows_are_told_all_at_once(table):
         "line 5: : no name of a file",
         "line 6: a?/1.png: no name of a file",
     )
-    with pytest.raises(InputError, match=f"line 1 is 'file,box'; it must be {HEADER} or file,label,"):
+    with pytest.raises(
+        InputError, match=f"line 1 is 'file,box'; it must be {HEADER} or file,label,"
+    ):
         boxes_csv.read(table("file,box", "1.png,2"))
     with pytest.raises(InputError, match=r"none.csv: no such file"):
         boxes_csv.read(table(HEADER).with_name("none.csv"))
 
 
-@pytest.mark.parametrize("file", ["1.png", "street/1.png", "./street/../street/1.png", "{folder}/street/1.png"])
-def test_a_row_names_a_photo_from_its_own_folder_the_current_one_or_that_of_the_photos(table, tmp_path, file):
+@pytest.mark.parametrize(
+    "file", ["1.png", "street/1.png", "./street/../street/1.png", "{folder}/street/1.png"]
+)
+def test_a_row_names_a_photo_from_its_own_folder_the_current_one_or_that_of_the_photos(
+    table, tmp_path, file
+):
     path = table(HEADER, f"{file.format(folder=tmp_path)},1,2,3,4", "9.png,1,2,3,4")
     for arguments in (["street"], ["street/*.png"], [tmp_path / "street/1.png", "street/2.png"]):
         photos = named.find([*map(str, arguments)])
@@ -63,7 +78,13 @@ def test_a_photo_that_is_a_link_or_is_named_twice_is_found(table, tmp_path):
     (tmp_path / "other").symlink_to("street")
     path = table(HEADER, "link.png,1,2,3,4", "2.png,5,6,7,8")
     photos = named.find(["-", "other", "street/2.png"])
-    assert [one.name for one in photos] == ["-", "other/1.png", "other/2.png", "other/link.png", "street/2.png"]
+    assert [one.name for one in photos] == [
+        "-",
+        "other/1.png",
+        "other/2.png",
+        "other/link.png",
+        "street/2.png",
+    ]
     boxes = boxes_csv.match(path, boxes_csv.read(path), photos)
     assert boxes == {2: (5, 6, 7, 8), 3: (1, 2, 3, 4), 4: (5, 6, 7, 8)}
 
@@ -73,7 +94,10 @@ def test_a_row_may_name_a_photo_below_a_folder_that_is_a_link(table, tmp_path):
     path = table(HEADER, "linked/1.png,1,2,3,4", f"{tmp_path}/linked/../street/2.png,5,6,7,8")
     for folder in ("linked", "street"):
         photos = named.find([f"{folder}/1.png", f"{folder}/2.png"])
-        assert boxes_csv.match(path, boxes_csv.read(path), photos) == {0: (1, 2, 3, 4), 1: (5, 6, 7, 8)}
+        assert boxes_csv.match(path, boxes_csv.read(path), photos) == {
+            0: (1, 2, 3, 4),
+            1: (5, 6, 7, 8),
+        }
 
 
 def test_two_rows_of_one_photo_and_a_table_of_other_photos_are_errors(table):

@@ -59,7 +59,9 @@ def box_refers_to_nothing(file):
 def field_refers_past_the_end_of_the_file(file):
     file.flush()
     with open(file.filename, "r+b") as raw:
-        raw.seek(file["#refs#/box1/left"].id.get_offset() + 8)  # a reference is an address of 8 bytes
+        raw.seek(
+            file["#refs#/box1/left"].id.get_offset() + 8
+        )  # a reference is an address of 8 bytes
         raw.write((2**40).to_bytes(8, "little"))
 
 
@@ -87,7 +89,10 @@ QUIRKS = {
     "negative height": (set_scalar("height", -4.0), "no width or height"),
     "infinite box": (set_scalar("left", np.inf), "not finite"),
     "box of nan": (set_scalar("top", np.nan), "not finite"),
-    "giant field": (replace_field("left", shape=(10**9, 1), dtype="f8", chunks=(1024, 1)), "has 1000000000 values"),
+    "giant field": (
+        replace_field("left", shape=(10**9, 1), dtype="f8", chunks=(1024, 1)),
+        "has 1000000000 values",
+    ),
     "dangling reference": (field_refers_past_the_end_of_the_file, ""),
     "null reference": (field_refers_to_nothing, ""),
     "reference to a list": (field_refers_to_a_list, r"shape \(2, 1\)"),
@@ -172,7 +177,9 @@ WRITTEN = [
 def test_what_write_writes_reads_back_the_same(tmp_path):
     digit_struct_writer.write(tmp_path / "a.mat", WRITTEN)
     records = list(digit_struct.read(tmp_path / "a.mat"))
-    assert [(record.name, record.digits) for record in records] == [(r.name, r.digits) for r in WRITTEN]
+    assert [(record.name, record.digits) for record in records] == [
+        (r.name, r.digits) for r in WRITTEN
+    ]
     for record, written in zip(records, WRITTEN, strict=True):
         np.testing.assert_array_equal(record.boxes, written.boxes)
 
@@ -203,13 +210,18 @@ def test_a_name_with_a_nul_in_it_is_none_by_either_way(tmp_path, monkeypatch, wa
 
 def records_as_values(records):
     return [
-        (r.name, r.reason) if isinstance(r, Skipped) else (r.name, r.digits, r.boxes.tolist(), r.boxes.dtype.str)
+        (r.name, r.reason)
+        if isinstance(r, Skipped)
+        else (r.name, r.digits, r.boxes.tolist(), r.boxes.dtype.str)
         for r in records
     ]
 
 
 def test_the_usual_layout_is_read_without_the_library_and_reads_the_same(tmp_path, monkeypatch):
-    many = [(f"{i}.png", fields(str(i), [[i + j, j, 5, 9.5] for j in range(len(str(i)))])) for i in range(1, 120)]
+    many = [
+        (f"{i}.png", fields(str(i), [[i + j, j, 5, 9.5] for j in range(len(str(i)))]))
+        for i in range(1, 120)
+    ]
     write_mat(tmp_path / "plain.mat", many)
     digit_struct_writer.write(tmp_path / "ours.mat", WRITTEN)
     for name in ("plain.mat", "ours.mat"):
@@ -219,7 +231,9 @@ def test_the_usual_layout_is_read_without_the_library_and_reads_the_same(tmp_pat
             walked = digit_struct.read(tmp_path / name)
         with monkeypatch.context() as patch:
             patch.setattr(digit_struct, "_walk", lambda _: None)
-            assert records_as_values(digit_struct.read(tmp_path / name)) == records_as_values(walked)
+            assert records_as_values(digit_struct.read(tmp_path / name)) == records_as_values(
+                walked
+            )
 
 
 @pytest.mark.parametrize("libver", ["earliest", "latest"])
@@ -227,11 +241,17 @@ def test_the_usual_layout_is_read_without_the_library_and_reads_the_same(tmp_pat
 def test_other_layouts_are_read_too(tmp_path, monkeypatch, libver, userblock):
     open_file = h5py.File
     monkeypatch.setattr(
-        h5py, "File", lambda path, mode, **_: open_file(path, mode, libver=libver, userblock_size=userblock)
+        h5py,
+        "File",
+        lambda path, mode, **_: open_file(path, mode, libver=libver, userblock_size=userblock),
     )
     write_mat(tmp_path / "a.mat", GOOD)
     monkeypatch.setattr(h5py, "File", open_file)
-    assert [record.digits for record in digit_struct.read(tmp_path / "a.mat")] == [(5,), (2, 1, 0), (0,)]
+    assert [record.digits for record in digit_struct.read(tmp_path / "a.mat")] == [
+        (5,),
+        (2, 1, 0),
+        (0,),
+    ]
 
 
 def external_field(file):
@@ -292,7 +312,9 @@ def test_a_column_that_claims_more_records_than_fit_is_refused(tmp_path):
     with h5py.File(tmp_path / "a.mat", "w") as file:
         for name in ("name", "bbox"):
             file.create_dataset(f"digitStruct/{name}", (10**9, 1), h5py.ref_dtype, chunks=(1024, 1))
-    with pytest.raises(InputError, match="claims 1000000000 records, more than the file has room for"):
+    with pytest.raises(
+        InputError, match="claims 1000000000 records, more than the file has room for"
+    ):
         digit_struct.read(tmp_path / "a.mat")
 
 
@@ -312,8 +334,12 @@ def hang(*_):
     time.sleep(100)
 
 
-@pytest.mark.parametrize(("behaviour", "words"), [(crash, "library crashed on it"), (hang, "did not finish reading")])
-def test_a_library_that_crashes_or_hangs_on_a_file_costs_one_line(tmp_path, monkeypatch, behaviour, words):
+@pytest.mark.parametrize(
+    ("behaviour", "words"), [(crash, "library crashed on it"), (hang, "did not finish reading")]
+)
+def test_a_library_that_crashes_or_hangs_on_a_file_costs_one_line(
+    tmp_path, monkeypatch, behaviour, words
+):
     with h5py.File(tmp_path / "a.mat", "w", libver="latest"):
         pass
     monkeypatch.setattr(hdf5_records, "_answer", behaviour)
@@ -334,16 +360,23 @@ def claim(path, count, room=0):
 
 def test_a_file_that_claims_more_records_than_it_has_room_for_is_refused(tmp_path):
     claim(tmp_path / "a.mat", 100_000)
-    with pytest.raises(InputError, match="name claims 100000 records, more than the file has room for"):
+    with pytest.raises(
+        InputError, match="name claims 100000 records, more than the file has room for"
+    ):
         digit_struct.read(tmp_path / "a.mat")
 
 
 def test_a_file_of_bad_records_only_is_given_up(tmp_path):
     claim(tmp_path / "a.mat", 30_000, room=16_000_000)
-    with pytest.raises(InputError, match=r"more than 10,000 of its records cannot be read, the last, record 10001: "):
+    with pytest.raises(
+        InputError,
+        match=r"more than 10,000 of its records cannot be read, the last, record 10001: ",
+    ):
         digit_struct.read(tmp_path / "a.mat")
 
 
 def test_what_cannot_be_printed_is_told_in_few_words(tmp_path):
     write_mat(tmp_path / "a.mat", [("\uabcd" * 255, fields("4", [[1, 1, 2, 2]]))])
-    assert digit_struct.read(tmp_path / "a.mat") == [Skipped(("\\uabcd" * 34)[:200], "no printable name")]
+    assert digit_struct.read(tmp_path / "a.mat") == [
+        Skipped(("\\uabcd" * 34)[:200], "no printable name")
+    ]

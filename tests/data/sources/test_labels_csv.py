@@ -27,7 +27,9 @@ def folder(tmp_path):
         ("long.png", "123456"),
     ):
         stream = io.BytesIO()
-        Image.new("RGB", (60, 40), color_of(number)).save(stream, "PNG" if name.lower().endswith("png") else "JPEG")
+        Image.new("RGB", (60, 40), color_of(number)).save(
+            stream, "PNG" if name.lower().endswith("png") else "JPEG"
+        )
         (tmp_path / "mine" / name).write_bytes(stream.getvalue())
     return tmp_path / "mine"
 
@@ -39,7 +41,9 @@ def write(folder, *lines):
 
 def prepare(monkeypatch, raw, to, *options):
     """The command, run in this process; returns the manifest."""
-    monkeypatch.setattr(sys, "argv", ["preprocess", "--raw", str(raw), "--to", str(to), *map(str, options)])
+    monkeypatch.setattr(
+        sys, "argv", ["preprocess", "--raw", str(raw), "--to", str(to), *map(str, options)]
+    )
     preprocess.main()
     return json.loads((to / "manifest.json").read_text())
 
@@ -49,28 +53,49 @@ HEADER = "file,label,left,top,width,height"
 
 def test_rows_become_records_with_a_box_or_none(folder):
     path = write(
-        folder, HEADER, "door 1.jpg,1024,10,5.5,30,20", "", "street/Haus 12a.PNG,12,,,,", '"gate.png", 07 ,,,,'
+        folder,
+        HEADER,
+        "door 1.jpg,1024,10,5.5,30,20",
+        "",
+        "street/Haus 12a.PNG,12,,,,",
+        '"gate.png", 07 ,,,,',
     )
     first, second, third = labels_csv.read(path)
-    assert (first.name, first.digits, first.boxes.tolist()) == ("door 1.jpg", (1, 0, 2, 4), [[10, 5.5, 30, 20]])
-    assert (second.name, second.digits, second.boxes.shape) == ("street/Haus 12a.PNG", (1, 2), (0, 4))
+    assert (first.name, first.digits, first.boxes.tolist()) == (
+        "door 1.jpg",
+        (1, 0, 2, 4),
+        [[10, 5.5, 30, 20]],
+    )
+    assert (second.name, second.digits, second.boxes.shape) == (
+        "street/Haus 12a.PNG",
+        (1, 2),
+        (0, 4),
+    )
     assert (third.name, third.digits) == ("gate.png", (0, 7))
 
 
 def test_a_byte_order_mark_and_two_columns_are_fine(folder):
     (folder / "labels.csv").write_bytes("File,Label\r\ngate.png,7\r\n".encode("utf-8-sig"))
-    assert [(record.name, record.digits) for record in labels_csv.read(folder / "labels.csv")] == [("gate.png", (7,))]
+    assert [(record.name, record.digits) for record in labels_csv.read(folder / "labels.csv")] == [
+        ("gate.png", (7,))
+    ]
 
 
 @pytest.mark.parametrize("delimiter", [";", "\t"])
 def test_semicolons_and_tabs_separate_too(folder, delimiter):
-    path = write(folder, HEADER.replace(",", delimiter), "door 1.jpg,1024,10,5.5,30,20".replace(",", delimiter))
+    path = write(
+        folder,
+        HEADER.replace(",", delimiter),
+        "door 1.jpg,1024,10,5.5,30,20".replace(",", delimiter),
+    )
     assert labels_csv.read(path)[0].boxes.tolist() == [[10, 5.5, 30, 20]]
 
 
 def test_a_decimal_comma_is_named(folder):
     path = write(folder, HEADER.replace(",", ";"), "door 1.jpg;5;1,5;2;3;4")
-    assert labels_csv.read(path) == [Skipped("door 1.jpg", "left is '1,5', not a number; write 1.5", 2)]
+    assert labels_csv.read(path) == [
+        Skipped("door 1.jpg", "left is '1,5', not a number; write 1.5", 2)
+    ]
 
 
 @pytest.mark.parametrize("name", ["train/labels.csv", "test.tar.gz", "extra/digitStruct.mat"])
@@ -93,9 +118,13 @@ def test_photos_without_a_table_are_told_of_it(folder):
 
 def test_photos_without_a_row_are_named(folder, tmp_path, monkeypatch):
     write(folder, "file,label", "gate.png,7")
-    monkeypatch.setattr(sys, "argv", ["preprocess", "--raw", str(folder), "--to", str(tmp_path / "set")])
+    monkeypatch.setattr(
+        sys, "argv", ["preprocess", "--raw", str(folder), "--to", str(tmp_path / "set")]
+    )
     preprocess.main()
-    skipped = json.loads((tmp_path / "set" / "manifest.json").read_text())["sources"]["train"]["skipped"]
+    skipped = json.loads((tmp_path / "set" / "manifest.json").read_text())["sources"]["train"][
+        "skipped"
+    ]
     assert [entry["name"] for entry in skipped] == ["door 1.jpg", "long.png", "street/Haus 12a.PNG"]
     assert {entry["reason"] for entry in skipped} == {"no row in labels.csv"}
 
@@ -122,12 +151,19 @@ def test_every_bad_row_is_listed_with_its_line_number(folder):
         "é" * 200 + ".png,5,,,,",
     )
     records = labels_csv.read(path)
-    assert [(one.name, one.line) for one in records if isinstance(one, Record)] == [("gate.png", 2), ("long.png", 14)]
+    assert [(one.name, one.line) for one in records if isinstance(one, Record)] == [
+        ("gate.png", 2),
+        ("long.png", 14),
+    ]
     assert [one._replace(name=one.name[:30]) for one in records if isinstance(one, Skipped)] == [
         ("gone.png", "no such file in the folder", 3),
         ("../labels.csv", "not the name of a file in the folder", 4),
         ("/etc/hostname.png", "not the name of a file in the folder", 5),
-        ("labels.csv", "files with the suffix '.csv' are not read; convert the photo to PNG or JPEG", 6),
+        (
+            "labels.csv",
+            "files with the suffix '.csv' are not read; convert the photo to PNG or JPEG",
+            6,
+        ),
         ("door 1.jpg", "label '12a' is not a number; write its digits", 7),
         ("door 1.jpg", "label '' is not a number; write its digits", 8),
         ("door 1.jpg", "5 values; the first line has 6", 9),
@@ -175,29 +211,42 @@ BAD_PHOTOS = [
 ]
 
 
-def test_every_row_that_cannot_be_used_is_listed_with_its_line_and_nothing_is_made(folder, tmp_path, monkeypatch):
+def test_every_row_that_cannot_be_used_is_listed_with_its_line_and_nothing_is_made(
+    folder, tmp_path, monkeypatch
+):
     table = bad_photos(folder)
     with pytest.raises(
-        InputError, match=f"^{table}: 8 of its rows cannot be used; correct them, or give --skip-bad$"
+        InputError,
+        match=f"^{table}: 8 of its rows cannot be used; correct them, or give --skip-bad$",
     ) as caught:
         prepare(monkeypatch, folder, tmp_path / "set")
     found = [line.removesuffix(" ()").split(" (image")[0] for line in caught.value.details]
-    assert [line.split(" (")[0] for line in found] == [f"line {line}: {name}: {why}" for line, name, why in BAD_PHOTOS]
+    assert [line.split(" (")[0] for line in found] == [
+        f"line {line}: {name}: {why}" for line, name, why in BAD_PHOTOS
+    ]
     assert not (tmp_path / "set").exists()
     monkeypatch.setattr(build, "MAX_BAD_SHOWN", 2)
-    with pytest.raises(InputError, match=r"8 of its rows cannot be used \(the first 2 follow\)") as caught:
+    with pytest.raises(
+        InputError, match=r"8 of its rows cannot be used \(the first 2 follow\)"
+    ) as caught:
         prepare(monkeypatch, folder, tmp_path / "set")
     assert len(caught.value.details) == 2
 
 
-def test_skip_bad_goes_on_without_those_rows_and_the_manifest_has_their_lines(folder, tmp_path, monkeypatch, capsys):
+def test_skip_bad_goes_on_without_those_rows_and_the_manifest_has_their_lines(
+    folder, tmp_path, monkeypatch, capsys
+):
     bad_photos(folder)
     source = prepare(monkeypatch, folder, tmp_path / "set", "--skip-bad")["sources"]["train"]
     assert source["kept"] == 2
     assert source["noted"]["a number of more than 5 digits"] == 1
     skipped = sorted(source["skipped"], key=lambda one: one["line"])
-    assert [(one["line"], one["name"], one["reason"].split(" (")[0]) for one in skipped] == BAD_PHOTOS
-    assert "skipped: 1 x an empty file; copy it again: empty.jpg (line 3)" in capsys.readouterr().out
+    assert [
+        (one["line"], one["name"], one["reason"].split(" (")[0]) for one in skipped
+    ] == BAD_PHOTOS
+    assert (
+        "skipped: 1 x an empty file; copy it again: empty.jpg (line 3)" in capsys.readouterr().out
+    )
     prepare(monkeypatch, folder, tmp_path / "set", "--skip-bad")
     assert "is up to date" in " ".join(capsys.readouterr().out.split())
     with pytest.raises(InputError, match="8 of its rows"):  # nor is that set what the default makes
@@ -208,20 +257,27 @@ def test_skip_bad_goes_on_without_those_rows_and_the_manifest_has_their_lines(fo
 
 
 @pytest.mark.parametrize(
-    ("count", "fraction", "held_out"), [(14, 0.05, 1), (2, 0.01, 1), (1, 0.5, 0), (14, 0, 0), (14, 0.2, 2)]
+    ("count", "fraction", "held_out"),
+    [(14, 0.05, 1), (2, 0.01, 1), (1, 0.5, 0), (14, 0, 0), (14, 0.2, 2)],
 )
-def test_few_photos_leave_at_least_one_for_validation(tmp_path, monkeypatch, count, fraction, held_out):
+def test_few_photos_leave_at_least_one_for_validation(
+    tmp_path, monkeypatch, count, fraction, held_out
+):
     (tmp_path / "mine").mkdir()
     for number in range(count):
         (tmp_path / "mine" / f"{number}.png").write_bytes(png())
     write(tmp_path / "mine", "file,label", *(f"{number}.png,{number}" for number in range(count)))
-    manifest = prepare(monkeypatch, tmp_path / "mine", tmp_path / "set", "--validation-fraction", fraction)
+    manifest = prepare(
+        monkeypatch, tmp_path / "mine", tmp_path / "set", "--validation-fraction", fraction
+    )
     assert manifest["splits"]["validation"]["examples"] == held_out
     assert manifest["splits"]["train"]["examples"] == count - held_out
 
 
 @pytest.mark.parametrize("options", [["--skip-bad"], ["--skip-bad", "--validation-fraction", 0.4]])
-def test_damaged_validation_photos_do_not_leave_validation_empty(tmp_path, monkeypatch, capsys, options):
+def test_damaged_validation_photos_do_not_leave_validation_empty(
+    tmp_path, monkeypatch, capsys, options
+):
     folder = tmp_path / "mine"
     folder.mkdir()
     for number in range(5):
@@ -233,7 +289,10 @@ def test_damaged_validation_photos_do_not_leave_validation_empty(tmp_path, monke
         (folder / name.decode().removeprefix("train/")).write_bytes(b"damaged")
     manifest = prepare(monkeypatch, folder, tmp_path / "set", *options)
     assert "holding out others" in capsys.readouterr().out
-    assert (manifest["splits"]["validation"]["examples"], manifest["splits"]["train"]["examples"]) == (
+    assert (
+        manifest["splits"]["validation"]["examples"],
+        manifest["splits"]["train"]["examples"],
+    ) == (
         1,
         4 - len(chosen),
     )
@@ -250,7 +309,10 @@ def test_damaged_validation_photos_do_not_leave_validation_empty(tmp_path, monke
         (b"file,label\n", "no rows after its first line"),
         (b"file,label\ngate\xff.png,7\n", "byte 16 is not UTF-8"),
         (b'file,label\n"gate.png,7\n', "the row that ends in line 2 is not valid CSV"),
-        (b"file,label\n" + b"x" * 200_000 + b",7\n", "the row that ends in line 2 is not valid CSV"),
+        (
+            b"file,label\n" + b"x" * 200_000 + b",7\n",
+            "the row that ends in line 2 is not valid CSV",
+        ),
     ],
 )
 def test_a_table_of_another_kind_is_one_line(folder, content, words):
@@ -261,17 +323,31 @@ def test_a_table_of_another_kind_is_one_line(folder, content, words):
 
 def test_own_photos_become_the_same_arrays_and_manifest(folder, tmp_path, monkeypatch):
     write(folder, HEADER, "door 1.jpg,1024,10,10,20,20", "gate.png,7,,,,", "long.png,123456,,,,")
-    arguments = ["--raw", folder, "--to", tmp_path / "set", "--validation-fraction", 0, "--size", 16]
+    arguments = [
+        "--raw",
+        folder,
+        "--to",
+        tmp_path / "set",
+        "--validation-fraction",
+        0,
+        "--size",
+        16,
+    ]
     monkeypatch.setattr(sys, "argv", ["preprocess", *map(str, arguments)])
     preprocess.main()
     images, targets, names, *_ = arrays.load_split(tmp_path / "set", "train")
     assert [labels.decode(label) for label in targets] == ["1024", "7", "12345+"]
     assert names.tolist() == [b"train/door 1.jpg", b"train/gate.png", b"train/long.png"]
-    np.testing.assert_allclose(images[:, 8, 8], [color_of(number) for number in ("1024", "7", "123456")], atol=3)
+    np.testing.assert_allclose(
+        images[:, 8, 8], [color_of(number) for number in ("1024", "7", "123456")], atol=3
+    )
     boxes, sizes = arrays.load_geometry(tmp_path / "set", "train")
     assert boxes.tolist() == [[10, 10, 20, 20], [0, 0, 60, 40], [0, 0, 60, 40]]
     assert sizes.tolist() == [[60, 40]] * 3
-    assert json.loads((tmp_path / "set" / "manifest.json").read_text())["sources"]["train"]["kept"] == 3
+    assert (
+        json.loads((tmp_path / "set" / "manifest.json").read_text())["sources"]["train"]["kept"]
+        == 3
+    )
 
 
 def test_train_and_test_may_each_have_a_table(folder, tmp_path, monkeypatch):
@@ -279,7 +355,9 @@ def test_train_and_test_may_each_have_a_table(folder, tmp_path, monkeypatch):
         (tmp_path / "raw" / split).mkdir(parents=True)
         (tmp_path / "raw" / split / "1.png").write_bytes(png())
         write(tmp_path / "raw" / split, "file,label", "1.png,5" if split == "train" else "1.png,6")
-    monkeypatch.setattr(sys, "argv", ["preprocess", "--raw", str(tmp_path / "raw"), "--to", str(tmp_path / "set")])
+    monkeypatch.setattr(
+        sys, "argv", ["preprocess", "--raw", str(tmp_path / "raw"), "--to", str(tmp_path / "set")]
+    )
     preprocess.main()
     assert arrays.load_split(tmp_path / "set", "train").labels[0, 1] == 5
     assert arrays.load_split(tmp_path / "set", "test").labels[0, 1] == 6
@@ -312,6 +390,10 @@ def test_the_list_of_bad_rows_reaches_the_user(folder, tmp_path):
         "line 3: gate.png: label 'x' is not a number; write its digits",
     ]
     assert "building" in finished.stdout
-    assert "(if interrupted, run the same command again to resume)" in " ".join(finished.stdout.split())
+    assert "(if interrupted, run the same command again to resume)" in " ".join(
+        finished.stdout.split()
+    )
     (folder / "labels.csv").write_text("file,label\n")
-    assert_one_error_line(run_python("-m", "svhn_jax.preprocess", "--raw", folder, "--to", tmp_path / "set"))
+    assert_one_error_line(
+        run_python("-m", "svhn_jax.preprocess", "--raw", folder, "--to", tmp_path / "set")
+    )

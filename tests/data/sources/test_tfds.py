@@ -78,7 +78,9 @@ def copy(made, tmp_path):
 
 def plain(records):
     return [
-        tuple(record) if isinstance(record, Skipped) else (record.name, record.digits, record.boxes.tolist())
+        tuple(record)
+        if isinstance(record, Skipped)
+        else (record.name, record.digits, record.boxes.tolist())
         for record in records
     ]
 
@@ -97,20 +99,27 @@ def test_every_name_digit_box_and_photo_is_that_of_the_archive(made, split):
     assert_same_as_archive(made / "raw", made / "tfds", split)
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason=f"no real SVHN photos at {REAL}; SVHN_REAL names their folder")
+@pytest.mark.skipif(
+    not REAL.is_dir(), reason=f"no real SVHN photos at {REAL}; SVHN_REAL names their folder"
+)
 def test_real_photos_are_those_of_the_archives(tmp_path):
     (tmp_path / "raw").mkdir()
     for split in ("train", "test"):
         (tmp_path / "raw" / f"{split}.tar.gz").symlink_to(REAL / "format1" / f"{split}.tar.gz")
     builder = prepare(tmp_path / "raw", tmp_path)
-    assert {split: info.num_examples for split, info in builder.info.splits.items()} == {"train": 2000, "test": 500}
+    assert {split: info.num_examples for split, info in builder.info.splits.items()} == {
+        "train": 2000,
+        "test": 500,
+    }
     for split in ("train", "test"):
         assert builder.info.metadata["left_out"][split] == {"records": [], "photos": []}
         assert_same_as_archive(tmp_path / "raw", tmp_path, split)
 
 
 @pytest.mark.parametrize("stored", ["in order", "backwards", "as a folder"])
-def test_photos_come_in_the_order_of_the_records_however_they_are_stored(tmp_path, monkeypatch, stored):
+def test_photos_come_in_the_order_of_the_records_however_they_are_stored(
+    tmp_path, monkeypatch, stored
+):
     monkeypatch.setattr(svhn_full, "PHOTOS_PER_SHARD", 5)
     files = split_files(tmp_path, TRAIN)  # 12 photos, of which the third is lost
     del files["3.png"]
@@ -120,7 +129,9 @@ def test_photos_come_in_the_order_of_the_records_however_they_are_stored(tmp_pat
     builder = prepare(tmp_path / "raw", tmp_path / "tfds")
     assert builder.info.splits["train"].shard_lengths == [5, 5, 1]
     source = builder.as_data_source("train")
-    assert [example["name"].decode() for example in source] == [f"{i}.png" for i in range(1, 13) if i != 3]
+    assert [example["name"].decode() for example in source] == [
+        f"{i}.png" for i in range(1, 13) if i != 3
+    ]
     assert [example["number"].decode() for example in source] == TRAIN[:2] + TRAIN[3:]
     for example in source:
         pixels = np.asarray(Image.open(io.BytesIO(files[example["name"].decode()])))
@@ -143,7 +154,11 @@ def test_a_data_source_has_the_published_pixels_and_digits(made):
     assert example["number"] == b"270"
     assert example["image"].shape == (24, 40, 3)
     assert example["digits"]["label"] == [2, 7, 0]
-    assert np.array(example["digits"]["bbox"]).tolist() == [[4, 6, 6, 12], [10, 6, 6, 12], [16, 6, 6, 12]]
+    assert np.array(example["digits"]["bbox"]).tolist() == [
+        [4, 6, 6, 12],
+        [10, 6, 6, 12],
+        [16, 6, 6, 12],
+    ]
 
 
 def test_whatever_cannot_be_used_is_named_and_the_source_tells_it_as_the_archive_does(tmp_path):
@@ -159,11 +174,15 @@ def test_whatever_cannot_be_used_is_named_and_the_source_tells_it_as_the_archive
     ]
     names = ("stranger.png", "boxless.png", "good.png", "last.png")
     files = {name: png() for name in names} | {"torn.png": png(size=(300, 200))[:-40]}
-    members = {f"train/{name}": content for name, content in files.items()} | {"train/link.png": "/etc/hostname"}
+    members = {f"train/{name}": content for name, content in files.items()} | {
+        "train/link.png": "/etc/hostname"
+    }
     tar_gz(tmp_path / "raw/train.tar.gz", members | {f"train/{MAT}": mat_bytes(tmp_path, records)})
     builder = prepare(tmp_path / "raw", tmp_path / "tfds")
     left_out = builder.info.metadata["left_out"]["train"]
-    assert [(entry["position"], entry["name"], entry["reason"]) for entry in left_out["records"]] == [
+    assert [
+        (entry["position"], entry["name"], entry["reason"]) for entry in left_out["records"]
+    ] == [
         (2, "boxless.png", "no box: its bbox has no field label"),
         (3, "good.png", "a second record of that name"),
         (6, "last.png", "no box: its bbox has no field label"),
@@ -174,8 +193,14 @@ def test_whatever_cannot_be_used_is_named_and_the_source_tells_it_as_the_archive
         ("torn.png", "damaged image"),
         ("gone.png", "no such photo"),
     }
-    assert [example["name"] for example in builder.as_data_source("train")] == [b"good.png", b"boxless.png"]
-    archive, prepared = find_source(tmp_path / "raw", "train"), TfdsSource(tmp_path / "tfds", "train")
+    assert [example["name"] for example in builder.as_data_source("train")] == [
+        b"good.png",
+        b"boxless.png",
+    ]
+    archive, prepared = (
+        find_source(tmp_path / "raw", "train"),
+        TfdsSource(tmp_path / "tfds", "train"),
+    )
     assert plain(prepared.records()) == plain(archive.records())
     assert {photo.name: photo.content for photo in prepared.photos() if not photo.problem} == {
         name: files[name] for name in ("good.png", "boxless.png")
@@ -189,14 +214,19 @@ def test_a_second_photo_of_a_name_is_left_out_and_named(tmp_path):
     members = {"train/1.png": files["1.png"], "./train/1.png": png(), f"train/{MAT}": files[MAT]}
     tar_gz(tmp_path / "raw" / "train.tar.gz", members)
     left_out = prepare(tmp_path / "raw", tmp_path / "tfds").info.metadata["left_out"]["train"]
-    assert left_out == {"records": [], "photos": [{"name": "1.png", "reason": "a second photo of that name"}]}
+    assert left_out == {
+        "records": [],
+        "photos": [{"name": "1.png", "reason": "a second photo of that name"}],
+    }
     assert next(TfdsSource(tmp_path / "tfds", "train").photos()).content == files["1.png"]
 
 
 def test_the_fingerprint_is_of_the_content(made, copy, tmp_path):
     fingerprint = TfdsSource(made / "tfds", "train").fingerprint()
     arguments = ("--raw", made / "raw", "--data-dir", tmp_path / "again")
-    assert run_python("-m", "svhn_jax.data.svhn_full", *arguments).returncode == 0  # shards of other bytes
+    assert (
+        run_python("-m", "svhn_jax.data.svhn_full", *arguments).returncode == 0
+    )  # shards of other bytes
     code = (
         "import sys, pathlib, svhn_jax.data.sources.tfds as source\n"
         "print(source.TfdsSource(pathlib.Path(sys.argv[1]), 'train').fingerprint())"
@@ -248,7 +278,9 @@ run_command(lambda: svhn_jax.data.sources.tfds.TfdsSource(Path({str(made / "tfds
 """
     finished = run_python("-c", code)
     assert_one_error_line(finished)
-    assert "tensorflow_datasets is not installed; pip install tensorflow-datasets" in finished.stderr
+    assert (
+        "tensorflow_datasets is not installed; pip install tensorflow-datasets" in finished.stderr
+    )
     command = f"""{WITHOUT.format("tensorflow_datasets")}
 import runpy
 sys.argv = ["svhn_full", "--raw", "x", "--data-dir", "y"]
@@ -258,7 +290,14 @@ runpy.run_module("svhn_jax.data.svhn_full", run_name="__main__")
 
 
 def test_the_command_prepares_once_and_tells_what_is_there(tmp_path):
-    arguments = ("-m", "svhn_jax.data.svhn_full", "--raw", tmp_path / "raw", "--data-dir", tmp_path / "tfds")
+    arguments = (
+        "-m",
+        "svhn_jax.data.svhn_full",
+        "--raw",
+        tmp_path / "raw",
+        "--data-dir",
+        tmp_path / "tfds",
+    )
     missing = run_python(*arguments)
     assert_one_error_line(missing)
     assert "no such folder; give the folder with the photos" in missing.stderr
@@ -274,7 +313,10 @@ def test_the_command_prepares_once_and_tells_what_is_there(tmp_path):
     write_split(tmp_path / "raw", "test", split_files(tmp_path, TEST))
     third = run_python(*arguments)
     assert_one_error_line(third)
-    assert "1.0.0: was prepared without test; delete that folder, then run the same command again" in third.stderr
+    assert (
+        "1.0.0: was prepared without test; delete that folder, then run the same command again"
+        in third.stderr
+    )
 
 
 def test_a_damaged_archive_or_one_of_no_use_leaves_no_data_set(tmp_path):
@@ -286,14 +328,20 @@ def test_a_damaged_archive_or_one_of_no_use_leaves_no_data_set(tmp_path):
     damaged = run_python(*arguments)
     assert_one_error_line(damaged)
     assert "damaged or cut short" in damaged.stderr
-    write_split(raw, "train", {"2.png": png(), MAT: mat_bytes(tmp_path, [("1.png", fields("2", [[4.0, 6, 6, 12]]))])})
+    write_split(
+        raw,
+        "train",
+        {"2.png": png(), MAT: mat_bytes(tmp_path, [("1.png", fields("2", [[4.0, 6, 6, 12]]))])},
+    )
     useless = run_python(*arguments)
     assert_one_error_line(useless)
     assert "no photo can be used; the first, 2.png: no record of that name" in useless.stderr
     assert not [path for path in data_dir.rglob("*") if path.is_file()]
 
 
-@pytest.mark.parametrize("damage", ["flipped bit", "cut short", "lost", "dataset_info", "features", "metadata"])
+@pytest.mark.parametrize(
+    "damage", ["flipped bit", "cut short", "lost", "dataset_info", "features", "metadata"]
+)
 def test_a_damaged_data_set_is_one_line_with_the_command_that_makes_it(copy, damage):
     shard = copy / VERSION / "svhn_full-train.array_record-00000-of-00001"
     content = bytearray(shard.read_bytes())
@@ -313,26 +361,42 @@ def test_a_damaged_data_set_is_one_line_with_the_command_that_makes_it(copy, dam
 
 
 def test_what_is_not_there_or_of_another_kind_is_told(copy):
-    with pytest.raises(InputError, match=r"no prepared data set there; make it with python -m svhn_jax\.data\.svhn_f"):
+    with pytest.raises(
+        InputError,
+        match=r"no prepared data set there; make it with python -m svhn_jax\.data\.svhn_f",
+    ):
         TfdsSource(copy / "elsewhere", "train")
     with pytest.raises(InputError, match=r"has no split 'extra'; its splits: train, test$"):
         TfdsSource(copy, "extra")
-    with pytest.raises(InputError, match=r"svhn_cropped/3\.1\.0: no prepared data set there; make it in Python with"):
+    with pytest.raises(
+        InputError,
+        match=r"svhn_cropped/3\.1\.0: no prepared data set there; make it in Python with",
+    ):
         CroppedDigits(copy, "train")
     (copy / "svhn_cropped").mkdir()
     shutil.copytree(copy / VERSION, copy / "svhn_cropped" / "3.1.0")
-    with pytest.raises(InputError, match=r"a data set of another kind, with (\w+, ){3}\w+; make it in"):
+    with pytest.raises(
+        InputError, match=r"a data set of another kind, with (\w+, ){3}\w+; make it in"
+    ):
         CroppedDigits(copy, "train")
     info = copy / VERSION / "dataset_info.json"
     info.write_text(info.read_text().replace("array_record", "tfrecord"))
-    with pytest.raises(InputError, match="written as tfrecord, which only TensorFlow reads; delete it, then make it"):
+    with pytest.raises(
+        InputError,
+        match="written as tfrecord, which only TensorFlow reads; delete it, then make it",
+    ):
         TfdsSource(copy, "train")
 
 
 def test_all_sources_are_those_of_the_splits_that_are_there(made, tmp_path):
     sources = tfds_source.find_all(TfdsSource, made / "tfds")
-    assert [(type(source), source.split) for source in sources] == [(TfdsSource, "train"), (TfdsSource, "test")]
-    assert [source.split for source in tfds_source.find_all(TfdsSource, made / "tfds", ["test"])] == ["test"]
+    assert [(type(source), source.split) for source in sources] == [
+        (TfdsSource, "train"),
+        (TfdsSource, "test"),
+    ]
+    assert [
+        source.split for source in tfds_source.find_all(TfdsSource, made / "tfds", ["test"])
+    ] == ["test"]
     with pytest.raises(InputError, match="has no split 'extra'"):
         tfds_source.find_all(TfdsSource, made / "tfds", ["test", "extra"])
     write_split(tmp_path / "raw", "test", split_files(tmp_path, TEST))
@@ -341,7 +405,12 @@ def test_all_sources_are_those_of_the_splits_that_are_there(made, tmp_path):
 
 
 def test_photos_with_one_box_for_the_whole_number_are_refused(tmp_path):
-    write_split(tmp_path, "train", {"1.png": png(), "labels.csv": b"file,label\n1.png,31\n"}, as_archive=False)
+    write_split(
+        tmp_path,
+        "train",
+        {"1.png": png(), "labels.csv": b"file,label\n1.png,31\n"},
+        as_archive=False,
+    )
     with pytest.raises(InputError, match=r"1\.png does not have one box for each digit"):
         prepare(tmp_path, tmp_path / "tfds")
 
@@ -357,7 +426,9 @@ def test_the_checksums_are_the_published_ones():
 @pytest.fixture
 def server(tmp_path, monkeypatch):
     """Serves tmp_path/site, on this machine, in the place of the published archives; yields its checksums."""
-    handler = type("Quiet", (http.server.SimpleHTTPRequestHandler,), {"log_message": lambda *_: None})
+    handler = type(
+        "Quiet", (http.server.SimpleHTTPRequestHandler,), {"log_message": lambda *_: None}
+    )
     for split in published.ARCHIVES:
         write_split(tmp_path / "site", split, split_files(tmp_path, TEST))
     with http.server.ThreadingHTTPServer(
@@ -366,7 +437,9 @@ def server(tmp_path, monkeypatch):
         threading.Thread(target=it.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{it.server_port}"
         infos = {
-            f"{url}/{split}.tar.gz": tfds.download.checksums.compute_url_info(tmp_path / "site" / f"{split}.tar.gz")
+            f"{url}/{split}.tar.gz": tfds.download.checksums.compute_url_info(
+                tmp_path / "site" / f"{split}.tar.gz"
+            )
             for split in published.ARCHIVES
         }
         monkeypatch.setattr(svhn_full, "BASE_URL", url)
@@ -378,10 +451,13 @@ def server(tmp_path, monkeypatch):
 def test_without_a_manual_folder_the_archives_are_downloaded_and_checked(server, tmp_path):
     builder = svhn_full.Builder(data_dir=tmp_path / "tfds")
     builder.download_and_prepare()
-    assert {split: info.num_examples for split, info in builder.info.splits.items()} == dict.fromkeys(
-        ("train", "test", "extra"), len(TEST)
-    )
-    assert [record.digits for record in TfdsSource(tmp_path / "tfds", "extra").records()] == [(1, 9), (8,)]
+    assert {
+        split: info.num_examples for split, info in builder.info.splits.items()
+    } == dict.fromkeys(("train", "test", "extra"), len(TEST))
+    assert [record.digits for record in TfdsSource(tmp_path / "tfds", "extra").records()] == [
+        (1, 9),
+        (8,),
+    ]
     url = next(iter(server))
     server[url] = dataclasses.replace(server[url], checksum="0" * 64)
     with pytest.raises(Exception, match="wrong checksum"):
@@ -418,13 +494,17 @@ def cropped_pixels():
 
 def test_cropped_digits_are_numbers_of_one_digit_that_fill_the_crop(tmp_path):
     SvhnCropped(data_dir=tmp_path, file_format="array_record").download_and_prepare()
-    stock = tfds.builder_cls("svhn_cropped")(data_dir=tmp_path)  # TFDS's own builder takes the data set for its own
+    stock = tfds.builder_cls("svhn_cropped")(
+        data_dir=tmp_path
+    )  # TFDS's own builder takes the data set for its own
     assert stock.info.splits["train"].num_examples == 10
     assert set(stock.info.features) == {"id", "image", "label"}
     source = CroppedDigits(tmp_path, "train")
     records, photos = source.records(), list(source.photos())
     assert [record.name for record in records] == [photo.name for photo in photos]
-    assert [(record.name, record.digits) for record in records] == [(f"train_{i:06d}.png", (i,)) for i in range(10)]
+    assert [(record.name, record.digits) for record in records] == [
+        (f"train_{i:06d}.png", (i,)) for i in range(10)
+    ]
     for record, photo, pixels in zip(records, photos, cropped_pixels(), strict=True):
         image = decode_photo(photo.content)
         np.testing.assert_array_equal(np.asarray(image), pixels)

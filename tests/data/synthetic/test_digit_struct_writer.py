@@ -15,7 +15,9 @@ def records(count):
     lengths = 1 + rng.choice(6, count, p=(0.1, 0.4, 0.3, 0.1, 0.05, 0.05))
     return [
         Record(
-            f"{number}.png", tuple(rng.integers(0, 10, n).tolist()), rng.integers(-8, 400, (n, 4)) / 2 + [0, 0, 5, 5]
+            f"{number}.png",
+            tuple(rng.integers(0, 10, n).tolist()),
+            rng.integers(-8, 400, (n, 4)) / 2 + [0, 0, 5, 5],
         )
         for number, n in enumerate(lengths.tolist(), 1)
     ]
@@ -36,7 +38,9 @@ def path(tmp_path_factory, request):
 def test_every_record_reads_back_without_the_hdf5_library(path, monkeypatch):
     monkeypatch.setattr(hdf5_records, "read", lambda *_: pytest.fail("the slow way was taken"))
     found = digit_struct.read(path)
-    assert [(record.name, record.digits) for record in found] == [(record.name, record.digits) for record in WRITTEN]
+    assert [(record.name, record.digits) for record in found] == [
+        (record.name, record.digits) for record in WRITTEN
+    ]
     for record, written in zip(found, WRITTEN, strict=True):
         np.testing.assert_array_equal(record.boxes, written.boxes)
 
@@ -56,7 +60,9 @@ def test_plain_h5py_reads_it_by_following_references(path):
                     values[field] = [column[0, 0]]
                 else:
                     scalars = [file[reference] for reference in column[:, 0]]
-                    assert {(scalar.shape, scalar.dtype.str) for scalar in scalars} == {((1, 1), "<f8")}
+                    assert {(scalar.shape, scalar.dtype.str) for scalar in scalars} == {
+                        ((1, 1), "<f8")
+                    }
                     values[field] = [scalar[0, 0] for scalar in scalars]
             assert values["label"] == [float(digit) or 10.0 for digit in record.digits]
             boxes = np.array([values[field] for field in ("left", "top", "width", "height")]).T
@@ -92,4 +98,7 @@ def test_few_records_are_a_file_too(tmp_path, count):
     digit_struct_writer.write(tmp_path / "few.mat", WRITTEN[:count])
     with h5py.File(tmp_path / "few.mat", "r") as file:
         assert file["digitStruct/name"].shape == (count, 1)
-    assert [record.name for record in digit_struct.read(tmp_path / "few.mat")] == ["1.png", "2.png"][:count]
+    assert [record.name for record in digit_struct.read(tmp_path / "few.mat")] == [
+        "1.png",
+        "2.png",
+    ][:count]

@@ -48,7 +48,8 @@ def test_every_face_has_ten_different_digits_and_the_heavier_ones_come_more_ofte
     assert sums[-1] == pytest.approx(1)
     for index in range(len(files)):
         shapes = {
-            np.asarray(figures.figure(fonts._font(index, 40), digit, 40, PLAIN).mask).tobytes() for digit in range(10)
+            np.asarray(figures.figure(fonts._font(index, 40), digit, 40, PLAIN).mask).tobytes()
+            for digit in range(10)
         }
         assert len(shapes) == 10
 

@@ -32,14 +32,21 @@ def test_with_more_than_the_published_five_digits_every_length_is_as_probable():
     rng = np.random.default_rng(0)
     lengths = Counter(len(typesetting.draw_digits(rng, "test", 8)) for _ in range(8000))
     assert sorted(lengths) == list(range(1, 9))
-    assert all(count / 8000 == pytest.approx(1 / 8, abs=0.011) for count in lengths.values())  # 3 sigma
+    assert all(
+        count / 8000 == pytest.approx(1 / 8, abs=0.011) for count in lengths.values()
+    )  # 3 sigma
 
 
 @pytest.mark.parametrize("max_digits", [1, 4])
 def test_fewer_digits_in_the_label_change_no_photo(max_digits):
-    fewer, usual = (typesetting.draw_digits(np.random.default_rng(7), "extra", *rest) for rest in ((max_digits,), ()))
+    fewer, usual = (
+        typesetting.draw_digits(np.random.default_rng(7), "extra", *rest)
+        for rest in ((max_digits,), ())
+    )
     assert fewer == usual
-    one, other = (render.render(np.random.default_rng(7), "extra", *rest) for rest in ((max_digits,), ()))
+    one, other = (
+        render.render(np.random.default_rng(7), "extra", *rest) for rest in ((max_digits,), ())
+    )
     assert one.photo.tobytes() == other.photo.tobytes()
 
 
@@ -66,13 +73,17 @@ def test_boxes_follow_the_ink_through_the_perspective():
     for seed in range(40):
         rng = np.random.default_rng(seed)
         mask, flat = typesetting.typeset(rng, (4, 0, 7), 40.0)
-        matrix = np.array([[1, 0, 60], [0, 1, 60], [0, 0, 1]]) @ camera.homography(rng, 1.0, 0.6, 90.0)
+        matrix = np.array([[1, 0, 60], [0, 1, 60], [0, 0, 1]]) @ camera.homography(
+            rng, 1.0, 0.6, 90.0
+        )
         boxes = render._project_boxes(matrix, flat)
         size = tuple(int(side) + 20 for side in (boxes[:, :2] + boxes[:, 2:]).max(axis=0))
         ink = np.asarray(camera.view(mask, matrix, size), float)
         boxed = np.zeros(ink.shape, bool)
         for left, top, width, height in boxes:
-            part = np.s_[max(0, int(top)) : int(top + height) + 1, max(0, int(left)) : int(left + width) + 1]
+            part = np.s_[
+                max(0, int(top)) : int(top + height) + 1, max(0, int(left)) : int(left + width) + 1
+            ]
             boxed[part] = True
             assert ink[part].mean() > 0.05 * 255  # every box has a digit in it
         shares.append(ink[boxed].sum() / ink.sum())

@@ -71,7 +71,9 @@ def test_the_manifest_says_that_it_is_synthetic_and_reads_like_any_other(made):
     assert not any(is_damaged for _, is_damaged in arrays.damaged_arrays(made / "straight"))
 
 
-def test_a_second_run_touches_nothing_and_other_settings_make_it_anew(made, tmp_path, monkeypatch, capsys):
+def test_a_second_run_touches_nothing_and_other_settings_make_it_anew(
+    made, tmp_path, monkeypatch, capsys
+):
     folder = tmp_path / "set"
     run(monkeypatch, synthesize, arrays=folder, train=0, test=3)
     assert "3 test synthetic numbers, 64 x 64" in capsys.readouterr().out
@@ -80,7 +82,14 @@ def test_a_second_run_touches_nothing_and_other_settings_make_it_anew(made, tmp_
     assert "is up to date: 3 test synthetic numbers" in capsys.readouterr().out
     assert tree(folder) == before
     images = (folder / "test" / "images.npy").read_bytes()
-    for options in ({"seed": 1}, {"margin": 0.1}, {"size": 16}, {"test": 4}, {"max-digits": 8}, {"extra": 2}):
+    for options in (
+        {"seed": 1},
+        {"margin": 0.1},
+        {"size": 16},
+        {"test": 4},
+        {"max-digits": 8},
+        {"extra": 2},
+    ):
         run(monkeypatch, synthesize, arrays=folder, **({"train": 0, "test": 3} | options))
         assert "up to date" not in capsys.readouterr().out
         assert (folder / "test" / "images.npy").read_bytes() != images or options == {"extra": 2}
@@ -112,7 +121,10 @@ def a_manifest_of_something_else(folder, made):
 def test_what_is_not_a_synthetic_data_set_is_refused_and_kept(tmp_path, monkeypatch, made, there):
     there(tmp_path / "set", made)
     before = tree(tmp_path)
-    with pytest.raises(InputError, match="holds other files than a synthetic data set; give a new or an empty folder"):
+    with pytest.raises(
+        InputError,
+        match="holds other files than a synthetic data set; give a new or an empty folder",
+    ):
         run(monkeypatch, synthesize, arrays=tmp_path / "set", train=0, test=3)
     assert tree(tmp_path) == before
     if there is preprocessed:
@@ -125,7 +137,9 @@ def test_a_file_in_the_way_is_refused(tmp_path, monkeypatch):
         run(monkeypatch, synthesize, arrays=tmp_path / "set", train=0, test=3)
 
 
-def test_a_run_that_is_interrupted_leaves_what_stood_there_and_none_of_its_own(tmp_path, monkeypatch):
+def test_a_run_that_is_interrupted_leaves_what_stood_there_and_none_of_its_own(
+    tmp_path, monkeypatch
+):
     run(monkeypatch, synthesize, arrays=tmp_path / "set", train=0, test=3)
     before = contents(tmp_path)
 
@@ -153,7 +167,9 @@ def test_what_a_killed_run_left_is_not_taken_over(tmp_path, monkeypatch):
 
 
 def test_too_little_room_is_told_before_anything_is_rendered(tmp_path, monkeypatch):
-    monkeypatch.setattr(synthetic_arrays.writing.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000}))
+    monkeypatch.setattr(
+        synthetic_arrays.writing.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000})
+    )
     monkeypatch.setattr(synthetic_arrays.render, "render", lambda *_: pytest.fail("rendered"))
     with pytest.raises(InputError, match=r"need 0\.00 GB and 0\.00 GB are free there"):
         run(monkeypatch, synthesize, arrays=tmp_path / "set", train=0, test=3)
@@ -162,8 +178,12 @@ def test_too_little_room_is_told_before_anything_is_rendered(tmp_path, monkeypat
 
 def test_a_number_of_six_digits_goes_where_preprocess_puts_it(monkeypatch):
     """It is held out for validation by no fraction, and has the label of more than five digits."""
-    wanted = synthetic_arrays.settings({"train": 40}, size=8, margin=0.3, max_digits=5, validation_fraction=0.5, seed=0)
-    monkeypatch.setattr(synthetic_arrays, "_lengths", lambda seed, source, max_digits, numbers: [6 for _ in numbers])
+    wanted = synthetic_arrays.settings(
+        {"train": 40}, size=8, margin=0.3, max_digits=5, validation_fraction=0.5, seed=0
+    )
+    monkeypatch.setattr(
+        synthetic_arrays, "_lengths", lambda seed, source, max_digits, numbers: [6 for _ in numbers]
+    )
     with synthetic_arrays.Workers(1) as workers:
         places = synthetic_arrays._places(wanted, workers)["train"]
     assert {synthetic_arrays.arrays.SPLITS[split] for split in places.splits} == {"train"}

@@ -57,7 +57,10 @@ WEIGHTS = {
 def _font_files() -> tuple[tuple[bytes, ...], np.ndarray]:
     """The files, in the order of their names, and float[files] of cumulated probabilities."""
     folder = resources.files(__name__)
-    files = sorted((item for item in folder.iterdir() if item.name.endswith(".ttf")), key=lambda item: item.name)
+    files = sorted(
+        (item for item in folder.iterdir() if item.name.endswith(".ttf")),
+        key=lambda item: item.name,
+    )
     # the longest beginning decides
     matches = [[word for word in WEIGHTS if file.name.startswith(word)] for file in files]
     weights = np.array([WEIGHTS[max(words, key=len)] if words else 1.0 for words in matches])
@@ -66,7 +69,9 @@ def _font_files() -> tuple[tuple[bytes, ...], np.ndarray]:
 
 @functools.lru_cache(maxsize=2048)
 def _font(index: int, size: int) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(io.BytesIO(_font_files()[0][index]), size, layout_engine=ImageFont.Layout.BASIC)
+    return ImageFont.truetype(
+        io.BytesIO(_font_files()[0][index]), size, layout_engine=ImageFont.Layout.BASIC
+    )
 
 
 @functools.cache
