@@ -1,11 +1,12 @@
-"""python -m svhn_jax: lists the commands."""
+"""python -m svhn_jax COMMAND ...: as python -m svhn_jax.COMMAND ...; alone it lists the commands."""
 
 import ast
 import difflib
+import runpy
 import sys
 from pathlib import Path
 
-from svhn_jax.errors import InputError, run_command
+import svhn_jax
 
 COMMANDS = (
     "predict",
@@ -28,25 +29,29 @@ COMMANDS = (
 )
 
 
-def main() -> None:
-    words = [word for word in sys.argv[1:] if word not in ("-h", "--help")]
-    if words:
-        near = difflib.get_close_matches(
-            words[0].removeprefix("svhn_jax."), COMMANDS, n=1, cutoff=0
-        )
-        raise InputError(
-            f"python -m svhn_jax takes no {words[0]!r}; did you mean python -m svhn_jax.{near[0]}?"
-        )
-    print("The commands; --help after one lists its options:\n")
-    for name in COMMANDS:
-        print(f"  python -m svhn_jax.{name:15} {_purpose(name)}")
+def main() -> int:
+    word = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    if word in COMMANDS:
+        del sys.argv[1]
+        runpy.run_module(f"svhn_jax.{word}", run_name="__main__", alter_sys=True)
+    elif word == "--version":
+        print(f"svhn_jax {svhn_jax.__version__}")
+    elif word in ("-h", "--help"):
+        print("The commands; --help after one lists its options:\n")
+        for name in COMMANDS:
+            print(f"  python -m svhn_jax {name:15} {_purpose(name)}")
+    else:
+        [near] = difflib.get_close_matches(word, COMMANDS, n=1, cutoff=0)
+        print(f"error: no command {word!r}; did you mean {near}?", file=sys.stderr)
+        return 1
+    return 0
 
 
 def _purpose(command: str) -> str:
-    """What the first line of a command's docstring says of it, without importing it."""
+    """The purpose in the first line of a command's docstring; the command is not imported."""
     text = Path(__file__).with_name(f"{command}.py").read_text(encoding="utf-8")
     return (ast.get_docstring(ast.parse(text)) or "").splitlines()[0].partition(": ")[2]
 
 
 if __name__ == "__main__":
-    run_command(main)
+    sys.exit(main())

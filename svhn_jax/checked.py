@@ -1,6 +1,7 @@
 """Dataclasses that check every value when they are made: its type, and the rule that stands beside the field."""
 
 import math
+import re
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,6 +34,22 @@ Fraction = Annotated[float, Rule(lambda value: 0 <= value < 1, "at least 0 and l
 Positive = Annotated[float, Rule(lambda value: value > 0, "greater than 0")]
 
 
+BUCKETS = ("gs://", "s3://")  # how a text that names a bucket begins
+
+
+def scheme_problem(path: str | Path) -> str:
+    """Why the scheme of a path cannot be used; empty for a local path, and for gs:// or s3:// in a str.
+
+    A Path is local: as a Path, "gs://x" has become "gs:/x".
+    """
+    found = re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path))
+    if not found or (isinstance(path, str) and path.startswith(BUCKETS)):
+        return ""
+    if isinstance(path, Path):
+        return "give the path of a file or folder on this machine"
+    return f"{found[0]}... is not supported; give a local path or gs://BUCKET/PATH"
+
+
 @dataclass(frozen=True)
 class Checked:
     """Raises InputError, naming the field as `called` does, if a value has another type, or does not meet its rule."""
@@ -45,11 +62,18 @@ class Checked:
                 typeguard.check_type(value, hints[name])
             except typeguard.TypeCheckError:
                 raise self.mistake(name, _wanted(hints[name])) from None
+            self._refuse_schemes(name, value)
             if isinstance(value, float) and not math.isfinite(value):
                 raise self.mistake(name, "finite")
             for rule in rules:
                 if isinstance(rule, Rule) and value is not None and not rule.holds(value):
                     raise self.mistake(name, rule.words)
+
+    def _refuse_schemes(self, name: str, value: Any) -> None:
+        """Raises InputError for a path of a scheme that is not supported, such as az:// or GS://."""
+        for one in value if isinstance(value, tuple) else (value,):
+            if isinstance(one, str | Path) and (problem := scheme_problem(one)):
+                raise InputError(f"{self.called(name)} is {one}: {problem}")
 
     def mistake(self, name: str, words: str) -> InputError:
         """The error for a field whose value must be what `words` say."""

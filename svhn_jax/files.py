@@ -4,6 +4,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import platform
 import secrets
 import shutil
 import socket
@@ -95,6 +96,22 @@ def user_cache() -> Path:
     made = Path(root) / "svhn_jax"
     made.mkdir(parents=True, exist_ok=True)
     return made
+
+
+def compilation_cache() -> Path | None:
+    """The folder of JAX's compiled programs on this kind of CPU, as JAX_COMPILATION_CACHE_DIR takes it.
+
+    A program compiled for one kind of CPU may not run on another. None if the folder is not writable.
+    """
+    try:
+        text = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+        flags = next((line for line in text.splitlines() if line.startswith("flags")), "")
+        kind = hashlib.sha256(f"{platform.machine()} {flags}".encode()).hexdigest()[:8]
+        folder = user_cache() / "compiled" / kind
+        folder.mkdir(exist_ok=True, parents=True)
+    except OSError:
+        return None
+    return folder
 
 
 def sha256(path: Path) -> str:

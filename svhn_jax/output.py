@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,59 @@ from rich.progress import (
 from rich.text import Text
 
 Item = TypeVar("Item")
+
+
+class Terminal:
+    """Where a command prints: lines for people, progress on a terminal, one line of JSON for scripts.
+
+    quiet, json: the options of the command; either silences lines for people. Errors always print.
+    """
+
+    def __init__(self, *, quiet: bool = False, json: bool = False):
+        self.is_json = json
+        self._console = Console(highlight=False, markup=False, quiet=quiet or json)
+
+    @property
+    def is_silent(self) -> bool:
+        return self._console.quiet
+
+    def silenced(self) -> "Terminal":
+        """A terminal that prints errors only: for the processes of a run other than process 0."""
+        return Terminal(quiet=True)
+
+    def print(self, *what: Any) -> None:
+        """Prints lines or rich tables for people. Lines are not wrapped."""
+        for one in what or ("",):
+            self._console.print(one, soft_wrap=isinstance(one, str))
+
+    def warn(self, text: str) -> None:
+        self.print(f"warning: {text}")
+
+    def error(self, *lines: str) -> None:
+        """Prints printable lines to stderr, whatever the options."""
+        for line in lines:
+            words = " ".join(line.split())  # file names may hold control characters
+            shown = "".join(one if one.isprintable() else "?" for one in words)
+            print(shown, file=sys.stderr, flush=True)
+
+    def result(self, value: Any) -> None:
+        """Prints the result as one line of JSON, with --json only."""
+        if self.is_json:
+            print(json_line(value), flush=True)
+
+    @contextmanager
+    def progress(self, title: str, total: int, unit: str) -> Iterator[Callable[[int], object]]:
+        """A bar with rate and time left, on a terminal; yields a function that advances it by a count."""
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(20),
+            MofNCompleteColumn(),
+            RateColumn(unit),
+            TimeRemainingColumn(),
+        )
+        is_hidden = self.is_silent or not self._console.is_terminal
+        with Progress(*columns, console=self._console, transient=True, disable=is_hidden) as bar:
+            yield partial(bar.advance, bar.add_task(title, total=total))
 
 
 @dataclass(frozen=True)
@@ -105,3 +159,6 @@ def _bar(unit: str) -> Progress:
     return Progress(
         *columns, console=console, transient=True, disable=console.quiet or not console.is_terminal
     )
+
+
+SILENT = Terminal(quiet=True)

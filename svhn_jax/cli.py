@@ -1,0 +1,224 @@
+"""The command line: options from dataclasses, --json, --quiet, signals, one-line errors.
+
+A command is a module with a docstring, a dataclass of options and a function:
+
+    @dataclass(frozen=True)
+    class Options(Checked):
+        to: Path
+        '''the file to write'''
+
+    def main(options: Options, terminal: Terminal) -> int | None:
+        ...
+
+    if __name__ == "__main__":
+        cli.run(Options, main)
+
+It imports JAX inside `main`, so that --help answers at once.
+"""
+
+import argparse
+import dataclasses
+import errno
+import os
+import shutil
+import signal
+import sys
+import textwrap
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, NoReturn, TypeVar
+
+import tyro
+
+from svhn_jax import __version__, config_files, files
+from svhn_jax.checked import Rule
+from svhn_jax.errors import InputError, TryAgainError
+from svhn_jax.output import Terminal
+
+Options = TypeVar("Options")
+Main = Callable[[Options, Terminal], int | None]
+
+# The hint replaces "(default: None)", the metavar "{None}|PATH".
+OptionalPath = Annotated[
+    Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="(optional)")
+]
+OptionalStr = Annotated[str | None, tyro.conf.arg(metavar="STR", help_behavior_hint="(optional)")]
+OptionalInt = Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="(optional)")]
+OptionalFloat = Annotated[
+    float | None, tyro.conf.arg(metavar="FLOAT", help_behavior_hint="(optional)")
+]
+Splits = Annotated[
+    tuple[Literal["train", "extra", "test"], ...],
+    tyro.conf.arg(metavar="{train,extra,test} ...", help_behavior_hint="(default: all)"),
+]
+UNPREFIXED = tyro.conf.arg(name="")  # the fields of a dataclass become options of their own names
+
+BAD_INPUT, TRY_AGAIN = 1, 75  # exit statuses; 75 is EX_TEMPFAIL of sysexits.h
+WRITABLE = "give a path that you may write"
+REMEDIES = {
+    errno.ENOSPC: "free some space there",
+    errno.EDQUOT: "free some space there",
+    errno.EACCES: WRITABLE,
+    errno.EPERM: WRITABLE,
+    errno.EROFS: WRITABLE,
+}
+EXTRAS = {"gcsfs": "gcs", "google-cloud-storage": "gcs", "s3fs": "s3"}
+
+
+def file_rule(suffix: str) -> Rule:
+    """The rule for a file to write: its suffix, and that its folder exists."""
+    return Rule(
+        lambda path: path.suffix.lower() == suffix and path.absolute().parent.is_dir(),
+        f"the name of a {suffix} file, in a folder that exists",
+    )
+
+
+CSV, PNG = file_rule(".csv"), file_rule(".png")
+
+
+@dataclass(frozen=True)
+class Output:
+    """What the command prints."""
+
+    quiet: bool = False
+    """print errors only"""
+    json: bool = False
+    """print the result as one line of JSON, and errors (predict: one line for each photo)"""
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Which of many processes this is, where they are started by hand."""
+
+    coordinator: OptionalStr = None
+    """HOST:PORT of process 0, for one of many processes started by hand"""
+    processes: OptionalInt = None
+    """number of those processes; 1: this process alone, whatever the environment says"""
+    process: OptionalInt = None
+    """index of this process, from 0"""
+
+
+def run(kind: type[Options], main: Main[Options]) -> NoReturn:
+    """Runs a command and exits with its status: 130 or 143 after SIGINT or SIGTERM.
+
+    A signal raises KeyboardInterrupt, so that `main` cleans up; a second one ends the process. After an error the
+    process exits at once: threads of Orbax and JAX would otherwise wait for lost processes.
+    """
+    received: list[int] = []
+
+    def interrupt(number: int, _: object) -> None:
+        received.append(number)
+        for one in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(one, signal.SIG_DFL)
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)
+    if folder := files.compilation_cache():
+        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder))
+        os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(2**30))
+    status = BAD_INPUT
+    try:
+        if (status := call(kind, main)) == 0:
+            sys.exit()
+    except KeyboardInterrupt:
+        pass
+    except Exception:
+        if not received:
+            traceback.print_exc()
+    if received:
+        status = 128 + received[0]
+        Terminal().error(f"error: ended by {signal.Signals(received[0]).name}")
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def call(kind: type[Options], main: Main[Options], argv: Sequence[str] | None = None) -> int:
+    """Parses `argv` (default: sys.argv), runs `main`, and returns the exit status.
+
+    An error that the user can correct is one line on stderr; any other exception is a bug and is raised.
+    """
+    arguments = sys.argv[1:] if argv is None else [*argv]
+    try:
+        options, output = _parse(kind, arguments, main.__globals__["__doc__"] or "")
+        status = main(options, Terminal(quiet=output.quiet, json=output.json))
+        sys.stdout.flush()
+    except SystemExit as leaving:  # tyro: help, or options that do not parse
+        return leaving.code if isinstance(leaving.code, int) else 0
+    except InputError as error:
+        Terminal().error(f"error: {error}", *error.details)
+        return TRY_AGAIN if isinstance(error, TryAgainError) else BAD_INPUT
+    except BrokenPipeError:  # the reader of the output has ended, as in `... | head`
+        return BAD_INPUT
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        remedy = REMEDIES.get(error.errno or 0)
+        Terminal().error(
+            f"error: {place}{error.strerror or error}{f'; {remedy}' if remedy else ''}"
+        )
+        return BAD_INPUT
+    except ImportError as error:
+        extra = next((extra for name, extra in EXTRAS.items() if name in str(error)), None)
+        if not extra:
+            raise
+        Terminal().error(f"error: a bucket needs more packages: pip install 'svhn_jax[{extra}]'")
+        return BAD_INPUT
+    return status or 0
+
+
+def _parse(kind: type[Options], arguments: list[str], text: str) -> tuple[Options, Output]:
+    """The options, and what to print. Exits after --help, --version, and on arguments that do not parse."""
+    if arguments == ["--version"]:
+        print(f"svhn_jax {__version__}")
+        raise SystemExit(0)
+    prog, _, purpose = text.partition(":")
+    is_help = not {"-h", "--help"}.isdisjoint(arguments)
+    if is_help:
+        _print_description(prog, purpose)
+    whole = dataclasses.make_dataclass(
+        "Command",
+        [
+            ("options", Annotated[kind, UNPREFIXED]),
+            ("output", Annotated[Output, UNPREFIXED], dataclasses.field(default_factory=Output)),
+        ],
+        frozen=True,
+    )
+    default = None
+    if "settings" in {field.name for field in dataclasses.fields(kind)}:  # type: ignore[arg-type]
+        default = _with_config(kind, arguments, is_help=is_help)
+    parsed: Any = tyro.cli(
+        whole,
+        args=arguments,
+        prog=prog.split(" --")[0],
+        description="",
+        default=whole(options=default) if default else None,
+    )
+    return parsed.options, parsed.output
+
+
+def _with_config(kind: type[Any], arguments: list[str], *, is_help: bool) -> Any:
+    """Options of which the field `settings` is the configuration that --config names; None where help needs none."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config", default=getattr(kind, "config", None))
+    known, others = parser.parse_known_args(arguments)
+    if is_help and not (known.config and Path(known.config).is_file()):
+        return None
+    if known.config is None:
+        near = next((argument for argument in others if argument.endswith(".py")), None)
+        raise InputError(
+            f"no --config given{f'; give --config {near}' if near else config_files.shipped_configs()}"
+        )
+    return kind(config=Path(known.config), settings=config_files.load(known.config))
+
+
+def _print_description(prog: str, purpose: str) -> None:
+    """The module's docstring, wrapped: tyro would join the lines of its paragraphs."""
+    width = min(shutil.get_terminal_size().columns, 100)
+    paragraphs = f"{prog}: {purpose.strip()}".split("\n\n")
+    filled = (
+        text if text.startswith("    ") else textwrap.fill(" ".join(text.split()), width)
+        for text in paragraphs
+    )
+    print("\n\n".join(filled), end="\n\n")
