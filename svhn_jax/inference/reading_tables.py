@@ -57,9 +57,9 @@ class CsvFile:
     def __init__(self, unfinished: Path, path: Path, max_digits: int):
         self._path, self._max_digits = path, max_digits
         with files.naming(path):  # a name that is not UTF-8 keeps its bytes
-            self._stream = open(
+            self._stream = open(  # noqa: SIM115
                 unfinished, "w", encoding="utf-8", errors="surrogateescape", newline=""
-            )  # noqa: SIM115
+            )
         self._writer = csv.writer(self._stream, lineterminator="\n")
         self._writer.writerow(columns(max_digits))
 

@@ -39,9 +39,9 @@ class Builder(tfds.core.ShardBasedBuilder):
     """SVHN Format 1. `info.metadata["left_out"][split]`, a LeftOut, names everything that was skipped."""
 
     VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {
+    RELEASE_NOTES = {  # noqa: RUF012
         "1.0.0": "Photos, file names, numbers, digits and boxes of train, test and extra."
-    }  # noqa: RUF012
+    }
     MANUAL_DOWNLOAD_INSTRUCTIONS = f"""
     manual_dir is a folder with one or more of train.tar.gz, test.tar.gz and extra.tar.gz from {BASE_URL}.
     `python -m svhn_jax.download` downloads and verifies them, and can be resumed.
