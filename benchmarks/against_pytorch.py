@@ -28,7 +28,6 @@ from statistics import median
 from typing import Any, Literal
 
 import tyro
-from gpu_monitor import GpuMonitor
 from peer_worker import HERE, Worker
 from rich.console import Console
 from rich.table import Table
@@ -82,6 +81,8 @@ class Options:
     """processes of PyTorch's DataLoader; 0: as many as there are cores"""
     images: int = 8192
     """in the training set, of random pixels"""
+    to: Path | None = None
+    """a JSON file for the figures, written as they come"""
 
     def __post_init__(self) -> None:
         if min(self.rounds, self.images) < 1 or min(self.steps, self.batch_size, self.workers) < 0:
@@ -199,23 +200,24 @@ def main() -> int:
         config = comparison.config
         random_data(max(options.images, config.batch_size), Path(folder), config.model.max_digits)
         losses = check_same(comparison)
-        with GpuMonitor() as monitor:
-            comparison.start_all()
-            _check_devices(comparison.workers)
-            peer = comparison.step_alone()
-            full_augment = config_files.load(options.config).augment
-            if full_augment != CROP_ONLY:
-                comparison.start(
-                    ALL_CHANGES,
-                    "peer_svhn_jax.py",
-                    dataclasses.replace(config, augment=full_augment),
-                )
-            peer_fed = comparison.end_to_end()
+        comparison.start_all()
+        _check_devices(comparison.workers)
+        peer = comparison.step_alone()
+        full_augment = config_files.load(options.config).augment
+        if full_augment != CROP_ONLY:
+            comparison.start(
+                ALL_CHANGES,
+                "peer_svhn_jax.py",
+                dataclasses.replace(config, augment=full_augment),
+            )
+        peer_fed = comparison.end_to_end()
         memory = {
             name: round(worker.do("memory"), 2) for name, worker in comparison.workers.items()
         }
         figures = _figures(comparison, losses, peer, peer_fed)
-    figures |= {"peak_memory_gb": memory, "gpu_while_measured": monitor.summary()}
+    figures["peak_memory_gb"] = memory
+    if options.to:
+        options.to.write_text(json.dumps(figures))
     _print_table(console, figures)
     print(json.dumps(figures))
     return 0
@@ -331,10 +333,6 @@ def _print_table(console: Console, figures: dict[str, Any]) -> None:
         f"svhn_jax over {figures['pytorch']}: {alone}, {alone.n} rounds; end to end over "
         f"{figures['pytorch_end_to_end']}: {fed}, {fed.n} rounds"
     )
-    if gpu := figures["gpu_while_measured"]:
-        console.print(
-            "GPU while measured: " + ", ".join(f"{name} {value}" for name, value in gpu.items())
-        )
 
 
 if __name__ == "__main__":

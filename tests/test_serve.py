@@ -8,7 +8,6 @@ import sys
 from contextlib import closing
 
 import pytest
-from archives import REPOSITORY, run_python
 from PIL import Image
 from tiny import save_run
 
@@ -119,14 +118,3 @@ def test_it_warns_where_others_can_reach_it_and_ends_with_one_line(run, one_devi
     assert (process.returncode, rest) == (0, "ended after 0 photos\n")
     assert errors.startswith("warning: --host 0.0.0.0: any machine")
     assert errors.count("\n") == 1
-
-
-@pytest.mark.slow
-def test_the_load_of_many_users_fails_nothing(run):
-    done = run_python(
-        REPOSITORY / "benchmarks/serve_load.py", "--minutes", "1", "--megapixels", "1", "--run", run
-    )
-    assert done.returncode == 0, done
-    report = json.loads(done.stdout.splitlines()[-1])
-    assert report["minutes"][0]["failures"] == 0
-    assert report["minutes"][0]["read"] > 20
