@@ -28,7 +28,7 @@ class StepScorer:
         self._is_compiled = False
 
     def score(
-        self, variables: Any, advance: Callable[[int], object] | None = None
+        self, variables: Any, advance: Callable[[int], object] = lambda count: None
     ) -> tuple[dict[str, float], PredictionTable]:
         """The metrics of the whole split, images/s among them, and its predictions.
 

@@ -1,0 +1,27 @@
+"""The settings of JAX that this package computes with, whatever the user's program has set."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import jax
+
+
+@contextmanager
+def own_settings() -> Iterator[None]:
+    """Within the block, in this thread, JAX computes as this package was written and tested for.
+
+    32 bits, JAX's default promotion of ranks and dtypes, transfers allowed, no check for NaN. So
+    a program with strict settings (JAX_ENABLE_X64, jax.transfer_guard("disallow") and others)
+    gets the same numbers, and keeps its settings for its own code. As a decorator: @own_settings().
+    """
+    with ExitStack() as stack:
+        for setting in (
+            jax.enable_x64(False),
+            jax.numpy_rank_promotion("allow"),
+            jax.numpy_dtype_promotion("standard"),
+            jax.debug_nans(False),
+            jax.debug_infs(False),
+            jax.transfer_guard("allow"),
+        ):
+            stack.enter_context(setting)
+        yield
