@@ -9,13 +9,13 @@ __version__ = "0.1.0"
 
 
 def load(run: str | None = None, step: str | int = "best", *, tta: bool = False) -> "PhotoReader":
-    """A reader of photos, with the weights of the repository or of another run. Where no box is given, it searches for the number.
+    """A reader of photos, with the weights of the package or of another run. Where no box is given, it searches for the number.
 
         reader = svhn_jax.load()
         reader.read("door.jpg").number
 
     Args:
-      run: the run's folder; by default checkpoints/pretrained of the repository.
+      run: the run's folder; by default the weights that come with the package.
       step: best (on validation while training), latest or a step's number.
       tta: test-time augmentation: more accurate, five times the work.
 

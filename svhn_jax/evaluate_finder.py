@@ -64,7 +64,7 @@ class Options(Checked):
     finder: OptionalPath = None
     """folder of the finder (default: the one that comes with the project)"""
     run: OptionalStr = None
-    """folder of the run that reads (default: checkpoints/pretrained)"""
+    """folder of the run that reads (default: svhn_jax/weights/reader)"""
     tta: bool = False
     """read with test-time augmentation"""
     output: OutputOptions = field(default_factory=Output)

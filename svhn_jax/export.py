@@ -43,7 +43,7 @@ class Options(Checked):
     to: Literal["onnx", "stablehlo"]
     """the format"""
     run: OptionalStr = None
-    """the run's folder; by default the weights of the repository, checkpoints/pretrained"""
+    """the run's folder; by default the weights that come with the package"""
     step: str = "best"
     """best (on validation while training), latest or a step's number"""
     file: OptionalPath = None

@@ -1,7 +1,7 @@
 """python -m svhn_jax.predict PHOTO ...: reads the house numbers in photos.
 
 PHOTO is a file, a folder, a pattern such as 'photos/*.jpg', or - for a photo on standard input. The weights are those of the
-repository, checkpoints/pretrained, or of another run.
+package, svhn_jax/weights/reader, or of another run.
 
 Give the box of the number where it is known: --box or --boxes; without one, the number is searched for. A photo that cannot be
 read costs one line on stderr; the others are read, and the exit status is 1.
@@ -52,7 +52,7 @@ class Options(Checked):
     ] = ()
     """files, folders, patterns, or - for standard input"""
     run: OptionalStr = None
-    """the folder of a trained run; by default the weights of the repository"""
+    """the folder of a trained run; by default the weights that come with the package"""
     step: str = "best"
     """its step: best (on validation while training), latest or a step's number"""
     box: OptionalStr = None

@@ -41,7 +41,7 @@ class Options(Checked):
     """Reads photos on a page in the browser."""
 
     run: OptionalStr = None
-    """the folder of a trained run; by default the weights of the repository"""
+    """the folder of a trained run; by default the weights that come with the package"""
     step: str = "best"
     """best (on validation while training), latest or a step's number"""
     host: str = "127.0.0.1"

@@ -138,7 +138,7 @@ def test_the_pretrained_weights_read_real_photos_the_same(tmp_path, monkeypatch,
         ],
     )
     preprocess.main()
-    pretrained, file = REPOSITORY / "checkpoints/pretrained", tmp_path / "pretrained.onnx"
+    pretrained, file = REPOSITORY / "svhn_jax/weights/reader", tmp_path / "pretrained.onnx"
     export_by(monkeypatch, "--to", "onnx", "--run", pretrained, "--file", file)
     crops = arrays.load_split(tmp_path / "set", "test").images
     assert len(crops) == 500

@@ -9,18 +9,15 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-import svhn_jax
 from svhn_jax import files
 from svhn_jax.errors import InputError
 from svhn_jax.finding.config import FinderConfig
 from svhn_jax.finding.network import abstract_variables
 
-SHIPPED = Path(svhn_jax.__file__).resolve().parents[1] / "checkpoints" / "finder"
+SHIPPED = Path(__file__).parents[1] / "weights" / "finder"
 SETTINGS, WEIGHTS = "finder.json", "weights.npz"
 MAX_BYTES = 2**26
-REMEDY = (
-    "restore the folder from the repository, or train a finder: python -m svhn_jax.train_finder"
-)
+REMEDY = "install svhn_jax again, or train a finder: python -m svhn_jax.train_finder"
 
 
 class Trained(NamedTuple):

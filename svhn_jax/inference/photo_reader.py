@@ -18,7 +18,7 @@ from svhn_jax.inference.reading import Reading
 from svhn_jax.labels import BLANK
 from svhn_jax.model import inputs
 
-PRETRAINED = Path(__file__).parents[2] / "checkpoints" / "pretrained"  # of the repository
+PRETRAINED = Path(__file__).parents[1] / "weights" / "reader"  # comes with the package
 # Of a reading's confidence beside the finder's score: chosen on validation (docs/experiments.md).
 CONFIDENCE_POWER = 0.5
 MISSING = object()  # where photos or boxes have ended
@@ -82,7 +82,7 @@ class PhotoReader:
         """Loads the weights.
 
         Args:
-          run: the run's folder; by default the weights of the repository.
+          run: the run's folder; by default the weights of the package.
           step: best, latest or a step's number.
           finder: finds the number where no box is given; without one, the whole photo is read.
           tta: average five windows of each crop, which is more accurate, and five times the work.
@@ -91,11 +91,6 @@ class PhotoReader:
           InputError: there is no such run or step.
           CheckpointError: the step is damaged.
         """
-        if run is None and not PRETRAINED.is_dir():
-            raise InputError(
-                f"{PRETRAINED}: the weights of the repository are not there; "
-                "install svhn_jax from its repository with pip install -e ., or give another run"
-            )
         views = len(inputs.VIEWS) if tta else 1
         self.reader = Reader(str(run or PRETRAINED), step, batch_size=BATCH_SIZE, views=views)
         self._finder = finder

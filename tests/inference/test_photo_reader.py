@@ -220,17 +220,6 @@ def test_a_damaged_image_object_is_an_error_too(reader):
         reader.read(opened)
 
 
-def test_the_default_is_the_run_of_the_repository(monkeypatch, tmp_path):
-    assert (photo_reader.PRETRAINED / "config.json").samefile(
-        REPOSITORY / "checkpoints/pretrained/config.json"
-    )
-    monkeypatch.setattr(photo_reader, "PRETRAINED", tmp_path / "none")
-    with pytest.raises(
-        InputError, match=r"none: the weights of the repository are not there; .* give another run"
-    ):
-        svhn_jax.load()
-
-
 def test_load_gives_a_reader_of_a_run_and_step(run, reader, monkeypatch):
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "kept as it is")
     loaded = svhn_jax.load(str(run[0].path), "7", tta=True)
