@@ -16,7 +16,6 @@ from svhn_jax import labels
 from svhn_jax.data import crop
 from svhn_jax.data.crop import Box, crop_number
 from svhn_jax.errors import InputError
-from svhn_jax.inference import photo_reader
 from svhn_jax.inference.photo_reader import PhotoReader
 from svhn_jax.inference.reader import Reader
 from svhn_jax.model import inputs, networks
