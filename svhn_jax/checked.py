@@ -1,4 +1,4 @@
-"""Dataclasses that check every value when they are made: its type, and the rule that stands beside the field."""
+"""Dataclasses that check the type of each value, and the rules beside the field, when made."""
 
 import math
 import re
@@ -14,7 +14,10 @@ from svhn_jax.errors import InputError
 
 
 class Rule(NamedTuple):
-    """A condition on a value that is not None, and what the value must be, in words. For Annotated[type, Rule(...)]."""
+    """A condition on a value that is not None, and what the value must be, in words.
+
+    For Annotated[type, Rule(...)].
+    """
 
     holds: Callable[[Any], bool]
     words: str
@@ -32,15 +35,15 @@ def within(least: int, most: int) -> Rule:
 
 Fraction = Annotated[float, Rule(lambda value: 0 <= value < 1, "at least 0 and less than 1")]
 Positive = Annotated[float, Rule(lambda value: value > 0, "greater than 0")]
-
+URL = Rule(re.compile(r"https?://[^\s/]\S*").fullmatch, "an http:// or https:// address")
 
 BUCKETS = ("gs://", "s3://")  # how a text that names a bucket begins
 
 
 def scheme_problem(path: str | Path) -> str:
-    """Why the scheme of a path cannot be used; empty for a local path, and for gs:// or s3:// in a str.
+    """Why the scheme of a path cannot be used; empty if it can.
 
-    A Path is local: as a Path, "gs://x" has become "gs:/x".
+    A str may name a bucket, a Path may not: as a Path, "gs://x" has become "gs:/x".
     """
     found = re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path))
     if not found or (isinstance(path, str) and path.startswith(BUCKETS)):
@@ -52,7 +55,7 @@ def scheme_problem(path: str | Path) -> str:
 
 @dataclass(frozen=True)
 class Checked:
-    """Raises InputError, naming the field as `called` does, if a value has another type, or does not meet its rule."""
+    """Raises InputError that names the field if a value has another type or breaks a rule."""
 
     def __post_init__(self) -> None:
         hints = typing.get_type_hints(type(self))
@@ -62,7 +65,8 @@ class Checked:
                 typeguard.check_type(value, hints[name])
             except typeguard.TypeCheckError:
                 raise self.mistake(name, _wanted(hints[name])) from None
-            self._refuse_schemes(name, value)
+            if URL not in rules:
+                self._refuse_schemes(name, value)
             if isinstance(value, float) and not math.isfinite(value):
                 raise self.mistake(name, "finite")
             for rule in rules:

@@ -85,7 +85,7 @@ class Output:
     quiet: bool = False
     """print errors only"""
     json: bool = False
-    """print the result as one line of JSON, and errors (predict: one line for each photo)"""
+    """print only errors, and the result as one line of JSON (predict: one line for each photo)"""
 
 
 @dataclass(frozen=True)
@@ -103,8 +103,8 @@ class Processes:
 def run(kind: type[Options], main: Main[Options]) -> NoReturn:
     """Runs a command and exits with its status: 130 or 143 after SIGINT or SIGTERM.
 
-    A signal raises KeyboardInterrupt, so that `main` cleans up; a second one ends the process. After an error the
-    process exits at once: threads of Orbax and JAX would otherwise wait for lost processes.
+    A signal raises KeyboardInterrupt, so that `main` cleans up; a second one ends the process.
+    After an error the process exits at once: threads of Orbax and JAX would wait for lost processes.
     """
     received: list[int] = []
 
@@ -169,7 +169,7 @@ def call(kind: type[Options], main: Main[Options], argv: Sequence[str] | None = 
 
 
 def _parse(kind: type[Options], arguments: list[str], text: str) -> tuple[Options, Output]:
-    """The options, and what to print. Exits after --help, --version, and on arguments that do not parse."""
+    """The options, and what to print. Exits after --help and --version, and if parsing fails."""
     if arguments == ["--version"]:
         print(f"svhn_jax {__version__}")
         raise SystemExit(0)
@@ -199,7 +199,10 @@ def _parse(kind: type[Options], arguments: list[str], text: str) -> tuple[Option
 
 
 def _with_config(kind: type[Any], arguments: list[str], *, is_help: bool) -> Any:
-    """Options of which the field `settings` is the configuration that --config names; None where help needs none."""
+    """Options whose field `settings` is the configuration that --config names.
+
+    None for help without a configuration.
+    """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--config", default=getattr(kind, "config", None))
     known, others = parser.parse_known_args(arguments)
@@ -207,9 +210,8 @@ def _with_config(kind: type[Any], arguments: list[str], *, is_help: bool) -> Any
         return None
     if known.config is None:
         near = next((argument for argument in others if argument.endswith(".py")), None)
-        raise InputError(
-            f"no --config given{f'; give --config {near}' if near else config_files.shipped_configs()}"
-        )
+        hint = f"; give --config {near}" if near else config_files.shipped_configs()
+        raise InputError(f"no --config given{hint}")
     return kind(config=Path(known.config), settings=config_files.load(known.config))
 
 

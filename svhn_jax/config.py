@@ -18,10 +18,8 @@ class _Part(Checked):
     @classmethod
     def called(cls, name: str) -> str:
         """SECTION.NAME, or NAME for a field of Config itself."""
-        sections = [
-            section for section, hint in typing.get_type_hints(Config).items() if hint is cls
-        ]
-        return ".".join([*sections, name])
+        sections = typing.get_type_hints(Config).items()
+        return ".".join([*(section for section, hint in sections if hint is cls), name])
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,8 @@ class DataConfig(_Part):
     ] = ()
     """how many times an epoch shows each training image of each data set of `mix_in`; none given: once"""
     placement: Literal["auto", "resident", "streamed"] = "auto"
-    """training images on every device, or streamed from disk; the same batches (auto: resident where they fit in half of its memory)"""
+    """training images resident on every device, or streamed from disk, in the same batches; auto:
+    resident if they fit in half of the device's memory"""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -51,28 +50,33 @@ class DataConfig(_Part):
 
 @dataclass(frozen=True)
 class ImageConfig(_Part):
-    """From the stored crop to the model's input, in training and evaluation alike."""
+    """From the stored crop to the model's input, in training and in evaluation."""
 
     crop: Annotated[int, at_least(8)] = 54
-    """side of the window cut from the stored 64 x 64 image: at random in training, in the middle in evaluation"""
+    """side of the window cut from the stored 64 x 64 image: at a random position in training, in the
+    middle in evaluation"""
     resize: Annotated[int, Rule(lambda side: side == 0 or side >= 8, "0, or at least 8")] = 0
     """side the window is resized to; 0 leaves it as it is"""
     grayscale: bool = False
     """convert photos to grey"""
     normalize: Literal["mean", "mean and contrast"] = "mean and contrast"
-    """mean: subtract each image's mean (Goodfellow et al. 2014); mean and contrast: also divide by its standard deviation"""
+    """mean: subtract each image's mean (Goodfellow et al. 2014); mean and contrast: also divide by its
+    standard deviation"""
 
 
 @dataclass(frozen=True)
 class AugmentConfig(_Part):
-    """Random changes to training images, drawn for each image in each step. The strengths are upper bounds; 0 turns a change off."""
+    """Random changes to training images, drawn for each image in each step.
+
+    The strengths are upper bounds; 0 turns a change off.
+    """
 
     random_crop: bool = True
     """cut the window at a random position; if false, in the middle"""
     brightness: Fraction = 0.2
-    """change of brightness, as a fraction of the full range; nearly undone by image.normalize (docs/experiments.md)"""
+    """change of brightness, as a fraction of the full range; image.normalize nearly undoes it"""
     contrast: Fraction = 0.4
-    """relative change of contrast; nearly undone by image.normalize "mean and contrast" (docs/experiments.md)"""
+    """relative change of contrast; image.normalize "mean and contrast" nearly undoes it"""
     saturation: Fraction = 0.5
     """relative change of saturation"""
     hue: Fraction = 0.0
@@ -84,13 +88,13 @@ class AugmentConfig(_Part):
     shear: Fraction = 0.0
     """horizontal slant, as a fraction of the height"""
     channel_gain: Fraction = 0.0
-    """relative change of each colour channel, drawn separately: a colour cast (Eigen et al. 2014, arXiv:1406.2283)"""
+    """relative change of each colour channel, drawn separately (Eigen et al. 2014, arXiv:1406.2283)"""
     channel_offset: Fraction = 0.0
     """change of each colour channel, drawn separately, as a fraction of the full range"""
     gamma: Fraction = 0.0
     """tone curve: values in 0 ... 1 are raised to exp(-gamma) ... exp(gamma)"""
     invert: Fraction = 0.0
-    """probability, below 1, of the negative of all channels: dark digits on bright become bright on dark, and hues flip"""
+    """probability, below 1, of the negative: dark digits on bright become bright on dark"""
     blur: Annotated[float, within(0, 8)] = 0.0
     """standard deviation of a Gaussian blur, in pixels of the window"""
     downscale: Annotated[
@@ -108,7 +112,8 @@ class ModelConfig(_Part):
     """The network."""
 
     architecture: Literal["resnet", "seed", "potterhsu"] = "resnet"
-    """resnet: residual stages with attention-pooled heads; seed, potterhsu: networks of other projects, as baselines"""
+    """resnet: residual stages with attention-pooled heads; seed, potterhsu: baselines, the networks of
+    other projects"""
     patch: Annotated[int, within(1, 8)] = 2
     """the stem turns each square of patch x patch pixels into one position (resnet)"""
     width: Count = 48
@@ -119,13 +124,18 @@ class ModelConfig(_Part):
     ] = (1, 1, 1)
     """residual blocks in each stage (resnet)"""
     max_digits: MaxDigits = DEFAULT_MAX_DIGITS
-    """the most digits of a number that can be read: as many digit heads. The data must be prepared with the same --max-digits"""
+    """the most digits of a number that can be read, and the number of digit heads; the data must be
+    prepared with the same --max-digits"""
     dropout: Fraction = 0.0
-    """fraction of features dropped in training: before the heads (resnet), the dense layer (seed), after each pooling (potterhsu)"""
+    """fraction of features dropped in training: before the heads (resnet), before the dense layer
+    (seed), after each pooling (potterhsu)"""
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
-    """type of the features; params, statistics, heads and loss are always float32. At float32, convolutions use the platform's default precision (TF32 on recent NVIDIA GPUs, bfloat16 passes on TPUs); JAX_DEFAULT_MATMUL_PRECISION=highest gives true float32"""
+    """type of the features; params, statistics, heads and loss are always float32. At float32,
+    convolutions use the platform's default precision (TF32 on NVIDIA GPUs, bfloat16 passes on TPUs);
+    JAX_DEFAULT_MATMUL_PRECISION=highest gives true float32"""
     convolution: Literal["auto", "xla", "winograd"] = "auto"
-    """algorithm: winograd where it is faster than XLA's own, or xla; auto: winograd on CPUs. The results differ by rounding only"""
+    """algorithm: winograd where it is faster than XLA's own, or xla; auto: winograd on CPUs. The
+    results differ by rounding only"""
 
 
 @dataclass(frozen=True)
@@ -135,7 +145,8 @@ class LossConfig(_Part):
     label_smoothing: Fraction = 0.0
     """fraction of the target probability that is spread evenly over the classes"""
     blank_weight: NotNegative = 0.0
-    """weight of a digit head's loss where the number has no such digit: 0 as Goodfellow, 1 as the seed project"""
+    """weight of a digit head's loss where the number has no such digit: 0 as in Goodfellow et al.
+    2014, 1 as in the seed project"""
 
 
 @dataclass(frozen=True)
@@ -143,7 +154,8 @@ class OptimizerConfig(_Part):
     """How gradients become updates."""
 
     algorithm: Literal["adamw", "sgd"] = "adamw"
-    """adamw: decoupled weight decay, plain Adam if weight_decay is 0; sgd: momentum beta1, weight decay added to the gradient"""
+    """adamw: decoupled weight decay (plain Adam if weight_decay is 0); sgd: momentum beta1, weight
+    decay added to the gradient"""
     learning_rate: Positive = 2e-3
     """peak of the schedule"""
     schedule: Literal["cosine", "constant"] = "cosine"
@@ -157,9 +169,11 @@ class OptimizerConfig(_Part):
     clip_norm: NotNegative = 0.0
     """clip the gradient to this global norm; 0: no clipping"""
     ema_decay: Fraction = 0.998
-    """decay of the exponential moving average of params and batch statistics that evaluation uses; 0: no average"""
+    """decay of the exponential moving average of params and batch statistics, which evaluation uses;
+    0: no average"""
     skip_nonfinite: bool = False
-    """skip and count updates whose loss or gradient is not finite; the run stops after 100 in a row. If false, it stops at the first"""
+    """skip and count updates whose loss or gradient is not finite, and stop after 100 in a row; if
+    false, stop at the first"""
 
 
 def _is_plain_name(name: str) -> bool:
@@ -194,8 +208,8 @@ class Config(_Part):
     eval_batch_size: Count = 256
     """images per evaluation step; the result does not depend on it"""
     deterministic: bool = False
-    """in training on GPUs, use only operations whose results are the same in every run (slower); CPUs need no such setting. For
-    svhn_jax.evaluate set XLA_FLAGS=--xla_gpu_deterministic_ops=true"""
+    """train on GPUs with operations whose results are the same in every run (slower); on CPUs they
+    always are"""
     profile: bool = False
     """record a trace of a few steps in RUNS/NAME/profile, for TensorBoard or Perfetto"""
     log_every_steps: Count = 100
@@ -219,5 +233,5 @@ class Config(_Part):
             raise self.mistake("profile", "False where runs_dir is not on this machine")
 
     def total_steps(self, epoch_images: int) -> int:
-        """Length of the run in steps, where an epoch has so many images."""
+        """Length of the run in steps, for an epoch of `epoch_images` images."""
         return self.num_steps or max(1, round(self.num_epochs * epoch_images / self.batch_size))

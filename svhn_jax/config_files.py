@@ -10,14 +10,13 @@ import json
 import runpy
 import traceback
 import typing
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from svhn_jax.config import Config
 from svhn_jax.errors import InputError
 
-# Fields that do not change what a step computes, rounding apart: a run may go on with others.
+# Fields that change what a step computes by rounding at most: a run may continue with others.
 FREE_FIELDS = (
     "name",
     "runs_dir",
@@ -42,7 +41,8 @@ def load(path: str | Path) -> Config:
         config.optimizer.learning_rate, to_json(config)
 
     Raises:
-      InputError: no such file, no Config in it, a misspelt field (with the nearest name), a bad value.
+      InputError: no such file, no Config in it, a misspelt field (with the nearest name), a bad
+        value.
     """
     if not Path(path).is_file():
         raise InputError(f"{path}: no such config file{shipped_configs()}")
@@ -50,14 +50,11 @@ def load(path: str | Path) -> Config:
         config = runpy.run_path(str(path)).get("config")
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    except SystemExit as error:
-        raise InputError(
-            f"{_place(path, error)}: ends the program; leave that out and define `config`"
-        ) from None
-    except Exception as error:  # the file is the user's code: whatever it raises is theirs to mend
-        said = error.msg if isinstance(error, SyntaxError) else error
+    except Exception as error:  # the file is the user's code and may raise anything
+        reason = error.msg if isinstance(error, SyntaxError) else error
         hint = _nearest(str(error)) if "unexpected keyword argument" in str(error) else ""
-        raise InputError(f"{_place(path, error)}: {type(error).__name__}: {said}{hint}") from None
+        place = f"{path}, line {_line(path, error)}"
+        raise InputError(f"{place}: {type(error).__name__}: {reason}{hint}") from None
     if not isinstance(config, Config):
         raise InputError(f"{path}: defines no `config = Config(...)` (svhn_jax.config.Config)")
     return config
@@ -65,10 +62,8 @@ def load(path: str | Path) -> Config:
 
 def shipped_configs() -> str:
     """Names the files of configs/, as the end of a message."""
-    found = sorted(map(str, Path("configs").glob("*.py")))
-    return (
-        f"; there are: {', '.join(found)}" if found else "; run this in the repository's top folder"
-    )
+    found = ", ".join(sorted(map(str, Path("configs").glob("*.py"))))
+    return f"; there are: {found}" if found else "; run this in the repository's top folder"
 
 
 def to_json(config: Config) -> str:
@@ -76,35 +71,28 @@ def to_json(config: Config) -> str:
     return json.dumps(dataclasses.asdict(config), indent=1) + "\n"
 
 
-def from_json(
-    text: str,
-    source: str,
-    remedy: Callable[[], str] = lambda: "put it right, or train under another --name",
-) -> Config:
+def from_json(text: str, source: str) -> Config:
     """The config of a saved run.
 
     Args:
       text: what `to_json` returned.
       source: the file it came from, for messages.
-      remedy: gives what the message ends with.
 
     Raises:
-      InputError: no JSON, unknown fields, bad values.
+      InputError: not JSON, unknown fields, bad values.
     """
     try:
         return build(Config, json.loads(text))
-    except (ValueError, TypeError, AttributeError) as error:
-        raise InputError(f"{source}: damaged ({error}); {remedy()}") from None
-    except InputError as error:
-        raise InputError(f"{source}: {error}; {remedy()}") from None
+    except (ValueError, TypeError, AttributeError, InputError) as error:
+        raise InputError(f"{source}: damaged, or of another version ({error})") from None
 
 
 def build(kind: type, values: dict[str, Any]) -> Any:
-    """The object of a dataclass, and of those in its fields, from what `dataclasses.asdict` made, and JSON of that.
+    """The dataclass object of values that `dataclasses.asdict` made, or of their JSON.
 
     Raises:
       InputError: an unknown field, or a value that the dataclass refuses.
-      TypeError, AttributeError: a field is missing, or an object is no object.
+      TypeError, AttributeError: a section is not an object.
     """
     hints = typing.get_type_hints(kind)
     arguments = {}
@@ -113,14 +101,12 @@ def build(kind: type, values: dict[str, Any]) -> Any:
             raise InputError(f"unknown field {name!r}{_nearest(repr(name))}")
         if dataclasses.is_dataclass(hints[name]):
             value = build(typing.cast(type, hints[name]), value)
-        elif isinstance(value, list):
-            value = tuple(value)
-        arguments[name] = value
+        arguments[name] = tuple(value) if isinstance(value, list) else value
     return kind(**arguments)
 
 
 def differences(config: Config, other: Config) -> str:
-    """The fields, with both values, that keep one run from going on as the other; empty if none does."""
+    """Fields that differ and forbid resuming, with both values; empty if none do."""
     ours, theirs = flatten(config), flatten(other)
     differing = [name for name in ours if ours[name] != theirs[name] and name not in FREE_FIELDS]
     fields = ", ".join(f"{name} is {ours[name]!r}, but {theirs[name]!r}" for name in differing)
@@ -132,36 +118,25 @@ def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for item in dataclasses.fields(config):
         value = getattr(config, item.name)
-        if dataclasses.is_dataclass(value):
-            flat |= flatten(value, f"{prefix}{item.name}.")
-        else:
-            flat[prefix + item.name] = value
+        is_section = dataclasses.is_dataclass(value)
+        flat |= (
+            flatten(value, f"{prefix}{item.name}.") if is_section else {prefix + item.name: value}
+        )
     return flat
 
 
-def _place(path: str | Path, error: BaseException) -> str:
-    """The file and the line of it at which an error arose."""
-    lines = [
-        frame.lineno
-        for frame in traceback.extract_tb(error.__traceback__)
-        if frame.filename == str(path)
-    ]
+def _line(path: str | Path, error: Exception) -> int | str | None:
+    """The line of the file at which an error was raised."""
     if isinstance(error, SyntaxError) and error.filename == str(path):
-        lines.append(error.lineno)
-    return f"{path}, line {lines[-1]}" if lines and lines[-1] else str(path)
+        return error.lineno
+    frames = traceback.extract_tb(error.__traceback__)
+    return next((one.lineno for one in reversed(frames) if one.filename == str(path)), "?")
 
 
 def _nearest(message: str) -> str:
-    """A hint for a misspelt field: the nearest known name to the last quoted word."""
-    quoted = [word for word in message.split("'")[1::2] if word.isidentifier()]
-    kinds = [
-        Config,
-        *(
-            hint
-            for hint in typing.get_type_hints(Config).values()
-            if dataclasses.is_dataclass(hint)
-        ),
-    ]
-    names = [item.name for kind in kinds for item in dataclasses.fields(kind)]
+    """A hint for a misspelt field: the known name nearest to the last quoted word."""
+    sections = [hint for hint in typing.get_type_hints(Config).values() if hasattr(hint, "called")]
+    names = [item.name for kind in (Config, *sections) for item in dataclasses.fields(kind)]
+    quoted = message.split("'")[1::2]
     near = difflib.get_close_matches(quoted[-1], names, n=1, cutoff=0.5) if quoted else []
     return f"; did you mean {near[0]}?" if near else ""

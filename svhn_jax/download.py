@@ -37,7 +37,7 @@ from rich.progress import (
 
 import svhn_jax
 from svhn_jax import command_line, files, output
-from svhn_jax.checked import Checked, Rule
+from svhn_jax.checked import URL, Checked
 from svhn_jax.data.sources import published
 from svhn_jax.data.sources.published import Archive
 from svhn_jax.errors import InputError, run_command
@@ -58,9 +58,7 @@ class Options(Checked):
     """folder for train.tar.gz, test.tar.gz and extra.tar.gz"""
     splits: Splits = ()
     """the archives to download"""
-    base_url: Annotated[
-        str, Rule(re.compile(r"https?://[^\s/]\S*").fullmatch, "an http:// or https:// address")
-    ] = published.BASE_URL
+    base_url: Annotated[str, URL] = published.BASE_URL
     """http or https address of the folder that has the archives, such as a mirror"""
     checksums: OptionalPath = None
     """file with a line `SHA-256 BYTES NAME.tar.gz` for each archive, if they are not the published ones"""

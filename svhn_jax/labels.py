@@ -1,10 +1,10 @@
-"""The label scheme: the length of a number and its first D digits; D is `max_digits`, 5 for house numbers.
+"""The label scheme: the length of a number and its first D digits (D = max_digits, default 5).
 
 A label is int32[1 + D]: [length, digit 1, ..., digit D].
     length  0 ... D, or D + 1 for a number of more than D digits
     digit   0 ... 9, or BLANK (10) if the number has no such digit
-The scheme is that of Goodfellow et al. 2014 (arXiv:1312.6082, section 3.1), with D = 5, whose length head also has the
-outcome "more than five". D follows from the shape of labels, so only what makes labels is told it.
+The scheme is that of Goodfellow et al. 2014 (arXiv:1312.6082, section 3.1) with D = 5. Functions
+that read labels take D from their shape.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,7 +14,9 @@ import numpy as np
 
 from svhn_jax.checked import within
 
-DEFAULT_MAX_DIGITS = 5  # published house numbers have at most five, but for one of 248,823
+DEFAULT_MAX_DIGITS = (
+    5  # one of the 248,823 published numbers has six digits, the others at most five
+)
 MOST_DIGITS = 20
 BLANK = 10
 DIGIT_CLASSES = 11
@@ -64,7 +66,11 @@ def encode_all(
 
 
 def encode_text(text: str, max_digits: int = DEFAULT_MAX_DIGITS) -> np.ndarray:
-    """The label int32[1 + max_digits] of a number as text, such as "1024"; ValueError if the text is not a number."""
+    """The label int32[1 + max_digits] of a number as text, such as "1024".
+
+    Raises:
+      ValueError: the text is not a number.
+    """
     if not (text.isascii() and text.isdigit()):
         raise ValueError(f"{text!r} is not a house number; write one or more of the digits 0 to 9")
     return encode([int(character) for character in text], max_digits)
@@ -76,12 +82,12 @@ def length_name(length: int, max_digits: int) -> str:
 
 
 def shown(label: Sequence[int] | np.ndarray) -> str:
-    """The number as people are shown it: as `decode`, but NOTHING for length 0."""
+    """The number as people see it: as `decode`, but NOTHING for length 0."""
     return decode(label) or NOTHING
 
 
 def decode(label: Sequence[int] | np.ndarray) -> str:
-    """The number as text; "" for length 0; "12345+" for a number of more digits than the label holds.
+    """The number as text: "" for length 0, "12345+" if it has more digits than the label holds.
 
         decode([3, 1, 0, 2, 10, 10])  # "102"
 
@@ -92,7 +98,7 @@ def decode(label: Sequence[int] | np.ndarray) -> str:
     max_digits = len(values) - 1
     if max_digits < 1 or not 0 <= values[0] <= max_digits + 1:
         raise ValueError(
-            f"{values} is not a label: it needs digits, and before them a length 0 to {max_digits + 1}"
+            f"{values} is not a label: it needs a length 0 to {max_digits + 1}, and digits"
         )
     present = min(values[0], max_digits)
     digits, rest = values[1 : 1 + present], values[1 + present :]

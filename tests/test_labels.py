@@ -55,15 +55,6 @@ def test_labels_of_no_number_have_their_shape_too(max_digits):
     assert many[:, 0].tolist() == [max_digits + 1, 0]
 
 
-def test_without_another_word_a_label_has_five_digits():
-    assert (
-        labels.encode_text("1234567").tolist()
-        == labels.encode([1, 2, 3, 4, 5, 6, 7]).tolist()
-        == [6, 1, 2, 3, 4, 5]
-    )
-    assert labels.encode_all([[7]]).tolist() == [[1, 7, 10, 10, 10, 10]]
-
-
 @pytest.mark.parametrize("digits", [[10], [-1], [1, 1.5], [1, 2, 3, 4, 5, 11], [float("nan")]])
 def test_encode_refuses_what_is_no_digit_and_says_where(digits):
     with pytest.raises(ValueError, match=rf"digit {len(digits)} is .*digits are 0 to 9"):

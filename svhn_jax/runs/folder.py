@@ -90,11 +90,7 @@ class RunFolder:
             remedy = self._rewriting_remedy("train one with python -m svhn_jax.train")
             raise InputError(f"{self.path}: no run there (no config.json); {remedy}")
         text = path.read_bytes().decode("utf-8", "replace")
-        return config_files.from_json(
-            text,
-            str(path),
-            lambda: self._rewriting_remedy("put it right, or train under another --name"),
-        )
+        return config_files.from_json(text, str(path))
 
     def data(self) -> DataRecord:
         """The data the run trains and validates on; InputError if their record is missing or damaged."""
