@@ -35,7 +35,10 @@ def within(least: int, most: int) -> Rule:
 
 Fraction = Annotated[float, Rule(lambda value: 0 <= value < 1, "at least 0 and less than 1")]
 Positive = Annotated[float, Rule(lambda value: value > 0, "greater than 0")]
-URL = Rule(re.compile(r"https?://[^\s/]\S*").fullmatch, "an http:// or https:// address")
+URL = Rule(
+    lambda value: bool(re.fullmatch(r"https?://[^\s/]\S*", value)),
+    "an http:// or https:// address",
+)
 
 BUCKETS = ("gs://", "s3://")  # how a text that names a bucket begins
 
