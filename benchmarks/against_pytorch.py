@@ -1,19 +1,17 @@
-"""python benchmarks/against_pytorch.py [--config configs/NAME.py]: svhn_jax beside PyTorch, the same work on the same device.
+"""python benchmarks/against_pytorch.py [--config configs/NAME.py]: training beside PyTorch.
 
-The configuration's network, loss and optimizer, written in both, with the same batch size and precision; by default
-potterhsu's network (42.9 M params, 793 million multiply-accumulates an image). PyTorch runs eager and compiled in
-several modes, net and loss as one graph, channels_last, with its fused optimizer; its best counts. Each side is a
-process of its own; they run in turn, round by round, after a round that does not count. First the two are shown to be
-the same: from the same params, in true float32 and without dropout, their losses over three updates.
+Both train the configuration's network, loss and optimizer on the same device, with the same batch
+size and precision: float32 and batch 64 on a CPU, bfloat16 and batch 512 on a GPU. PyTorch runs
+eager and compiled, channels_last, with its fused optimizer; its best rate counts. Each side is a
+process of its own; they run in turn, after a round that does not count. First both take three
+updates from the same params, in float32 without dropout: their losses must agree.
 
-step alone:  one batch that is on the device. PyTorch's is a float tensor, cut and normalised beforehand; svhn_jax cuts
-             and normalises bytes in each step and counts its accuracies, which is more work.
-end to end:  a random window of another image each. PyTorch from a DataLoader over memory-mapped crops, and from a set on
-             the device, cut in its compiled graph; svhn_jax as it trains, from a set on the device.
+step alone:  one batch that is on the device. PyTorch's is a float tensor, prepared beforehand;
+             svhn_jax crops and normalizes bytes in each step and counts its accuracies.
+end to end:  a random crop of other images in each step. PyTorch from a DataLoader, and from a set
+             on the device, cropped in its compiled graph; svhn_jax as it trains.
 
-Neither side changes colours or warps, whatever the configuration says; one more row has svhn_jax with all of it.
-Needs PyTorch: pip install -e '.[pytorch]'. On a GPU it is bfloat16 (autocast there) and batch 512, on a CPU
-float32 and batch 64. The last line is JSON: ratio is images/s of svhn_jax over those of the best PyTorch.
+Random crops are the only augmentation. Needs pip install -e '.[pytorch]'.
 """
 
 import dataclasses
@@ -25,87 +23,65 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-import tyro
-from peer_worker import HERE, Worker
-from rich.console import Console
+from peer_worker import Worker
 from rich.table import Table
 
-from svhn_jax import config_files
+from svhn_jax import cli, config_files
 from svhn_jax.benchmarking import timing
-from svhn_jax.benchmarking.timing import Spread
 from svhn_jax.benchmarking.workload import random_data
+from svhn_jax.checked import Checked, Positive, at_least
 from svhn_jax.config import AugmentConfig, Config
-from svhn_jax.errors import InputError, run_command
+from svhn_jax.errors import InputError
+from svhn_jax.output import Terminal
 
-OURS, PLAIN, ALL_CHANGES = (
-    "svhn_jax",
-    "svhn_jax, XLA's convolutions",
-    "svhn_jax, end to end, all augmentation",
-)
-OURS_FED, LOADER, RESIDENT = (
-    "svhn_jax, end to end",
-    "PyTorch, DataLoader",
-    "PyTorch, set on the device",
-)
+OURS, OURS_FED = "svhn_jax", "svhn_jax, end to end"
+LOADER, RESIDENT = "PyTorch, DataLoader", "PyTorch, set on the device"
 CROP_ONLY = AugmentConfig(brightness=0.0, contrast=0.0, saturation=0.0)
-SAME = 2e-3  # losses of the first updates, in true float32, may differ by so much, relatively
-LEARNING_RATE = 3e-4  # at which the losses of every configuration fall in the first updates
+SAME = 2e-3  # greatest relative difference of the first losses, in float32
+LEARNING_RATE = 3e-4  # the losses of every configuration fall with it in three updates
 Mode = Literal["eager", "default", "reduce-overhead", "max-autotune"]
-MODES: dict[str, tuple[Mode, ...]] = {
-    "cpu": ("eager", "default"),
-    "cuda": ("eager", "default", "reduce-overhead", "max-autotune"),
-}
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(Checked):
     """Trains the same network with svhn_jax and with PyTorch, in turn."""
 
-    config: Path = HERE.parent / "configs/potterhsu.py"
+    config: Path = Path(__file__).parents[1] / "configs/potterhsu.py"
     """the configuration file"""
-    rounds: int = 5
+    rounds: Annotated[int, at_least(1)] = 5
     """runs of each"""
-    steps: int = 0
+    steps: Annotated[int, at_least(0)] = 0
     """steps of a run; 0: 6 on a CPU, 100 on a GPU"""
-    batch_size: int = 0
+    batch_size: Annotated[int, at_least(0)] = 0
     """0: 64 on a CPU, 512 on a GPU"""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """auto: float32 on a CPU, bfloat16 on a GPU. float32 is TF32 on both sides where the GPU has it"""
-    modes: tuple[Mode, ...] = ()
-    """of PyTorch: eager, or a mode of torch.compile; none given: eager and default, on a GPU all"""
-    limit_s: float = 180.0
-    """a compiled PyTorch that does not begin in so many seconds is left out"""
-    workers: int = 0
-    """processes of PyTorch's DataLoader; 0: as many as there are cores"""
-    images: int = 8192
+    """auto: float32 on a CPU, bfloat16 on a GPU; float32 is TF32 where the GPU has it"""
+    modes: tuple[Mode, ...] = ("eager", "default")
+    """of PyTorch: eager, or a mode of torch.compile"""
+    limit_s: Positive = 180.0
+    """a mode that takes longer to start is left out"""
+    workers: Annotated[int, at_least(0)] = 0
+    """processes of PyTorch's DataLoader; 0: one a core"""
+    images: Annotated[int, at_least(1)] = 8192
     """in the training set, of random pixels"""
-    to: Path | None = None
+    to: cli.OptionalPath = None
     """a JSON file for the figures, written as they come"""
-
-    def __post_init__(self) -> None:
-        if min(self.rounds, self.images) < 1 or min(self.steps, self.batch_size, self.workers) < 0:
-            raise InputError("--rounds and --images must be at least 1, the others at least 0")
-        if not 0 < self.limit_s < float("inf"):
-            raise InputError(f"--limit-s is {self.limit_s}; it must be more than 0, and finite")
 
 
 class Comparison:
-    """The processes of both sides, and what they measured."""
+    """The processes of both sides, and their results."""
 
-    def __init__(self, options: Options, device: str, folder: str, console: Console):
-        self.options, self.device, self.console = options, device, console
+    def __init__(self, options: Options, device: str, folder: str, terminal: Terminal):
+        self.options, self.device, self.terminal = options, device, terminal
         self.config = compared_config(config_files.load(options.config), options, device)
         self.count = options.steps or (100 if device == "cuda" else 6)
-        self.shared = {
-            "folder": folder,
-            "device": device,
-            "workers": options.workers or os.cpu_count(),
-        }
+        cores = options.workers or os.cpu_count()
+        self.shared = {"folder": folder, "device": device, "workers": cores}
         self.workers: dict[str, Worker] = {}
-        self.results: dict[str, list[float]] = {}
-        self.left_out: dict[str, str] = {}  # what PyTorch could not do, and why
+        self.figures: dict[str, Any] = {"config": options.config.name, "left_out": {}}
+        self._rates: dict[str, list[float]] = {}
         self._stack = ExitStack()
 
     def __enter__(self) -> "Comparison":
@@ -114,128 +90,118 @@ class Comparison:
     def __exit__(self, *error: object) -> None:
         self._stack.close()
 
-    def start(self, name: str, script: str, config: Config, **options: Any) -> None:
-        """A process of one side, under `name`."""
-        worker = Worker(
-            script,
-            self.shared | {"config": config_files.to_json(config), "is_exact": False} | options,
-        )
+    def start(self, name: str, module: str, **options: Any) -> None:
+        """Starts the process of one side."""
+        config = config_files.to_json(self.config)
+        worker = Worker(module, self.shared | {"config": config, "is_exact": False} | options)
         self.workers[name] = self._stack.enter_context(worker)
 
     def start_all(self) -> None:
-        """Both sides, PyTorch in every mode; modes that fail or take too long to begin are left out."""
-        self.start(OURS, "peer_svhn_jax.py", self.config)
-        if self.device == "cpu":
-            plain = dataclasses.replace(self.config.model, convolution="xla")
-            self.start(PLAIN, "peer_svhn_jax.py", dataclasses.replace(self.config, model=plain))
-        for mode in self.options.modes or MODES[self.device]:
+        """Starts both sides; modes of PyTorch that fail or take too long are left out."""
+        self.start(OURS, "peer_svhn_jax")
+        for mode in self.options.modes:
             name = f"PyTorch, {mode}" if mode == "eager" else f"PyTorch, torch.compile {mode}"
-            self.start(name, "peer_pytorch.py", self.config, mode=mode)
-            if not self.tried(name, "run"):
+            self.start(name, "peer_pytorch", mode=mode)
+            if not self.works(name, "run"):
                 del self.workers[name]
-        if not self.pytorch():
-            raise InputError("PyTorch could not train in any mode; why is above")
+        if len(self.workers) < 2:
+            raise InputError("PyTorch could not train in any mode; see above")
+        places = {(one.about["platform"], one.about["devices"]) for one in self.workers.values()}
+        if len(places) > 1:
+            raise InputError(f"different devices: {places}; set CUDA_VISIBLE_DEVICES=0")
 
-    def pytorch(self) -> list[str]:
-        """The names of PyTorch's processes."""
-        return [name for name in self.workers if name.startswith("PyTorch")]
-
-    def tried(self, name: str, what: str) -> bool:
-        """Whether a process of PyTorch takes three steps of `what` within the limit."""
+    def works(self, name: str, what: str) -> bool:
+        """Whether a process of PyTorch takes three steps within the limit."""
         try:
             self.workers[name].do(what, 3, limit_s=self.options.limit_s)
         except InputError as error:
-            self.left_out[f"{name}, {what}"] = str(error)
-            self.console.print(f"left out: {name}: {error}")
+            self.figures["left_out"][f"{name}, {what}"] = str(error)
+            self.terminal.print(f"left out: {name}: {error}")
             return False
         return True
 
-    def rate(self, name: str, what: str, times: int = 1) -> Callable[[], float]:
-        """A run that gives images/s."""
+    def measure(self, runs: dict[str, tuple[str, str]], times: int, rounds: int) -> None:
+        """Measures images/s of (process, method), `times` times the steps of a run, in turn."""
         count = times * self.count
-        return lambda: count * self.config.batch_size / self.workers[name].do(what, count)
 
-    def step_alone(self) -> str:
-        """Measures; returns the name of the best PyTorch."""
-        self.results |= timing.in_turn(
-            {name: self.rate(name, "run") for name in self.workers}, self.options.rounds
-        )
-        for name, values in self.results.items():  # the rest may run into a limit of time
-            self.console.print(f"{name}, step alone: {timing.spread(values)} images/s")
-        return self._best(self.pytorch())
+        def rate(process: str, method: str) -> Callable[[], float]:
+            worker = self.workers[process]
+            return lambda: count * self.config.batch_size / worker.do(method, count)
 
-    def end_to_end(self) -> str:
-        """Measures PyTorch in its best mode that can take the input from the device; returns the better of its two inputs."""
-        modes = sorted(self.pytorch(), key=lambda name: -median(self.results[name]))
-        peer = next((name for name in modes if self.tried(name, "resident")), None)
-        runs = {OURS_FED: self.rate(OURS, "fed", 3)}
-        if peer:
-            runs[RESIDENT] = self.rate(peer, "resident", 3)
-        loader = next((name for name in modes if self.tried(name, "fed")), None)
-        if loader:  # longer runs: a DataLoader has some batches ready when its clock starts
-            runs[LOADER] = self.rate(loader, "fed", 3)
-        if ALL_CHANGES in self.workers:
-            runs[ALL_CHANGES] = self.rate(ALL_CHANGES, "fed", 3)
-        self.results |= timing.in_turn(
-            runs, min(self.options.rounds, max(3, self.options.rounds // 2))
-        )
-        return self._best([name for name in (LOADER, RESIDENT) if name in runs])
+        self._rates |= timing.in_turn({name: rate(*run) for name, run in runs.items()}, rounds)
+        spreads = {name: timing.spread(values)._asdict() for name, values in self._rates.items()}
+        self.write({"images_per_s": spreads})
 
-    def _best(self, names: list[str]) -> str:
-        return max(names, key=lambda name: median(self.results[name]))
+    def step_alone(self) -> None:
+        """Measures each process on one batch."""
+        self.measure({name: (name, "run") for name in self.workers}, 1, self.options.rounds)
+        best = self.best([name for name in self.workers if name != OURS])
+        ceiling = self.workers[OURS].do("ceiling")
+        ours = self.figures["images_per_s"][OURS]["median"]
+        self.write({
+            "ratio": timing.ratios(self._rates, OURS, best)._asdict(), "pytorch": best,
+            "tflops_of_matrix_products": ceiling["tflops"],
+            "share_of_matrix_products": ours * ceiling["tflop_an_image"] / ceiling["tflops"],
+        })  # fmt: skip
+
+    def end_to_end(self) -> None:
+        """Measures with input: PyTorch in its best mode, from a DataLoader and on the device."""
+        modes = sorted(self._rates.keys() - {OURS}, key=lambda name: -median(self._rates[name]))
+        runs = {OURS_FED: (OURS, "fed")}
+        for name, method in ((RESIDENT, "resident"), (LOADER, "fed")):
+            if mode := next((mode for mode in modes if self.works(mode, method)), None):
+                runs[name] = (mode, method)
+        self.measure(runs, 3, min(3, self.options.rounds))
+        best = self.best([name for name in runs if name != OURS_FED])
+        ratio = timing.ratios(self._rates, OURS_FED, best)
+        self.write({"ratio_end_to_end": ratio._asdict(), "pytorch_end_to_end": best})
+
+    def best(self, names: list[str]) -> str:
+        return max(names, key=lambda name: median(self._rates[name]))
+
+    def write(self, figures: dict[str, Any]) -> None:
+        self.figures |= figures
+        if self.options.to:
+            self.options.to.write_text(json.dumps(self.figures))
 
 
-def main() -> int:
-    options = tyro.cli(Options, description=__doc__)
+def main(options: Options, terminal: Terminal) -> None:
     try:
         import torch
     except ImportError:
         raise InputError("PyTorch is not installed: pip install -e '.[pytorch]'") from None
+    os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # both sides share the GPU's memory
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    console = Console(highlight=False, markup=False)
     with (
         tempfile.TemporaryDirectory() as folder,
-        Comparison(options, device, folder, console) as comparison,
+        Comparison(options, device, folder, terminal) as comparison,
     ):
         config = comparison.config
         random_data(max(options.images, config.batch_size), Path(folder), config.model.max_digits)
-        losses = check_same(comparison)
+        comparison.write({"losses": check_same(comparison)})
         comparison.start_all()
-        _check_devices(comparison.workers)
-        peer = comparison.step_alone()
-        full_augment = config_files.load(options.config).augment
-        if full_augment != CROP_ONLY:
-            comparison.start(
-                ALL_CHANGES,
-                "peer_svhn_jax.py",
-                dataclasses.replace(config, augment=full_augment),
-            )
-        peer_fed = comparison.end_to_end()
-        memory = {
-            name: round(worker.do("memory"), 2) for name, worker in comparison.workers.items()
-        }
-        figures = _figures(comparison, losses, peer, peer_fed)
-    figures["peak_memory_gb"] = memory
-    if options.to:
-        options.to.write_text(json.dumps(figures))
-    _print_table(console, figures)
-    print(json.dumps(figures))
-    return 0
+        about = {name: worker.about for name, worker in comparison.workers.items()}
+        comparison.write({
+            "batch_size": config.batch_size, "precision": config.model.compute_dtype, "about": about
+        })  # fmt: skip
+        comparison.step_alone()
+        comparison.end_to_end()
+        memory = {name: worker.do("memory") for name, worker in comparison.workers.items()}
+        comparison.write({"peak_memory_gb": memory})
+    _print_table(terminal, comparison.figures)
+    terminal.result(comparison.figures)
 
 
 def compared_config(base: Config, options: Options, device: str) -> Config:
-    """What both sides train: the configuration with random crops alone, a constant learning rate, and the device's size."""
-    precision = (
-        {"cpu": "float32", "cuda": "bfloat16"}[device]
-        if options.precision == "auto"
-        else options.precision
-    )
+    """What both sides train: random crops alone, a constant learning rate, the device's size."""
+    is_gpu = device == "cuda"
+    auto = "bfloat16" if is_gpu else "float32"
+    precision = auto if options.precision == "auto" else options.precision
     return dataclasses.replace(
         base,
-        batch_size=options.batch_size or (512 if device == "cuda" else 64),
+        batch_size=options.batch_size or (512 if is_gpu else 64),
         augment=CROP_ONLY,
         model=dataclasses.replace(base.model, compute_dtype=precision),
-        # Both rise and fall alike; a constant one is the least work for both.
         optimizer=dataclasses.replace(
             base.optimizer,
             learning_rate=LEARNING_RATE,
@@ -250,90 +216,38 @@ def check_same(comparison: Comparison) -> dict[str, list[float]]:
     """The losses of both sides over the first updates.
 
     Raises:
-      InputError: they differ too much, or do not fall.
+      InputError: they differ by more than SAME, or do not fall.
     """
     config = comparison.config
     model = dataclasses.replace(config.model, dropout=0.0, compute_dtype="float32")
     plain = config_files.to_json(dataclasses.replace(config, model=model))
     options = comparison.shared | {"config": plain, "is_exact": True, "mode": "eager"}
     losses = {}
-    for name, script in (("svhn_jax", "peer_svhn_jax.py"), ("PyTorch", "peer_pytorch.py")):
-        with Worker(script, options, {"JAX_DEFAULT_MATMUL_PRECISION": "highest"}) as worker:
+    for name, module in (("svhn_jax", "peer_svhn_jax"), ("PyTorch", "peer_pytorch")):
+        with Worker(module, options) as worker:
             losses[name] = worker.do("losses")
-    words = {name: " ".join(f"{loss:.5f}" for loss in side) for name, side in losses.items()}
-    difference = greatest_difference(losses)
-    comparison.console.print(
-        f"losses of three updates from the same params, true float32: svhn_jax {words['svhn_jax']}, "
-        f"PyTorch {words['PyTorch']}; greatest relative difference {difference:.1e}"
+    ours, theirs = losses.values()
+    difference = max(abs(a - b) / b for a, b in zip(ours, theirs, strict=True))
+    comparison.terminal.print(
+        f"losses of three updates, float32: {ours}, PyTorch {theirs}; difference {difference:.1e}"
     )
-    if not difference <= SAME:
-        raise InputError(
-            f"the two sides do not do the same work: their losses differ by {difference:.2%}"
-        )
-    if not losses["svhn_jax"][-1] < losses["svhn_jax"][0]:
-        raise InputError(
-            "the losses do not fall, so that they do not show that the two sides do the same work"
-        )
+    if not (difference <= SAME and ours[-1] < ours[0]):
+        raise InputError(f"the losses differ by {difference:.2%}, or do not fall: {losses}")
     return losses
 
 
-def greatest_difference(losses: dict[str, list[float]]) -> float:
-    """Relative, between the two sides' losses."""
-    return max(abs(one - other) / other for one, other in zip(*losses.values(), strict=True))
-
-
-def _check_devices(workers: dict[str, Worker]) -> None:
-    found = {
-        (worker.metadata["platform"], worker.metadata["devices"]) for worker in workers.values()
-    }
-    if len(found) > 1:
-        places = "; ".join(
-            f"{name}: {worker.metadata['devices']} x {worker.metadata['platform']}"
-            for name, worker in workers.items()
-        )
-        raise InputError(
-            f"the two sides run on different devices ({places}); give both one, as with CUDA_VISIBLE_DEVICES=0"
-        )
-
-
-def _figures(
-    comparison: Comparison, losses: dict[str, list[float]], peer: str, peer_fed: str
-) -> dict[str, Any]:
-    """What the last line holds."""
-    results, config = comparison.results, comparison.config
-    ratio = timing.ratios(results, OURS, peer)
-    ours, theirs = (comparison.workers[name].metadata for name in (OURS, peer))
-    return {
-        "ratio": ratio.median, "low": ratio.low, "high": ratio.high, "n": ratio.n,
-        "ratio_end_to_end": timing.ratios(results, OURS_FED, peer_fed)._asdict(),
-        "pytorch": peer, "pytorch_end_to_end": peer_fed, "left_out": comparison.left_out,
-        "config": comparison.options.config.name, "batch_size": config.batch_size,
-        "precision": config.model.compute_dtype, "params": [ours["params"], theirs["params"]],
-        "images_per_s": {name: timing.spread(values)._asdict() for name, values in results.items()},
-        "losses": losses, "greatest_relative_difference_of_losses": greatest_difference(losses),
-        "versions": ours["versions"] | {"torch": theirs["torch"], "cudnn_of_torch": theirs["cudnn"]},
-        "threads_of_pytorch": theirs["threads"],
-        **{name: ours[name] for name in ("device", "processor", "machine", "date")},
-    }  # fmt: skip
-
-
-def _print_table(console: Console, figures: dict[str, Any]) -> None:
+def _print_table(terminal: Terminal, figures: dict[str, Any]) -> None:
     title = f"{figures['config']}, training, batch {figures['batch_size']}, {figures['precision']}"
-    table = Table(title=f"{title}: images/s, median (least to greatest)")
-    table.add_column("")
-    table.add_column("images/s", justify="right")
-    table.add_column("peak memory, GB", justify="right")
+    table = Table("", "images/s, median (range)", "peak memory, GB", title=title)
     for name, rate in figures["images_per_s"].items():
         memory = figures["peak_memory_gb"].get(name)
-        table.add_row(name, str(Spread(**rate)), "" if memory is None else f"{memory:.2f}")
-    console.print(table)
-    alone = Spread(*(figures[name] for name in ("ratio", "low", "high", "n")))
-    fed = Spread(**figures["ratio_end_to_end"])
-    console.print(
-        f"svhn_jax over {figures['pytorch']}: {alone}, {alone.n} rounds; end to end over "
-        f"{figures['pytorch_end_to_end']}: {fed}, {fed.n} rounds"
-    )
+        table.add_row(name, str(timing.Spread(**rate)), f"{memory:.2f}" if memory else "")
+    terminal.print(table)
+    for ratio, peer in (("ratio", "pytorch"), ("ratio_end_to_end", "pytorch_end_to_end")):
+        spread = timing.Spread(**figures[ratio])
+        terminal.print(f"svhn_jax over {figures[peer]}: {spread}, {spread.n} rounds")
+    terminal.print(f"share of matrix products: {figures['share_of_matrix_products']:.1%}")
 
 
 if __name__ == "__main__":
-    run_command(main)
+    cli.run(Options, main)

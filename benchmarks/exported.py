@@ -1,4 +1,4 @@
-"""python benchmarks/exported.py --data DIR: size and images/s of exported files beside JAX, at batch 1 and 64.
+"""python benchmarks/exported.py --data DIR: size and images/s of exported files beside JAX.
 
 Each form gets uint8 crops as a numpy array, and gives the number and its probabilities as numpy arrays. The forms are timed
 in turn, after a round that does not count, with the same number of threads: ONNX in onnxruntime, StableHLO in JAX. The last

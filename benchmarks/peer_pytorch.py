@@ -1,28 +1,28 @@
-"""PyTorch's side of benchmarks/against_pytorch.py: the same network, loss and optimizer, as fast as PyTorch has them."""
+"""PyTorch's side of against_pytorch.py: the same network, loss and optimizer."""
 
 import itertools
 import resource
 import time
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import pytorch_networks as networks
 import torch
-from peer_worker import CHECK_STEPS, serve
+from peer_worker import CHECK_STEPS
 from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
 from svhn_jax import config_files
-from svhn_jax.config import Config, ImageConfig
+from svhn_jax.config import Config
 from svhn_jax.labels import BLANK
 
 SIDE = 64  # of the stored crops, pixels
-GRAY = (0.299, 0.587, 0.114)
 
 
 class Crops(Dataset):
-    """Whole batches of random windows uint8[B, s, s, 3] from a memory-mapped array, with labels int64[B, 1 + D]."""
+    """Batches of random crops uint8[B, s, s, 3] of a memory map, and labels int64[B, 1 + D]."""
 
     def __init__(self, folder: str, config: Config, count: int):
         self.images = np.load(f"{folder}/images.npy", mmap_mode="r").reshape(-1, SIDE, SIDE, 3)
@@ -42,119 +42,91 @@ class Crops(Dataset):
         return windows, self.labels[rows]
 
 
-def prepare(windows: torch.Tensor, image: ImageConfig) -> torch.Tensor:
-    """uint8[B, s, s, 3] to the network's input float32[B, C, S, S], as svhn_jax.model.inputs.prepare does."""
+def prepare(windows: torch.Tensor, normalize: str) -> torch.Tensor:
+    """uint8[B, s, s, 3] to float32[B, 3, s, s], as svhn_jax.model.inputs.prepare does."""
     x = windows.permute(0, 3, 1, 2).float() / 255
-    if image.grayscale:
-        x = (x * torch.tensor(GRAY, device=x.device)[:, None, None]).sum(dim=1, keepdim=True)
-    if image.resize:
-        x = functional.interpolate(x, (image.resize,) * 2, mode="bilinear", antialias=True)
     x = x - x.mean(dim=(1, 2, 3), keepdim=True)
-    if image.normalize == "mean and contrast":
+    if normalize == "mean and contrast":
         x = x / (x.std(dim=(1, 2, 3), keepdim=True, correction=0) + 0.02)
     return x.contiguous(memory_format=torch.channels_last)
 
 
-class TrainingLoss(nn.Module):
-    """The network with its loss, one graph for torch.compile. A subclass says where the input comes from.
+class LossOfInputs(nn.Module):
+    """The network with its loss, one graph for torch.compile.
 
-    In bfloat16 autocast computes the heads in bfloat16 too, where svhn_jax has them in float32.
+    In bfloat16, autocast computes the heads in bfloat16 too; svhn_jax has them in float32.
     """
 
     def __init__(self, net: nn.Module, config: Config, device: str):
         super().__init__()
         self.net, self.config, self.device = net, config, device
 
-    def loss(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        config = self.config.loss
-        with torch.autocast(
-            self.device, torch.bfloat16, enabled=self.config.model.compute_dtype == "bfloat16"
-        ):
+    def forward(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        loss = self.config.loss
+        is_half = self.config.model.compute_dtype == "bfloat16"
+        with torch.autocast(self.device, torch.bfloat16, enabled=is_half):
             length, digits = self.net(images)
+        smoothing = loss.label_smoothing
         of_length = functional.cross_entropy(
-            length.float(), labels[:, 0], label_smoothing=config.label_smoothing
+            length.float(), labels[:, 0], label_smoothing=smoothing
         )
-        targets = labels[:, 1:].flatten()
+        targets, logits = labels[:, 1:].flatten(), digits.float().flatten(0, 1)
         of_digits = functional.cross_entropy(
-            digits.float().flatten(0, 1),
-            targets,
-            reduction="none",
-            label_smoothing=config.label_smoothing,
+            logits, targets, reduction="none", label_smoothing=smoothing
         )
-        if config.blank_weight != 1:
-            of_digits = torch.where(targets == BLANK, config.blank_weight * of_digits, of_digits)
+        if loss.blank_weight != 1:
+            of_digits = torch.where(targets == BLANK, loss.blank_weight * of_digits, of_digits)
         return of_length + of_digits.sum() / len(labels)
 
 
-class LossOfInputs(TrainingLoss):
-    """Of the network's input, float32[B, C, S, S]."""
+class LossOfRows(nn.Module):
+    """The loss of rows int64[B] of a set on the device: random crops, in the same graph."""
 
-    def forward(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        return self.loss(images, labels)
-
-
-class LossOfRows(TrainingLoss):
-    """Of row numbers int64[B] of a set that is on the device: a random window of each image, cut in the same graph."""
-
-    def __init__(
-        self, net: nn.Module, config: Config, device: str, images: np.ndarray, labels: np.ndarray
-    ):
-        super().__init__(net, config, device)
-        # As buffers, so that CUDA graphs do not copy the set in each step.
-        self.register_buffer("images", torch.from_numpy(images).to(device))
-        self.register_buffer("labels", torch.from_numpy(labels).to(device))
+    def __init__(self, loss: LossOfInputs, crops: Crops):
+        super().__init__()
+        self.loss = loss
+        # Buffers, so that CUDA graphs do not copy the set in each step; PyTorch needs a copy.
+        self.register_buffer("images", torch.from_numpy(np.array(crops.images)).to(loss.device))
+        self.register_buffer("labels", torch.from_numpy(crops.labels).to(loss.device))
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
-        crop = self.config.image.crop
-        top, left = (
-            torch.randint(0, SIDE - crop + 1, (len(rows), 1, 1), device=rows.device)
-            for _ in range(2)
-        )
-        pixel = torch.arange(crop, device=rows.device)
+        image = self.loss.config.image
+        limit, shape = SIDE - image.crop + 1, (len(rows), 1, 1)
+        top, left = (torch.randint(0, limit, shape, device=rows.device) for _ in range(2))
+        pixel = torch.arange(image.crop, device=rows.device)
         windows = self.images[rows[:, None, None], top + pixel[:, None], left + pixel]
-        return self.loss(prepare(windows, self.config.image), self.labels[rows])
+        return self.loss(prepare(windows, image.normalize), self.labels[rows])
 
 
 class Side:
     """A network in training."""
 
-    def __init__(self, options: dict):
+    def __init__(self, options: dict[str, Any]):
         torch.manual_seed(0)
-        _set_precision(options["is_exact"])
+        _set_precision(is_exact=options["is_exact"])
         self.config = config_files.from_json(options["config"], "the comparison's configuration")
-        self.folder, self.device, self.workers = (
-            options["folder"],
-            options["device"],
-            options["workers"],
-        )
-        self.mode = options["mode"]
-        image = self.config.image
-        self.net = networks.build(
-            self.config.model, image.resize or image.crop, 1 if image.grayscale else 3
-        )
-        self.net = self.net.to(self.device, memory_format=torch.channels_last)
+        self.folder, self.device = options["folder"], options["device"]
+        self.workers, self.mode = options["workers"], options["mode"]
+        net = networks.build(self.config.model, self.config.image.crop, 3)
+        self.net = net.to(self.device, memory_format=torch.channels_last)
         self.crops = Crops(self.folder, self.config, 0)
         self.optimizer = _optimizer(self.net, self.config)
-        self.values = [
-            *self.net.parameters(),
-            *(one for one in self.net.buffers() if one.is_floating_point()),
-        ]
-        self.average = (
-            [value.detach().clone() for value in self.values]
-            if self.config.optimizer.ema_decay
-            else []
-        )
+        floats = [one for one in self.net.buffers() if one.is_floating_point()]
+        self.values = [*self.net.parameters(), *floats]
+        has_average = self.config.optimizer.ema_decay > 0
+        self.average = [value.detach().clone() for value in self.values] if has_average else []
         self.updates = 0
-        self.of_inputs = self.compiled(LossOfInputs(self.net, self.config, self.device))
+        self.loss = LossOfInputs(self.net, self.config, self.device)
+        self.of_inputs = self.compiled(self.loss)
         self.prepare = prepare if self.mode == "eager" else torch.compile(prepare, dynamic=False)
-        self.of_rows: nn.Module | None = None  # made where it is asked for: it holds the set
+        self.of_rows: Any = None  # made by `resident`: it holds the set
         self.batch = self._first_batch()
 
-    def compiled(self, loss: nn.Module) -> nn.Module:
+    def compiled(self, loss: nn.Module) -> Any:
         return loss if self.mode == "eager" else torch.compile(loss, mode=self.mode, dynamic=False)
 
-    def metadata(self) -> dict:
-        """What is compared."""
+    def about(self) -> dict[str, Any]:
+        """Versions and size."""
         return {
             "torch": torch.__version__,
             "cudnn": torch.backends.cudnn.version(),
@@ -165,13 +137,13 @@ class Side:
         }
 
     def memory(self) -> float:
-        """GB of the device, or on a CPU of this process, at the peak so far."""
+        """Peak memory in GB: of the device, or on a CPU of this process."""
         if self.device == "cuda":
             return torch.cuda.max_memory_allocated() / 1e9
         return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e9
 
-    def step(self, loss_of: nn.Module, *inputs: torch.Tensor) -> torch.Tensor:
-        """One update; the loss before it, still on the device."""
+    def step(self, loss_of: Any, *inputs: torch.Tensor) -> torch.Tensor:
+        """One update; returns the loss before it, still on the device."""
         torch.compiler.cudagraph_mark_step_begin()
         loss = loss_of(*inputs)
         loss.backward()
@@ -191,10 +163,8 @@ class Side:
         return self._seconds(self.of_inputs, itertools.repeat(self.batch, count))
 
     def fed(self, count: int) -> float:
-        """Seconds of `count` steps, each on its own batch from a DataLoader; its start and its end are not counted."""
-        ahead = (
-            4 * self.workers
-        )  # batches that the loader may have ready when the clock starts, and has when it stops
+        """Seconds of `count` steps on batches of a DataLoader; its start and end do not count."""
+        ahead = 4 * self.workers  # batches that are ready when the clock starts, and when it stops
         loader = DataLoader(
             Crops(self.folder, self.config, 1 + count + ahead),
             batch_size=None,
@@ -202,53 +172,47 @@ class Side:
             prefetch_factor=4,
             pin_memory=self.device == "cuda",
         )
+        normalize = self.config.image.normalize
         placed = ([part.to(self.device, non_blocking=True) for part in batch] for batch in loader)
-        batches = ((self.prepare(windows, self.config.image), labels) for windows, labels in placed)
+        batches = ((self.prepare(windows, normalize), labels) for windows, labels in placed)
         self.step(self.of_inputs, *next(batches))
         return self._seconds(self.of_inputs, itertools.islice(batches, count))
 
     def resident(self, count: int) -> float:
-        """Seconds of `count` steps, each on random rows of the set that is on the device."""
+        """Seconds of `count` steps on random rows of the set on the device."""
         if self.of_rows is None:
-            images = np.array(self.crops.images)  # a copy that may be written, as PyTorch asks
-            self.of_rows = self.compiled(
-                LossOfRows(self.net, self.config, self.device, images, self.crops.labels)
-            )
-        rows = torch.randint(
-            0, len(self.crops.images), (count, self.config.batch_size), device=self.device
-        )
+            self.of_rows = self.compiled(LossOfRows(self.loss, self.crops))
+        shape = (count, self.config.batch_size)
+        rows = torch.randint(0, len(self.crops.images), shape, device=self.device)
         return self._seconds(self.of_rows, ((one,) for one in rows))
 
     def losses(self) -> list[float]:
-        """Of the first updates from the params that svhn_jax wrote."""
+        """Losses of the first updates from the params that svhn_jax wrote."""
         with np.load(f"{self.folder}/params.npz") as saved:
             networks.load_params(self.net, saved)
         return [self.step(self.of_inputs, *self.batch).item() for _ in range(CHECK_STEPS)]
 
-    def _seconds(self, loss_of: nn.Module, batches: Iterable[Iterable[torch.Tensor]]) -> float:
-        self._wait()
+    def _seconds(self, loss_of: Any, batches: Iterable[Iterable[torch.Tensor]]) -> float:
+        wait = torch.cuda.synchronize if self.device == "cuda" else lambda: None
+        wait()
         start = time.perf_counter()
         for batch in batches:
             self.step(loss_of, *batch)
-        self._wait()
+        wait()
         return time.perf_counter() - start
 
-    def _wait(self) -> None:
-        if self.device == "cuda":
-            torch.cuda.synchronize()
-
     def _first_batch(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """The middle windows of the first images as the network's input, and their labels."""
-        size, crop = self.config.batch_size, self.config.image.crop
-        middle = slice((SIDE - crop) // 2, (SIDE - crop) // 2 + crop)
-        windows = torch.from_numpy(self.crops.images[:size, middle, middle].copy()).to(self.device)
-        return prepare(windows, self.config.image), torch.from_numpy(self.crops.labels[:size]).to(
-            self.device
-        )
+        """Center crops of the first images as the network's input, and their labels."""
+        size, image = self.config.batch_size, self.config.image
+        start = (SIDE - image.crop) // 2
+        middle = slice(start, start + image.crop)
+        windows = torch.from_numpy(self.crops.images[:size, middle, middle].copy())
+        labels = torch.from_numpy(self.crops.labels[:size])
+        return prepare(windows.to(self.device), image.normalize), labels.to(self.device)
 
 
-def _set_precision(is_exact: bool) -> None:
-    """True float32, or TF32 where the device has it, as XLA takes by default. cuDNN tries all its algorithms, as XLA does."""
+def _set_precision(*, is_exact: bool) -> None:
+    """Float32, or TF32 where the device has it, XLA's default; cuDNN tries all algorithms."""
     torch.set_float32_matmul_precision("highest" if is_exact else "high")
     torch.backends.cudnn.allow_tf32 = not is_exact
     torch.backends.cudnn.benchmark = True
@@ -266,10 +230,5 @@ def _optimizer(net: nn.Module, config: Config) -> torch.optim.Optimizer:
     ]
     if settings.algorithm == "sgd":
         return torch.optim.SGD(groups, settings.learning_rate, momentum=settings.beta1, fused=True)
-    return torch.optim.AdamW(
-        groups, settings.learning_rate, betas=(settings.beta1, settings.beta2), fused=True
-    )
-
-
-if __name__ == "__main__":
-    serve(Side)
+    betas = settings.beta1, settings.beta2
+    return torch.optim.AdamW(groups, settings.learning_rate, betas=betas, fused=True)

@@ -1,16 +1,18 @@
-"""svhn_jax's side of benchmarks/against_pytorch.py: its own train step and input pipeline."""
+"""svhn_jax's side of against_pytorch.py: its own train step and input pipeline."""
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from peer_worker import CHECK_STEPS, serve
+from peer_worker import CHECK_STEPS
 
 from svhn_jax import config_files
 from svhn_jax.benchmarking import measure, timing
 from svhn_jax.benchmarking.workload import BenchmarkLoop, load_random_data
-from svhn_jax.model import counting
+from svhn_jax.model import counting, inputs, networks
 from svhn_jax.training import devices
 from svhn_jax.training.dataset import TrainingSet
 
@@ -18,52 +20,49 @@ from svhn_jax.training.dataset import TrainingSet
 class Side:
     """A network in training."""
 
-    def __init__(self, options: dict):
+    def __init__(self, options: dict[str, Any]):
+        if options["is_exact"]:
+            jax.config.update("jax_default_matmul_precision", "highest")
         self.config = config_files.from_json(options["config"], "the comparison's configuration")
-        self.folder = options["folder"]
-        self.data = load_random_data(Path(self.folder))
+        self.folder = Path(options["folder"])
+        self.data = load_random_data(self.folder)
         self.mesh = devices.make_mesh()
         self.loop = BenchmarkLoop(self.config, self.data, self.mesh)
 
-    def metadata(self) -> dict:
-        """What is compared."""
-        return timing.hardware(self.mesh) | {
-            "params": counting.count_params(self.loop.state.params),
-            "platform": jax.default_backend(),
-            "devices": self.mesh.size,
-        }
+    def about(self) -> dict[str, Any]:
+        """Hardware, versions and size."""
+        params = counting.count_params(self.loop.state.params)
+        places = {"platform": jax.default_backend(), "devices": self.mesh.size}
+        return timing.hardware(self.mesh) | places | {"params": params}
+
+    def ceiling(self) -> dict[str, float]:
+        """TFLOP/s of matrix products here, and TFLOP of a training image: 2 a product, 3 passes."""
+        run = timing.matmul_run(jnp.dtype(self.config.model.compute_dtype), self.mesh)
+        network = networks.build(self.config.model)
+        macs = counting.count_macs(network, inputs.input_shape(self.config.image))
+        tflops = timing.in_turn({"products": run}, 3)["products"]
+        return {"tflops": max(tflops), "tflop_an_image": 6 * macs / 1e12}
 
     def memory(self) -> float:
-        """GB of the device, or on a CPU of this process, at the peak so far."""
+        """Peak memory in GB: of the device, or on a CPU of this process."""
         return measure.peak_memory(self.mesh) / 1e9
 
     def run(self, count: int) -> float:
-        """Seconds of `count` steps on one batch of bytes that is on the device; each step cuts and normalises it."""
-        jax.block_until_ready(self.loop.state)
+        """Seconds of `count` steps on one batch of bytes, cropped and normalized in each step."""
         return timing.seconds(self.loop.step_only, count)
 
     def fed(self, count: int) -> float:
-        """Seconds of `count` steps, each on its own batch of the set that is on the device."""
-        jax.block_until_ready(self.loop.state)
+        """Seconds of `count` steps on batches of the set on the device."""
         return timing.seconds(self.loop.end_to_end, count)
 
     def losses(self) -> list[float]:
-        """Of the first updates on the middle windows of the first images; writes the params before them."""
-        config = dataclasses.replace(
-            self.config, augment=dataclasses.replace(self.config.augment, random_crop=False)
-        )
-        size = config.batch_size
-        first = TrainingSet(
-            (np.asarray(self.data.parts[0][:size]),), self.data.labels[:size], np.arange(size), ""
-        )
-        loop = BenchmarkLoop(config, first, self.mesh)
+        """Losses of the first updates on center crops; writes the params from before them."""
+        augment = dataclasses.replace(self.config.augment, random_crop=False)
+        size = self.config.batch_size
+        images = np.asarray(self.data.parts[0][:size])
+        first = TrainingSet((images,), self.data.labels[:size], np.arange(size), "")
+        loop = BenchmarkLoop(dataclasses.replace(self.config, augment=augment), first, self.mesh)
         leaves = jax.tree_util.tree_leaves_with_path(jax.device_get(loop.state.params))
-        np.savez(
-            f"{self.folder}/params.npz",
-            **{"/".join(key.key for key in path): leaf for path, leaf in leaves},
-        )
+        params = {"/".join(key.key for key in path): leaf for path, leaf in leaves}
+        np.savez(self.folder / "params.npz", **params)
         return [loop.end_to_end(1)[0] for _ in range(CHECK_STEPS)]
-
-
-if __name__ == "__main__":
-    serve(Side)

@@ -1,7 +1,4 @@
-"""The networks of svhn_jax.model.networks in PyTorch, in its channels_last form, and params from Flax's.
-
-Modules have the names of Flax's, so that params are carried over by name.
-"""
+"""Networks of svhn_jax.model.networks in PyTorch, channels_last; modules have Flax's names."""
 
 from collections.abc import Mapping
 
@@ -11,17 +8,27 @@ from torch import nn
 from torch.nn import functional
 
 from svhn_jax.config import ModelConfig
+from svhn_jax.errors import InputError
 from svhn_jax.labels import DIGIT_CLASSES, length_classes
 
 
 def build(config: ModelConfig, side: int, channels: int) -> nn.Module:
-    """float[B, channels, side, side] to logits of the length [B, D + 2] and of the digits [B, D, 11]; D is max_digits."""
-    networks = {"resnet": AttentionResNet, "seed": SeedNet, "potterhsu": PotterhsuNet}
+    """float[B, channels, side, side] to logits: length [B, D + 2] and digits [B, D, 11].
+
+    D is max_digits.
+    """
+    networks = {"resnet": AttentionResNet, "potterhsu": PotterhsuNet}
+    if config.architecture not in networks:
+        raise InputError(f"model.architecture is {config.architecture}: no PyTorch network")
     return networks[config.architecture](config, side, channels)
 
 
 def load_params(net: nn.Module, saved: Mapping[str, np.ndarray]) -> None:
-    """Copies Flax's params, named as in `stage1_block1/conv1/kernel`. Raises ValueError where names or shapes differ."""
+    """Copies Flax's params, named like `stage1_block1/conv1/kernel`.
+
+    Raises:
+      ValueError: names or shapes differ.
+    """
     own = dict(net.named_parameters())
     loaded = set()
     for path, value in saved.items():
@@ -55,7 +62,7 @@ def _positions(x: torch.Tensor) -> torch.Tensor:
 
 
 class Heads(nn.Module):
-    """The linear heads of the length and of each digit; a network is one, so that they have the names of Flax's."""
+    """The linear heads of the length and of each digit, as a base class: Flax's names."""
 
     def add_heads(self, features: int, max_digits: int) -> None:
         self.length = nn.Linear(features, length_classes(max_digits))
@@ -69,7 +76,7 @@ class Heads(nn.Module):
 
 
 class AttentionResNet(Heads):
-    """Our own network."""
+    """The network of configs/demo.py, real.py, mixed.py and full.py."""
 
     def __init__(self, config: ModelConfig, side: int, channels: int):
         super().__init__()
@@ -149,37 +156,8 @@ class AttentionPool(nn.Module):
         return scores.softmax(dim=1).transpose(1, 2) @ positions
 
 
-class SeedNet(Heads):
-    """The seed project's network, with a length head."""
-
-    def __init__(self, config: ModelConfig, side: int, channels: int):
-        super().__init__()
-        for index, (width, kernel, stride) in enumerate(
-            ((16, 3, 1), (32, 3, 1), (64, 5, 3), (256, 5, 3)), start=1
-        ):
-            after = -(-side // stride)
-            missing = max((after - 1) * stride + kernel - side, 0)
-            padding = nn.ZeroPad2d((missing // 2, missing - missing // 2) * 2)
-            self.add_module(f"pad{index}", padding)
-            self.add_module(f"conv{index}", nn.Conv2d(channels, width, kernel, stride, bias=False))
-            self.add_module(f"norm{index}", _norm(width))
-            side, channels = after, width
-        self.dropout = nn.Dropout(config.dropout)
-        self.dense = nn.Linear(side**2 * channels, 512)
-        self.heads = 1 + config.max_digits
-        self.add_heads(512, config.max_digits)
-
-    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        x = images
-        for index in range(1, 5):
-            for layer in ("pad", "conv", "norm"):
-                x = self.get_submodule(f"{layer}{index}")(x)
-            x = functional.relu(x)
-        return self.read([self.dense(_positions(self.dropout(x)).flatten(1))] * self.heads)
-
-
 class PotterhsuNet(Heads):
-    """potterhsu/SVHNClassifier-PyTorch, model.py; there max_digits is 5: heads of 7 and 5 x 11 classes."""
+    """potterhsu/SVHNClassifier-PyTorch, model.py, where max_digits is 5."""
 
     def __init__(self, config: ModelConfig, side: int, channels: int):
         super().__init__()
