@@ -1,136 +1,100 @@
 """python benchmarks/exported.py --data DIR: size and images/s of exported files beside JAX.
 
-Each form gets uint8 crops as a numpy array, and gives the number and its probabilities as numpy arrays. The forms are timed
-in turn, after a round that does not count, with the same number of threads: ONNX in onnxruntime, StableHLO in JAX. The last
-line is JSON.
+Each form gets uint8 crops as a numpy array and returns numbers and probabilities as numpy arrays:
+ONNX in onnxruntime, StableHLO in JAX, all with the same number of threads, in turn, after a round
+that does not count.
 """
 
-import json
 import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import numpy as np
-import onnxruntime
-import tyro
 from jax import export
-from rich.console import Console
 from rich.table import Table
 
+from svhn_jax import cli
 from svhn_jax.benchmarking import timing
+from svhn_jax.checked import Checked, Positive, at_least
 from svhn_jax.data import arrays
-from svhn_jax.errors import InputError, run_command
 from svhn_jax.exporting import interface, onnx_model, quantization, stablehlo
 from svhn_jax.inference.photo_reader import PRETRAINED
 from svhn_jax.inference.reader import Reader
 from svhn_jax.model import networks
-from svhn_jax.model.counting import count_params
-from svhn_jax.training import compilation, devices
+from svhn_jax.output import Terminal
+from svhn_jax.training import devices
 
-JAX = "JAX"
 PAUSE_S = 0.05  # before a run, not timed: the threads of the form before it go to sleep
 Read = Callable[[np.ndarray], Any]
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(Checked):
     """Times exported files beside JAX."""
 
     data: str
     """a prepared data set: its training crops calibrate int8, its validation crops are read"""
     run: str = str(PRETRAINED)
     """the run's folder"""
-    step: str = "best"
-    """best, latest or a step's number"""
-    rounds: int = 9
+    rounds: Annotated[int, at_least(1)] = 9
     """runs of each form"""
-    seconds: float = 0.5
+    seconds: Positive = 0.5
     """length of a run"""
     batch_sizes: tuple[int, ...] = (1, 64)
     """images at a time"""
 
-    def __post_init__(self) -> None:
-        if min(self.rounds, *self.batch_sizes) < 1 or not self.seconds > 0:
-            raise InputError("--rounds, --seconds and --batch-sizes must be greater than 0")
 
-
-def main() -> int:
-    options = tyro.cli(Options, description=__doc__)
-    console = Console(highlight=False, markup=False)
-    reader, threads = Reader(options.run, options.step), len(os.sched_getaffinity(0))
+def main(options: Options, terminal: Terminal) -> None:
+    reader, threads = Reader(options.run), len(os.sched_getaffinity(0))
     crops = np.asarray(arrays.load_split(options.data, "validation").images)
-    if len(crops) < max(options.batch_sizes):
-        raise InputError(
-            f"{options.data}: has {len(crops)} validation images, fewer than --batch-sizes"
-        )
-    forms, sizes = _forms(
-        reader, np.asarray(arrays.load_split(options.data, "train").images), threads
-    )
-    results = {
-        batch: timing.in_turn(
-            {name: _run(read, crops[:batch], options.seconds) for name, read in forms.items()},
-            options.rounds,
-        )
-        for batch in options.batch_sizes
-    }
-    columns = [
-        text for batch in options.batch_sizes for text in (f"images/s, batch {batch}", "to JAX")
-    ]
-    table = Table(
-        "form", "MB", *columns, title=f"median (range) of {options.rounds} runs, {threads} threads"
-    )
-    rows: dict[str, dict[str, Any]] = {}
-    for name in forms:
-        cells, rows[name] = [], {"bytes": sizes[name]}
-        for batch, of in results.items():
-            rate, ratio = timing.spread(of[name]), timing.ratios(of, name, JAX)
-            rows[name][f"batch {batch}"] = {
-                "images_per_s": rate._asdict(),
-                "to_jax": ratio._asdict(),
-            }
-            cells += [str(rate), str(ratio)]
-        table.add_row(name, f"{sizes[name] / 1e6:.2f}", *cells)
-    console.print(table)
-    about = timing.hardware(devices.make_mesh()) | {
-        "onnxruntime": onnxruntime.__version__,
-        "threads": threads,
-    }
-    print(json.dumps({"forms": rows, "run": options.run, "step": reader.step} | about))
-    return 0
+    calibration = np.asarray(arrays.load_split(options.data, "train").images)
+    forms, megabytes = _forms(reader, calibration, threads)
+    title = f"images/s, median (range) of {options.rounds} runs, {threads} threads"
+    table = Table("form", "MB", *(f"batch {n}" for n in options.batch_sizes), title=title)
+    rates: dict[str, dict[str, Any]] = {name: {} for name in forms}
+    for size in options.batch_sizes:
+        runs = {name: _run(read, crops[:size], options.seconds) for name, read in forms.items()}
+        for name, values in timing.in_turn(runs, options.rounds).items():
+            rates[name][f"batch {size}"] = timing.spread(values)
+    for name, row in rates.items():
+        table.add_row(name, f"{megabytes[name]:.2f}", *map(str, row.values()))
+    terminal.print(table)
+    about = timing.hardware(devices.make_mesh()) | {"threads": threads, "run": options.run}
+    terminal.result({"images_per_s": rates, "megabytes": megabytes} | about)
 
 
 def _forms(
     reader: Reader, calibration: np.ndarray, threads: int
-) -> tuple[dict[str, Read], dict[str, int]]:
-    """What is timed, and its size in bytes; JAX's is that of the params."""
+) -> tuple[dict[str, Read], dict[str, float]]:
+    """What is timed, and its size in MB; JAX's is that of its variables."""
     config = interface.float32_config(reader.config, reader.config.model.convolution)
     network, variables = networks.build(config.model), jax.device_put(reader.variables)
     compiled = jax.jit(
         lambda variables, crops: interface.outputs_of(
             interface.logits_of(config, network, variables, crops)
-        ),
-        compiler_options=compilation.compiler_options(devices.make_mesh()),
+        )
     )
     artefact = stablehlo.build(reader)
     loaded = jax.jit(export.deserialize(bytearray(artefact)).call)
     forms: dict[str, Read] = {
-        JAX: lambda crops: jax.device_get(compiled(variables, crops)),
+        "JAX": lambda crops: jax.device_get(compiled(variables, crops)),
         "StableHLO": lambda crops: jax.device_get(loaded(crops)),
     }
-    sizes = {JAX: 4 * count_params(reader.variables), "StableHLO": len(artefact)}
-    models = {
-        precision: onnx_model.build(reader, precision) for precision in ("float32", "float16")
+    sizes = {
+        "JAX": sum(leaf.nbytes for leaf in jax.tree.leaves(variables)),
+        "StableHLO": len(artefact),
     }
+    models = {name: onnx_model.build(reader, name) for name in ("float32", "float16")}
     models["int8"] = quantization.quantize(models["float32"], calibration)
     for precision, model in models.items():
         content, name = model.SerializeToString(), f"ONNX {precision}"
         session = onnx_model.load(content, threads)
-        forms[name] = lambda crops, session=session: onnx_model.run(session, crops)  # type: ignore[misc]
+        forms[name] = lambda crops, session=session: onnx_model.run(session, crops)
         sizes[name] = len(content)
-    return forms, sizes
+    return forms, {name: size / 1e6 for name, size in sizes.items()}
 
 
 def _run(read: Read, crops: np.ndarray, seconds: float) -> Callable[[], float]:
@@ -149,4 +113,4 @@ def _run(read: Read, crops: np.ndarray, seconds: float) -> Callable[[], float]:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    cli.run(Options, main)

@@ -19,12 +19,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -41,6 +40,16 @@ CONFIGS = Path(__file__).parents[1] / "configs"
 POLL_S = 0.1
 ANCHOR_BATCH = 64  # potterhsu's own is 512, with a learning rate of 0.16
 Validation = tuple[int, float]  # images seen, sequence accuracy
+
+
+class Trainer(NamedTuple):
+    """A command, its environment, and a function that returns its validations so far."""
+
+    command: list[str]
+    env: dict[str, str]
+    validations: Callable[[], list[Validation]]
+
+
 PLATE_CONFIG = """max_plate_slots: 5
 alphabet: '0123456789_'
 pad_char: '_'
@@ -78,27 +87,22 @@ def main(options: Options, terminal: Terminal) -> None:
     recipes = {options.config.stem: dataclasses.replace(config, eval_every_steps=every)}
     if options.potterhsu:
         recipes["potterhsu"] = potterhsu(recipes[options.config.stem])
-    figures: dict[str, list[dict[str, Any]]] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        trainers: dict[str, Callable[[int], Any]] = {
-            name: lambda seed, recipe=recipe: training(recipe, seed)
-            for name, recipe in recipes.items()
-        }
-        if options.fast_plate_ocr:
-            count = write_crops(config.data.dir, Path(folder))
-            yaml = options.fast_plate_ocr.absolute()
-            trainers["fast-plate-ocr"] = lambda seed: fast_plate_ocr(
-                Path(folder), yaml, seed, count
-            )
+    figures: dict[str, list[dict[str, Any]]] = {name: [] for name in recipes}
+    with tempfile.TemporaryDirectory() as name:
+        folder, model = Path(name), options.fast_plate_ocr
+        if model:
+            count = write_crops(config.data.dir, folder)
+            figures["fast-plate-ocr"] = []
         for seed in range(options.seeds):
-            for name, start in trainers.items():
-                with start(seed) as (process, read_validations):
-                    run = follow(process, read_validations, options.target, options.limit_s)
-                figures.setdefault(name, []).append(run)
-                terminal.print(
-                    f"{name}, seed {seed}: {run['best']:.3f} after {run['images']:,} images, "
-                    f"{run['seconds']:.0f} s"
+            for name, runs in figures.items():
+                trainer = (
+                    training(recipes[name], seed, folder)
+                    if name in recipes
+                    else fast_plate_ocr(str(model), seed, folder, count)
                 )
+                runs.append(follow(trainer, options.target, options.limit_s))
+                best, images, seconds = (runs[-1][key] for key in ("best", "images", "seconds"))
+                terminal.print(f"{name}, {seed}: {best:.3f}, {images:,} images, {seconds:.0f} s")
                 if options.to:
                     options.to.write_text(json.dumps(figures))
     _print_table(terminal, figures, options.target)
@@ -119,64 +123,45 @@ def potterhsu(config: Config) -> Config:
     )
 
 
-Started = tuple[subprocess.Popen[bytes], Callable[[], list[Validation]]]
+def training(config: Config, seed: int, folder: Path) -> Trainer:
+    """svhn_jax.train, with an empty compilation cache."""
+    config = dataclasses.replace(config, seed=seed, runs_dir=str(folder / f"runs{seed}"))
+    path = folder / f"{config.name}{seed}.py"
+    path.write_text(
+        "from svhn_jax import config_files\n"
+        f"config = config_files.from_json({config_files.to_json(config)!r}, 'recipe')\n"
+    )
+    rows = Path(config.runs_dir, config.name, "metrics.jsonl")
+
+    def validations() -> list[Validation]:
+        whole = rows.read_text().rpartition("\n")[0] if rows.exists() else ""
+        found = [json.loads(line) for line in whole.splitlines()]
+        return [
+            (row["step"] * config.batch_size, row["sequence_accuracy"])
+            for row in found
+            if row["split"] == "validation"
+        ]
+
+    command = [sys.executable, "-m", "svhn_jax.train", "--config", str(path), "--quiet"]
+    return Trainer(command, {"JAX_ENABLE_COMPILATION_CACHE": "false"}, validations)
 
 
-@contextmanager
-def training(config: Config, seed: int) -> Iterator[Started]:
-    """A process that trains `config`, and a function that returns its validations so far."""
-    with tempfile.TemporaryDirectory() as folder:
-        config = dataclasses.replace(config, seed=seed, runs_dir=folder)
-        path = Path(folder, "recipe.py")
-        path.write_text(
-            "import json\nfrom svhn_jax import config_files\n"
-            f"config = config_files.from_json({config_files.to_json(config)!r}, 'recipe')\n"
-        )
-        command = [sys.executable, "-m", "svhn_jax.train", "--config", str(path), "--quiet"]
-        rows = Path(folder, config.name, "metrics.jsonl")
+def fast_plate_ocr(model: str, seed: int, folder: Path, count: int) -> Trainer:
+    """fast-plate-ocr train; an epoch is `count` images."""
+    output = folder / f"fast-plate-ocr{seed}"
 
-        def validations() -> list[Validation]:
-            whole = rows.read_text().rpartition("\n")[0] if rows.exists() else ""
-            found = [json.loads(line) for line in whole.splitlines()]
-            return [
-                (row["step"] * config.batch_size, row["sequence_accuracy"])
-                for row in found
-                if row["split"] == "validation"
-            ]
+    def validations() -> list[Validation]:
+        rows = []
+        for path in output.glob("*/training_log.csv"):
+            with open(path, newline="") as lines:
+                rows += [row for row in csv.DictReader(lines) if row.get("val_acc")]
+        return [((1 + int(row["epoch"])) * count, float(row["val_acc"])) for row in rows]
 
-        env = os.environ | {"JAX_ENABLE_COMPILATION_CACHE": "false"}
-        with subprocess.Popen(command, env=env) as process:
-            yield process, validations
-
-
-@contextmanager
-def fast_plate_ocr(crops: Path, model: Path, seed: int, count: int) -> Iterator[Started]:
-    """A process of `fast-plate-ocr train`; one epoch is `count` images."""
-    with tempfile.TemporaryDirectory() as output:
-        command = ["fast-plate-ocr", "train", "--model-config-file", model]
-        command += ["--plate-config-file", crops / "plate.yaml", "--output-dir", output]
-        command += ["--annotations", crops / "train.csv", "--seed", seed]
-        command += ["--val-annotations", crops / "validation.csv"]
-
-        def validations() -> list[Validation]:
-            [*logs] = Path(output).glob("*/training_log.csv")
-            if not logs:
-                return []
-            with open(logs[0], newline="") as lines:
-                rows = [row for row in csv.DictReader(lines) if row.get("val_acc")]
-            return [((1 + int(row["epoch"])) * count, float(row["val_acc"])) for row in rows]
-
-        env = os.environ | {"KERAS_BACKEND": "tensorflow"}
-        try:
-            started = subprocess.Popen(
-                [*map(str, command)], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-            )
-        except FileNotFoundError:
-            raise InputError(
-                "no command fast-plate-ocr: pip install 'fast-plate-ocr[train]'"
-            ) from None
-        with started as process:
-            yield process, validations
+    command = ["fast-plate-ocr", "train", "--model-config-file", model, "--seed", str(seed)]
+    command += ["--plate-config-file", f"{folder}/plate.yaml", "--output-dir", str(output)]
+    command += ["--annotations", f"{folder}/train.csv"]
+    command += ["--val-annotations", f"{folder}/validation.csv"]
+    return Trainer(command, {"KERAS_BACKEND": "tensorflow"}, validations)
 
 
 def write_crops(data: str, folder: Path) -> int:
@@ -196,27 +181,25 @@ def write_crops(data: str, folder: Path) -> int:
     return counts["train"]
 
 
-def follow(
-    process: subprocess.Popen[bytes],
-    read_validations: Callable[[], list[Validation]],
-    target: float,
-    limit_s: float,
-) -> dict[str, Any]:
-    """Waits until a validation reaches the target, the process ends or the time is over."""
-    start = time.perf_counter()
-    curve: list[dict[str, float]] = []
+def follow(trainer: Trainer, target: float, limit_s: float) -> dict[str, Any]:
+    """Trains until a validation reaches the target, the process ends or the time is over."""
+    start, curve = time.perf_counter(), []
+    env = os.environ | trainer.env
     try:
+        process = subprocess.Popen(trainer.command, env=env, stdout=subprocess.DEVNULL)
+    except FileNotFoundError:
+        raise InputError(f"no command {trainer.command[0]}: see --help") from None
+    with process:
         while (seconds := time.perf_counter() - start) < limit_s:
             is_over = process.poll() is not None
-            for images, accuracy in read_validations()[len(curve) :]:
+            for images, accuracy in trainer.validations()[len(curve) :]:
                 curve.append({"seconds": round(seconds, 1), "images": images, "accuracy": accuracy})
             if is_over or (curve and curve[-1]["accuracy"] >= target):
                 break
             time.sleep(POLL_S)
-    finally:
         process.kill()
-    if process.returncode:
-        raise InputError(f"{process.args}: ended with status {process.returncode}; see above")
+    if process.returncode > 0:
+        raise InputError(f"{trainer.command}: status {process.returncode}; see above")
     best = max((row["accuracy"] for row in curve), default=0.0)
     return {
         "is_reached": best >= target,
@@ -233,16 +216,10 @@ def _print_table(
     table = Table("", "reached", "seconds", "images", "best", title=f"validation {target}")
     for name, runs in figures.items():
         reached = [run for run in runs if run["is_reached"]]
-        cells = [
-            _spread([run[field] for run in reached], digits)
-            for field, digits in (("seconds", 0), ("images", 0))
-        ]
-        table.add_row(
-            name,
-            f"{len(reached)} of {len(runs)}",
-            *cells,
-            _spread([run["best"] for run in runs], 3),
-        )
+        seconds, images = ([run[key] for run in reached] for key in ("seconds", "images"))
+        best = _spread([run["best"] for run in runs], 3)
+        count = f"{len(reached)} of {len(runs)}"
+        table.add_row(name, count, _spread(seconds, 0), _spread(images, 0), best)
     terminal.print(table)
 
 
