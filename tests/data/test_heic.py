@@ -51,6 +51,12 @@ def test_a_heic_lying_on_its_side_is_turned_once():
     assert np.asarray(image)[25:].max() < 50
 
 
+def test_exif_of_a_heic_that_cannot_be_understood_counts_as_absent():
+    content = heic(half_white(), exif=b"Exif\0\0MM\0*junk")
+    content = content.replace(b"MM\0*junk", b"junkjunk")
+    assert decode_photo(content).size == photos.photo_size(content) == (40, 20)
+
+
 def test_more_than_8_bits_a_channel_are_scaled():
     ramp = np.linspace(0, 65535, 64).astype(np.uint16)
     pixels = np.broadcast_to(ramp[None, :, None], (64, 64, 3)).copy()
