@@ -45,14 +45,14 @@ def exif_orientation(exif: bytes) -> int:
 
 def _pixels_of_png(content: bytes) -> tuple[bytes, int]:
     """Also without animation; an end that is missing is added. Pillow checks the pixels."""
-    kept, at, orientation, depth_color = [PNG_START], len(PNG_START), 0, (8, 2)
+    kept, at, orientation, depth_color = [PNG_START], len(PNG_START), 0, b""
     while at + 8 < len(content):
         length, kind = struct.unpack_from(">I4s", content, at)
         data = content[at + 8 : at + 8 + length]
         chunk = content[at : at + 12 + length]
         at += 12 + length
         if kind == b"IHDR":
-            depth_color = tuple(data[8:10])
+            depth_color = data[8:10]
         if kind in (b"tRNS", b"eXIf") and chunk != _chunk(kind, data):
             continue  # a wrong checksum
         if kind == b"eXIf":
@@ -67,12 +67,12 @@ def _pixels_of_png(content: bytes) -> tuple[bytes, int]:
     return b"".join([*kept, _chunk(b"IEND", b"")]), orientation or 1
 
 
-def _transparent_as_read(values: bytes, depth_color: tuple[int, ...]) -> bytes:
+def _transparent_as_read(values: bytes, depth_color: bytes) -> bytes:
     """The value of transparent pixels in 8 bits a channel, to which Pillow scales these depths."""
-    if depth_color in ((2, 0), (4, 0)):
+    if depth_color in (b"\2\0", b"\4\0"):  # grey of 2 or 4 bits
         most = 2 ** depth_color[0] - 1
         return struct.pack(">H", (int.from_bytes(values) & most) * 255 // most)
-    if depth_color == (16, 2):
+    if depth_color == b"\x10\2":  # 16 bits a channel
         return b"".join(b"\0" + values[at : at + 1] for at in (0, 2, 4))
     return values
 

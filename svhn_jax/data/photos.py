@@ -160,7 +160,7 @@ def _open(content: bytes) -> tuple[Image.Image, int]:
     _ignore_warnings_of_pillow()
     content, orientation = without_metadata(content)
     if content.startswith(tiff.STARTS):
-        image = tiff.open_largest(content)
+        image: ImageFile.ImageFile = tiff.open_largest(content)
     elif _is_heif(content):
         image = _open_heif(content)
     else:
