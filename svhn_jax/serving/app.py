@@ -1,127 +1,197 @@
-"""The HTTP interface: GET / (the page), GET /health, POST /read, POST /preview. It serves no files."""
+"""The HTTP interface: GET / (the page), GET /health and POST /read. It serves no files."""
 
+import asyncio
 import base64
 import hashlib
 import re
-import socket
 from importlib import resources
-from typing import Any
+from typing import Any, Literal, Protocol
 
-from tornado import iostream, web
-from tornado.concurrent import Future
-from tornado.httpserver import HTTPServer
+from PIL import Image
+from starlette.applications import Starlette
+from starlette.datastructures import QueryParams
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
-from svhn_jax.serving.handlers import Handler, Preview, Read
-from svhn_jax.serving.limits import Limits
-from svhn_jax.serving.worker import Worker
+from svhn_jax.data.crop import SIDES
+from svhn_jax.errors import InputError
+from svhn_jax.inference.reading import Reading, as_json
+from svhn_jax.serving import origin
+from svhn_jax.serving.decoding import Decoder, preview
 
-MAX_OTHER_BYTES = 2**16  # of headers, and of bodies that are not photos
+MAX_BYTES = 2**25  # of one photo's file
+UVICORN: dict[str, Any] = {  # the arguments of uvicorn.Config that the application relies on
+    "lifespan": "off",
+    "ws": "none",
+    "log_config": None,  # tracebacks of errors alone
+    "access_log": False,
+    "server_header": False,
+    "limit_concurrency": 64,  # connections; a further one gets 503
+    "timeout_graceful_shutdown": 5,  # seconds, for open requests after Ctrl-C
+    "headers": [
+        ("Cache-Control", "no-store"),
+        ("Cross-Origin-Opener-Policy", "same-origin"),
+        ("Cross-Origin-Resource-Policy", "same-origin"),
+        ("Referrer-Policy", "no-referrer"),
+        ("X-Content-Type-Options", "nosniff"),
+    ],
+}
+
+AnyBox = tuple[float, float, float, float] | Literal["whole"] | None
 
 
-def serve(worker: Worker, host: str, public_name: str | None = None) -> "Server":
-    """The server. Its sockets are added with `add_sockets`.
+class Reads(Protocol):
+    """A reader of photos, such as svhn_jax.load()."""
 
-    Args:
-      host: the name or address that it listens on.
-      public_name: the name, and the port if it is not 443, under which a proxy makes it known.
+    def read(self, photo: Image.Image, box: AnyBox = None) -> Reading: ...
+
+
+class App:
+    """An ASGI application that reads photos with one reader; `photos_read` counts them.
+
+    uvicorn.run(App(svhn_jax.load()), **UVICORN)
     """
-    page = resources.files("svhn_jax.serving").joinpath("page.html").read_text("utf-8")
-    page = page.replace('data-most-bytes=""', f'data-most-bytes="{worker.limits.bytes}"')
-    shared = {"worker": worker, "host": host, "public_name": public_name}
-    routes: list[Any] = [
-        ("/", Page, shared | {"page": page, "policy": policy(page)}),
-        ("/health", Health, shared),
-        ("/read", Read, shared),
-        ("/preview", Preview, shared),
-    ]
-    application = web.Application(
-        routes,
-        default_handler_class=Missing,
-        default_handler_args=shared,
-        log_function=lambda _: None,
-    )
-    return Server(application, worker.limits)
+
+    def __init__(
+        self,
+        reader: Reads,
+        host: str = "127.0.0.1",
+        public_name: str | None = None,
+        min_confidence: float = 0.9,
+    ):
+        """Makes the application.
+
+        Args:
+          host: the name or address that the server listens on.
+          public_name: the name, and the port if it is not 443, under which a proxy makes it known.
+          min_confidence: a reading of less is marked for a person to check.
+        """
+        self.photos_read = 0
+        self._reader, self._min_confidence = reader, min_confidence
+        self._host, self._public_name = host, public_name
+        self._decoder = Decoder()
+        self._decoding, self._reading = asyncio.Lock(), asyncio.Lock()
+        page = resources.files("svhn_jax.serving").joinpath("page.html").read_text("utf-8")
+        self._page = page.replace('data-most-bytes=""', f'data-most-bytes="{MAX_BYTES}"')
+        self._policy = policy(self._page)
+        routes = [
+            Route("/", self._get_page),
+            Route("/health", self._get_health),
+            Route("/read", self._post_photo, methods=["POST"]),
+        ]
+        handlers = {HTTPException: _error, Exception: _error}
+        self._app = Starlette(routes=routes, exception_handlers=handlers)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await (self._refusal(Request(scope)) or self._app)(scope, receive, send)
+
+    def close(self) -> None:
+        """Ends the process that decodes photos."""
+        self._decoder.close()
+
+    def _refusal(self, request: Request) -> Response | None:
+        """The answer to a request that another web site sends."""
+        headers, name = request.headers, self._public_name
+        host = headers.get("host", "")
+        if not origin.is_allowed_host(host, self._host, name):
+            text = "this name is not the server's; use its numeric address, or start with --public-name"
+            return JSONResponse({"error": text}, 421)
+        sender, site = headers.get("origin"), headers.get("sec-fetch-site")
+        if request.method == "POST" and not origin.is_own_origin(sender, site, host, name or host):
+            text = "another web site sent this photo; open the page of svhn_jax.serve itself"
+            return JSONResponse({"error": text}, 403)
+        return None
+
+    async def _get_page(self, _: Request) -> Response:
+        return HTMLResponse(self._page, headers={"Content-Security-Policy": self._policy})
+
+    async def _get_health(self, _: Request) -> Response:
+        return JSONResponse({"status": "ok", "photos_read": self.photos_read})
+
+    async def _post_photo(self, request: Request) -> Response:
+        """Reads the photo in the body; the address may name a box, `whole`, and `preview`."""
+        box, content = box_of(request.query_params), await _received(request)
+        try:
+            photo, reading = await self._read(request, content, box)
+        except (ValueError, InputError) as error:
+            raise HTTPException(422, str(error)) from None
+        answer = as_json(reading) | {
+            "check": reading.is_doubtful(self._min_confidence),
+            "min_confidence": self._min_confidence,
+            "width": photo.width,
+            "height": photo.height,
+        }
+        if "preview" in request.query_params:
+            data = base64.b64encode(await asyncio.to_thread(preview, photo)).decode()
+            answer["preview"] = f"data:image/jpeg;base64,{data}"
+        return JSONResponse(answer)
+
+    async def _read(
+        self, request: Request, content: bytes, box: AnyBox
+    ) -> tuple[Image.Image, Reading]:
+        """Decodes and reads photos in turn; while one is read, the next one is decoded."""
+        async with self._decoding:
+            if await request.is_disconnected():
+                raise HTTPException(400, "the client has gone")
+            photo = await asyncio.to_thread(self._decoder.decode, content)
+            await self._reading.acquire()  # inside, so that at most two decoded photos are held
+        try:
+            reading = await asyncio.to_thread(self._reader.read, photo, box)
+        finally:
+            self._reading.release()
+        self.photos_read += 1
+        return photo, reading
+
+
+def box_of(query: QueryParams) -> AnyBox:
+    """The box that the options of an address name; HTTPException if they are others."""
+    names = sorted(name for name, _ in query.multi_items() if name != "preview")
+    if not names:
+        return None
+    if names == ["whole"] and query["whole"] in ("", "1"):
+        return "whole"
+    try:
+        if names == sorted(SIDES):
+            left, top, width, height = (float(query[side]) for side in SIDES)
+            return left, top, width, height
+    except ValueError:
+        pass
+    raise HTTPException(400, "give left, top, width and height in pixels, or whole, or nothing")
 
 
 def policy(page: str) -> str:
-    """The Content-Security-Policy of the page: its own script and style, its photos, this server, and nothing else."""
-    script, style = (_hash_of(page, name) for name in ("script", "style"))
+    """The Content-Security-Policy of the page: its own script and style, its photos, this server."""
+    texts = (
+        re.findall(rf"<{name}>(.*?)</{name}>", page, re.DOTALL) for name in ("script", "style")
+    )
+    digests = [hashlib.sha256(text.encode()).digest() for [text] in texts]
+    script, style = (f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
     return (
-        f"default-src 'none'; script-src {script}; style-src {style}; img-src blob: data:; connect-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        f"default-src 'none'; script-src {script}; style-src {style}; img-src blob: data:; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
 
 
-def _hash_of(page: str, name: str) -> str:
-    [text] = re.findall(rf"<{name}>(.*?)</{name}>", page, re.DOTALL)
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+async def _received(request: Request) -> bytes:
+    """The bytes of the photo."""
+    if request.headers.get("content-type", "").startswith("multipart/"):
+        raise HTTPException(400, "send the photo itself, no form: curl --data-binary @photo.jpg")
+    content = bytearray()
+    async for chunk in request.stream():
+        content += chunk
+        if len(content) > MAX_BYTES:
+            raise HTTPException(413, f"the photo has more than {MAX_BYTES:,} bytes")
+    return bytes(content)
 
 
-class Stream(iostream.IOStream):
-    """A connection that is closed if its client does not take an answer in time."""
-
-    def __init__(self, socket: socket.socket, write_s: float) -> None:
-        super().__init__(socket)
-        self._write_s = write_s
-
-    def write(self, data: bytes | memoryview) -> "Future[None]":
-        written = super().write(data)
-        late = self.io_loop.call_later(self._write_s, self.close)
-        written.add_done_callback(
-            lambda _: self.io_loop.remove_timeout(late)
-        )  # closing it ends the write, too
-        return written
-
-
-class Server(HTTPServer):
-    """An HTTP server with limits on connections, and on the seconds in which they get and take their bytes."""
-
-    def initialize(self, application: web.Application, limits: Limits) -> None:  # type: ignore[override]
-        super().initialize(
-            application,
-            idle_connection_timeout=limits.upload_s,
-            body_timeout=limits.upload_s,
-            max_header_size=MAX_OTHER_BYTES,
-            max_body_size=MAX_OTHER_BYTES,
-        )
-        self._limits = limits
-
-    def handle_stream(self, stream: iostream.IOStream, address: Any) -> None:
-        if len(self._connections) >= self._limits.connections:
-            stream.close()
-            return
-        super().handle_stream(Stream(stream.socket, self._limits.upload_s), address)
-
-
-class Missing(Handler):
-    def prepare(self) -> None:
-        super().prepare()
-        if not self._finished:
-            raise web.HTTPError(404)
-
-
-class Page(Handler):
-    def initialize(  # type: ignore[override]
-        self, worker: Worker, host: str, public_name: str | None, page: str, policy: str
-    ) -> None:
-        super().initialize(worker, host, public_name)
-        self._page, self._policy = page, policy
-
-    def get(self) -> None:
-        self.set_header("Content-Security-Policy", self._policy)
-        self.finish(self._page)
-
-    head = get
-
-
-class Health(Handler):
-    def get(self) -> None:
-        self.answer(
-            {
-                "status": "ok",
-                "photos_read": self.worker.photos_read,
-                "requests": self.worker.requests,
-            }
-        )
-
-    head = get
+async def _error(_: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):  # uvicorn prints its traceback
+        status, text = 500, "an error of the server; its terminal has the details"
+    elif error.status_code in (404, 405):
+        status, text = error.status_code, "there are only GET /, GET /health and POST /read"
+    else:
+        status, text = error.status_code, error.detail
+    return JSONResponse({"error": text}, status)
