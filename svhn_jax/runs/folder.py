@@ -1,20 +1,19 @@
 """A run is one folder: RUNS/NAME/.
 
 config.json     the configuration as used
-data.json       what it trains and validates on (DataRecord), and the versions it began with
+data.json       what it trains and validates on (DataRecord)
+run.json        its number of steps and the versions that saved it; or the origin of published weights
 lock            held while a process trains here
 metrics.jsonl   a row for every printed line and every validation
 events/         TensorBoard: train/ and validation/, whose curves share charts
 steps/N/        Orbax checkpoints
 profile/        a trace of a few steps, where --profile asked for one
-results/        of svhn_jax.evaluate, see svhn_jax.runs.results; results-old-TIME/ where the run then started anew
+results/        of svhn_jax.evaluate, see svhn_jax.runs.results
 """
 
 import dataclasses
 import json
 import os
-import time
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Annotated, Any
@@ -22,16 +21,11 @@ from typing import IO, Annotated, Any
 from etils import epath
 
 from svhn_jax import config_files, files, output
-from svhn_jax.checked import Checked, Rule
+from svhn_jax.checked import Checked, Rule, scheme_problem
 from svhn_jax.config import Config
 from svhn_jax.data.crop import CropRule, require_same_rule
 from svhn_jax.errors import InputError
-from svhn_jax.runs.checksums import sealed, unsealed
-from svhn_jax.runs.versions import versions
-
-FETCH_AGAIN = (
-    "these are published weights: fetch them again (git checkout of the folder, or a new download)"
-)
+from svhn_jax.output import SILENT, Terminal
 
 
 @dataclass(frozen=True)
@@ -41,7 +35,7 @@ class DataRecord(Checked):
     Attributes:
       fingerprints: of the splits train (of all data sets) and validation (of the first one).
       crop: how all the photos were cropped.
-      folder: of `data.dir`; an absolute path, so that it is found from elsewhere, or an address in a bucket.
+      folder: of `data.dir`; an absolute path, so that it is found from elsewhere, or an address.
       mix_in: of `data.mix_in`, likewise.
     """
 
@@ -55,12 +49,8 @@ class DataRecord(Checked):
     @classmethod
     def of(cls, config: Config, fingerprints: dict[str, str], crop: CropRule) -> "DataRecord":
         """The record of the data that `config` names."""
-        return cls(
-            fingerprints,
-            crop,
-            _absolute(config.data.dir),
-            tuple(map(_absolute, config.data.mix_in)),
-        )
+        folder, *mix_in = map(_absolute, (config.data.dir, *config.data.mix_in))
+        return cls(fingerprints, crop, folder, tuple(mix_in))
 
     @classmethod
     def called(cls, name: str) -> str:
@@ -76,190 +66,134 @@ class RunFolder:
     """
 
     def __init__(self, path: str):
+        """Opens the folder, which need not exist; InputError for an address other than gs://, s3://."""
+        if problem := scheme_problem(str(path)):
+            raise InputError(f"{path}: {problem}")
         self.path = epath.Path(path)
-        if not str(path).startswith(files.REMOTE):
+        self.is_remote = str(path).startswith(files.REMOTE)
+        if not self.is_remote:
             self.path = self.path.resolve()  # Orbax needs absolute paths
         self._lock: IO[str] | None = None
+        self._lines: list[str] = []
         self.steps_path = str(self.path / "steps")
         self.events_path = str(self.path / "events")
+        self.profile_path = str(self.path / "profile")
 
     def config(self) -> Config:
         """The configuration the run was trained with; InputError if the folder holds no run."""
         path = self.path / "config.json"
         if not path.exists():
-            remedy = self._rewriting_remedy("train one with python -m svhn_jax.train")
-            raise InputError(f"{self.path}: no run there (no config.json); {remedy}")
-        text = path.read_bytes().decode("utf-8", "replace")
-        return config_files.from_json(text, str(path))
+            raise InputError(
+                f"{self.path}: no run there (no config.json); train one with python -m svhn_jax.train"
+            )
+        return config_files.from_json(path.read_bytes().decode("utf-8", "replace"), str(path))
 
     def data(self) -> DataRecord:
-        """The data the run trains and validates on; InputError if their record is missing or damaged."""
+        """The data the run trains and validates on; InputError if their record cannot be read."""
         path = self.path / "data.json"
         try:
-            values = self._data_values()
-            if not isinstance(values.pop("versions"), dict):
-                raise TypeError("versions is no JSON object")
-            record: DataRecord = config_files.build(DataRecord, values)
+            record: DataRecord = config_files.build(DataRecord, json.loads(path.read_bytes()))
             return record
-        except (
-            OSError,
-            ValueError,
-            KeyError,
-            TypeError,
-            AttributeError,
-            RecursionError,
-            InputError,
-        ) as error:
-            remedy = self._rewriting_remedy("train under another --name")
-            raise InputError(
-                f"{path}: missing, damaged or of an older version ({error!r}); {remedy}"
-            ) from None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, InputError) as error:
+            remedy = self.remedy("train under another --name")
+            raise InputError(f"{path}: missing or damaged ({error!r}); {remedy}") from None
 
-    def _data_values(self) -> dict[str, Any]:
-        return unsealed(json.loads((self.path / "data.json").read_bytes()), "data.json")
+    def facts(self) -> dict[str, Any]:
+        """What run.json holds: "versions" and "total_steps", or "published"; {} if it is missing or damaged."""
+        try:
+            facts = json.loads((self.path / "run.json").read_bytes())
+        except (FileNotFoundError, ValueError):
+            return {}
+        return facts if isinstance(facts, dict) else {}
 
     def remedy(self, of_a_trained_run: str) -> str:
-        """The remedy for damage: that of a run that was trained here, or of published weights, which were not."""
-        return FETCH_AGAIN if self._is_published() else of_a_trained_run
+        """The remedy for damage: that of a run that was trained here, or of published weights."""
+        fetch = "these are published weights: fetch them again"
+        return fetch if "published" in self.facts() else of_a_trained_run
 
-    def _is_published(self) -> bool:
-        """Whether svhn_jax.publish wrote a step, as its metadata tell even where they or the rest are damaged."""
-        with suppress(OSError):
-            metadata = epath.Path(self.steps_path).glob("*/metadata/metadata")  # JSON, by Orbax
-            return any(b'"published": {' in path.read_bytes() for path in metadata)
-        return False
+    def lock(self, terminal: Terminal = SILENT) -> None:
+        """Locks the run against other trainers until this process ends or calls `close`.
 
-    def _rewriting_remedy(self, without_steps: str) -> str:
-        """The remedy for a missing or damaged config.json or data.json."""
-        steps = epath.Path(self.steps_path)
-        if steps.exists() and any(path.name.isdigit() for path in steps.iterdir()):
-            return self.remedy("run the same train command: it writes it anew from a checkpoint")
-        return without_steps
-
-    def refuse_changed_config(self, metadata: dict[str, Any]) -> None:
-        """Compares config.json with the configuration sealed in a checkpoint.
-
-        Args:
-          metadata: as in `repair`.
-
-        Raises:
-          InputError: naming the fields that differ; those that a run may change do not count.
-        """
-        if "config" in metadata and (
-            difference := config_files.differences(self.config(), _saved_config(metadata))
-        ):
-            raise InputError(
-                f"{self.path / 'config.json'}: {difference}; "
-                + self._rewriting_remedy("put it right, or train under another --name")
-            )
-
-    def lock(self) -> None:
-        """Locks the run against other trainers on this file system, until this process ends or calls `close`.
+        A bucket has no locks.
 
         Raises:
           InputError: another process holds the lock; names its host and number.
         """
-        if str(self.path).startswith(files.REMOTE):
-            return
-        doing = "is training here; wait for it, or give another --name"
-        self._lock = files.hold_lock(Path(self.path) / "lock", str(self.path), doing)
+        if not self.is_remote:
+            doing = "is training here; wait for it, or give another --name"
+            self._lock = files.hold_lock(Path(self.path) / "lock", doing, terminal)
 
     def is_being_trained(self) -> bool:
-        """Whether a process holds the lock. In a bucket, which has no locks, always True."""
-        return str(self.path).startswith(files.REMOTE) or files.is_locked(Path(self.path) / "lock")
+        """Whether a process holds the lock. In a bucket always True."""
+        return self.is_remote or files.is_locked(Path(self.path) / "lock")
 
     def close(self) -> None:
         """Gives up the lock, if it was taken."""
         if self._lock:
             self._lock.close()
 
-    def start_or_continue(self, config: Config, data: DataRecord, *, has_steps: bool) -> None:
-        """Writes config.json and data.json; if steps were saved, first checks that config and data match the saved run.
-
-        A run without a saved step starts anew, with any configuration and data; results of steps that it had are moved to
-        results-old-TIME/.
+    def start_or_continue(
+        self,
+        config: Config,
+        data: DataRecord,
+        facts: dict[str, Any] | None = None,
+        *,
+        has_steps: bool,
+    ) -> None:
+        """Writes config.json, data.json and run.json; if steps were saved, first compares the saved run.
 
         Raises:
-          InputError: naming the field that differs, or that the data did.
+          InputError: names the field of the configuration that differs, or the split of the data.
         """
-        began_with = versions()
         if has_steps:
-            if difference := config_files.differences(config, self.config()):
+            self._require_same(config, data)
+        self.write_text("data.json", _json(dataclasses.asdict(data)))  # it may have been moved
+        self.write_text("config.json", config_files.to_json(config))  # some fields may change
+        self.write_text("run.json", _json(facts or {}))
+
+    def _require_same(self, config: Config, data: DataRecord) -> None:
+        if difference := config_files.differences(config, self.config()):
+            raise InputError(
+                f"{self.path}: {difference}; "
+                "give the saved values to go on, or another --name for a new run"
+            )
+        saved = self.data()
+        require_same_rule(data.folder, data.crop, saved.crop, f"the run {self.path}")
+        for split, fingerprint in data.fingerprints.items():
+            if saved.fingerprints.get(split) != fingerprint:
                 raise InputError(
-                    f"{self.path}: {difference}; give the saved values to go on, or another --name for a new run"
+                    f"{self.path}: the {split} data differ from those the saved run was trained "
+                    "with; restore those data, or give another --name for a new run"
                 )
-            saved = self.data()
-            require_same_rule(data.folder, data.crop, saved.crop, f"the run {self.path}")
-            for split, fingerprint in data.fingerprints.items():
-                if saved.fingerprints.get(split) != fingerprint:
-                    raise InputError(
-                        f"{self.path}: the {split} data differ from those the saved run was trained with; "
-                        "restore those data, or give another --name for a new run"
-                    )
-            began_with = self._data_values()["versions"]
-        elif (results := self.path / "results").exists():
-            results.rename(self.path / f"results-old-{time.time_ns()}")
-        self._replace(
-            "data.json", _data_json(dataclasses.asdict(data), began_with)
-        )  # the data may have been moved
-        self._replace(
-            "config.json", config_files.to_json(config)
-        )  # log_every_steps, for one, may change
-
-    def repair(self, metadata: dict[str, Any]) -> list[str]:
-        """Rewrites config.json and data.json if missing or damaged; returns the names of those rewritten.
-
-        A config.json that contradicts the checkpoint counts as damaged.
-
-        Args:
-          metadata: config, data and versions from a checkpoint of the run; empty if there is none.
-        """
-        if not {"config", "data", "versions"} <= metadata.keys():
-            return []
-        mended = []
-        for name, read in (
-            ("config.json", lambda: self.refuse_changed_config(metadata)),
-            ("data.json", self.data),
-        ):
-            try:
-                read()
-            except InputError:
-                config, data = (
-                    _saved_config(metadata),
-                    _data_json(metadata["data"], metadata["versions"]),
-                )
-                self._replace(
-                    name, {"config.json": config_files.to_json(config), "data.json": data}[name]
-                )
-                mended.append(name)
-        return mended
 
     def truncate_metrics(self, step: int) -> None:
         """Drops the metrics rows after `step`, so that a resumed run writes each of them once."""
-        path = self.path / "metrics.jsonl"
-        if path.exists():
-            lines = path.read_bytes().decode("utf-8", "replace").splitlines(keepends=True)
-            kept = [line for line in lines if line.endswith("\n") and _step_of(line) <= step]
-            if len(kept) != len(lines):
-                self.write_text("metrics.jsonl", "".join(kept))
+        self._lines = [_line(row) for row in self.metrics() if row["step"] <= step]
+        if self._lines or (self.path / "metrics.jsonl").exists():
+            self.write_text("metrics.jsonl", "".join(self._lines))
 
     def add_metrics(self, row: dict[str, Any]) -> None:
-        """Appends a row to metrics.jsonl; a value that is not finite, which JSON does not have, becomes null."""
-        line = output.json_line(row) + "\n"
-        path = self.path / "metrics.jsonl"
-        if str(self.path).startswith(files.REMOTE):  # object stores cannot append
-            path.write_text((path.read_text() if path.exists() else "") + line)
+        """Appends a row to metrics.jsonl; a value that is not finite becomes null.
+
+        In a bucket, where nothing can be appended to, `flush_metrics` writes the rows.
+        """
+        if self.is_remote:
+            self._lines.append(_line(row))
         else:
-            with path.open("a") as file:
-                file.write(line)
+            with (self.path / "metrics.jsonl").open("a") as file:
+                file.write(_line(row))
+
+    def flush_metrics(self) -> None:
+        """Writes the rows of `add_metrics`, and those before, to the bucket."""
+        if self.is_remote and self._lines:
+            self.write_text("metrics.jsonl", "".join(self._lines))
 
     def metrics(self) -> list[dict[str, Any]]:
         """The rows of metrics.jsonl; a line that is still being written, or damaged, is left out."""
         path = self.path / "metrics.jsonl"
+        text = path.read_bytes().decode("utf-8", "replace") if path.exists() else ""
         rows = []
-        for line in (
-            path.read_bytes().decode("utf-8", "replace").splitlines() if path.exists() else ()
-        ):
+        for line in text.splitlines():
             try:
                 row = json.loads(line)
             except ValueError:
@@ -268,40 +202,23 @@ class RunFolder:
                 rows.append(row)
         return rows
 
-    @property
-    def profile_path(self) -> str:
-        """profile/."""
-        return str(self.path / "profile")
-
-    def _replace(self, name: str, text: str) -> None:
-        """Writes a text file unless it has that content already."""
-        path = self.path / name
-        if not path.exists() or path.read_bytes() != text.encode():
-            self.write_text(name, text)
-
     def write_text(self, name: str, text: str) -> None:
         """Replaces a text file of the run as a whole: a kill leaves the old or the new one."""
-        if str(self.path).startswith(files.REMOTE):  # object stores replace an object as a whole
+        if self.is_remote:  # object stores replace an object as a whole
             (self.path / name).write_text(text)
-            return
-        self.path.mkdir(parents=True, exist_ok=True)
-        files.write_text(Path(self.path / name), text)
+        else:
+            path = Path(self.path / name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            files.write_text(path, text)
 
 
 def _absolute(folder: str) -> str:
     return folder if folder.startswith(files.REMOTE) else os.path.abspath(folder)
 
 
-def _saved_config(metadata: dict[str, Any]) -> Config:
-    return config_files.from_json(json.dumps(metadata["config"]), "a checkpoint's configuration")
+def _json(values: dict[str, Any]) -> str:
+    return json.dumps(values, indent=1) + "\n"
 
 
-def _data_json(data: dict[str, Any], began_with: dict[str, str]) -> str:
-    return json.dumps(sealed(data | {"versions": began_with}, "data.json"), indent=1) + "\n"
-
-
-def _step_of(line: str) -> int:
-    try:
-        return int(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError, OverflowError):
-        return 2**62  # drops a torn line
+def _line(row: dict[str, Any]) -> str:
+    return output.json_line(row) + "\n"

@@ -2,71 +2,75 @@
 
 import datetime
 import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, nullcontext, suppress
 from typing import Any
 
-import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from tensorboardX import summary
+import jax
+import jax.numpy as jnp
 
 from svhn_jax.config import Config
-from svhn_jax.data.arrays import Split
+from svhn_jax.model.settings import own_settings
+from svhn_jax.output import Terminal
 from svhn_jax.runs import tensorboard
 from svhn_jax.runs.folder import RunFolder
-from svhn_jax.runs.tensorboard import Drawings, EventFile
+from svhn_jax.runs.tensorboard import EventFile
+
+SHOWN = {"loss": "Loss", "sequence_accuracy": "Seq Acc", "digit_accuracy": "Dig Acc"}
 
 
 class RunLogger:
-    """Prints and writes the progress of a run; a context manager. Without `is_writer` it writes no file."""
+    """Prints and writes the progress of a run; a context manager. Without `is_writer` it writes no file.
+
+    Files are written in one background thread, so that a slow disk or a bucket does not hold up the
+    training. An error there is raised by a later call.
+    """
 
     def __init__(
         self,
         run: RunFolder,
-        console: Console,
+        terminal: Terminal,
         first_step: int,
         total_steps: int,
         config: Config,
         *,
         is_writer: bool,
     ):
-        self._run, self._console, self._batch_size, self._total_steps = (
-            run,
-            console,
-            config.batch_size,
-            total_steps,
-        )
+        self._run, self._terminal = run, terminal
+        self._batch_size, self._total_steps = config.batch_size, total_steps
+        self._stack, self._tasks = ExitStack(), deque[Future[None]]()
+        self._thread: ThreadPoolExecutor | None = None
         self._events: dict[str, EventFile] = {}
-        self._drawings: Drawings | None = None
         if is_writer:
             run.truncate_metrics(first_step)
             tensorboard.describe(run.events_path, first_step, config)
             # TensorBoard draws the same tag of two folders in one chart.
             for split in ("train", "validation"):
                 self._events[split] = EventFile(f"{run.events_path}/{split}", first_step)
-            self._drawings = Drawings(self._events["validation"])
-        self._bar = Progress(
-            TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("steps  {task.fields[rate]} images/s"),
-            TimeRemainingColumn(), console=console, disable=console.quiet or not console.is_terminal,
-        )  # fmt: skip
-        self._task = self._bar.add_task(
-            "training", total=total_steps, completed=first_step, rate="-"
-        )
-        self._first_step, self._busy_s, self._paused_s = first_step, 0.0, 0.0
-        self._started = self._paused = 0.0
+            self._thread = ThreadPoolExecutor(1, "logger")
+        self._first_step, self._shown_step = first_step, first_step
+        self._busy_s, self._paused_s, self._started, self._paused = 0.0, 0.0, 0.0, 0.0
         self._last: tuple[int, float] = first_step, 0.0
 
     def __enter__(self) -> "RunLogger":
-        self._bar.start()
+        title = f"training from step {self._first_step}"
+        left = self._total_steps - self._first_step
+        self._bar = self._stack.enter_context(self._terminal.progress(title, left, "steps"))
         self._print("compiling the train step")
         self._started = time.perf_counter()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
-        self._bar.stop()
+        self._stack.close()
         try:
-            if self._drawings:
-                self._drawings.close(is_failing=kind is not None)
+            with suppress(Exception) if kind else nullcontext():  # the first error is reported
+                self._later(self._run.flush_metrics)
+                self._wait()
         finally:
+            if self._thread:
+                self._thread.shutdown()
             for events in self._events.values():
                 events.close()
 
@@ -84,9 +88,8 @@ class RunLogger:
 
     def advance(self, step: int) -> None:
         """Moves the bar to `step` completed updates."""
-        busy_s = self._busy_s + time.perf_counter() - self._started
-        rate = (step - self._first_step) * self._batch_size / max(busy_s, 1e-9)
-        self._bar.update(self._task, completed=step, rate=f"{rate:,.0f}")
+        self._bar(step - self._shown_step)
+        self._shown_step = step
 
     def write_train(self, step: int, metrics: dict[str, float], learning_rate: float) -> None:
         """Writes a line, a row and scalars of the steps since the last call."""
@@ -95,49 +98,63 @@ class RunLogger:
         self._last = step, busy_s
         step_s = self._batch_size / rate + self._paused_s / (step - self._first_step)
         left = datetime.timedelta(seconds=round((self._total_steps - step) * step_s))
-        self._print(
-            f"Step: {step:5d}/{self._total_steps}, Loss: {metrics['loss']:.5f}, "
-            f"Seq Acc: {metrics['sequence_accuracy']:.2f}, Dig Acc: {metrics['digit_accuracy']:.2f}, "
-            f"{rate:,.0f} images/s, {left} left"
-        )
-        if self._drawings:
-            self._drawings.raise_if_failed()
-        self._write(
-            step, "train", metrics, {"learning_rate": learning_rate, "images_per_s": round(rate, 1)}
-        )
+        self._print_metrics(step, metrics, "", f", {rate:,.0f} images/s, {left} left")
+        of_training = {"learning_rate": learning_rate, "images_per_s": round(rate, 1)}
+        self._later(self._write, step, "train", metrics, of_training)
 
     def write_validation(
-        self, step: int, metrics: dict[str, float], split: Split, predicted: np.ndarray, params: Any
+        self, step: int, metrics: dict[str, float], draw: Callable[[], Any], params: Any
     ) -> None:
-        """Writes a line, a row and scalars; draws sample images with the predicted numbers, and a histogram of every weight.
+        """Writes a line, a row, scalars, a picture and a histogram of every weight.
 
-        predicted: int32[N, 1 + D], the labels predicted for the images of `split`.
+        draw: gives the picture of sample predictions; called in the background thread.
         """
-        self._print(
-            f"Step: {step:5d}/{self._total_steps}, validation: Loss: {metrics['loss']:.5f}, "
-            f"Seq Acc: {metrics['sequence_accuracy']:.4f}, Dig Acc: {metrics['digit_accuracy']:.4f}"
-        )
-        if self._drawings:
-            self._drawings.wait()  # it writes to the same file
-        self._write(step, "validation", metrics, {})
-        if self._drawings:
-            self._drawings.add(step, split, predicted, params)
+        self._print_metrics(step, metrics, "validation: ", "")
+        if self._thread:
+            self._wait()  # one copy of the weights at a time
+            # A copy, because the next train step donates the state.
+            copied = jax.tree.map(lambda x: jnp.copy(x.addressable_data(0)), params)
+            self._later(self._write, step, "validation", metrics, {})
+            self._later(self._draw, step, draw, copied)
+            self._later(self._run.flush_metrics)
 
     def _print(self, text: str) -> None:
-        now = time.strftime("%H:%M:%S")
-        self._console.print(f"[{now}] {text}", markup=False, highlight=False, soft_wrap=True)
+        self._terminal.print(f"[{time.strftime('%H:%M:%S')}] {text}")
+
+    def _print_metrics(self, step: int, metrics: dict[str, float], split: str, rest: str) -> None:
+        """Accuracies have two decimals in training, where batches are small, and four on a split."""
+        digits = 4 if split else 2
+        shown = ", ".join(
+            f"{words}: {metrics[name]:.{5 if name == 'loss' else digits}f}"
+            for name, words in SHOWN.items()
+            if name in metrics
+        )
+        self._print(f"Step: {step:5d}/{self._total_steps}, {split}{shown}{rest}")
+
+    def _later(self, task: Callable[..., None], *arguments: Any) -> None:
+        """Runs a task in the background, after those before it; raises an error of theirs."""
+        if self._thread:
+            while self._tasks and self._tasks[0].done():
+                self._tasks.popleft().result()
+            self._tasks.append(self._thread.submit(task, *arguments))
+
+    def _wait(self) -> None:
+        while self._tasks:
+            self._tasks.popleft().result()
 
     def _write(
         self, step: int, split: str, metrics: dict[str, float], of_training: dict[str, float]
     ) -> None:
-        """Writes a row of metrics.jsonl, and curves; metrics that only training has get a chart group of their own."""
-        events = self._events.get(split)
-        if not events:
-            return
+        """Writes a row of metrics.jsonl, and curves; those of training alone have their own charts."""
         self._run.add_metrics({"step": step, "split": split} | metrics | of_training)
         curves = {f"metrics/{name}": value for name, value in metrics.items() if name != "examples"}
-        for tag, value in (
-            curves | {f"training/{name}": value for name, value in of_training.items()}
-        ).items():
-            events.add(step, summary.scalar(tag, value))
+        curves |= {f"training/{name}": value for name, value in of_training.items()}
+        self._events[split].add(step, *tensorboard.scalars(curves))
+        if not self._run.is_remote:  # there, each flush would send the whole file
+            self._events[split].flush()
+
+    @own_settings()
+    def _draw(self, step: int, draw: Callable[[], Any], params: Any) -> None:
+        events = self._events["validation"]
+        events.add(step, tensorboard.picture("readings", draw()), *tensorboard.histograms(params))
         events.flush()
