@@ -8,73 +8,59 @@ import platform
 import secrets
 import shutil
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 from svhn_jax.errors import InputError, printable
+from svhn_jax.output import SILENT, Terminal
 
 REMOTE = ("gs://", "s3://")  # how the path of a bucket begins
-ATTEMPTS = 1000
+# What a file system without locks answers: Lustre without -o flock, NFS without lockd, some FUSE.
+NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 LONGEST_START = (
     40  # characters of a file's name that its temporary file has; a name has at most 255 bytes
 )
 
 
-def hold_lock(path: Path, place: str | Path, doing: str) -> IO[str]:
+def hold_lock(path: Path, doing: str, terminal: Terminal = SILENT) -> IO[str]:
     """Takes the lock at `path` until the returned file is closed or the process ends.
 
-    Creates the folder of `path` if it does not exist.
+    Creates the folder of `path`. On a file system without locks it warns and goes on.
 
     Raises:
-      InputError: another process holds the lock: "PLACE: process 12 on HOST DOING".
+      InputError: another process holds the lock: "FOLDER: process 12 on HOST DOING".
     """
-    for attempt in range(ATTEMPTS):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # O_NOFOLLOW: never overwrite the target of a link.
-        number = os.open(
-            path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666
-        )
-        file = open(number, "a+")  # noqa: SIM115 - held open by the caller
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if not attempt:  # `is_locked` may hold it for a moment
-                file.close()
-                time.sleep(0.1)
-                continue
-            file.seek(0)
-            owner = printable(file.read().strip()) or "another process"
-            file.close()
-            raise InputError(f"{place}: {owner} {doing}") from None
-        if _is_still_at(path, file):
-            file.truncate(0)
-            file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-            file.flush()
-            return file
-        file.close()  # its last owner deleted it meanwhile
-    raise InputError(f"{path}: cannot be locked; use a file system that supports locks")
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Holds the lock at `path` during the block; waits while another process does."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    file = open(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+")  # noqa: SIM115
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        owner = printable(file.read().strip()) or "another process"
+        file.close()
+        raise InputError(f"{path.parent}: {owner} {doing}") from None
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        terminal.warn(
+            f"{path.parent}: this file system has no locks ({error.strerror}); "
+            "do not start a second process that writes there"
+        )
+    file.truncate(0)
+    file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+    file.flush()
+    return file
 
 
 def is_locked(path: Path) -> bool:
-    """Whether a process holds the lock at `path`."""
+    """Whether a process holds the lock at `path`; True where the file system has no locks."""
     try:
         with open(path) as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False
-    except BlockingIOError:
+    except OSError:
         return True
     return False
 
@@ -121,10 +107,16 @@ def sha256(path: Path) -> str:
 
 
 def sync(path: Path) -> None:
-    """Waits until the content of a file, or the names in a folder, are on the disk (fsync)."""
+    """Waits until the content of a file, or the names in a folder, are on the disk (fsync).
+
+    A file system that cannot do this for a folder is let pass.
+    """
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (*NO_LOCKS, errno.EINVAL, errno.EBADF):
+            raise
     finally:
         os.close(descriptor)
 
@@ -202,10 +194,3 @@ def check_space(folder: Path, needed: int) -> None:
             f"{folder.parent}: the crops need {needed / 1e9:.2f} GB and {free / 1e9:.2f} GB are free there; "
             "free some space, or write them elsewhere"
         )
-
-
-def _is_still_at(path: Path, file: IO[str]) -> bool:
-    try:
-        return os.path.samestat(os.stat(path), os.fstat(file.fileno()))
-    except FileNotFoundError:
-        return False

@@ -115,12 +115,7 @@ def save_run(folder: Path, config: Config = CONFIG) -> tuple[RunFolder, Config, 
     )
     run.start_or_continue(config, record, has_steps=False)
     state = jax.jit(lambda: states.create(config, networks.build(config.model)))()
-    metadata = {
-        "config": dataclasses.asdict(config),
-        "data": dataclasses.asdict(record),
-        "versions": {},
-    }
-    with Checkpoints(run.steps_path, metadata=metadata, is_writer=True) as checkpoints:
+    with Checkpoints(run.steps_path, is_writer=True) as checkpoints:
         checkpoints.save(
             7, state.tree(), {"sequence_accuracy": 0.5, "loss": 1.0}, {"examples": 3.0}
         )

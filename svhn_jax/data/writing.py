@@ -36,9 +36,8 @@ def building(folder: Path, *, resumes: bool = True) -> Iterator[Path]:
         folder.with_name(f".{folder.name}.{word}") for word in ("partial", "old", "lock")
     )
     with files.naming(asked):
-        held = files.hold_lock(
-            lock, folder, "is preparing that data set; wait for it, or give another --to"
-        )
+        doing = f"is preparing {folder}; wait for it, or give another --to"
+        held = files.hold_lock(lock, doing)
     with held, _naming(asked, (partial, old)):
         try:
             for path in (partial, old):

@@ -1,5 +1,6 @@
 """Trains a finder on composed scenes; stopped, it goes on from its last checkpoint."""
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from svhn_jax import files
 from svhn_jax.errors import InputError, UnfinishedError
 from svhn_jax.finding import steps
 from svhn_jax.finding.config import FinderConfig
@@ -44,10 +46,10 @@ def train(
     whole, split = devices.replicated(mesh), devices.sharded(mesh)
     initial = jax.jit(lambda: steps.create(config, variables), out_shardings=whole)
     train_step = steps.compile_train_step(config, mesh)
-    with Checkpoints(
-        str(folder), metadata=_metadata(config, origin), is_writer=True
-    ) as checkpoints:
-        saved = checkpoints.restore_newest(jax.eval_shape(initial).tree(), tell)
+    folder.mkdir(parents=True, exist_ok=True)
+    files.write_text(folder / "run.json", json.dumps(_metadata(config, origin)))
+    with Checkpoints(str(folder), is_writer=True) as checkpoints:
+        saved = checkpoints.restore_newest(jax.eval_shape(initial).tree())
         state = devices.put(TrainState(**saved), whole) if saved else initial()
         with signals.noted() as received:
             for step in range(int(state.step), config.steps):
@@ -68,10 +70,9 @@ def train(
 
 def require_same_run(config: FinderConfig, folder: Path, origin: Origin) -> None:
     """InputError if the run in the folder, if there is one, has other options; those that it did not save are not compared."""
-    if not folder.is_dir():
+    if not (folder / "run.json").is_file():
         return
-    with Checkpoints(str(folder)) as checkpoints:
-        saved = checkpoints.newest_metadata()
+    saved = json.loads((folder / "run.json").read_text())
     for part, options in _metadata(config, origin).items():
         for name, value in options.items():
             before = saved.get(part, {}).get(name, value)

@@ -14,7 +14,6 @@ from svhn_jax.data.arrays import Split
 from svhn_jax.errors import InputError
 from svhn_jax.model import inputs
 from svhn_jax.options import Evaluate
-from svhn_jax.runs import versions
 from svhn_jax.runs.checkpoint import Checkpoints
 from svhn_jax.runs.folder import RunFolder
 from svhn_jax.training.dataset import load_images
@@ -118,14 +117,7 @@ def steps_to_score(
     console: Console, options: Evaluate, checkpoints: Checkpoints, run: RunFolder
 ) -> list[int]:
     """The steps that `choose_steps` chooses, with its errors; prints warnings and version notes on them."""
-    if options.step in ("best", "all"):
-        checkpoints.tell_damaged_metrics(
-            lambda text: console.print(f"warning: {text}", soft_wrap=True)
-        )
-    chosen = choose_steps(options.step, checkpoints, run)
-    for note in versions.notes(checkpoints.metadata(step).get("versions", {}) for step in chosen):
-        console.print(note, soft_wrap=True)
-    return chosen
+    return choose_steps(options.step, checkpoints, run)
 
 
 def choose_steps(
@@ -136,7 +128,6 @@ def choose_steps(
     Raises:
       InputError: there is no such step, or config.json is not the configuration of the checkpoints.
     """
-    run.refuse_changed_config(checkpoints.newest_metadata())
     saved = checkpoints.steps()
     if not saved:
         raise InputError(

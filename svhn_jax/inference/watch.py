@@ -119,9 +119,7 @@ class _Follower:
                 for step in checkpoints.steps()
                 if step not in self._scored and step not in self._damaged
             ]
-            metadata = checkpoints.newest_metadata()
-            run.refuse_changed_config(metadata)
-            self._total_steps = metadata.get("length", {}).get("total_steps", self._total_steps)
+            self._total_steps = run.facts().get("total_steps", self._total_steps)
             for step in new:
                 self._score(checkpoints, step)
         return bool(new)

@@ -26,7 +26,9 @@ def note(saved: Mapping[str, str]) -> str:
         for name, now in versions().items()
         if saved.get(name) != now
     )
-    return f"note: the run was saved by other code, so results may differ: {changed}" * bool(changed)
+    return f"note: the run was saved by other code, so results may differ: {changed}" * bool(
+        changed
+    )
 
 
 def _commit() -> str:

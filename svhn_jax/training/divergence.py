@@ -3,9 +3,8 @@
 import math
 from typing import Any
 
-from rich.console import Console
-
 from svhn_jax.errors import InputError
+from svhn_jax.output import Terminal
 from svhn_jax.runs.checkpoint import Checkpoints
 from svhn_jax.runs.no_checkpoints import NoCheckpoints
 from svhn_jax.training import processes
@@ -16,8 +15,8 @@ MAX_SKIPPED = 100  # consecutive updates skipped by skip_nonfinite before the ru
 class DivergenceWatch:
     """Stops a run whose loss is not finite; with skip_nonfinite, a run whose last MAX_SKIPPED updates were all skipped."""
 
-    def __init__(self, console: Console, skips: bool, checkpoints: Checkpoints | NoCheckpoints):
-        self._console, self._skips, self._checkpoints = console, skips, checkpoints
+    def __init__(self, terminal: Terminal, skips: bool, checkpoints: Checkpoints | NoCheckpoints):
+        self._terminal, self._skips, self._checkpoints = terminal, skips, checkpoints
         self._skipped_in_a_row = 0
 
     def check_train(
@@ -37,7 +36,7 @@ class DivergenceWatch:
                 0 if row["examples"] else self._skipped_in_a_row + int(row["updates_skipped"])
             )
         if skipped := int(train_metrics["updates_skipped"]):
-            self._console.print(
+            self._terminal.print(
                 f"warning: step {step}: {skipped} updates since the last line were not finite; skipped"
             )
         if self._skipped_in_a_row >= MAX_SKIPPED:

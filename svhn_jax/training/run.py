@@ -4,19 +4,19 @@ import json
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from typing import Any
 
 import jax
 import numpy as np
-from rich.console import Console
 
-from svhn_jax import files, output
+from svhn_jax import files
 from svhn_jax.config import Config
+from svhn_jax.data.pictures import contact_sheet
 from svhn_jax.errors import InputError, naming_out_of_memory
 from svhn_jax.model import metrics
 from svhn_jax.options import Processes
-from svhn_jax.output import Output
-from svhn_jax.runs import versions
+from svhn_jax.output import Output, Terminal, print_json
 from svhn_jax.runs.checkpoint import Checkpoints
 from svhn_jax.runs.folder import RunFolder
 from svhn_jax.runs.logger import RunLogger
@@ -37,6 +37,8 @@ from svhn_jax.training.input_pipeline import InputPipeline
 from svhn_jax.training.setup import RunSetup, describe, open_checkpoints, prepare
 from svhn_jax.training.state import TrainState
 
+SAMPLES = 32  # photos shown in TensorBoard
+
 
 def run(config: Config, place: Processes, printed: Output = Output()) -> int:  # noqa: B008 - it is frozen
     """Trains the run, or continues it. Returns the exit status: 0, or 128 + the signal that stopped it.
@@ -48,7 +50,6 @@ def run(config: Config, place: Processes, printed: Output = Output()) -> int:  #
       InputError: data, devices or the saved run do not suit the configuration, or the run has diverged.
       TryAgainError: another process of the run was lost.
     """
-    output.console(printed)
     if config.deterministic:
         compilation.make_deterministic()
     is_pod = processes.is_pod()  # joining may hide it
@@ -69,25 +70,25 @@ def run(config: Config, place: Processes, printed: Output = Output()) -> int:  #
 
 
 def _run(config: Config, printed: Output = Output()) -> int:  # noqa: B008 - it is frozen
-    console = output.console(printed, is_silent=not processes.is_process_zero())
+    terminal = Terminal(quiet=printed.quiet or not processes.is_process_zero(), json=printed.json)
     setup = processes.all_or_none(lambda: prepare(config))
     processes.check_same(f"{config} {setup.fingerprints}", "a configuration or data")
     placement = input_pipeline.choose_placement(setup.data, config.data.placement, setup.mesh)
-    describe(console, setup, placement)
+    describe(terminal, setup, placement)
     with (
         _naming_the_run(setup.run),
         closing(setup.run),
-        processes.on_process_zero(lambda: open_checkpoints(console, setup))
+        processes.on_process_zero(lambda: open_checkpoints(terminal, setup))
         or NoCheckpoints() as checkpoints,
     ):
-        state, window = _start_or_restore(console, setup, checkpoints)
+        state, window = _start_or_restore(terminal, setup, checkpoints)
         step, received = int(state.step), []
         if step >= setup.total_steps:
-            console.print(f"Nothing left to train: the run has its {setup.total_steps} steps")
+            terminal.print(f"Nothing left to train: the run has its {setup.total_steps} steps")
         else:
             with signals.noted() as received:
                 step = train(
-                    console, setup, placement.is_resident, state, window, checkpoints, received
+                    terminal, setup, placement.is_resident, state, window, checkpoints, received
                 )
                 checkpoints.wait()
         best = checkpoints.best_step()
@@ -99,24 +100,22 @@ def _run(config: Config, printed: Output = Output()) -> int:  # noqa: B008 - it 
             "total_steps": setup.total_steps,
             "best_step": best,
         }
-        output.print_json(printed, result | {"is_stopped": is_stopped})
+        print_json(printed, result | {"is_stopped": is_stopped})
     if is_stopped:
-        console.print(
-            f"Saved step {step} to {setup.run.steps_path}; the same command goes on from there",
-            soft_wrap=True,
+        terminal.print(
+            f"Saved step {step} to {setup.run.steps_path}; the same command goes on from there"
         )
         return 128 + received[0]
     split = "test" if setup.has_test else "validation"
-    console.print(
+    terminal.print(
         f"Done: {setup.total_steps} steps in {setup.run.path}; best on validation: step {best}. Next:\n"
-        f"  python -m svhn_jax.evaluate --run {setup.run.path} --split {split} --step best",
-        soft_wrap=True,
+        f"  python -m svhn_jax.evaluate --run {setup.run.path} --split {split} --step best"
     )
     return 0
 
 
 def _start_or_restore(
-    console: Console, setup: RunSetup, checkpoints: Checkpoints | NoCheckpoints
+    terminal: Terminal, setup: RunSetup, checkpoints: Checkpoints | NoCheckpoints
 ) -> tuple[TrainState, dict[str, float]]:
     """The state to continue from, and the sums of the steps since the last log line before it.
 
@@ -124,47 +123,30 @@ def _start_or_restore(
     """
     everywhere = devices.replicated(setup.mesh)
     abstract = jax.eval_shape(setup.fresh_state).tree()
-    restored = processes.on_process_zero(lambda: _restore(console, checkpoints, abstract))
+    restored = processes.on_process_zero(lambda: _restore(checkpoints, abstract))
     tree, window = restored or (None, {})
     if not processes.broadcast_from_zero(np.array(tree is not None)):
-        console.print(
-            f"No checkpoint in {setup.run.steps_path}: begins at step 0; compiling the initial state",
-            soft_wrap=True,
+        terminal.print(
+            f"No checkpoint in {setup.run.steps_path}: begins at step 0; compiling the initial state"
         )
         return jax.jit(setup.fresh_state, out_shardings=everywhere)(), {}
     tree = tree or jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), abstract)
     state = TrainState(**processes.broadcast_from_zero(tree))
     window = json.loads(processes.broadcast_text(json.dumps(window)))
-    console.print(f"Restored step {int(state.step)} from {setup.run.steps_path}", soft_wrap=True)
+    terminal.print(f"Restored step {int(state.step)} from {setup.run.steps_path}")
     return devices.put(state, everywhere), window
 
 
 def _restore(
-    console: Console, checkpoints: Checkpoints | NoCheckpoints, abstract: Any
+    checkpoints: Checkpoints | NoCheckpoints, abstract: Any
 ) -> tuple[Any, dict[str, float]]:
     """The tree of the newest undamaged step, None if there is none, and its sums since the last log line."""
-
-    def tell(text: str) -> None:
-        console.print(f"warning: {text}", soft_wrap=True)
-
-    tree = checkpoints.restore_newest(abstract, tell)
-    checkpoints.tell_damaged_metrics(tell)
-    if not tree:
-        return None, {}
-    step = int(tree["step"])
-    metadata = checkpoints.metadata(step)
-    if not metadata:
-        tell(
-            f"the metadata of step {step} are damaged: the versions it was saved with are unknown, and the first row "
-            "of metrics may cover fewer steps"
-        )
-    for note in versions.notes([metadata.get("versions", {})]):
-        console.print(note, soft_wrap=True)
-    return tree, metadata.get("window", {})
+    tree = checkpoints.restore_newest(abstract)
+    return tree, checkpoints.window(int(tree["step"])) if tree else {}
 
 
 def train(
-    console: Console,
+    terminal: Terminal,
     setup: RunSetup,
     is_resident: bool,
     state: TrainState,
@@ -189,14 +171,14 @@ def train(
     )
     batches = pipeline.batches(step, setup.total_steps)
     sums = steps.DeferredMetrics(window)
-    watch = DivergenceWatch(console, config.optimizer.skip_nonfinite, checkpoints)
+    watch = DivergenceWatch(terminal, config.optimizer.skip_nonfinite, checkpoints)
     with (
         naming_out_of_memory(
             f"--batch-size is {config.batch_size}, --eval-batch-size {config.eval_batch_size}"
         ),
         RunLogger(
             setup.run,
-            console,
+            terminal,
             step,
             setup.total_steps,
             config,
@@ -227,12 +209,12 @@ def train(
             if processes.is_stop_agreed(step):
                 received.append(signal.SIGTERM)
             if received:
-                console.print("stopping: saving this step")
+                terminal.print("stopping: saving this step")
                 profiler.drop()
                 checkpoints.save(step, state.tree(), None, sums.total())
                 break
     if config.profile and not received:
-        console.print(f"trace: {profiler.outcome()}", soft_wrap=True)
+        terminal.print(f"trace: {profiler.outcome()}")
     return step
 
 
@@ -255,9 +237,10 @@ def _validate(
     )
     watch.check_validation(split_metrics, step)
     checkpoints.save(step, state.tree(), split_metrics, window)
-    logger.write_validation(
-        step, split_metrics, setup.validation, np.asarray(predictions.labels), variables["params"]
-    )
+    photos, labels = (part[:SAMPLES] for part in (setup.validation.images, setup.validation.labels))
+    predicted = np.asarray(predictions.labels[:SAMPLES])
+    sheet = partial(contact_sheet, photos, labels, predicted)
+    logger.write_validation(step, split_metrics, sheet, variables["params"])
     logger.resume()
 
 

@@ -1,18 +1,17 @@
 """The set-up of a run: data, mesh, network and folder, checked against the configuration."""
 
-import dataclasses
 from dataclasses import dataclass
 
 import jax
 from flax import linen as nn
 from jax.sharding import Mesh
-from rich.console import Console
 
 from svhn_jax.config import Config
 from svhn_jax.data import arrays, remote
 from svhn_jax.data.arrays import Split
 from svhn_jax.errors import InputError
 from svhn_jax.model import counting, inputs, networks
+from svhn_jax.output import Terminal
 from svhn_jax.runs import versions
 from svhn_jax.runs.checkpoint import Checkpoints
 from svhn_jax.runs.folder import DataRecord, RunFolder
@@ -78,40 +77,35 @@ def prepare(config: Config) -> RunSetup:
     )
 
 
-def open_checkpoints(console: Console, setup: RunSetup) -> Checkpoints:
+def open_checkpoints(terminal: Terminal, setup: RunSetup) -> Checkpoints:
     """Locks the run's folder for writing, and checks a saved run against configuration and data.
 
     Raises:
       InputError: another process trains the run, or its saved configuration or data differ.
     """
-    setup.run.lock()
-    data = DataRecord.of(setup.config, setup.fingerprints, setup.validation.crop)
-    checkpoints = Checkpoints(
-        setup.run.steps_path,
-        keep_newest=setup.config.keep_newest,
-        keep_every_steps=setup.config.keep_every_steps,
-        metadata={
-            "config": dataclasses.asdict(setup.config),
-            "data": dataclasses.asdict(data),
-            "versions": versions.versions(),
-            "length": {"total_steps": setup.total_steps},
-        },
-        is_writer=True,
-    )
-    saved = checkpoints.newest_metadata()
+    setup.run.lock(terminal)
+    saved = setup.run.facts()
     if "published" in saved:
         raise InputError(
             f"{setup.run.path}: holds published weights, which cannot be trained on; give another --name"
         )
-    for name in setup.run.repair(saved):
-        console.print(
-            f"warning: {setup.run.path}/{name} was missing or damaged: written anew from a checkpoint"
-        )
-    setup.run.start_or_continue(setup.config, data, has_steps=bool(checkpoints.steps()))
+    data = DataRecord.of(setup.config, setup.fingerprints, setup.validation.crop)
+    checkpoints = Checkpoints(
+        setup.run.steps_path,
+        terminal,
+        keep_newest=setup.config.keep_newest,
+        keep_every_steps=setup.config.keep_every_steps,
+        is_writer=True,
+    )
+    has_steps = bool(checkpoints.steps())
+    if has_steps and (note := versions.note(saved.get("versions", {}))):
+        terminal.print(note)
+    facts = {"versions": versions.versions(), "total_steps": setup.total_steps}
+    setup.run.start_or_continue(setup.config, data, facts, has_steps=has_steps)
     return checkpoints
 
 
-def describe(console: Console, setup: RunSetup, placement: input_pipeline.Placement) -> None:
+def describe(terminal: Terminal, setup: RunSetup, placement: input_pipeline.Placement) -> None:
     """Prints what will be trained, on what."""
     config, data = setup.config, setup.data
     window = f"{config.image.crop} of {data.side} pixels"
@@ -133,4 +127,4 @@ def describe(console: Console, setup: RunSetup, placement: input_pipeline.Placem
         f"{macs / 1e6:,.1f} million multiply-accumulates an image, {config.model.compute_dtype}",
     }
     for name, text in rows.items():
-        console.print(f"{name + ':':15}{text}", soft_wrap=True)
+        terminal.print(f"{name + ':':15}{text}")

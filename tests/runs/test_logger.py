@@ -1,21 +1,23 @@
-"""What a run says while it trains: its lines, and its curves in TensorBoard."""
+"""Lines that a run prints while it trains, and its curves and pictures for TensorBoard."""
 
 import dataclasses
-import io
 import re
+import threading
 
 import jax.numpy as jnp
+import numpy as np
 import pytest
-from rich.console import Console
+from PIL import Image
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tiny import CONFIG as TINY
-from tiny import random_split
 
+from svhn_jax.output import Terminal
 from svhn_jax.runs import logger, tensorboard
 from svhn_jax.runs.folder import RunFolder
 
 CONFIG = dataclasses.replace(TINY, batch_size=64)
 METRICS = {"examples": 16.0, "loss": 5.53591, "digit_accuracy": 0.654, "sequence_accuracy": 0.081}
+PICTURE = Image.new("RGB", (3, 2))
 
 
 def events_of(folder):
@@ -44,34 +46,27 @@ def clock(monkeypatch):
 def begin(folder, first_step=0):
     run = RunFolder(str(folder))
     run.path.mkdir(exist_ok=True)
-    console = Console(file=io.StringIO(), width=40)
-    return logger.RunLogger(run, console, first_step, 5_000, CONFIG, is_writer=True), console.file
+    return logger.RunLogger(run, Terminal(), first_step, 5_000, CONFIG, is_writer=True)
 
 
-def validate(written, step):
-    split = random_split(4)
-    written.write_validation(
-        step, METRICS, split, split.labels, {"dense": {"kernel": jnp.arange(6.0)}}
-    )
+def validate(written, step, draw=lambda: PICTURE, params=None):
+    params = {"dense": {"kernel": jnp.arange(6.0)}} if params is None else params
+    written.write_validation(step, METRICS, draw, params)
 
 
-def test_a_line_tells_the_total_the_rate_and_the_time_left(tmp_path, clock):
-    written, printed = begin(tmp_path / "run")
-    with written:
-        assert (
-            "compiling the train step" in printed.getvalue()
-        )  # before the first step is waited for
+def test_a_line_has_the_total_the_rate_and_the_time_left(tmp_path, clock, capsys):
+    with begin(tmp_path / "run") as written:
+        assert "compiling the train step" in capsys.readouterr().out
         clock[0] = 80.0
         written.write_train(1_000, METRICS, 0.002)  # 1,000 steps of 64 images in 80 s: 800 images/s
         written.pause()
-        assert "compiling the evaluation step" in printed.getvalue()
         clock[0] = 100.0  # 20 s of validation for 1,000 steps
         validate(written, 1_000)
         written.resume()
         clock[0] = 140.0
         written.write_train(2_000, METRICS, 0.002)  # 40 s for as many: 1,600 images/s
-    lines = [re.sub(r"^\[\d\d:\d\d:\d\d\] ", "", line) for line in printed.getvalue().splitlines()]
-    assert [line for line in lines if line.startswith("Step")] == [
+    printed = re.sub(r"(?m)^\[\d\d:\d\d:\d\d\] ", "", capsys.readouterr().out)
+    assert [line for line in printed.splitlines() if line.startswith("Step")] == [
         "Step:  1000/5000, Loss: 5.53591, Seq Acc: 0.08, Dig Acc: 0.65, 800 images/s, 0:05:20 left",
         "Step:  1000/5000, validation: Loss: 5.53591, Seq Acc: 0.0810, Dig Acc: 0.6540",
         # 3,000 steps at 40 ms, and at 10 ms for their validations
@@ -80,30 +75,80 @@ def test_a_line_tells_the_total_the_rate_and_the_time_left(tmp_path, clock):
 
 
 def test_train_and_validation_share_the_names_of_their_curves(tmp_path):
-    written, _ = begin(tmp_path / "run")
-    with written:
+    with begin(tmp_path / "run") as written:
         written.write_train(2, METRICS, 0.002)
-        validate(written, 3)
+        nan = {"a": jnp.array([1.0, np.nan]), "b": jnp.array([np.inf])}
+        validate(written, 3, params=nan)
     train, validation = (tmp_path / "run/events" / split for split in ("train", "validation"))
     shared = {"metrics/loss", "metrics/digit_accuracy", "metrics/sequence_accuracy"}
-    assert tags_of(train, "simple_value") == shared | {
-        "training/learning_rate",
-        "training/images_per_s",
-    }
+    training = {"training/learning_rate", "training/images_per_s"}
+    assert tags_of(train, "simple_value") == shared | training
     assert tags_of(validation, "simple_value") == shared
     assert tags_of(validation, "image") == {"readings"}
-    assert tags_of(validation, "histo") == {"params/dense/kernel"}
+    assert tags_of(validation, "histo") == {"params/a"}  # values that are not finite are left out
     assert tags_of(tmp_path / "run/events", "tensor") == {"config/text_summary"}
+    assert [row["split"] for row in RunFolder(str(tmp_path / "run")).metrics()] == [
+        "train",
+        "validation",
+    ]
 
 
-def test_a_resumed_run_hides_what_both_curves_had_after_its_checkpoint(tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        tensorboard.time, "time", iter(range(10**9, 2 * 10**9, 10)).__next__
-    )  # names of files
+def test_a_resumed_run_hides_events_after_its_checkpoint(tmp_path, monkeypatch):
+    times = iter(range(10**9, 2 * 10**9, 10))  # names of files
+    monkeypatch.setattr(tensorboard.time, "time", times.__next__)
     for first_step in (0, 7):
-        with begin(tmp_path / "run", first_step)[0]:
+        with begin(tmp_path / "run", first_step):
             pass
     for split in ("train", "validation"):
-        starts = [event.step for event in events_of(tmp_path / "run/events" / split)
-                  if event.session_log.status == SessionLog.START]  # fmt: skip
+        starts = [
+            event.step
+            for event in events_of(tmp_path / "run/events" / split)
+            if event.session_log.status == SessionLog.START
+        ]
         assert sorted(starts) == [1, 8]
+
+
+def test_the_loop_does_not_wait_for_a_picture(tmp_path):
+    may_draw = threading.Event()
+
+    def draw():
+        assert may_draw.wait(60)
+        return PICTURE
+
+    with begin(tmp_path / "run") as written:
+        validate(written, 1, draw)
+        written.write_train(2, METRICS, 0.002)
+        may_draw.set()
+    assert tags_of(tmp_path / "run/events/validation", "image") == {"readings"}
+
+
+def full_disk():
+    raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda written: written.write_train(2, METRICS, 0.002),
+        lambda written: validate(written, 2),
+        lambda written: written.__exit__(None),
+    ],
+    ids=["train", "validation", "exit"],
+)
+def test_an_error_of_the_background_thread_is_raised_by_a_later_call(tmp_path, call):
+    written = begin(tmp_path / "run").__enter__()
+    validate(written, 1, full_disk)
+    for task in written._tasks:
+        task.exception()
+    with pytest.raises(OSError, match="No space left"):
+        call(written)
+    written.__exit__(KeyboardInterrupt)  # an error on its way out comes first
+    assert written._thread._shutdown
+
+
+def test_a_process_that_writes_nothing_makes_no_file(tmp_path):
+    run = RunFolder(str(tmp_path))
+    with logger.RunLogger(run, Terminal(), 0, 9, CONFIG, is_writer=False) as written:
+        written.write_train(2, METRICS, 0.002)
+        validate(written, 3, full_disk)
+    assert list(tmp_path.iterdir()) == []
