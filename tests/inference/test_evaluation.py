@@ -1,13 +1,11 @@
 """Which data and which steps of a run are scored."""
 
 import dataclasses
-import io
 import json
 import shutil
 
 import jax.numpy as jnp
 import pytest
-from rich.console import Console
 from tiny import CONFIG, prepare, save_run
 
 from svhn_jax import files, output
@@ -16,13 +14,10 @@ from svhn_jax.data import arrays
 from svhn_jax.errors import CheckpointError, InputError
 from svhn_jax.inference import evaluation
 from svhn_jax.inference.evaluation import _load
-from svhn_jax.inference.reader import Reader
-from svhn_jax.inference.scoring import score_step
-from svhn_jax.inference.source import load_split, steps_to_score
+from svhn_jax.inference.source import load_split
 from svhn_jax.model import networks
 from svhn_jax.options import Evaluate, Processes
 from svhn_jax.output import Output
-from svhn_jax.runs import versions
 from svhn_jax.runs.checkpoint import Checkpoints
 from svhn_jax.runs.folder import DataRecord, RunFolder
 from svhn_jax.training.state import TrainState
@@ -68,34 +63,11 @@ def test_a_damaged_data_set_at_the_same_relative_path_is_passed_over(run, tmp_pa
         load(run)
 
 
-def saved(run, **metadata):
-    with Checkpoints(run.steps_path, metadata=metadata, is_writer=True) as checkpoints:
+def saved(run):
+    with Checkpoints(run.steps_path, is_writer=True) as checkpoints:
         state = TrainState(jnp.int32(3), {"w": jnp.ones(2)}, {}, {}, {})
         checkpoints.save(3, state.tree(), {"sequence_accuracy": 0.5, "loss": 1.0})
     return Checkpoints(run.steps_path)
-
-
-@pytest.mark.parametrize(
-    "use",
-    [
-        Reader,
-        lambda path: score_step(Evaluate(run=path)),
-        lambda path: evaluation.run(Evaluate(run=path, processes=Processes(processes=1))),
-    ],
-    ids=["read", "score", "evaluate"],
-)
-def test_a_config_that_contradicts_the_checkpoint_is_refused(run, use, monkeypatch, compiled):
-    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(compiled))
-    path = run.path / "config.json"
-    path.write_text(path.read_text().replace('"crop": 20', '"crop": 21'))
-    with (
-        saved(run, config=dataclasses.asdict(CONFIG)),
-        pytest.raises(
-            InputError,
-            match=r"config\.json: image\.crop is 21, but 20 in the saved run; run the same train command",
-        ),
-    ):
-        use(str(run.path))
 
 
 def test_a_damaged_step_comes_with_a_remedy(run):
@@ -192,33 +164,3 @@ def test_a_split_that_the_data_lack_is_told_with_those_they_have(run, options):
         InputError, match=r"^data/a: has no test images; give --split train or validation$"
     ):
         load_split(Evaluate(split="test", **options), run, run.config())
-
-
-def test_what_there_is_to_know_of_the_steps_is_printed_once(run):
-    steps = {1: 0.4, 3: 0.8, 5: 0.6}
-    metadata = {"versions": versions.versions() | {"code": "of before"}}
-    with Checkpoints(
-        run.steps_path, keep_newest=9, metadata=metadata, is_writer=True
-    ) as checkpoints:
-        for step, accuracy in steps.items():
-            state = TrainState(jnp.int32(step), {"w": jnp.ones(2)}, {}, {}, {})
-            checkpoints.save(step, state.tree(), {"sequence_accuracy": accuracy, "loss": 1.0})
-    path = run.path / "steps" / "3" / "metrics" / "metrics"
-    path.write_text(path.read_text().replace("0.8", "0.9"))
-    printed = {}
-    for wanted in ("best", "all", "latest"):
-        console = Console(file=io.StringIO(), width=1000)
-        with Checkpoints(run.steps_path) as checkpoints:
-            chosen = steps_to_score(console, Evaluate(step=wanted), checkpoints, run)
-        printed[wanted] = chosen, console.file.getvalue().splitlines()
-    assert {wanted: chosen for wanted, (chosen, _) in printed.items()} == {
-        "best": [5],
-        "all": [1, 3, 5],
-        "latest": [5],
-    }
-    warning, note = printed["all"][1]
-    assert warning.startswith("warning: ")
-    assert "the validation metrics of step 3 are damaged" in warning
-    assert note.startswith("note: the code that computes a step has changed")
-    assert printed["best"][1] == [warning, note]
-    assert printed["latest"][1] == [note]

@@ -31,14 +31,14 @@ class Run:
         self.folder = RunFolder("run")
         network = networks.build(self.config.model)
         self.tree = jax.jit(lambda: states.create(self.config, network))().tree()
-        self.metadata = {"config": dataclasses.asdict(self.config), "length": {"total_steps": 6}}
+        self.facts = {"total_steps": 6}
 
     def begin(self):
         validation = arrays.load_split("data", "validation")
         record = DataRecord.of(
             self.config, {"train": "t", "validation": validation.fingerprint}, validation.crop
         )
-        self.folder.start_or_continue(self.config, record, has_steps=False)
+        self.folder.start_or_continue(self.config, record, self.facts, has_steps=False)
 
     def lock(self):
         self.folder.lock()
@@ -47,9 +47,7 @@ class Run:
         self.folder.close()
 
     def save(self, step):
-        with Checkpoints(
-            self.folder.steps_path, keep_newest=9, metadata=self.metadata, is_writer=True
-        ) as checkpoints:
+        with Checkpoints(self.folder.steps_path, keep_newest=9, is_writer=True) as checkpoints:
             checkpoints.save(step, self.tree, {"sequence_accuracy": 0.5, "loss": 1.0})
 
     def delete(self, step):
@@ -144,22 +142,6 @@ def test_gives_up_a_run_that_nobody_trains_and_goes_on_later_without_scoring_twi
     assert "nothing new was saved to score" in follow()[1]
 
 
-def test_a_run_that_starts_anew_is_scored_anew(run, follow):
-    run.begin()
-    run.lock()
-    for step in (3, 6):
-        run.save(step)
-    follow()
-    shutil.rmtree(run.folder.path / "steps")
-    status, printed = follow(run.begin, lambda: run.save(3), lambda: run.save(6))
-    assert status == 0
-    assert [line.split("] ")[1][:6] for line in printed.splitlines() if line.startswith("[")] == [
-        "step 3",
-        "step 6",
-    ]
-    assert scored() == [3, 6]
-
-
 def test_a_damaged_step_is_left_out_until_it_is_saved_again(run, follow):
     run.begin()
     run.lock()
@@ -221,7 +203,7 @@ def test_a_step_deleted_before_it_is_read_is_no_error(run, follow, monkeypatch):
 def test_a_run_that_does_not_tell_its_length_is_opened_where_its_steps_change_alone(
     run, follow, monkeypatch
 ):
-    del run.metadata["length"]
+    del run.facts["total_steps"]
     run.begin()
     run.save(3)
     opened, open_steps = [], watch.Checkpoints

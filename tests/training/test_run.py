@@ -1,24 +1,20 @@
 """What training checks, records and tells before its first step."""
 
 import dataclasses
-import io
 import json
 import os
 from contextlib import nullcontext
 
-import jax
 import jax.numpy as jnp
 import pytest
-from rich.console import Console
 from tiny import CONFIG, prepare
 
+import svhn_jax
 from svhn_jax.config import DataConfig
 from svhn_jax.errors import InputError
 from svhn_jax.options import Processes
-from svhn_jax.runs import versions
-from svhn_jax.runs.checkpoint import Checkpoints
+from svhn_jax.output import SILENT, Terminal
 from svhn_jax.training import run as training_run
-from svhn_jax.training.run import _restore
 from svhn_jax.training.setup import open_checkpoints
 from svhn_jax.training.setup import prepare as prepare_run
 from svhn_jax.training.state import TrainState
@@ -67,11 +63,11 @@ def state_at(step):
     return TrainState(jnp.int32(step), {"w": jnp.ones(2)}, {}, {}, {})
 
 
-def opened(config):
+def opened(config, terminal=SILENT):
     """What was recorded of the run; its folder is closed again."""
     setup = prepare_run(config)
     try:
-        with open_checkpoints(Console(file=io.StringIO()), setup) as checkpoints:
+        with open_checkpoints(terminal, setup) as checkpoints:
             if not checkpoints.steps():
                 checkpoints.save(3, state_at(3).tree(), None)
     finally:
@@ -90,8 +86,6 @@ def test_a_run_records_its_data_and_goes_on_with_no_others(config, tmp_path):
     record = opened(config)
     assert (record.folder, record.mix_in) == (str(tmp_path / "a"), ())
     assert (record.crop.size, record.crop.margin) == (24, 0.3)
-    with Checkpoints(f"{tmp_path}/runs/tiny/steps") as checkpoints:
-        assert checkpoints.newest_metadata()["data"]["crop"] == dataclasses.asdict(record.crop)
     manifest = tmp_path / "a" / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"margin": 0.3', '"margin": 0.6'))
     with pytest.raises(
@@ -102,13 +96,20 @@ def test_a_run_records_its_data_and_goes_on_with_no_others(config, tmp_path):
 
 def test_only_a_saved_step_keeps_other_settings_from_starting(config):
     setup = prepare_run(dataclasses.replace(config, batch_size=8))
-    open_checkpoints(Console(file=io.StringIO()), setup).__exit__(
-        None
-    )  # a start that failed before its first save
+    open_checkpoints(SILENT, setup).__exit__(None)  # a start that failed before its first save
     setup.run._lock.close()
     opened(config)
     with pytest.raises(InputError, match="batch_size is 8, but 16 in the saved run"):
         opened(dataclasses.replace(config, batch_size=8))
+
+
+def test_changed_code_is_printed_when_a_run_continues(config, monkeypatch, capsys):
+    opened(config)
+    monkeypatch.setattr(svhn_jax, "__version__", "9.9")
+    opened(config, Terminal())
+    assert "svhn_jax 0.1.0 -> 9.9" in capsys.readouterr().out
+    opened(config, Terminal())
+    assert capsys.readouterr().out == ""
 
 
 def test_a_run_goes_on_with_no_other_max_digits_though_its_data_have_it_too(config, tmp_path):
@@ -133,39 +134,3 @@ def test_a_run_of_a_version_without_max_digits_goes_on(config, tmp_path):
     assert saved["model"].pop("max_digits") == 5
     path.write_text(json.dumps(saved))
     opened(config)
-
-
-def test_damaged_figures_and_changed_code_are_told_when_a_run_goes_on(tmp_path):
-    metadata = {"versions": versions.versions() | {"code": "of before"}}
-    console = Console(file=io.StringIO(), width=1000)
-    with Checkpoints(
-        str(tmp_path), keep_newest=9, metadata=metadata, is_writer=True
-    ) as checkpoints:
-        for step in (1, 3):
-            checkpoints.save(step, state_at(step).tree(), {"sequence_accuracy": 0.5, "loss": 1.0})
-        checkpoints.wait()
-        path = tmp_path / "1" / "metrics" / "metrics"
-        path.write_text(path.read_text().replace("0.5", "0.7"))
-        checkpoints._scores.clear()  # as in another process
-        tree, window = _restore(console, checkpoints, jax.eval_shape(lambda: state_at(0)).tree())
-    assert (int(tree["step"]), window) == (3, {})
-    warning, note = console.file.getvalue().splitlines()
-    assert warning.endswith(
-        "the validation metrics of step 1 are damaged; not considered for the best step"
-    )
-    assert note.startswith("note: the code that computes a step has changed")
-
-
-def test_damaged_metadata_are_told_when_a_run_goes_on(tmp_path):
-    console = Console(file=io.StringIO(), width=1000)
-    with Checkpoints(
-        str(tmp_path), metadata={"versions": versions.versions()}, is_writer=True
-    ) as checkpoints:
-        checkpoints.save(3, state_at(3).tree(), None, {"loss": 1.0})
-        checkpoints.wait()
-        path = tmp_path / "3" / "metadata" / "metadata"
-        path.write_text(path.read_text().replace("jax", "jux"))
-        tree, window = _restore(console, checkpoints, jax.eval_shape(lambda: state_at(0)).tree())
-    assert (int(tree["step"]), window) == (3, {})
-    (warning,) = console.file.getvalue().splitlines()
-    assert warning.startswith("warning: the metadata of step 3 are damaged: ")
