@@ -11,13 +11,11 @@ from PIL import Image
 from svhn_jax.checked import Checked, Rule, within
 from svhn_jax.errors import InputError
 
-MAX_PIXELS = (
-    2**24
-)  # of a photo with its repeated edges; the published ones have at most a third of this
+MAX_PIXELS = 2**24  # of a photo with its repeated edges; the published ones have a third of this
 MAX_PIXELS_OFF = 1e6  # of a box's sides from the photo's corner
 MIN_SIDE = 1e-3  # pixels; smaller boxes vanish in rounding
 SIDES = ("left", "top", "width", "height")  # how a box is written, in files and JSON
-GAP = 4  # times the crop's side; from 3 on the difference is invisible, says Pillow of its reducing_gap
+GAP = 4  # times the crop's side; Pillow's docs: from 3 on the difference is invisible
 
 
 class Box(NamedTuple):
@@ -72,14 +70,10 @@ class CropRule(Checked):
 def require_same_rule(
     folder: str | Path, found: CropRule, wanted: CropRule, wanted_by: str
 ) -> None:
-    """Raises InputError if the crops in `folder` have another rule than `wanted`, which is the rule of `wanted_by`."""
-    names = [item.name for item in dataclasses.fields(CropRule)]
-    differing = [name for name in names if getattr(found, name) != getattr(wanted, name)]
-    if differing:
-        here, there = (
-            ", ".join(f"{name} {getattr(rule, name)}" for name in differing)
-            for rule in (found, wanted)
-        )
+    """Raises InputError if the crops in `folder` have another rule than that of `wanted_by`."""
+    ours, theirs = dataclasses.asdict(found), dataclasses.asdict(wanted)
+    if names := [name for name in ours if ours[name] != theirs[name]]:
+        here, there = (", ".join(f"{n} {rule[n]}" for n in names) for rule in (ours, theirs))
         raise InputError(
             f"{folder}: its crops have {here}, but {wanted_by} has {there}; "
             f"prepare that data set again with --size {wanted.size} --margin {wanted.margin:g}"
@@ -90,13 +84,10 @@ def union(boxes: np.ndarray) -> Box | None:
     """The smallest rectangle around float[n, 4] (left, top, width, height); None if n is 0."""
     if not len(boxes):
         return None
-    rows = boxes.tolist()  # numpy's min and max take five times as long for so few
-    return Box(
-        float(min(left for left, _, _, _ in rows)),
-        float(min(top for _, top, _, _ in rows)),
-        float(max(left + width for left, _, width, _ in rows)),
-        float(max(top + height for _, top, _, height in rows)),
-    )
+    lefts, tops, widths, heights = boxes.T.tolist()  # numpy's min takes five times as long for few
+    right = max(left + width for left, width in zip(lefts, widths, strict=True))
+    bottom = max(top + height for top, height in zip(tops, heights, strict=True))
+    return Box(float(min(lefts)), float(min(tops)), float(right), float(bottom))
 
 
 def number_in(boxes: np.ndarray, width: int, height: int) -> Box:
@@ -110,18 +101,18 @@ def is_outside(number: Box, width: int, height: int) -> bool:
 
 
 def expand(box: Box, margin: float) -> Box:
-    """The box enlarged about its centre by `margin` of its width and height (0.3: 1.3 times as wide and high)."""
+    """The box with `margin` of its width and height added (0.3: 1.3 times as wide and high)."""
     dx, dy = (box.right - box.left) * margin / 2, (box.bottom - box.top) * margin / 2
     return Box(box.left - dx, box.top - dy, box.right + dx, box.bottom + dy)
 
 
 def crop_number(photo: Image.Image, number: Box | None, *, margin: float, size: int) -> np.ndarray:
-    """Crops the number to a square image, without keeping the aspect ratio (Goodfellow et al. 2014, section 5.1).
+    """Crops the number to a square without keeping its aspect ratio (Goodfellow et al. 2014, 5.1).
 
         crop_number(photo, union(record.boxes), margin=0.3, size=64)  # uint8[64, 64, 3]
 
-    If the enlarged box leaves the photo, the photo's edge pixels are repeated: so the number has the same place and
-    scale in every crop, and no false edge appears.
+    If the enlarged box leaves the photo, the photo's edge pixels are repeated: so the number has
+    the same place and scale in every crop, and no false edge appears.
 
     Args:
       photo: an RGB image.
@@ -140,19 +131,8 @@ def crop_number(photo: Image.Image, number: Box | None, *, margin: float, size: 
     if number is not None:
         if is_outside(number, width, height):
             raise ValueError(f"its boxes lie outside the photo of {width} x {height} pixels")
-        box = expand(number, margin)
-        # A bad box may reach millions of pixels beyond the photo; limit it to one photo size on each side.
-        box = Box(
-            max(box.left, -width),
-            max(box.top, -height),
-            min(box.right, 2 * width),
-            min(box.bottom, 2 * height),
-        )
-        if (max(box.right, width) - min(box.left, 0)) * (
-            max(box.bottom, height) - min(box.top, 0)
-        ) > MAX_PIXELS:
-            photo, box = _reduce(photo, box, GAP * size)
-            width, height = photo.size
+        photo, box = _limited(photo, expand(number, margin), GAP * size)
+        width, height = photo.size
     # How far the box leaves the photo on each side, in whole pixels.
     x0, y0 = max(0, math.ceil(-box.left)), max(0, math.ceil(-box.top))
     x1, y1 = max(0, math.ceil(box.right) - width), max(0, math.ceil(box.bottom) - height)
@@ -162,15 +142,20 @@ def crop_number(photo: Image.Image, number: Box | None, *, margin: float, size: 
     return np.asarray(photo.resize((size, size), Image.Resampling.BICUBIC, box=inside))
 
 
-def _reduce(photo: Image.Image, box: Box, side: int) -> tuple[Image.Image, Box]:
-    """The photo reduced by averaging whole pixels, and the reduced box, which has at least `side` pixels each way."""
-    dx = max(1, int((box.right - box.left) // side))
-    dy = max(1, int((box.bottom - box.top) // side))
-    return photo.reduce((dx, dy)), Box(box.left / dx, box.top / dy, box.right / dx, box.bottom / dy)
+def _limited(photo: Image.Image, box: Box, side: int) -> tuple[Image.Image, Box]:
+    """Cuts a box off at one photo size beyond each edge; where that is still more than MAX_PIXELS,
+    reduces photo and box by averaging whole pixels, to at least `side` pixels each way."""
+    width, height = photo.size
+    left, top = max(box.left, -width), max(box.top, -height)
+    right, bottom = min(box.right, 2 * width), min(box.bottom, 2 * height)
+    if (max(right, width) - min(left, 0)) * (max(bottom, height) - min(top, 0)) <= MAX_PIXELS:
+        return photo, Box(left, top, right, bottom)
+    dx, dy = max(1, int((right - left) // side)), max(1, int((bottom - top) // side))
+    return photo.reduce((dx, dy)), Box(left / dx, top / dy, right / dx, bottom / dy)
 
 
 def _repeat_edges(pixels: np.ndarray, left: int, top: int, right: int, bottom: int) -> np.ndarray:
-    """numpy.pad with mode "edge" for uint8[H, W, 3], but much faster: a third of the published numbers need it."""
+    """numpy.pad with mode "edge" for uint8[H, W, 3], but faster: a third of the numbers need it."""
     height, width = pixels.shape[:2]
     padded = np.empty((top + height + bottom, left + width + right, 3), np.uint8)
     rows = padded[top : top + height]
