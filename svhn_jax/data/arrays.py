@@ -259,7 +259,3 @@ def damaged_arrays(folder: str | Path) -> Iterator[tuple[Path, bool]]:
             yield path, not path.is_file() or files.sha256(path) != checksum
 
 
-def most_bytes(entry: dict[str, Any], size: int, max_digits: int) -> int:
-    """An upper limit of the bytes on disk of a split with this entry in the manifest, and images of this side."""
-    per_row = size * size * 3 + (1 + max_digits) * 4 + 4 * 4 + 2 * 4 + MAX_NAME_BYTES
-    return int(entry["examples"]) * per_row + len(entry["sha256"]) * 4096

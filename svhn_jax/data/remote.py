@@ -1,8 +1,8 @@
-"""Copies prepared data sets from a bucket to this machine, because training reads them through memory maps."""
+"""Copies prepared data sets from a bucket to this machine: training reads them through memory maps."""
 
-import fcntl
 import hashlib
 import shutil
+import tempfile
 from pathlib import Path
 
 from etils import epath
@@ -11,13 +11,9 @@ from svhn_jax import files
 from svhn_jax.data import arrays
 from svhn_jax.errors import InputError
 
-BLOCK_BYTES = 2**24
-
 
 def local(folder: str) -> str:
-    """The local folder of a data set: for gs:// or s3:// the copy on this machine, which is made if it does not exist.
-
-    A copy belongs to the address and the manifest, which has the SHA-256 of every array.
+    """The local folder of a data set: of gs:// or s3:// the copy on this machine, made if needed.
 
     Raises:
       InputError: there is no data set, or the copied arrays differ from the manifest.
@@ -26,53 +22,42 @@ def local(folder: str) -> str:
 
 
 def copy_of(source: epath.Path) -> Path:
-    """The copy of a data set in the user's cache; see `local`."""
+    """The copy of a data set in the user's cache: one for each address, made anew if it changed."""
     try:
-        with (source / arrays.MANIFEST).open("rb") as file:
-            manifest = file.read(
-                arrays.MAX_MANIFEST_BYTES + 1
-            )  # one byte more: `read_manifest` refuses it
+        manifest = (source / arrays.MANIFEST).read_bytes()
     except FileNotFoundError:
         raise InputError(f"{source}: no prepared data set there (no {arrays.MANIFEST})") from None
-    cache = files.user_cache()
-    target = cache / hashlib.sha256(f"{source}\n".encode() + manifest).hexdigest()[:16]
-    with open(target.with_suffix(".lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # one process of a machine copies, and the others wait
-        if not target.exists():
-            partial = target.with_suffix(".partial")
-            shutil.rmtree(partial, ignore_errors=True)  # left by a kill
-            partial.mkdir()
-            try:
-                _copy(source, manifest, partial)
-                partial.rename(target)
-            finally:
-                shutil.rmtree(partial, ignore_errors=True)
+    cache = files.user_cache() / "buckets"
+    target = cache / hashlib.sha256(str(source).encode()).hexdigest()[:16]
+
+    def is_whole() -> bool:
+        path = target / arrays.MANIFEST
+        return path.exists() and path.read_bytes() == manifest
+
+    if is_whole():
+        return target
+    cache.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache) as temporary:
+        partial = Path(temporary) / "set"
+        _copy(source, manifest, partial)
+        if not is_whole():  # another process may have copied it meanwhile
+            shutil.rmtree(target, ignore_errors=True)
+            partial.rename(target)
     return target
 
 
 def _copy(source: epath.Path, manifest: bytes, target: Path) -> None:
-    """Copies the arrays of the manifest, and of each split at most the bytes that its examples need."""
+    target.mkdir()
     (target / arrays.MANIFEST).write_bytes(manifest)
-    checked = arrays.read_manifest(target)
-    size, splits = checked["crop"]["size"], checked["splits"]
-    files.check_space(target, sum(entry["examples"] for entry in splits.values()) * size * size * 3)
-    for split, entry in splits.items():
+    for split, entry in arrays.read_manifest(target)["splits"].items():
         (target / split).mkdir()
-        left = arrays.most_bytes(entry, size, checked["max_digits"])
         for name in entry["sha256"]:
-            path = Path(split) / f"{name}.npy"
+            path = f"{split}/{name}.npy"
             with (source / path).open("rb") as there, open(target / path, "wb") as here:
-                while block := there.read(BLOCK_BYTES):
-                    if (left := left - len(block)) < 0:
-                        raise InputError(
-                            f"{source}/{split}: larger than the manifest says; copy the data set to the bucket again"
-                        )
-                    here.write(block)
-    if damaged := [
-        str(path.relative_to(target))
-        for path, is_damaged in arrays.damaged_arrays(target)
-        if is_damaged
-    ]:
+                shutil.copyfileobj(there, here, 2**24)
+    names = [str(path.relative_to(target)) for path, bad in arrays.damaged_arrays(target) if bad]
+    if names:
         raise InputError(
-            f"{source}: {', '.join(damaged)} differ from the manifest; copy the data set to the bucket again"
+            f"{source}: {', '.join(names)} differ from the manifest; "
+            "copy the data set to the bucket again"
         )

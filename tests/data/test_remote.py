@@ -43,41 +43,30 @@ def cache(tmp_path, monkeypatch):
     return tmp_path / "home" / "svhn_jax"
 
 
-def test_a_set_is_copied_once_whole_and_anew_where_it_has_changed(there, cache):
+def test_a_set_is_copied_once_and_anew_if_it_has_changed(there, cache):
     copy = remote.copy_of(there)
-    np.testing.assert_array_equal(
-        arrays.load_split(copy, "train").images, arrays.load_split(there, "train").images
-    )
-    before = (copy / "train" / "images.npy").stat().st_mtime_ns
-    assert remote.copy_of(there) == copy
-    assert (copy / "train" / "images.npy").stat().st_mtime_ns == before
+    ours, theirs = arrays.load_split(copy, "train"), arrays.load_split(there, "train")
+    np.testing.assert_array_equal(ours.images, theirs.images)
+    before = copy.stat().st_ino
+    assert remote.copy_of(there).stat().st_ino == before
     manifest = json.loads((there / arrays.MANIFEST).read_text())
     (there / arrays.MANIFEST).write_text(json.dumps(manifest | {"seed": 1}))
-    assert remote.copy_of(there) != copy
-    assert len([path for path in cache.iterdir() if path.is_dir()]) == 2
+    assert remote.copy_of(there).stat().st_ino != before
+    assert [path.name for path in (cache / "buckets").iterdir()] == [copy.name]
 
 
-def test_what_arrives_changed_is_named_and_not_kept(there, cache):
+def test_a_changed_array_is_named_and_nothing_kept(there, cache):
     content = bytearray((there / "train" / "labels.npy").read_bytes())
     content[-1] ^= 1
     (there / "train" / "labels.npy").write_bytes(bytes(content))
-    with pytest.raises(InputError, match=r"bucket/set: train/labels.npy differ from the manifest"):
+    with pytest.raises(InputError, match=r"bucket/set: train/labels\.npy"):
         remote.copy_of(there)
-    assert not any(path.is_dir() for path in cache.iterdir())
+    assert list((cache / "buckets").iterdir()) == []
 
 
 def test_a_place_without_a_set_is_named(tmp_path):
     with pytest.raises(InputError, match=r"empty: no prepared data set there"):
         remote.copy_of(epath.Path(tmp_path / "empty"))
-
-
-def test_a_manifest_whose_splits_lead_elsewhere_is_refused(there, cache):
-    manifest = json.loads((there / arrays.MANIFEST).read_text())
-    manifest["splits"]["../../elsewhere"] = manifest["splits"]["train"]
-    (there / arrays.MANIFEST).write_text(json.dumps(manifest))
-    with pytest.raises(InputError, match=r"manifest.json: .*elsewhere"):
-        remote.copy_of(there)
-    assert not any(path.is_dir() for path in cache.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -93,25 +82,7 @@ def test_a_manifest_whose_arrays_lead_elsewhere_writes_nothing_there(there, cach
     with pytest.raises(InputError, match=r"manifest.json: damaged .*names of its arrays"):
         remote.copy_of(there)
     assert (tmp_path / "payload.npy").read_text() == "precious"
-    assert not any(path.is_dir() or path.suffix == ".npy" for path in cache.iterdir())
-
-
-def test_no_more_is_copied_than_the_manifest_has_examples_for(there, cache):
-    with open(there / "train" / "names.npy", "ab") as file:
-        file.truncate(2**20)
-    with pytest.raises(InputError, match="bucket/set/train: larger than the manifest says"):
-        remote.copy_of(there)
-    assert not any(path.is_dir() for path in cache.iterdir())
-
-
-def test_a_set_for_which_there_is_no_space_is_refused_before_it_is_copied(there, cache):
-    manifest = json.loads((there / arrays.MANIFEST).read_text())
-    manifest["splits"]["train"]["examples"] = 2**32
-    manifest["crop"]["size"] = 512
-    (there / arrays.MANIFEST).write_text(json.dumps(manifest))
-    with pytest.raises(InputError, match="are free there"):
-        remote.copy_of(there)
-    assert not any(path.is_dir() for path in cache.iterdir())
+    assert list((cache / "buckets").iterdir()) == []
 
 
 def test_a_local_folder_is_left_where_it_is():
