@@ -94,9 +94,7 @@ def main(options: Options, terminal: Terminal) -> None:
     terminal.result(result | paired._asdict() | {"difference": paired.difference._asdict()})
 
 
-def _open(
-    source: str, split: Split, data: str | None
-) -> tuple[str, PredictionTable]:
+def _open(source: str, split: Split, data: str | None) -> tuple[str, PredictionTable]:
     """A title, and the predictions: of a file, or of a step of a run, which is scored."""
     if Path(source).is_file() or Path(source).suffix.lower() == ".csv":
         return source, predictions.read(Path(source))

@@ -257,5 +257,3 @@ def damaged_arrays(folder: str | Path) -> Iterator[tuple[Path, bool]]:
         for name, checksum in entry["sha256"].items():
             path = Path(folder) / split / f"{name}.npy"
             yield path, not path.is_file() or files.sha256(path) != checksum
-
-
