@@ -9,7 +9,7 @@ __version__ = "0.1.0"
 
 
 def load(run: str | None = None, step: str | int = "best", *, tta: bool = False) -> "PhotoReader":
-    """A reader of photos, with the weights of the package or of another run. Where no box is given, it searches for the number.
+    """A reader of photos. Where no box is given, it searches for the number.
 
         reader = svhn_jax.load()
         reader.read("door.jpg").number
@@ -22,9 +22,12 @@ def load(run: str | None = None, step: str | int = "best", *, tta: bool = False)
     Raises:
       svhn_jax.errors.InputError: there is no such run or step, or it is damaged.
     """
+    import jax
+
+    from svhn_jax import files
     from svhn_jax.inference.finder import Finder
     from svhn_jax.inference.photo_reader import PhotoReader
-    from svhn_jax.training import compilation
 
-    compilation.enable_compilation_cache()
+    if not jax.config.values["jax_compilation_cache_dir"] and (folder := files.compilation_cache()):
+        jax.config.update("jax_compilation_cache_dir", str(folder))
     return PhotoReader(run, step, tta=tta, finder=Finder())

@@ -1,42 +1,37 @@
-"""python -m svhn_jax.box PHOTOS --run FOLDER --to NEW: finds the boxes of numbers whose digits are known.
+"""python -m svhn_jax.box PHOTOS --run FOLDER --to NEW: finds boxes of numbers of known digits.
 
-PHOTOS has a labels.csv (svhn_jax.data.sources.labels_csv). A row without a box gets the box under which the run's network
-reads its number with the greatest probability. NEW gets copies of the photos and a labels.csv with all boxes, for
-svhn_jax.preprocess. Photos whose number the network does not find, and damaged ones, are left out, and named in
-NEW/not_found.csv.
+PHOTOS has a labels.csv (svhn_jax.data.sources.labels_csv). A row without a box gets the box under
+which the run's network reads its number with the greatest probability. NEW gets copies of the
+photos and a labels.csv with all boxes, for svhn_jax.preprocess. Photos whose number the network
+does not find, and damaged ones, are left out, and named in NEW/not_found.csv.
 """
 
-from svhn_jax import interrupts
-
-if __name__ == "__main__":
-    interrupts.end_at_once()  # the imports below take time
-
 import csv
-import io
 import math
 import shutil
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
-from PIL import Image
 
-from svhn_jax import command_line, files, output
+from svhn_jax import cli, files
 from svhn_jax.checked import Checked, within
-from svhn_jax.data import photos, writing
+from svhn_jax.data import photos
 from svhn_jax.data.crop import union
 from svhn_jax.data.records import Record, Skipped
 from svhn_jax.data.sources import labels_csv
-from svhn_jax.errors import InputError, printable, run_command
-from svhn_jax.options import OutputOptions
-from svhn_jax.output import Output
+from svhn_jax.errors import InputError, printable
+from svhn_jax.output import Terminal
 
 if TYPE_CHECKING:  # it imports JAX, which takes seconds
     from svhn_jax.inference.reader import Reader
 
 NOT_FOUND = "not_found.csv"
-PHOTOS_AT_ONCE = 16  # decoded photos in memory
+BATCH_SIZE = 32  # crops: a photo's boxes are tried 24 at a time
+
+Sides = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -53,108 +48,85 @@ class Options(Checked):
     """the step that finds them: best (on validation while training), latest or a step's number"""
     min_confidence: Annotated[float, within(0, 1)] = 0.2
     """least probability of the number under the box; below it the photo is left out"""
-    output: OutputOptions = field(default_factory=Output)
 
 
-def main() -> int:
-    options = command_line.parse(Options, "python -m svhn_jax.box", __doc__ or "")
-    console = output.console(options.output)
-    table = options.photos / labels_csv.NAME
-    if not options.photos.is_dir():
-        raise InputError(f"{options.photos}: not a folder; give the folder of the photos")
-    if not table.is_file():
-        raise InputError(
-            f"{table}: no such file; write file,label in its first line, and a photo in each row"
-        )
-    if options.to.exists():
-        raise InputError(f"{options.to}: exists already; move it away, or give another --to")
-    if options.to.resolve().is_relative_to(options.photos.resolve()):
-        raise InputError(f"{options.to}: lies in the folder of the photos; give another --to")
+def main(options: Options, terminal: Terminal) -> int:
+    records = _records(options)
     files.require_writable(options.to)
+    from svhn_jax.inference.reader import Reader  # imports JAX, which takes seconds: not for --help
+
+    reader = Reader(options.run, options.step, batch_size=BATCH_SIZE)
+    rows: list[list[str]] = []
+    left_out: list[list[str]] = []
+    with terminal.progress("finding numbers", len(records), "photos") as advance:
+        for record in records:
+            number = "".join(map(str, record.digits))
+            try:
+                box = _box(options, reader, record, number)
+            except ValueError as error:
+                left_out.append([record.name, number, str(error)])
+            else:
+                rows.append([record.name, number, *(f"{side:.2f}" for side in box)])
+            advance(1)
+    if not rows:
+        raise InputError(
+            f"{options.photos}: no number was found in {len(records):,} photos; give another --run "
+            "or --min-confidence",
+            [f"{name}: {reason}" for name, _, reason in left_out],
+        )
+    _write(options, rows, left_out)
+    others = f"; {NOT_FOUND} names the others" if left_out else ""
+    terminal.print(f"{options.to}: boxes of {len(rows):,} of {len(records):,} photos{others}")
+    terminal.result({"photos": len(records), "boxes": len(rows)})
+    return 0
+
+
+def _records(options: Options) -> list[Record]:
+    """The rows of the labels.csv; InputError if a row, or --to, cannot be used."""
+    table = options.photos / labels_csv.NAME
+    if not table.is_file():
+        raise InputError(f"{table}: no such file; write file,label in line 1, a photo in each row")
+    if options.to.exists() or options.to.resolve().is_relative_to(options.photos.resolve()):
+        raise InputError(f"{options.to}: exists, or lies in the photos' folder; give another --to")
     records = labels_csv.read(table)
-    if bad := [record for record in records if isinstance(record, Skipped)]:
+    if bad := [one for one in records if isinstance(one, Skipped)]:
         raise InputError(
             f"{table}: {len(bad)} rows cannot be used; correct or delete them",
             [f"line {one.line}: {printable(one.name)}: {one.reason}" for one in bad],
         )
-    from svhn_jax.inference.reader import Reader  # imports JAX, which takes seconds: not for --help
-    from svhn_jax.training import compilation
-
-    compilation.enable_compilation_cache()
-    reader = Reader(options.run, options.step)
-    with writing.building(options.to, resumes=False) as folder:
-        found = _write(options, reader, [one for one in records if isinstance(one, Record)], folder)
-    others = f"; {NOT_FOUND} names the others" if found < len(records) else ""
-    console.print(
-        f"{options.to}: boxes of {found:,} of {len(records):,} photos{others}", soft_wrap=True
-    )
-    output.print_json(options.output, {"photos": len(records), "boxes": found})
-    return 0
+    return [one for one in records if isinstance(one, Record)]
 
 
-def _write(options: Options, reader: "Reader", records: list[Record], folder: Path) -> int:
-    """Copies the photos whose number is found, and writes both tables. Returns the number of these photos."""
-    rows: list[list[object]] = [list(labels_csv.COLUMNS)]
-    not_found: list[list[object]] = [["file", "label", "reason"]]
-    with output.progress("finding numbers", len(records), "photos") as advance:
-        for start in range(0, len(records), PHOTOS_AT_ONCE):
-            chunk = records[start : start + PHOTOS_AT_ONCE]
-            for record, outcome in _find(options, reader, chunk):
-                number = "".join(map(str, record.digits))
-                if isinstance(outcome, str):
-                    not_found.append([record.name, number, outcome])
-                    continue
-                rows.append([record.name, number, *(f"{value:.2f}" for value in outcome)])
-                (folder / record.name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(options.photos / record.name, folder / record.name)
-                files.sync(folder / record.name)
-            advance(len(chunk))
-    if len(rows) == 1:
-        raise InputError(
-            f"{options.photos}: no number was found in {len(records):,} photos; give another --run or --min-confidence",
-            [f"{name}: {reason}" for name, _, reason in not_found[1:]],
-        )
-    for name, table in ((labels_csv.NAME, rows), (NOT_FOUND, not_found)):
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows(table)
-        files.write_text(folder / name, text.getvalue())
-    return len(rows) - 1
+def _box(options: Options, reader: "Reader", record: Record, number: str) -> Sides:
+    """The box (left, top, width, height) of a record, in pixels; ValueError: why there is none."""
+    from svhn_jax.inference.boxing import find_box
+
+    if known := union(record.boxes):
+        return known.left_top_width_height()
+    if len(number) > reader.max_digits:
+        raise ValueError(f"more than {reader.max_digits} digits, which the network cannot read")
+    photo = photos.read_photo(options.photos, record.name)
+    if photo.problem:
+        raise ValueError(photo.problem)
+    box, log_p = find_box(reader, photos.decode_photo(photo.content), number)
+    if math.exp(log_p) < options.min_confidence:
+        raise ValueError(f"read as that number with probability {math.exp(log_p):.2f} at most")
+    return box.left_top_width_height()
 
 
-def _find(
-    options: Options, reader: "Reader", records: list[Record]
-) -> list[tuple[Record, tuple[float, float, float, float] | str]]:
-    """For each record its box (left, top, width, height), in pixels, or why there is none."""
-    from svhn_jax.inference.boxing import find_boxes
+def _write(options: Options, rows: list[list[str]], left_out: list[list[str]]) -> None:
+    """Writes the tables and copies the photos; labels.csv last."""
+    for name, *_ in rows:
+        (options.to / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(options.photos / name, options.to / name)
+    _write_table(options.to / NOT_FOUND, [["file", "label", "reason"], *left_out])
+    _write_table(options.to / labels_csv.NAME, [labels_csv.COLUMNS, *rows])
 
-    outcomes: dict[str, tuple[float, float, float, float] | str] = {}
-    wanted: list[tuple[Record, Image.Image]] = []
-    for record in records:
-        if known := union(record.boxes):
-            outcomes[record.name] = known.left_top_width_height()
-            continue
-        photo = photos.read_photo(options.photos, record.name)
-        if len(record.digits) > reader.max_digits:
-            outcomes[record.name] = (
-                f"a number of more than {reader.max_digits} digits, which the network cannot read"
-            )
-            continue
-        try:
-            if photo.problem:
-                raise ValueError(photo.problem)
-            wanted.append((record, photos.decode_photo(photo.content)))
-        except ValueError as error:
-            outcomes[record.name] = str(error)
-    numbers = [(photo, "".join(map(str, record.digits))) for record, photo in wanted]
-    for (record, _), found in zip(wanted, find_boxes(reader, numbers), strict=True):
-        confidence = math.exp(found.log_p)
-        outcomes[record.name] = (
-            found.box.left_top_width_height()
-            if confidence >= options.min_confidence
-            else f"read as that number with probability {confidence:.2f} at most"
-        )
-    return [(record, outcomes[record.name]) for record in records]
+
+def _write_table(path: Path, rows: Iterable[Iterable[str]]) -> None:
+    with files.replacing(path) as unfinished, open(unfinished, "w", newline="") as stream:
+        csv.writer(stream, lineterminator="\n").writerows(rows)
 
 
 if __name__ == "__main__":
-    run_command(main)
+    cli.run(Options, main)

@@ -99,7 +99,6 @@ def _open(source: str, split: Split, data: str | None) -> tuple[str, PredictionT
     if Path(source).is_file() or Path(source).suffix.lower() == ".csv":
         return source, predictions.read(Path(source))
     from svhn_jax.inference import scoring  # imports JAX, which takes seconds: not for --help
-    from svhn_jax.options import Evaluate
 
     folder, at, step = source.rpartition("@")
     if not at or Path(source).is_dir():
@@ -107,8 +106,7 @@ def _open(source: str, split: Split, data: str | None) -> tuple[str, PredictionT
     if step == "all":
         raise InputError(f"{source}: give one step: a number, best or latest")
     with naming_out_of_memory("eval_batch_size of the run's config.json sets them"):
-        evaluate = Evaluate(run=folder, split=split, step=step, data=data)
-        scored = scoring.score_step(evaluate)
+        scored = scoring.score_step(folder, split, step, data)
     return f"{folder}@{scored.step}", scored.table
 
 

@@ -50,14 +50,12 @@ def main(options: Options, terminal: Terminal) -> None:
     files.require_writable(options.to)
     from svhn_jax.inference import calibration
     from svhn_jax.inference.reader import Reader
-    from svhn_jax.inference.source import load_split
+    from svhn_jax.inference.scoring import open_split
     from svhn_jax.inference.weights import saved_form
-    from svhn_jax.options import Evaluate
 
     reader, to = Reader(options.run, options.step, is_float32=True), options.to
     config = dataclasses.replace(reader.config, name=to.name, runs_dir=Config.runs_dir)
-    wanted = Evaluate(run=options.run, split="validation", data=options.data)
-    split, _ = load_split(wanted, reader.folder, reader.config)
+    split, _ = open_split(reader.folder, "validation", options.data)
     if len(split.labels) < FEW_PHOTOS:
         terminal.warn(f"the temperature, of {len(split.labels)} photos, is uncertain")
     fitted = calibration.calibrate(reader, split)

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from svhn_jax import command_line, files, output
 from svhn_jax.errors import InputError, naming_out_of_memory, run_command
-from svhn_jax.options import Evaluate, OptionalStr, OutputOptions
+from svhn_jax.options import OptionalStr, OutputOptions
 from svhn_jax.output import Output
 
 
@@ -72,9 +72,7 @@ def _of_run(options: Options) -> tuple[str, dict[str, Any]]:
 
     compilation.enable_compilation_cache()
     with naming_out_of_memory("eval_batch_size of the run's config.json sets them"):
-        scored = scoring.score_step(
-            Evaluate(run=options.run, split=options.split, step=options.step, data=options.data)
-        )
+        scored = scoring.score_step(options.run or "", options.split, options.step, options.data)
     result = {"run": options.run, "split": options.split, "step": scored.step} | scored.metrics
     return run_report.render(run_report.gather(scored, options.split)), result
 

@@ -1,10 +1,10 @@
 """Finds the box of a number whose digits are known, in a photo without boxes.
 
-The number is where a trained network reads it with the greatest probability. A network that was trained on shifted and
-scaled crops reads well over a range of boxes, so the box is the mean of the best ones.
+The number is where a trained network reads it with the greatest probability. A network that was
+trained on shifted and scaled crops reads well over a range of boxes, so the box is the mean of the
+best ones.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -23,44 +23,36 @@ DRAWS = 24  # boxes of each later round
 PLATEAU = 0.5  # nats below the best: boxes as good as the best, for the mean
 
 
-class Found(NamedTuple):
+class NumberBox(NamedTuple):
     """The box of a number, and the log-probability, in nats, of its label under that box."""
 
     box: Box
     log_p: float
 
 
-def find_boxes(
-    reader: Reader, photos: Sequence[tuple[Image.Image, str]], seed: int = 0
-) -> list[Found]:
-    """For each photo and its number, the box under which the network reads that number with the greatest probability.
+def find_box(reader: Reader, photo: Image.Image, number: str, seed: int = 0) -> NumberBox:
+    """The box under which the network reads a number with the greatest probability.
 
-    Each photo's result is a function of (photo, number, seed) alone. All photos are held in memory: give a few at a time.
-
-        [found] = find_boxes(Reader("checkpoints/demo"), [(photo, "1024")])
+        find_box(Reader("checkpoints/demo"), photo, "1024").box
 
     Args:
       reader: a trained network.
-      photos: RGB photos, each with its number as text of one or more digits.
+      photo: RGB.
+      number: one or more digits.
     """
-    if not photos:
-        return []
-    rngs = [np.random.default_rng(seed) for _ in photos]
-    tried = [_grid(photo.size, len(number)) for photo, number in photos]
-    scores = _scores(reader, photos, tried)
+    rng = np.random.default_rng(seed)
+    tried = _grid(photo.size, len(number))
+    log_p = _log_p(reader, photo, number, tried)
     for spread in SPREADS:
-        means = [_mean(*one) for one in zip(tried, scores, strict=True)]
-        fresh = [_around(rng, mean, spread) for rng, mean in zip(rngs, means, strict=True)]
-        fresh_scores = _scores(reader, photos, fresh)
-        tried = [np.concatenate(pair) for pair in zip(tried, fresh, strict=True)]
-        scores = [np.concatenate(pair) for pair in zip(scores, fresh_scores, strict=True)]
-    final = [_mean(*one)[None] for one in zip(tried, scores, strict=True)]
-    scored = zip(final, _scores(reader, photos, final), strict=True)
-    return [Found(_to_box(box[0]), float(score[0])) for box, score in scored]
+        fresh = _around(rng, _mean(tried, log_p), spread)
+        log_p = np.concatenate([log_p, _log_p(reader, photo, number, fresh)])
+        tried = np.concatenate([tried, fresh])
+    final = _mean(tried, log_p)
+    return NumberBox(_to_box(final), float(_log_p(reader, photo, number, final[None])[0]))
 
 
 def _grid(size: tuple[int, int], digits: int) -> np.ndarray:
-    """float[n, 4]: (centre x, centre y, log width, log height) of boxes of many sizes, all over a photo."""
+    """float[n, 4]: (centre x, centre y, log width, log height) of boxes all over a photo."""
     width, height = size
     boxes = []
     for share in HEIGHTS:
@@ -80,28 +72,19 @@ def _around(rng: np.random.Generator, box: np.ndarray, spread: float) -> np.ndar
     return box + rng.normal(size=(DRAWS, 4)) * scale
 
 
-def _mean(boxes: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """float[4]: the mean of the boxes on the plateau around the best, those near the best in place alone."""
-    best = boxes[scores.argmax()]
-    sides = np.exp(best[[2, 3]])
-    is_near = (np.abs(boxes[:, :2] - best[:2]) < 0.5 * sides).all(axis=1)
-    chosen = is_near & (scores > scores.max() - PLATEAU)
-    return np.asarray(boxes[chosen].mean(axis=0))
+def _mean(boxes: np.ndarray, log_p: np.ndarray) -> np.ndarray:
+    """float[4]: the mean of the boxes that are near the best one and nearly as good."""
+    best = boxes[log_p.argmax()]
+    is_near = (np.abs(boxes[:, :2] - best[:2]) < 0.5 * np.exp(best[2:])).all(axis=1)
+    return np.asarray(boxes[is_near & (log_p > log_p.max() - PLATEAU)].mean(axis=0))
 
 
-def _scores(
-    reader: Reader, photos: Sequence[tuple[Image.Image, str]], boxes: list[np.ndarray]
-) -> list[np.ndarray]:
-    """For each photo, the log-probability of its number under each of its boxes."""
-    crops, truths = [], []
-    for (photo, number), rows in zip(photos, boxes, strict=True):
-        crops += [
-            crop_number(photo, _to_box(row), margin=reader.crop.margin, size=reader.crop.size)
-            for row in rows
-        ]
-        truths += [labels.encode_text(number, reader.max_digits)] * len(rows)
-    values = reader.log_p(np.stack(crops), np.stack(truths))
-    return np.split(values, np.cumsum([len(rows) for rows in boxes])[:-1])
+def _log_p(reader: Reader, photo: Image.Image, number: str, boxes: np.ndarray) -> np.ndarray:
+    """float[n]: the log-probability of the number under each of the boxes."""
+    margin, size = reader.crop.margin, reader.crop.size
+    crops = [crop_number(photo, _to_box(row), margin=margin, size=size) for row in boxes]
+    label = labels.encode_text(number, reader.max_digits)
+    return reader.log_p(np.stack(crops), np.tile(label, (len(crops), 1)))
 
 
 def _to_box(row: np.ndarray) -> Box:

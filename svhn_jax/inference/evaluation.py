@@ -1,115 +1,119 @@
-"""Scores saved steps of a run: what python -m svhn_jax.evaluate does."""
+"""Scores steps of a run and writes the results into it: those saved now, or as they are saved."""
 
-from contextlib import nullcontext
-from functools import partial
-from typing import Any
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
-import jax
-import numpy as np
-from flax import linen as nn
+from etils import epath
 
-from svhn_jax import output
-from svhn_jax.config import Config
-from svhn_jax.errors import CheckpointError, InputError, naming_out_of_memory, print_to_stderr
-from svhn_jax.inference import tables, watch
-from svhn_jax.inference.scoring import StepScorer, write_step
-from svhn_jax.inference.source import find, steps_to_score
-from svhn_jax.inference.weights import load_asked, load_variables
-from svhn_jax.options import Evaluate
+from svhn_jax.errors import CheckpointError, InputError
+from svhn_jax.inference.predictions import PredictionTable
+from svhn_jax.inference.scoring import Scorer
+from svhn_jax.inference.weights import choose_steps
+from svhn_jax.output import SILENT, Terminal
 from svhn_jax.runs.checkpoint import Checkpoints
-from svhn_jax.runs.folder import RunFolder
-from svhn_jax.training import compilation, processes
-from svhn_jax.training.state import abstract_variables
+from svhn_jax.runs.results import results
+
+POLL_S = 1.0
 
 
-def run(options: Evaluate) -> int:
-    """Scores the steps, prints and saves the table. Returns the exit status: 1 where a checkpoint was damaged.
+@dataclass
+class Evaluated:
+    """What was scored.
+
+    rows: metrics of each step. table: predictions of the step scored last. damaged: for each step
+    that is left out, why.
+    """
+
+    rows: dict[int, dict[str, float]] = field(default_factory=dict)
+    table: PredictionTable | None = None
+    damaged: dict[int, str] = field(default_factory=dict)
+
+
+def evaluate(scorer: Scorer, step: str = "latest", terminal: Terminal = SILENT) -> Evaluated:
+    """Scores the saved steps that `step` names ("all" among them), and writes the results.
 
     Raises:
-      InputError: there is no such run, step or data.
-      UnfinishedError: --watch, and the run that it follows is no longer trained.
-      TryAgainError: another process was lost.
+      InputError: there is no such step.
+      CheckpointError: each of the steps is damaged.
     """
-    output.console(options.output)
-    processes.join_processes(
-        options.processes.coordinator, options.processes.processes, options.processes.process
-    )
-    compilation.enable_compilation_cache()
-    with (
-        processes.naming_lost_processes(),
-        naming_out_of_memory("the batch is set by --batch-size"),
-    ):
-        return watch.follow(options) if options.watch else _evaluate(options)
+    so_far = Evaluated()
+    with Checkpoints(scorer.run.steps_path, terminal) as checkpoints:
+        chosen = choose_steps(step, checkpoints, scorer.run)
+        photos = len(chosen) * len(scorer.split.images)
+        with terminal.progress(f"{len(chosen)} step(s)", photos, "photos") as advance:
+            for number in chosen:
+                _score(scorer, checkpoints, number, so_far, advance)
+    if not so_far.rows:
+        first, *others = so_far.damaged.values()
+        raise CheckpointError(first, others)
+    return so_far
 
 
-def _evaluate(options: Evaluate) -> int:
-    console = output.console(options.output, is_silent=not processes.is_process_zero())
-    source = processes.all_or_none(lambda: find(options))
-    run, config, split = source.run, source.config, source.split
-    processes.on_process_zero(partial(tables.require_writable, options, source))
-    scorer = StepScorer(source)
-    abstract = abstract_variables(config, scorer.network)
-    processes.check_same(
-        f"{options.split} {split.fingerprint} {source.batch_size} {config}",
-        "a run, data or options",
-    )
-    rows: dict[int, dict[str, float]] = {}
-    damaged: list[str] = []
-    with (
-        processes.on_process_zero(lambda: Checkpoints(run.steps_path))
-        or nullcontext() as checkpoints
-    ):
-        chosen = processes.on_process_zero(
-            lambda: steps_to_score(console, options, checkpoints, run) if checkpoints else []
-        )
-        count = int(processes.broadcast_from_zero(np.array(len(chosen or []))))
-        photos = count * len(split.images)
-        with output.progress(f"{options.split}: {count} step(s)", photos, "photos") as advance:
-            for index in range(count):
-                step = chosen[index] if chosen else 0
-                loaded = processes.on_process_zero(
-                    partial(_load, run, checkpoints, step, config, scorer.network, damaged, count)
-                )
-                if not processes.broadcast_from_zero(np.array(loaded is not None)):
-                    advance(len(split.images))
-                    continue
-                variables = processes.broadcast_from_zero(loaded or _zeros(abstract))
-                rows[step], table = scorer.score(variables, advance)
-                processes.on_process_zero(partial(write_step, source, step, rows[step], table))
-    if not rows:
-        raise InputError(f"{run.path}: none of its {count} checkpoints is whole", damaged)
-    processes.on_process_zero(
-        lambda: tables.print_results(console, options, source, rows, (max(rows), table))
-    )
-    if processes.is_process_zero():
-        output.print_json(
-            options.output, tables.as_json(str(run.path), options.split, rows, table, damaged)
-        )
-    for text in damaged:
-        print_to_stderr(f"left out: {text}")
-    return int(bool(damaged))
+def follow(scorer: Scorer, patience_s: float, terminal: Terminal = SILENT) -> Evaluated:
+    """Scores each step as a training saves it, until the last step of the run is scored.
+
+    Steps in the results table are not scored again, so the same command continues. A run that is
+    killed and resumed meanwhile is followed.
+
+    Raises:
+      InputError: no process has trained the run for `patience_s` seconds, and its last step is not
+        saved.
+    """
+    so_far, last_sign = Evaluated(), time.monotonic()
+    while True:
+        is_trained = scorer.run.is_being_trained()  # first: a step saved later is seen next time
+        new = _saved_steps(scorer) - _scored_steps(scorer) - so_far.damaged.keys()
+        if new:
+            with Checkpoints(scorer.run.steps_path, terminal) as checkpoints:
+                for step in sorted(new):
+                    _score(scorer, checkpoints, step, so_far)
+                    _print_step(step, so_far, terminal)
+        if scorer.run.facts().get("total_steps") in _scored_steps(scorer) | so_far.damaged.keys():
+            return so_far
+        if new or is_trained:
+            last_sign = time.monotonic()
+        elif time.monotonic() - last_sign >= patience_s:
+            raise InputError(
+                f"{scorer.run.path}: no process has trained it for {patience_s:g} s, and its last "
+                "step is not saved; train it, then watch again: scored steps stay"
+            )
+        time.sleep(POLL_S)
 
 
-def _load(
-    run: RunFolder,
-    checkpoints: Checkpoints | None,
+def _score(
+    scorer: Scorer,
+    checkpoints: Checkpoints,
     step: int,
-    config: Config,
-    network: nn.Module,
-    damaged: list[str],
-    count: int,
-) -> Any:
-    """The network's variables of a step; if one of several steps is damaged, None, and its error added to `damaged`."""
-    if not checkpoints:
-        return None
-    if count == 1:
-        return load_asked(run, checkpoints, step, config, network)
+    so_far: Evaluated,
+    advance: Callable[[int], object] = lambda count: None,
+) -> None:
+    """Scores a step, and writes and keeps the result; keeps the error of a damaged step."""
     try:
-        return load_variables(checkpoints, step, config, network)
+        so_far.rows[step], so_far.table = scorer.score(checkpoints, step, advance)
     except CheckpointError as error:
-        damaged.append(str(error))
-        return None
+        if step in _saved_steps(scorer):  # else training has deleted it meanwhile
+            so_far.damaged[step] = str(error)
+        return
+    scorer.write(step, so_far.rows[step], so_far.table)
 
 
-def _zeros(abstract: Any) -> Any:
-    return jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), abstract)
+def _print_step(step: int, so_far: Evaluated, terminal: Terminal) -> None:
+    if step in so_far.damaged:
+        terminal.error(f"left out: {so_far.damaged[step]}")
+    elif step in so_far.rows:
+        row = so_far.rows[step]
+        terminal.result({"step": step} | row)
+        accuracy = f"sequence {row['sequence_accuracy']:.4f}, loss {row['loss']:.4f}"
+        terminal.print(f"[{time.strftime('%H:%M:%S')}] step {step}: {accuracy}")
+
+
+def _saved_steps(scorer: Scorer) -> set[int]:
+    folder = epath.Path(scorer.run.steps_path)
+    names = [path.name for path in folder.iterdir()] if folder.exists() else []
+    return {int(name) for name in names if name.isdigit()}
+
+
+def _scored_steps(scorer: Scorer) -> set[int]:
+    """The steps in the results table; a run that starts anew moves that table away."""
+    return {int(row["step"]) for row in results(scorer.run, scorer.name)}

@@ -10,6 +10,7 @@ from PIL import Image
 
 from svhn_jax.data.crop import Box
 from svhn_jax.finding import boxes, network, pyramid, weights
+from svhn_jax.model.settings import own_settings
 from svhn_jax.training import compilation, devices
 
 MOST = 5  # candidates of a photo
@@ -32,6 +33,7 @@ class Finder:
     A photo's result depends on the photo alone.
     """
 
+    @own_settings()
     def __init__(self, folder: str | Path | weights.Trained | None = None):
         """Loads the weights of a folder (svhn_jax.train_finder), or takes trained ones; None: those that come with the project.
 
@@ -56,6 +58,7 @@ class Finder:
             best_cells, compiler_options=compilation.compiler_options(devices.make_mesh())
         )
 
+    @own_settings()
     def find(self, photo: Image.Image, least_score: float | None = None) -> list[Candidate]:
         """The candidates of an upright RGB photo, at most MOST, best first; none where the best scores less than the least score.
 

@@ -1,10 +1,10 @@
-"""Reads the number in whole photos: decodes, locates the number, crops it as the run was trained, reads it."""
+"""Reads the number in whole photos: decodes, finds the number, crops it as in training, reads it."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice, repeat, zip_longest
+from itertools import islice, repeat
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -13,50 +13,44 @@ from svhn_jax import labels
 from svhn_jax.data import photos
 from svhn_jax.data.crop import Box, box_of, crop_number
 from svhn_jax.errors import InputError, printable
+from svhn_jax.inference.finder import Candidate, Finder
 from svhn_jax.inference.reader import Reader
 from svhn_jax.inference.reading import Reading
 from svhn_jax.labels import BLANK
 from svhn_jax.model import inputs
+from svhn_jax.model.decode import Predictions
 
 PRETRAINED = Path(__file__).parents[1] / "weights" / "reader"  # comes with the package
-# Of a reading's confidence beside the finder's score: chosen on validation (docs/experiments.md).
-CONFIDENCE_POWER = 0.5
-MISSING = object()  # where photos or boxes have ended
-BATCH_SIZE = 4  # of the one compiled program, in which a photo is read alone as in company: few, as most calls read one
+CONFIDENCE_POWER = 0.5  # in `choose`; chosen on validation photos (docs/experiments.md)
+BATCH_SIZE = 4  # of the one compiled program: few, as most calls read one photo
 
 AnyPhoto = str | PathLike[str] | bytes | bytearray | memoryview | Image.Image | np.ndarray
 WHOLE: Literal["whole"] = "whole"
 AnyBox = Sequence[float] | Literal["whole"] | None
 
 
-class Found(Protocol):
-    """A place of a number in a photo: its box in pixels, and its score, 0 to 1."""
-
-    @property
-    def box(self) -> Box: ...
-
-    @property
-    def score(self) -> float: ...
-
-
-class Finds(Protocol):
-    """Finds the number in a photo."""
-
-    def find(self, photo: Image.Image) -> Sequence[Found]:
-        """The places of numbers in an RGB photo, best first; empty if there is none."""
-        ...
-
-
 class Cropped(NamedTuple):
     """A photo ready to be read.
 
-    image: uint8[S, S, 3]; None where no place of a number was found.
-    box, found: as in Reading.
+    images: uint8[n, S, S, 3], a crop of each candidate; one if the place of the number is given.
+    box: that was given; None for the whole photo. candidates: that were found; None if not searched.
     """
 
-    image: np.ndarray | None
+    images: np.ndarray
     box: Box | None
-    found: float | None
+    candidates: Sequence[Candidate] | None
+
+
+def choose(candidates: Sequence[Candidate], read: Predictions[np.ndarray]) -> tuple[int, float]:
+    """The position of the candidate that holds the number, and the confidence of its reading.
+
+    Args:
+      candidates: places of one photo, best first, at least one.
+      read: the prediction in each of them.
+    """
+    values = np.log([one.score for one in candidates]) + CONFIDENCE_POWER * read.log_p
+    best = int(values.argmax())
+    return best, float(np.exp(read.log_p[best].astype(np.float64)))
 
 
 class PhotoReader:
@@ -65,8 +59,6 @@ class PhotoReader:
     reader = svhn_jax.load()
     reader.read("door.jpg").number
     reader.read("door.jpg", box=(120, 80, 260, 90)).confidence
-
-    max_digits: how many digits the network reads. batch_size: how many crops it reads at a time.
     """
 
     batch_size = BATCH_SIZE
@@ -76,16 +68,16 @@ class PhotoReader:
         run: str | None = None,
         step: str | int = "best",
         *,
-        finder: Finds | None = None,
+        finder: Finder | None = None,
         tta: bool = False,
     ) -> None:
-        """Loads the weights.
+        """Loads the weights and compiles.
 
         Args:
-          run: the run's folder; by default the weights of the package.
+          run: the run's folder; by default the weights that come with the package.
           step: best, latest or a step's number.
           finder: finds the number where no box is given; without one, the whole photo is read.
-          tta: average five windows of each crop, which is more accurate, and five times the work.
+          tta: average five windows of each crop: more accurate, five times the work.
 
         Raises:
           InputError: there is no such run or step.
@@ -93,120 +85,101 @@ class PhotoReader:
         """
         views = len(inputs.VIEWS) if tta else 1
         self.reader = Reader(str(run or PRETRAINED), step, batch_size=BATCH_SIZE, views=views)
+        self.max_digits = self.reader.max_digits
         self._finder = finder
         side = self.reader.crop.size
-        blank = np.zeros((1, side, side, 3), np.uint8)
-        self.max_digits = self.reader.max_digits
-        self.reader.read(blank)  # compiles, so that the first photo need not wait
+        self.reader.read(np.zeros((1, side, side, 3), np.uint8))  # compiles
 
     def read(self, photo: AnyPhoto, box: AnyBox = None) -> Reading:
         """The number in a photo.
 
         Args:
-          photo: a file's path or bytes, an image, or uint8[H, W] or uint8[H, W, 3]. A file's or image's EXIF
-            orientation is applied.
-          box: of the number, (left, top, width, height) in pixels of the upright photo, or the Box of a reading; "whole"
-            if the number fills the photo; None to search for it.
+          photo: a file's path or bytes, an image, or uint8[H, W] or uint8[H, W, 3]. A file's or
+            image's EXIF orientation is applied.
+          box: of the number, (left, top, width, height) in pixels of the upright photo, or the Box
+            of a reading; "whole" if the number fills the photo; None to search for it.
 
         Raises:
           InputError: the photo cannot be read, or the box lies outside of it.
         """
-        [reading] = self.read_many([photo], [box])
+        [reading] = self.read_crops([self.crop(decode(photo), box)])
         return reading
 
     def read_many(
         self, photos: Iterable[AnyPhoto], boxes: Iterable[AnyBox] | None = None
     ) -> list[Reading]:
-        """The numbers in several photos, see `read`; each is what `read` gives. One decoded photo is held at a time."""
+        """The numbers in several photos, each as `read` gives it. One decoded photo is in memory."""
         if isinstance(photos, str | bytes):
             raise InputError("photos is one photo; give several, or use read")
-        pairs = zip(photos, repeat(None), strict=False) if boxes is None else _pairs(photos, boxes)
-        return list(self._read(pairs))
-
-    def _read(self, pairs: Iterable[tuple[AnyPhoto, AnyBox]]) -> Iterator[Reading]:
-        rest = iter(pairs)
-        while chunk := list(islice(rest, BATCH_SIZE)):
-            yield from self.read_crops([self.crop(decode(photo), box) for photo, box in chunk])
+        pairs = zip(photos, boxes or repeat(None), strict=boxes is not None)
+        crops = (self.crop(decode(photo), box) for photo, box in _of_same_number(pairs))
+        readings: list[Reading] = []
+        while chunk := list(islice(crops, BATCH_SIZE)):
+            readings += self.read_crops(chunk)
+        return readings
 
     def crop(self, photo: Image.Image, box: AnyBox = None) -> Cropped:
-        """Crops the number out of an upright RGB photo as the run was trained; `box` as in `read`.
+        """Crops the number out of an upright RGB photo as in training; `box` as in `read`.
 
         Raises:
           InputError: the box lies outside the photo, or is none.
         """
-        number, score = self._place(photo, box)
-        if number is None and score is not None:
-            return Cropped(None, None, score)
+        given, candidates = None, None
+        if isinstance(box, str) and box != WHOLE:
+            raise InputError(f"box is {box!r}; give (left, top, width, height), {WHOLE!r} or None")
+        if box is None and self._finder is not None:
+            candidates = self._finder.find(photo)
+        elif box is not None and not isinstance(box, str):
+            given = as_box(box)
+        rule = self.reader.crop
+        places = [given] if candidates is None else [one.box for one in candidates]
         try:
-            image = self._image(photo, number)
+            crops = [
+                crop_number(photo, place, margin=rule.margin, size=rule.size) for place in places
+            ]
         except ValueError as error:
             raise InputError(str(error)) from None
-        return Cropped(image, number, score)
-
-    def _place(self, photo: Image.Image, box: AnyBox) -> tuple[Box | None, float | None]:
-        """The number's box, None for the whole photo, and its score; (None, 0) if it was searched for in vain."""
-        if isinstance(box, str):
-            if box != WHOLE:
-                raise InputError(
-                    f"box is {box!r}; give (left, top, width, height), {WHOLE!r} or None"
-                )
-            return None, None
-        if box is not None:
-            return as_box(box), None
-        if self._finder is None:
-            return None, None
-        found = self._finder.find(photo)
-        if not found:
-            return None, 0.0
-        best = self._best(photo, found)
-        return best.box, best.score
-
-    def _best(self, photo: Image.Image, found: Sequence[Found]) -> Found:
-        """The place of the greatest score times the root of the confidence with which it is read; of equal ones the first."""
-        if len(found) == 1:
-            return found[0]
-        log_p = self.reader.read(np.stack([self._image(photo, one.box) for one in found])).log_p
-        values = np.log([one.score for one in found]) + CONFIDENCE_POWER * log_p
-        return found[int(values.argmax())]
-
-    def _image(self, photo: Image.Image, number: Box | None) -> np.ndarray:
-        return crop_number(
-            photo, number, margin=self.reader.crop.margin, size=self.reader.crop.size
-        )
+        images = np.array(crops, np.uint8).reshape(-1, rule.size, rule.size, 3)
+        return Cropped(images, given, candidates)
 
     def read_crops(self, crops: Sequence[Cropped]) -> list[Reading]:
-        """The number in each crop that `crop` made."""
-        images = [one.image for one in crops if one.image is not None]
-        predictions = iter(zip(*self.reader.read(np.stack(images)), strict=True) if images else ())
-        readings = []
+        """The number in each photo that `crop` has cropped."""
+        images = np.concatenate([one.images for one in crops]) if crops else np.zeros(0)
+        read = self.reader.read(images) if len(images) else None
+        readings, start = [], 0
         for one in crops:
-            if one.image is None:
-                readings.append(Reading("", 0.0, (), 0.0, None, one.found))
+            end = start + len(one.images)
+            if read is None or start == end:  # no place of a number was found
+                readings.append(Reading("", 0.0, (), 0.0, None, 0.0))
                 continue
-            label, length_log_p, digit_log_p, log_p = next(predictions)
-            confidence, length_p = np.exp(np.array([log_p, length_log_p], np.float64)).tolist()
-            digits = np.exp(digit_log_p[label[1:] != BLANK].astype(np.float64)).tolist()
-            readings.append(
-                Reading(
-                    labels.decode(label), confidence, tuple(digits), length_p, one.box, one.found
-                )
-            )
+            readings.append(_reading(one, Predictions(*(part[start:end] for part in read))))
+            start = end
         return readings
 
 
+def _reading(cropped: Cropped, read: Predictions[np.ndarray]) -> Reading:
+    if cropped.candidates is None:
+        best, box, found = 0, cropped.box, None
+        confidence = float(np.exp(read.log_p[0].astype(np.float64)))
+    else:
+        best, confidence = choose(cropped.candidates, read)
+        box, found = cropped.candidates[best]
+    label = read.labels[best]
+    digits = np.exp(read.digit_log_p[best][label[1:] != BLANK].astype(np.float64)).tolist()
+    length_p = float(np.exp(read.length_log_p[best].astype(np.float64)))
+    return Reading(labels.decode(label), confidence, tuple(digits), length_p, box, found)
+
+
 def as_box(values: Sequence[float]) -> Box:
-    """The box (left, top, width, height) as a Box, which it may be already; InputError if it is none."""
+    """The box (left, top, width, height) as a Box, which it may be already; InputError if none."""
     sides = values.left_top_width_height() if isinstance(values, Box) else values
     try:
         left, top, width, height = map(float, sides)
-    except (TypeError, ValueError):
-        raise InputError(
-            f"box is {printable(str(values))}; give (left, top, width, height) in pixels"
-        ) from None
-    try:
         box = box_of(left, top, width, height)
-    except ValueError as error:
-        raise InputError(f"box is {printable(str(values))}: {error}") from None
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"box is {printable(str(values))}: {error}; give (left, top, width, height) in pixels"
+        ) from None
     return values if isinstance(values, Box) else box
 
 
@@ -223,25 +196,29 @@ def decode(photo: AnyPhoto) -> Image.Image:
         raise InputError(f"{name}: {error}") from None
 
 
-def _of_array(pixels: np.ndarray) -> Image.Image:
+def _of_array(pixels: Any) -> Image.Image:
     pixels = np.asarray(pixels)
-    if pixels.dtype != np.uint8 or not (
-        pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (3, 4))
+    if (
+        pixels.dtype != np.uint8
+        or pixels.ndim not in (2, 3)
+        or pixels.shape[2:] not in ((), (3,), (4,))
     ):
         raise ValueError(
-            f"{pixels.dtype}{list(pixels.shape)}; give a path, a file's bytes, a Pillow image, uint8[height, width] or "
-            "uint8[height, width, 3]"
+            f"{pixels.dtype}{list(pixels.shape)}; give a path, a file's bytes, a Pillow image, "
+            "uint8[height, width] or uint8[height, width, 3]"
         )
     if not pixels.size:
         raise ValueError("no pixels")
     return Image.fromarray(pixels)
 
 
-def _pairs(photos: Iterable[AnyPhoto], boxes: Iterable[AnyBox]) -> Iterator[tuple[Any, Any]]:
-    """Each photo with its box; InputError where one of the two ends before the other."""
-    for photo, box in zip_longest(photos, boxes, fillvalue=MISSING):
-        if photo is MISSING or box is MISSING:
-            raise InputError(
-                "photos and boxes differ in number; give a box for each photo, None to search for it"
-            )
-        yield photo, box
+def _of_same_number(pairs: Iterable[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
+    """Yields the pairs of a strict zip; InputError where one of the two ends before the other."""
+    try:
+        yield from pairs
+    except ValueError as error:
+        if not str(error).startswith("zip()"):
+            raise
+        raise InputError(
+            "photos and boxes differ in number; give a box for each photo, None to search for it"
+        ) from None

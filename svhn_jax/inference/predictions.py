@@ -1,9 +1,9 @@
-"""The predictions of a split, photo by photo: in memory, and as the CSV file that svhn_jax.evaluate writes."""
+"""The predictions of a split, photo by photo: in memory, and as the CSV that evaluate writes."""
 
 import csv
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -27,11 +27,11 @@ def columns(max_digits: int) -> tuple[str, ...]:
 class PredictionTable(NamedTuple):
     """Truth and prediction of each photo of a split.
 
-    names: list of N texts, the photo each row came from, such as "train/1.png".
+    names: list of N texts, the photo of each row, such as "train/1.png".
     truths, predictions: labels int32[N, 1 + D] (see svhn_jax.labels).
     confidence: float64[N], the probability of the whole number.
     length_p: float64[N], the probability of the predicted length.
-    digit_p: float64[N, D], the probability of each predicted digit; nan where the prediction has no such digit.
+    digit_p: float64[N, D], of each predicted digit; nan where there is no digit.
     """
 
     names: list[str]
@@ -52,47 +52,38 @@ class PredictionTable(NamedTuple):
         return np.asarray((self.truths == self.predictions).all(axis=1))
 
     def to_csv(self) -> str:
-        """The table as CSV, with `columns` as its header.
-
-        Numbers may begin with 0 ("007"): read them as text, as in pandas.read_csv(path, dtype={"truth": str, "prediction": str}).
-        """
+        """The table as CSV. Numbers may begin with 0 ("007"): read them as text."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(columns(self.max_digits))
         for name, truth, prediction, *p, digit_p in zip(*self, strict=True):
-            numbers = (labels.decode(truth), labels.decode(prediction))
-            writer.writerow(
-                [
-                    name,
-                    *numbers,
-                    *(f"{x:.6f}" for x in p),
-                    *("" if np.isnan(x) else f"{x:.6f}" for x in digit_p),
-                ]
-            )
+            shares = ["" if np.isnan(x) else f"{x:.6f}" for x in (*p, *digit_p)]
+            writer.writerow([name, labels.decode(truth), labels.decode(prediction), *shares])
         return text.getvalue()
 
 
 def tabulate(split: Split, predictions: "Predictions[np.ndarray]") -> PredictionTable:
     """The predictions of a whole split, in its order, beside its names and labels."""
+    number_p, length_p, digit_p = (
+        np.exp(log_p.astype(np.float64))
+        for log_p in (predictions.log_p, predictions.length_log_p, predictions.digit_log_p)
+    )
+    is_there = predictions.labels[:, 1:] != BLANK
     return PredictionTable(
         [name.decode() for name in split.names.tolist()],
         np.asarray(split.labels),
         predictions.labels,
-        np.exp(predictions.log_p.astype(np.float64)),
-        np.exp(predictions.length_log_p.astype(np.float64)),
-        np.where(
-            predictions.labels[:, 1:] == BLANK,
-            np.nan,
-            np.exp(predictions.digit_log_p.astype(np.float64)),
-        ),
+        number_p,
+        length_p,
+        np.where(is_there, digit_p, np.nan),
     )
 
 
 def summarize(table: PredictionTable) -> dict[str, float]:
-    """Metrics of a table beyond accuracy, each a number: see svhn_jax.inference.scores.
+    """Metrics of a table beyond accuracy, see svhn_jax.inference.scores.
 
-    sequence_low and sequence_high: bounds of the 95 % interval of the sequence accuracy. coverage_98, coverage_99.
-    calibration_error. edit_distance: the mean.
+    sequence_low and sequence_high: bounds of the 95 % interval of the sequence accuracy.
+    coverage_98, coverage_99, calibration_error; edit_distance: the mean.
     """
     right = table.is_right
     interval = scores.wilson_interval(int(right.sum()), len(right))
@@ -107,104 +98,91 @@ def summarize(table: PredictionTable) -> dict[str, float]:
 
 
 def by_length(table: PredictionTable) -> dict[int, tuple[int, int]]:
-    """Of each true length (max_digits + 1: more digits): how many whole numbers are right, and of how many."""
-    return scores.counts_by_group(table.is_right, table.truths[:, 0])
+    """Of each true length (max_digits + 1: more digits): numbers right, and numbers."""
+    lengths = table.truths[:, 0]
+    return {
+        int(n): (int(table.is_right[lengths == n].sum()), int((lengths == n).sum()))
+        for n in np.unique(lengths)
+    }
 
 
 def by_position(table: PredictionTable) -> dict[int, tuple[int, int]]:
-    """Of each position from 1 on, where a true digit stands: how many digits are right, and of how many."""
-    is_there, is_right = (
-        table.truths[:, 1:] != BLANK,
-        table.truths[:, 1:] == table.predictions[:, 1:],
-    )
-    counts = {
-        position + 1: (
-            int((is_right & is_there)[:, position].sum()),
-            int(is_there[:, position].sum()),
-        )
-        for position in range(table.max_digits)
-    }
-    return {position: (right, total) for position, (right, total) in counts.items() if total}
+    """Of each position from 1 on that has a true digit: digits right, and digits."""
+    truths = table.truths[:, 1:]
+    is_there, is_right = truths != BLANK, truths == table.predictions[:, 1:]
+    right, totals = (is_right & is_there).sum(axis=0), is_there.sum(axis=0)
+    pairs = zip(right.tolist(), totals.tolist(), strict=True)
+    return {position: pair for position, pair in enumerate(pairs, start=1) if pair[1]}
 
 
 def read(path: Path) -> PredictionTable:
     """Reads a file that `PredictionTable.to_csv` was written to.
 
     Raises:
-      InputError: no such file, or not a table of predictions; with the line.
+      InputError: no such file, or not such a table; names the line.
     """
     try:
         header, *rows = csv.reader(io.StringIO(path.read_text()))
+        max_digits = len(header) - len(COLUMNS)
+        if not 1 <= max_digits <= MOST_DIGITS or tuple(header) != columns(max_digits):
+            raise ValueError("its first line is another")
     except (OSError, ValueError, csv.Error) as error:
-        raise InputError(
-            f"{path}: cannot be read as a table of predictions ({printable(str(error))})"
-        ) from None
-    max_digits = len(header) - len(COLUMNS)
-    if not 1 <= max_digits <= MOST_DIGITS or tuple(header) != columns(max_digits):
-        wanted = f"{','.join(COLUMNS)},digit_1_p and so on"
-        raise InputError(
-            f"{path}: its first line is not {wanted}; write the file with svhn_jax.evaluate"
-        )
-    names, truths, predictions, values = [], [], [], []
+        why = printable(str(error))
+        raise InputError(f"{path}: not a table of predictions of evaluate ({why})") from None
+    parsed = []
     for line, row in enumerate(rows, start=2):
         try:
-            name, truth, prediction, *p = row
-            names.append(name)
-            truths.append(_label(truth, max_digits))
-            predictions.append(_label(prediction, max_digits))
-            values.append([float(text or "nan") for text in p])
-            if len(p) != len(header) - 3 or not 0 <= values[-1][0] <= 1:
-                raise ValueError("not a row of such a table")
+            parsed.append(_parsed(row, max_digits))
         except ValueError as error:
             raise InputError(f"{path}: line {line}: {printable(str(error))}") from None
-    numbers = np.array(values).reshape(-1, len(header) - 3)
-    shape = (-1, 1 + max_digits)
+    names, truths, predicted, confidence, length_p, digit_p = (
+        zip(*parsed, strict=True) if parsed else ((),) * 6
+    )
     return PredictionTable(
-        names,
-        np.array(truths, np.int32).reshape(shape),
-        np.array(predictions, np.int32).reshape(shape),
-        confidence=numbers[:, 0],
-        length_p=numbers[:, 1],
-        digit_p=numbers[:, 2:],
+        list(names),
+        np.array(truths, np.int32).reshape(-1, 1 + max_digits),
+        np.array(predicted, np.int32).reshape(-1, 1 + max_digits),
+        np.array(confidence),
+        np.array(length_p),
+        np.array(digit_p).reshape(-1, max_digits),
     )
 
 
+def _parsed(row: list[str], max_digits: int) -> tuple[Any, ...]:
+    """The values of a row of a table; ValueError if it is none."""
+    name, truth, prediction, *texts = row
+    confidence, length_p, *digit_p = [float(text or "nan") for text in texts]
+    if len(digit_p) != max_digits or not 0 <= confidence <= 1:
+        raise ValueError("not a row of such a table")
+    truths, predictions = _label(truth, max_digits), _label(prediction, max_digits)
+    return name, truths, predictions, confidence, length_p, digit_p
+
+
 def _label(text: str, max_digits: int) -> np.ndarray:
-    """The inverse of svhn_jax.labels.decode."""
-    if text == "":
-        return labels.encode([], max_digits)
-    label = labels.encode_text(text.removesuffix("+"), max_digits)
+    """The inverse of svhn_jax.labels.decode; ValueError if there is none."""
+    digits = text.removesuffix("+")
+    label = labels.encode_text(digits, max_digits) if text else labels.encode([], max_digits)
     if text.endswith("+"):
-        if (label[1:] == BLANK).any():
-            raise ValueError(f"{text!r} has + after fewer than {max_digits} digits")
         label[0] = max_digits + 1
+    if labels.decode(label) != text:
+        raise ValueError(f"{text!r} is not a number of at most {max_digits} digits")
     return label
 
 
 def require_same_photos(
     first: PredictionTable, second: PredictionTable, names: tuple[str, str]
 ) -> None:
-    """Raises InputError, naming a row, where two tables are not of the same photos with the same labels in the same order.
-
-    Tables of another max_digits have other labels.
-    """
+    """Raises InputError, naming a photo, unless both have the same photos, labels and order."""
     if first.max_digits != second.max_digits:
-        raise InputError(
-            f"{names[0]} is of numbers of at most {first.max_digits} digits, {names[1]} of at most {second.max_digits}; "
-            "compare runs of the same model.max_digits"
-        )
-    rows = zip(first.names, second.names, first.truths, second.truths, strict=False)
-    for row, (photo, other, truth, other_truth) in enumerate(rows, start=1):
-        if photo != other:
+        digits = f"{first.max_digits} and {second.max_digits}"
+        raise InputError(f"{names[0]}, {names[1]}: model.max_digits is {digits}; it must be equal")
+    pairs = zip(first.names, second.names, first.truths, second.truths, strict=False)
+    for row, (photo, other, truth, other_truth) in enumerate(pairs, start=1):
+        here, there = f"{photo} {labels.decode(truth)}", f"{other} {labels.decode(other_truth)}"
+        if here != there:
             raise InputError(
-                f"row {row} is {printable(photo)} in {names[0]} and {printable(other)} in {names[1]}"
-            )
-        if (truth != other_truth).any():
-            known = [labels.decode(label) for label in (truth, other_truth)]
-            raise InputError(
-                f"row {row}, {printable(photo)}: its label is {known[0]} in {names[0]} and {known[1]} in {names[1]}"
+                f"row {row} is {printable(here)} in {names[0]}, {printable(there)} in {names[1]}"
             )
     if len(first.names) != len(second.names):
-        raise InputError(
-            f"{names[0]} has {len(first.names)} photos, {names[1]} {len(second.names)}; compare the same photos"
-        )
+        counts = f"{len(first.names)} photos in {names[0]}, {len(second.names)} in {names[1]}"
+        raise InputError(f"{counts}; compare the same photos")

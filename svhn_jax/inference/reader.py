@@ -1,26 +1,24 @@
 """Reads crops with the weights of a saved step."""
 
 import dataclasses
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from flax import linen as nn
 
 from svhn_jax.config import Config
 from svhn_jax.data.crop import CropRule
 from svhn_jax.errors import InputError
-from svhn_jax.inference.source import choose_steps
-from svhn_jax.inference.weights import load_asked
+from svhn_jax.inference.weights import choose_steps, load_variables
 from svhn_jax.model import decode, networks
 from svhn_jax.model.decode import Predictions
 from svhn_jax.model.networks import Logits
+from svhn_jax.model.settings import own_settings
 from svhn_jax.runs.checkpoint import Checkpoints
 from svhn_jax.runs.folder import RunFolder
 from svhn_jax.training import compilation, devices, steps
+from svhn_jax.training.batches import in_batches, joined
 
 BATCH_SIZE = 256  # for many crops, as `svhn_jax.inference.boxing` has them
 
@@ -30,8 +28,11 @@ class Reader:
 
     reader = Reader("checkpoints/demo", "best")
     predictions = reader.read(images)  # uint8[N, S, S, 3], cropped by reader.crop
+
+    folder, config, crop, max_digits, step, variables: of the run and its step.
     """
 
+    @own_settings()
     def __init__(
         self,
         run: str,
@@ -56,59 +57,44 @@ class Reader:
         """
         if step == "all":
             raise InputError("--step is all; give one step: best, latest or a number")
-        folder = RunFolder(run)
-        self.folder = folder
-        self.config: Config = folder.config()
+        self.folder = RunFolder(run)
+        self.config: Config = self.folder.config()
         if is_float32:
             model = dataclasses.replace(self.config.model, compute_dtype="float32")
             self.config = dataclasses.replace(self.config, model=model)
-        self.crop: CropRule = folder.data().crop
+        self.crop: CropRule = self.folder.data().crop
         self.max_digits: int = self.config.model.max_digits
         network = networks.build(self.config.model)
-        with Checkpoints(folder.steps_path) as checkpoints:
-            self.step = choose_steps(str(step), checkpoints, folder, may_be_all=False)[-1]
-            self.variables = load_asked(folder, checkpoints, self.step, self.config, network)
-        self._variables = jax.device_put(self.variables)
-        self._batch_size = batch_size
-        options = compilation.compiler_options(devices.make_mesh())
-        forward = partial(_logits, self.config, network, views)
-        self._forward = jax.jit(forward, compiler_options=options)
-        self._read = jax.jit(
-            lambda *arguments: decode.decode(forward(*arguments)), compiler_options=options
-        )
-        self._score = jax.jit(
-            lambda variables, images, labels: decode.log_p_of(forward(variables, images), labels),
-            compiler_options=options,
-        )
+        with Checkpoints(self.folder.steps_path) as checkpoints:
+            self.step = choose_steps(step, checkpoints, self.folder)[-1]
+            loaded = load_variables(self.folder, checkpoints, self.step, self.config, network)
+        self.variables = loaded
+        self._on_device, self._batch_size = jax.device_put(loaded), batch_size
+        jit = partial(jax.jit, compiler_options=compilation.compiler_options(devices.make_mesh()))
+
+        def forward(variables: Any, images: jax.Array) -> Logits:
+            return steps.averaged_logits(variables, images, self.config, network, views)
+
+        self._logits = jit(forward)
+        self._read = jit(lambda *batch: decode.decode(forward(*batch)))
+        self._log_p = jit(lambda *batch: decode.log_p_of(forward(*batch[:2]), batch[2]))
 
     def read(self, images: np.ndarray) -> Predictions[np.ndarray]:
         """The predictions for uint8[N, S, S, 3], N at least 1."""
-        return Predictions(*self._in_batches(lambda x: self._read(self._variables, x), images))
+        read: Predictions[np.ndarray] = self._run(self._read, images)
+        return read
 
     def log_p(self, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """float32[N]: log-probability, in nats, of labels int32[N, 1 + D] for uint8[N, S, S, 3]; N at least 1."""
-        [values] = self._in_batches(
-            lambda x, y: [self._score(self._variables, x, y)], images, labels
-        )
+        """float32[N]: log-probability, in nats, of labels int32[N, 1 + D] for uint8[N, S, S, 3]."""
+        values: np.ndarray = self._run(self._log_p, images, labels)
         return values
 
     def logits(self, images: np.ndarray) -> Logits:
         """The logits for uint8[N, S, S, 3], N at least 1, as numpy arrays."""
-        parts: Any = self._in_batches(lambda x: self._forward(self._variables, x), images)
-        return Logits(*parts)
+        logits: Logits = self._run(self._logits, images)
+        return logits
 
-    def _in_batches(self, function: Callable[..., Any], *columns: np.ndarray) -> list[np.ndarray]:
-        """The results of a compiled function for N rows, which it gets a batch at a time; zeros fill the last batch."""
-        count, size = len(columns[0]), self._batch_size
-        parts = []
-        for start in range(0, count, size):
-            batch = [column[start : start + size] for column in columns]
-            batch = [np.pad(x, ((0, size - len(x)), *((0, 0),) * (x.ndim - 1))) for x in batch]
-            parts.append(jax.device_get(function(*map(jnp.asarray, batch))))
-        return [np.concatenate(column)[:count] for column in zip(*parts, strict=True)]
-
-
-def _logits(
-    config: Config, network: nn.Module, views: int, variables: Any, images: jax.Array
-) -> Logits:
-    return steps.averaged_logits(variables, images, config, network, views)
+    @own_settings()
+    def _run(self, function: Any, *columns: np.ndarray) -> Any:
+        call = partial(function, self._on_device)
+        return joined(in_batches(call, columns, self._batch_size), len(columns[0]))

@@ -1,22 +1,35 @@
-"""What is read in one photo. Imports no JAX."""
+"""What is read in photos: as values, as JSON, as rows of a CSV file and of a table. Imports no JAX."""
 
+import csv
+import io
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, NamedTuple
 
+from rich.cells import cell_len
+
 from svhn_jax.data.crop import SIDES, Box
+from svhn_jax.errors import printable
 from svhn_jax.labels import NOTHING
+
+CHECK = "check"
+FILE_WIDTH = 32  # columns of the printed table
+CSV_START = ("file", "reading", "confidence", "length_p")
 
 
 class Reading(NamedTuple):
     """The number in a photo.
 
-    number: its digits as text, such as "102"; with "+" after as many digits as the network reads, where there are more;
-      "" where no number was read.
-    confidence: probability that the whole number is right, 0 to 1, as well calibrated as the run is; 0 where no place
-      of a number was found.
+    number: its digits as text, such as "102"; with "+" after as many digits as the network reads,
+      where there are more; "" where no number was read.
+    confidence: probability that the whole number is right, 0 to 1, as well calibrated as the run
+      is; 0 where no place of a number was found.
     digits: probability of each digit of `number`.
     length_p: probability of its length.
-    box: of the number, in pixels of the upright photo; None if the whole photo was read, or no place was found.
-    found: score of the box, 0 to 1, if it was searched for; 0 where none was found; None if it was given.
+    box: of the number, in pixels of the upright photo; None if the whole photo was read, or no
+      place was found.
+    found: score of the box, 0 to 1, if it was searched for; 0 where none was found; None if it was
+      given.
     """
 
     number: str
@@ -32,7 +45,7 @@ class Reading(NamedTuple):
         return self.number or NOTHING
 
     def is_doubtful(self, min_confidence: float) -> bool:
-        """Whether a person should check it: its confidence is below the wanted one."""
+        """Whether a person should check it: its confidence is below this one."""
         return self.confidence < min_confidence
 
 
@@ -47,3 +60,59 @@ def as_json(reading: Reading) -> dict[str, Any]:
         "box": dict(zip(SIDES, box.left_top_width_height(), strict=True)) if box else None,
         "found": reading.found,
     }
+
+
+class Row(NamedTuple):
+    """A photo and its reading; is_doubtful: a person should check it, None if not asked for."""
+
+    file: str
+    reading: Reading
+    is_doubtful: bool | None
+
+    @property
+    def check(self) -> str:
+        return CHECK if self.is_doubtful else ""
+
+    def as_json(self) -> dict[str, Any]:
+        return {"file": self.file} | as_json(self.reading) | {CHECK: self.is_doubtful}
+
+    def line(self) -> str:
+        """The row of the printed table; a long path loses its start."""
+        reading, file = self.reading, printable(self.file[-200:])
+        while cell_len(file) > FILE_WIDTH:
+            file = f"…{file[2:]}"
+        file += " " * (FILE_WIDTH - cell_len(file))
+        digits = " ".join(f"{100 * p:.0f}" for p in reading.digits)
+        confidence = f"{reading.confidence:.1%}"
+        return f"{file} {reading.shown:>8} {confidence:>10}  {digits:<19}  {self.check}".rstrip()
+
+
+def header_line() -> str:
+    """The first line of the printed table."""
+    return f"{'file':{FILE_WIDTH}} {'number':>8} {'confidence':>10}  {'each digit, %':<19}"
+
+
+def to_csv(rows: Iterable[Row], max_digits: int) -> str:
+    """A CSV file of readings by a network that reads so many digits."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    digits = [f"digit_{n}_p" for n in range(1, 1 + max_digits)]
+    writer.writerow([*CSV_START, *digits, *SIDES, "found", CHECK])
+    for row in rows:
+        reading, box = row.reading, row.reading.box
+        shares = [reading.confidence, reading.length_p, *reading.digits]
+        blanks = [""] * (max_digits - len(reading.digits))
+        sides = [f"{side:g}" for side in box.left_top_width_height()] if box else [""] * len(SIDES)
+        found = "" if reading.found is None else f"{reading.found:.6f}"
+        values = [*(f"{share:.6f}" for share in shares), *blanks, *sides, found, row.check]
+        writer.writerow([row.file, reading.number, *values])
+    return text.getvalue()
+
+
+def is_csv_of_readings(path: Path) -> bool:
+    """Whether a file begins as `to_csv` does, or is empty: it may be replaced."""
+    if not path.is_file():
+        return False
+    with open(path, "rb") as stream:
+        start = stream.read(1000)
+    return not start or start.startswith(",".join(CSV_START).encode())

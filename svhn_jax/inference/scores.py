@@ -1,7 +1,6 @@
-"""Scores of predictions, in numpy: intervals, coverage, calibration, confusion, edit distance, paired comparison.
+"""Scores of predictions, in numpy: intervals, coverage, calibration, confusion, comparison.
 
-All take whole arrays of one split, a row for each photo, and know nothing of networks. "Right" means the whole number:
-its length and every digit.
+All take whole arrays, a row for each photo. "Right" means the length and every digit.
 """
 
 from typing import NamedTuple
@@ -26,13 +25,8 @@ class Interval(NamedTuple):
 def wilson_interval(right: int, total: int, level: float = 0.95) -> Interval:
     """The share right / total with its Wilson score interval (Wilson 1927); nan for a total of 0.
 
-        >>> wilson_interval(482, 500)
-        Interval(share=0.964, low=0.9438..., high=0.9770...)
-
-    Args:
-      right: count, at most total.
-      total: count.
-      level: of confidence, between 0 and 1.
+    >>> wilson_interval(482, 500)
+    Interval(share=0.964, low=0.9438..., high=0.9770...)
     """
     if not total:
         return Interval(float("nan"), float("nan"), float("nan"))
@@ -41,15 +35,10 @@ def wilson_interval(right: int, total: int, level: float = 0.95) -> Interval:
 
 
 def coverage(confidence: np.ndarray, is_right: np.ndarray, accuracy: float) -> float:
-    """Coverage at an accuracy (Goodfellow et al. 2014, section 4): the greatest share of photos that can be kept
-    by a threshold on the confidence so that at least `accuracy` of those kept are right. 0.0 if no threshold does it.
+    """The greatest share of photos that a threshold on the confidence keeps at this accuracy.
 
-    Photos of equal confidence are kept or left out together, as a threshold does.
-
-    Args:
-      confidence: float[N].
-      is_right: bool[N].
-      accuracy: wanted share of right numbers among those kept.
+    Goodfellow et al. 2014, section 4. Photos of equal confidence are kept or left out together;
+    0.0 if no threshold reaches the accuracy.
     """
     kept, accuracies = coverage_curve(confidence, is_right)
     enough = accuracies >= accuracy
@@ -57,7 +46,7 @@ def coverage(confidence: np.ndarray, is_right: np.ndarray, accuracy: float) -> f
 
 
 def coverage_curve(confidence: np.ndarray, is_right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For each distinct threshold, the greatest first: the share of photos kept, and the accuracy among them."""
+    """For each threshold, the greatest first: the share of photos kept, their accuracy."""
     order = np.argsort(-confidence, kind="stable")
     ranked = confidence[order]
     is_last_of_tie = np.append(ranked[1:] != ranked[:-1], True)[: len(ranked)]
@@ -67,44 +56,37 @@ def coverage_curve(confidence: np.ndarray, is_right: np.ndarray) -> tuple[np.nda
 
 
 class CalibrationBin(NamedTuple):
-    """Photos whose confidence lies in one of equally wide bins."""
+    """Photos whose confidence lies in one of equally wide bins: count, mean confidence, accuracy."""
 
     photos: int
-    confidence: float  # mean
+    confidence: float
     accuracy: float
 
 
 def calibration_bins(
     confidence: np.ndarray, is_right: np.ndarray, bins: int = CALIBRATION_BINS
 ) -> list[CalibrationBin]:
-    """The reliability diagram (Guo et al. 2017, arXiv:1706.04599): bins of equal width that hold a photo, ascending."""
+    """The reliability diagram (Guo et al. 2017, arXiv:1706.04599): the bins with photos, ascending."""
     index = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    rows = [(confidence[index == i], is_right[index == i]) for i in range(bins)]
     return [
-        CalibrationBin(len(p), float(p.mean()), float(right.mean())) for p, right in rows if len(p)
+        CalibrationBin(
+            int(here.sum()), float(confidence[here].mean()), float(is_right[here].mean())
+        )
+        for here in (index == i for i in np.unique(index))
     ]
 
 
 def calibration_error(
     confidence: np.ndarray, is_right: np.ndarray, bins: int = CALIBRATION_BINS
 ) -> float:
-    """The expected calibration error (Guo et al. 2017, equation 3): the mean gap between confidence and accuracy."""
+    """The expected calibration error (Guo et al. 2017, equation 3)."""
     rows = calibration_bins(confidence, is_right, bins)
-    return sum(row.photos * abs(row.accuracy - row.confidence) for row in rows) / max(
-        1, len(confidence)
-    )
-
-
-def counts_by_group(is_right: np.ndarray, groups: np.ndarray) -> dict[int, tuple[int, int]]:
-    """For each value of groups: (number right, number in all)."""
-    return {
-        int(g): (int(is_right[groups == g].sum()), int((groups == g).sum()))
-        for g in np.unique(groups)
-    }
+    gaps = sum(row.photos * abs(row.accuracy - row.confidence) for row in rows)
+    return gaps / max(1, len(confidence))
 
 
 def length_confusion(truths: np.ndarray, predictions: np.ndarray) -> np.ndarray:
-    """int[D + 2, D + 2]: how many numbers of each true length (row) were read with each length (column).
+    """int[D + 2, D + 2]: numbers of each true length (row) by predicted length (column).
 
     Args:
       truths, predictions: labels int[N, 1 + D].
@@ -113,7 +95,7 @@ def length_confusion(truths: np.ndarray, predictions: np.ndarray) -> np.ndarray:
 
 
 def digit_confusion(truths: np.ndarray, predictions: np.ndarray) -> np.ndarray:
-    """int[11, 11]: how often each digit (row) was read as each (column) at the same position; 10 stands for no digit."""
+    """int[11, 11]: each true digit (row) by the digit read there (column); 10: no digit."""
     return _confusion(truths[:, 1:], predictions[:, 1:], DIGIT_CLASSES)
 
 
@@ -123,9 +105,9 @@ def _confusion(truths: np.ndarray, predictions: np.ndarray, classes: int) -> np.
 
 
 def edit_distances(truths: np.ndarray, predictions: np.ndarray) -> np.ndarray:
-    """int[N]: the Levenshtein distance of each number to its prediction: insertions, deletions and substitutions of digits.
+    """int[N]: the Levenshtein distance of each number to its prediction, in digits.
 
-    All rows at once (Wagner and Fischer 1974). Digits past max_digits are not in a label, and do not count.
+    All rows at once (Wagner and Fischer 1974). Digits past max_digits do not count.
 
     Args:
       truths, predictions: labels int[N, 1 + D].
@@ -141,24 +123,26 @@ def edit_distances(truths: np.ndarray, predictions: np.ndarray) -> np.ndarray:
 
 
 class Paired(NamedTuple):
-    """Two systems on the same photos."""
+    """Two systems on the same photos.
+
+    difference: accuracy of the second less that of the first. p_value: McNemar's exact test.
+    """
 
     both: int
     only_first: int
     only_second: int
     neither: int
-    difference: Interval  # accuracy of the second less that of the first
-    p_value: float  # McNemar's exact test, two-sided
+    difference: Interval
+    p_value: float
 
 
 def compare(first: np.ndarray, second: np.ndarray, level: float = 0.95) -> Paired:
-    """Compares which photos two systems read right: McNemar's exact test (1947) and the paired difference in accuracy.
+    """Compares which photos two systems read right: McNemar's exact test (1947), two-sided.
 
     The interval of the difference is Wald's with the variance of paired shares.
 
     Args:
       first, second: bool[N], the same photos in the same order; N at least 1.
-      level: of confidence of the interval.
     """
     only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
     discordant, n = only_first + only_second, len(first)
@@ -166,11 +150,5 @@ def compare(first: np.ndarray, second: np.ndarray, level: float = 0.95) -> Paire
     difference = (only_second - only_first) / n
     half = stats.norm.ppf((1 + level) / 2) * np.sqrt(max(0.0, discordant / n - difference**2) / n)
     interval = Interval(difference, difference - half, difference + half)
-    return Paired(
-        int((first & second).sum()),
-        only_first,
-        only_second,
-        int((~first & ~second).sum()),
-        interval,
-        p_value,
-    )
+    both, neither = int((first & second).sum()), int((~first & ~second).sum())
+    return Paired(both, only_first, only_second, neither, interval, p_value)

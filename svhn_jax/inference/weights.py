@@ -1,40 +1,59 @@
-"""The weights of a saved step, for reading photos."""
+"""The saved steps of a run that are read with: which one, and its weights."""
 
 from typing import Any
 
 from flax import linen as nn
 
 from svhn_jax.config import Config
-from svhn_jax.errors import CheckpointError
+from svhn_jax.errors import CheckpointError, InputError
 from svhn_jax.runs.checkpoint import Checkpoints
 from svhn_jax.runs.folder import RunFolder
 from svhn_jax.training.state import abstract_variables
 
 
-def load_variables(checkpoints: Checkpoints, step: int, config: Config, network: nn.Module) -> Any:
-    """The variables that evaluation uses, from a saved step, as numpy arrays. Reads no optimizer state.
+def choose_steps(wanted: str | int, checkpoints: Checkpoints, run: RunFolder) -> list[int]:
+    """The saved steps named by "best" (on validation while training), "latest", "all" or a number.
 
-        variables = load_variables(checkpoints, checkpoints.best_step(), run.config(), network)
+    Raises:
+      InputError: there is no such step.
+    """
+    saved = checkpoints.steps()
+    if not saved:
+        raise InputError(f"{run.path}: no checkpoint; train it, or fetch published weights again")
+    if wanted == "all":
+        return saved
+    if wanted == "latest":
+        return saved[-1:]
+    if wanted == "best":
+        best = checkpoints.best_step()
+        if best is None:
+            remedy = run.remedy("give --step latest or a number")
+            raise InputError(f"{run.path}: no saved step has validation metrics; {remedy}")
+        return [best]
+    if str(wanted) not in map(str, saved):
+        numbers = ", ".join(map(str, saved))
+        raise InputError(f"--step is {wanted!r}; it must be latest, best or one of {numbers}")
+    return [int(wanted)]
+
+
+def load_variables(
+    run: RunFolder, checkpoints: Checkpoints, step: int, config: Config, network: nn.Module
+) -> Any:
+    """The variables that evaluation uses, from a saved step, as numpy arrays.
+
+        variables = load_variables(run, checkpoints, checkpoints.best_step(), config, network)
         logits = network.apply(variables, inputs.center_window(images, config.image), False)
 
     Raises:
       CheckpointError, TryAgainError: see `Checkpoints.restore`.
     """
-    restored = checkpoints.restore(
-        step, saved_form(config, abstract_variables(config, network)), is_partial=True
-    )
-    return restored["ema"] if config.optimizer.ema_decay else restored
-
-
-def load_asked(
-    run: RunFolder, checkpoints: Checkpoints, step: int, config: Config, network: nn.Module
-) -> Any:
-    """As `load_variables`, for the one step that the user asked for: the error of a damaged one has the remedy."""
+    form = saved_form(config, abstract_variables(config, network))
     try:
-        return load_variables(checkpoints, step, config, network)
+        restored = checkpoints.restore(step, form, is_partial=True)
     except CheckpointError as error:
         train = "give another --step, or run the same train command: it passes over a damaged step"
         raise CheckpointError(f"{error}; {run.remedy(train)}") from None
+    return restored["ema"] if config.optimizer.ema_decay else restored
 
 
 def saved_form(config: Config, variables: Any) -> Any:

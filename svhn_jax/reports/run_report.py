@@ -8,7 +8,7 @@ import numpy as np
 from svhn_jax import config_files, labels
 from svhn_jax.inference import predictions, scores
 from svhn_jax.inference.predictions import PredictionTable
-from svhn_jax.inference.scoring import ScoredStep
+from svhn_jax.inference.scoring import Scored
 from svhn_jax.reports import page, plots
 from svhn_jax.reports.page import Gallery, Picture, Section, Table
 from svhn_jax.runs.results import results
@@ -43,20 +43,19 @@ class RunResults(NamedTuple):
     settings: str
 
 
-def gather(scored: ScoredStep, split: str) -> RunResults:
+def gather(scored: Scored, split: str) -> RunResults:
     """What the report of a scored step shows, with what the run's folder holds beside it."""
-    source = scored.source
     return RunResults(
-        name=source.config.name,
+        name=scored.config.name,
         split=split,
-        data=source.folder,
+        data=scored.folder,
         step=scored.step,
-        metrics=source.run.metrics(),
-        results=results(source.run, source.name),
+        metrics=scored.run.metrics(),
+        results=results(scored.run, scored.name),
         summary=scored.metrics,
         table=scored.table,
-        images=source.split.images,
-        settings=config_files.to_json(source.config),
+        images=scored.split.images,
+        settings=config_files.to_json(scored.config),
     )
 
 

@@ -119,13 +119,6 @@ def test_longer_labels_are_scored_to_their_last_digit():
     assert (confusion[7, 8], confusion[2, 7], confusion.sum()) == (1, 1, 2)
 
 
-def test_counts_by_group():
-    assert scores.counts_by_group(np.array([True, False, True]), np.array([1, 2, 2])) == {
-        1: (1, 1),
-        2: (1, 2),
-    }
-
-
 def test_compare_by_hand():
     first = np.array([True] * 70 + [True] * 9 + [False] * 3 + [False] * 18)
     second = np.array([True] * 70 + [False] * 9 + [True] * 3 + [False] * 18)
