@@ -1,8 +1,8 @@
-"""The embedded default: synthetic house numbers, a few minutes on 2 CPU cores.
+"""The demo: synthetic house numbers, a few minutes on 2 CPU cores.
 
     python -m svhn_jax.demo
 
-makes the data, trains this and evaluates it.
+renders the data, trains this and evaluates it.
 """
 
 from svhn_jax.config import AugmentConfig, Config, DataConfig, ModelConfig, OptimizerConfig

@@ -1,13 +1,13 @@
-"""The whole of SVHN Format 1: train + extra, 223,972 training numbers, for a GPU or TPU.
+"""All of SVHN Format 1: train and extra, 223,972 training numbers, for a GPU or TPU.
 
     python -m svhn_jax.preprocess --raw RAW --to data/full
     python -m svhn_jax.train --config configs/full.py
     python -m svhn_jax.evaluate --config configs/full.py --split test --step best
 
-Large batch, bfloat16 convolutions, 80 epochs (about 17,500 steps). Wide layers on a map of 18x18 do more arithmetic for each
-value that batch norm and ReLU read and write; docs/performance.md has the counted bound and the expected cost. Learning rate
-and augmentation were not tuned for this set. NOT YET RUN on the full set: no accuracy is claimed. About 830 million
-multiply-accumulates an image.
+Large batch, bfloat16 convolutions, 80 epochs (about 17,500 steps). Wide layers on an 18x18 map do
+more arithmetic for each value that batch norm and ReLU read and write. 830 million
+multiply-accumulates an image. NOT YET RUN on the full set: no accuracy is claimed, and learning
+rate and augmentation were not tuned for it.
 """
 
 from svhn_jax.config import (

@@ -1,16 +1,20 @@
-"""The shipped weights: few real photos with boxes, more whose boxes a first network found, and many synthetic ones.
+r"""The shipped weights: real photos, more whose boxes a first network found, many synthetic ones.
 
     python -m svhn_jax.preprocess --raw RAW --to data/real --validation-fraction 0.2
-    python -m svhn_jax.synthesize --arrays data/synthetic_150k --train 150000 --test 500 --validation-fraction 0.01 --seed 5
-    python -m svhn_jax.synthesize --arrays data/synthetic_200k --train 200000 --test 500 --validation-fraction 0.001 --seed 6
+    python -m svhn_jax.synthesize --arrays data/synthetic_150k --train 150000 --test 500 \
+        --validation-fraction 0.01 --seed 5
+    python -m svhn_jax.synthesize --arrays data/synthetic_200k --train 200000 --test 500 \
+        --validation-fraction 0.001 --seed 6
     python -m svhn_jax.box PHOTOS --run checkpoints/real --to data/boxed_raw
     python -m svhn_jax.preprocess --raw data/boxed_raw --to data/boxed --validation-fraction 0
     python -m svhn_jax.train --config configs/mixed.py --seed 2
 
-RAW holds archives of SVHN Format 1, PHOTOS photos with a labels.csv without boxes; checkpoints/real is a run of
-configs/real.py (for the shipped weights, as it was in commit 484673c). For a GPU: 3.5 minutes on an H100 that trained three
-seeds at once; they read 0.928 to 0.942 of 500 real test photos, and 0.936 to 0.948 with --tta (docs/experiments.md). On a CPU
-give --model.compute-dtype float32; that takes many hours and was not tried. 371 million multiply-accumulates an image.
+RAW holds archives of SVHN Format 1, PHOTOS photos with a labels.csv without boxes. checkpoints/real
+is a run of configs/real.py (for the shipped weights, as of commit 484673c).
+
+GPU: 3.5 minutes of an H100, which trained three seeds at once. They read 0.928 to 0.942 of 500 real
+test photos, 0.936 to 0.948 with --tta (docs/experiments.md). On a CPU it takes
+--model.compute-dtype float32 and many hours (not tried). 371 million multiply-accumulates an image.
 """
 
 from svhn_jax.config import (

@@ -4,9 +4,9 @@
 
 SGD with momentum 0.9 and weight decay 5e-4, batch 512, a random 54-pixel crop, blanks trained as an
 eleventh digit, no running average. It reported 95.65 % of whole numbers on test after 54,000 steps.
-Differences: its learning rate is multiplied by 0.9 every 625 steps, here it falls along a cosine; its crop is square
-(the longer side and 30 %), where ours keeps to the box; we divide by each image's contrast. NOT YET RUN
-on the full set. 793 million multiply-accumulates an image.
+Differences: its learning rate is multiplied by 0.9 every 625 steps, here it follows a cosine; its
+crop is square (the longer side plus 30 %), ours has the box's aspect; we divide by each image's
+contrast. NOT YET RUN on the full set. 793 million multiply-accumulates an image.
 """
 
 from svhn_jax.config import (

@@ -1,12 +1,12 @@
-"""Real photos, few of them, helped by synthetic ones: for arrays made from archives under data/.
+"""A few real photos and synthetic ones, for 2 CPU cores.
 
     python -m svhn_jax.preprocess --raw RAW --to data/real --validation-fraction 0.2
     python -m svhn_jax.synthesize --arrays data/synthetic --train 30000 --test 1000
     python -m svhn_jax.train --config configs/real.py
     python -m svhn_jax.evaluate --config configs/real.py --split test --step best
 
-Each real photo is shown six times for each time a synthetic one is. Made for about 2,000 real photos and 2 CPU cores; a fifth
-of them choose the step. docs/experiments.md has what it reached, and how long it took.
+Made for about 2,000 real photos; a fifth of them choose the step. Each is shown six times as often
+as a synthetic one. 14 minutes on 2 CPU cores: 0.890 of 500 real test photos (docs/experiments.md).
 """
 
 from svhn_jax.config import (

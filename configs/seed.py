@@ -1,9 +1,9 @@
-"""The seed project's architecture and settings (kvn219/multi-number-recognition, 2017), as a baseline.
+"""The seed project's network and settings (kvn219/multi-number-recognition, 2017), as a baseline.
 
     python -m svhn_jax.train --config configs/seed.py
 
 32x32 input from a random 54-pixel crop, Adam 1e-4, batch 36, 10 epochs, blanks trained as an
-eleventh digit, no running average. Two things differ: it had no length head, and its batch norm was
+eleventh digit, no running average. Two differences: it had no length head, and its batch norm was
 off outside training. It reported 95.0 % positional digit accuracy on test after 88,000 steps.
 """
 
