@@ -1,191 +1,149 @@
-"""python tests/fuzz/fuzz_predict.py --pictures N --seed S: svhn_jax.predict on damaged and hostile pictures.
+"""python tests/fuzz/fuzz_predict.py --pictures N --seed S: svhn_jax.predict on hostile pictures.
 
-Makes N pictures: PNG, JPEG, HEIC and a dozen other formats with bytes, chunks or segments changed, cut short, animated, of
-huge or strange sizes, files that are no pictures, links, folders, pipes, unreadable files; under names with line breaks,
-escape sequences and bytes that are no UTF-8. The command reads some of them at a time: as a folder, by name or by a pattern;
-with a table, JSON, CSV, pictures, boxes. It must answer each with one reading or one line, whatever the others are,
-read a sound photo among them as ever, touch nothing, and take at most 2 GB. Prints a table by kind, and as the last line
-the figures as JSON; ends with status 1 if the command failed.
+Makes N damaged and hostile pictures, links, folders and pipes, under names with line breaks, escape
+sequences and bytes that are no UTF-8, and reads them in batches. Each must get one reading or one
+line, a sound photo among them must be read as ever, and nothing else may change.
 """
 
-import json
+import contextlib
+import csv
+import io
 import os
 import random
-import shutil
+import re
+import sys
 import tempfile
+import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import fuzz_answers
-import fuzz_material
 import fuzz_pictures
-import fuzz_verdict
-import tyro
-from fuzz_answers import Answers
-from fuzz_scene import Mat, Material, Scene
-from rich.console import Console
-from rich.table import Table
+import numpy as np
+from PIL import Image
 
-from svhn_jax.errors import InputError, run_command
+from svhn_jax import cli, predict
+from svhn_jax.checked import Checked
+from svhn_jax.data.photos import SUFFIXES
+from svhn_jax.output import Terminal
 
-SOUND, BOXED = "sound.png", "boxed.png"  # photos that nothing is wrong with, in every folder
-WAYS = {"folder": ["raw"], "pattern": ["raw/*"], "names": []}
-OPTIONS = (
-    *(
-        [],
-        [],
-        ["--whole"],
-        ["--min-confidence", "0.9"],
-        ["--draw", "out/drawn"],
-        ["--boxes", "outside/boxes.csv"],
-    ),
-    ["--draw", "out/drawn", "--min-confidence", "0.9", "--boxes", "outside/boxes.csv"],
-)
+SOUND = "sound.png"
+NAMES = (b"", b"", b" ", b"\n", b"\nerror: b", b"\x1b[2J", b"\xff\xfe", b"\xe2\x80\xae", b"-rf")
+ODD = "link, folder, pipe"
+OPTIONS = ([], ["--whole"], ["--min-confidence", "0.9"], ["--draw", "out/drawn"], ["--json"])
+CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]")
+SLOWEST_S = 60.0  # of processor time, for a batch
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(Checked):
     """Runs svhn_jax.predict on damaged and hostile pictures."""
 
-    pictures: int = 2000
+    pictures: int = 1000
     """how many"""
     seed: int = 0
     """of all that is drawn: the same seed, the same pictures"""
-    real: Path | None = None
-    """folder with a real test.tar.gz to make the pictures from; by default they are made from drawn ones"""
     at_once: int = 40
-    """pictures that one command reads"""
-    keep: Path | None = None
-    """folder for the pictures that the command failed on, and what it said"""
+    """pictures of one command"""
 
-    def __post_init__(self) -> None:
-        if self.pictures < 1 or self.at_once < 1:
-            raise InputError("--pictures and --at-once must be at least 1")
+
+def main(options: Options, terminal: Terminal) -> int:
+    rng = random.Random(options.seed)
+    kinds = [*fuzz_pictures.kinds(options.pictures * 9 // 10, rng)]
+    kinds += [ODD] * (options.pictures - len(kinds))
+    rng.shuffle(kinds)
+    counts, problems, first_reading = Counter[str](), list[str](), ""
+    for start in range(0, len(kinds), options.at_once):
+        with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+            batch = kinds[start : start + options.at_once]
+            answers = _read(rng, {_put(rng, kind, i): kind for i, kind in enumerate(batch)})
+            first_reading = first_reading or answers.sound
+            problems += [f"pictures from {start}: {one}" for one in answers.problems]
+            if answers.sound != first_reading:
+                problems.append(f"pictures from {start}: the sound photo became {answers.sound}")
+            counts += answers.counts
+    terminal.print(*problems, *(f"{what}: {count:,}" for what, count in sorted(counts.items())))
+    terminal.result({"pictures": len(kinds), "failures": len(problems)} | counts)
+    return int(bool(problems))
 
 
 @dataclass
-class Tally:
-    """What became of all pictures.
-
-    readings: of the sound photo, by the options of the command. passed_over: folders among the files of a folder or of a pattern.
-    """
-
-    read: Counter[str]
-    refused: Counter[str]
+class Answers:
+    sound: str
+    counts: Counter[str]
     problems: list[str]
-    readings: dict[str, Any]
-    passed_over: int = 0
-    slowest_s: float = 0.0
-    most_mb: float = 0.0
 
 
-def main() -> int:
-    console = Console(highlight=False, markup=False)
-    options = tyro.cli(Options, prog="python tests/fuzz/fuzz_predict.py", description=__doc__)
-    kinds = fuzz_pictures.kinds(options.pictures, random.Random(options.seed))
-    tally = Tally(Counter(), Counter(), [], {})
-    with tempfile.TemporaryDirectory(prefix="fuzz-") as work:
-        photos, records, _ = fuzz_material.photos_and_records(Path(work), options.real)
-        material = Material(photos, records, {"ours": Mat(b"", (), (), 0)}, Path(work))
-        for start in range(0, len(kinds), options.at_once):
-            _try(
-                options, material, Path(work), start, kinds[start : start + options.at_once], tally
-            )
-    for problem in tally.problems:
-        console.print(problem, soft_wrap=True)
-    _print_table(console, tally)
-    figures = {
-        "pictures": len(kinds),
-        "read": tally.read.total(),
-        "refused": tally.refused.total(),
-        "passed_over": tally.passed_over,
-        "failures": len(tally.problems),
-        "slowest_cpu_s": round(tally.slowest_s, 1),
-        "most_mb": round(tally.most_mb),
-        "seed": options.seed,
-        "material": "real" if options.real else "drawn",
-    }
-    print(json.dumps(figures))
-    return 1 if tally.problems else 0
+def drawn_photos() -> list[bytes]:
+    rng, photos = np.random.default_rng(0), []
+    for width in (40, 60, 90):
+        pixels = rng.integers(0, 60, (33, width, 3)) + np.linspace(0, 190, width)[:, None]
+        stream = io.BytesIO()
+        Image.fromarray(pixels.astype(np.uint8)).save(stream, "PNG")
+        photos.append(stream.getvalue())
+    return photos
 
 
-def _try(
-    options: Options, material: Material, work: Path, start: int, kinds: list[str], tally: Tally
-) -> None:
-    """Makes some pictures, runs the command on them, and judges."""
-    scene = Scene(work / f"{start}", random.Random(f"{options.seed} {start}"), material)
-    scene.set_up()
-    first, second = list(material.photos.values())[:2]
-    (scene.raw / SOUND).write_bytes(first)
-    (scene.raw / BOXED).write_bytes(second)
-    (scene.outside / "boxes.csv").write_text(f"file,left,top,width,height\n{BOXED},5,3,20,12.5\n")
-    names = {fuzz_pictures.put(scene, kind, start + i).name: kind for i, kind in enumerate(kinds)}
-    way = scene.rng.choice(list(WAYS))
-    arguments = WAYS[way] or [f"raw/{name}" for name in (*names, SOUND, BOXED)]
-    chosen = [*scene.rng.choice(OPTIONS), *scene.rng.choice((["--json"], ["--json"], []))]
-    before = fuzz_verdict.snapshot(scene)
-    run = fuzz_answers.run(scene, [*arguments, *chosen, "--csv", "out/readings.csv"], work / "log")
-    answers = fuzz_answers.answers(scene, run, is_json="--json" in chosen)
-    # A folder and a pattern give files alone.
-    asked = [name for name in names if way == "names" or not (scene.raw / name).is_dir()]
-    problems = [
-        *answers.problems,
-        *fuzz_answers.problems(scene, run, answers, before, [*asked, SOUND, BOXED]),
-    ]
-    tally.passed_over += len(names) - len(asked)
-    problems += _problems_of_the_sound(answers, "--whole" in chosen, tally)
-    for name, kind in names.items():
-        tally.read[kind] += name in answers.readings
-        tally.refused[kind] += name in answers.refused
-    tally.problems += [
-        f"pictures {start} to {start + len(kinds) - 1} ({way} {chosen}): {one}" for one in problems
-    ]
-    tally.slowest_s, tally.most_mb = (
-        max(tally.slowest_s, run.seconds),
-        max(tally.most_mb, run.megabytes),
-    )
-    if problems and options.keep:
-        options.keep.mkdir(parents=True, exist_ok=True)
-        about = (
-            json.dumps({"arguments": [*arguments, *chosen]})
-            + f"\n--- stdout\n{run.stdout}\n--- stderr\n{run.stderr}"
-        )
-        (options.keep / f"{start}.txt").write_text(
-            "\n".join([*problems, about]), errors="backslashreplace"
-        )
-        os.rename(scene.folder, options.keep / f"{start}")
+def _put(rng: random.Random, kind: str, index: int) -> str:
+    """Makes a picture in the folder raw/; its name begins with its index."""
+    Path("raw").mkdir(exist_ok=True)
+    odd = b"" if kind == ODD else rng.choice((*NAMES, b"x" * 100))
+    suffix = rng.choice((".png", ".jpg", *SUFFIXES)).encode()
+    path = Path("raw", os.fsdecode(b"%04d" % index + odd + suffix))
+    if kind != ODD:
+        path.write_bytes(fuzz_pictures.KINDS[kind][0](rng, drawn_photos()))
     else:
-        shutil.rmtree(scene.folder)
+        make = (Path.mkdir, os.mkfifo, lambda path: path.symlink_to(path.name), Path.touch)
+        rng.choice((*make, lambda path: path.symlink_to("/etc/hostname")))(path)
+    return path.name
 
 
-def _problems_of_the_sound(answers: Answers, is_whole: bool, tally: Tally) -> list[str]:
-    """Whether the sound photo is read as in the first run; compares all digits that are printed."""
-    found = answers.readings.get(SOUND)
-    if found is None:
-        return ["the sound photo was not read"]
-    before = tally.readings.setdefault(str(is_whole), {})
-    values = found | {f"json {key}": value for key, value in found.get("json", {}).items()}
-    compared = {
-        key: value for key, value in values.items() if key not in ("json", "check", "json check")
+def _snapshot() -> dict[str, bytes | None]:
+    files = [path for path in Path("raw").iterdir() if not path.is_symlink()]
+    return {path.name: path.read_bytes() if path.is_file() else None for path in files}
+
+
+def _read(rng: random.Random, kinds: dict[str, str]) -> Answers:
+    Path("raw", SOUND).write_bytes(drawn_photos()[1])
+    Path("out").mkdir()
+    chosen, before, started = rng.choice(OPTIONS), _snapshot(), time.process_time()
+    where = rng.choice((["raw"], ["raw/*"], [f"raw/{name}" for name in (*kinds, SOUND)]))
+    stdout, stderr = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
+        argv = [*where, *chosen, "--csv", "out/readings.csv", "--whole"]
+        status = cli.call(predict.Options, predict.main, list(dict.fromkeys(argv)))
+    is_named = len(where) > 1  # folders and patterns pass over folders
+    asked = {name for name in kinds if is_named or not Path("raw", name).is_dir()}
+    with open("out/readings.csv", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        readings = {Path(row["file"]).name: row for row in csv.DictReader(file)}
+    refused = [line[11:15] for line in stderr.getvalue().splitlines()]
+    seconds, printed = time.process_time() - started, stdout.getvalue() + stderr.getvalue()
+    found = {
+        f"ended with {status}, {len(refused)} refused": status != int(bool(refused)),
+        f"took {seconds:.0f} s": seconds > SLOWEST_S,
+        "control characters": bool(CONTROL.search(printed)),
+        "files changed": _snapshot() != before,
+        "drawn pictures": "--draw" in chosen and len(os.listdir("out/drawn")) != len(readings),
     }
-    pairs = [(key, before.setdefault(key, value), value) for key, value in compared.items()]
-    return [
-        f"the sound photo: {key} was {old!r}, and is now {new!r}"
-        for key, old, new in pairs
-        if old != new
-    ]
+    problems = [what for what, is_so in found.items() if is_so]
+    problems += _wrong_answers(asked, set(readings) - {SOUND}, refused, kinds)
+    sound = readings.get(SOUND, {"reading": "refused", "confidence": ""})
+    counts = Counter(f"{kinds[name]}: read" for name in readings.keys() & kinds)
+    counts += Counter(f"{kinds[name]}: refused" for name in kinds if name[:4] in refused)
+    return Answers(f"{sound['reading']} {sound['confidence']}", counts, problems)
 
 
-def _print_table(console: Console, tally: Tally) -> None:
-    table = Table(title="svhn_jax.predict on damaged and hostile pictures")
-    for column in ("kind", "read", "refused in one line"):
-        table.add_column(column, justify="left" if column == "kind" else "right")
-    for kind in fuzz_pictures.WEIGHTS:
-        table.add_row(kind, f"{tally.read[kind]:,}", f"{tally.refused[kind]:,}")
-    console.print(table)
+def _wrong_answers(
+    asked: set[str], read: set[str], refused: list[str], kinds: dict[str, str]
+) -> Iterator[str]:
+    """Photos without exactly one answer, and answers without a photo."""
+    numbers = Counter([*(name[:4] for name in read), *refused])
+    for name in sorted(asked):
+        if (count := numbers.pop(name[:4], 0)) != 1:
+            yield f"{count} answers to {name!r} ({kinds[name]})"
+    yield from (f"an answer to nothing: {name!r}" for name in numbers)
 
 
 if __name__ == "__main__":
-    run_command(main)
+    sys.exit(cli.call(Options, main))

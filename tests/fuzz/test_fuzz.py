@@ -22,7 +22,7 @@ def fuzz(monkeypatch):
 
 
 def test_sixty_damaged_and_hostile_inputs_do_no_harm():
-    finished = run_python(FUZZ / "fuzz_data.py", "--inputs", "60", "--seed", "0")
+    finished = run_python(FUZZ / "fuzz_data.py", "--inputs", "60", "--seed", "1")
     figures = json.loads(finished.stdout.splitlines()[-1])
     assert (finished.returncode, figures["inputs"], figures["failures"]) == (0, 60, 0), (
         finished.stdout
