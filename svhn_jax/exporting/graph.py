@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 OPSET = 18  # of 2022: runtimes of that year and later read it
 IR_VERSION = 8
@@ -20,8 +20,8 @@ class Graph:
     """
 
     def __init__(self) -> None:
-        self._nodes: list[onnx.NodeProto] = []
-        self._constants: list[onnx.TensorProto] = []
+        self._nodes: list[NodeProto] = []
+        self._constants: list[TensorProto] = []
         self._names: dict[str, int] = {}
 
     def op(self, kind: str, *inputs: Input, name: str = "", **attributes: Any) -> str:
@@ -29,9 +29,11 @@ class Graph:
 
         Args:
           inputs: names of values, or constants: arrays, lists as int64[n], numbers as float32.
-          name: of the node and of its output; none: its kind. A second one of a name gets a number.
+          name: of the node and its output; by default its kind. A second one of a name gets a number.
         """
-        label = self._unique(name or kind)
+        name = name or kind
+        self._names[name] = count = self._names.get(name, 0) + 1
+        label = name if count == 1 else f"{name}_{count}"
         names = [
             x if isinstance(x, str) else self._constant(f"{label}/{n}", x)
             for n, x in enumerate(inputs)
@@ -42,31 +44,15 @@ class Graph:
     def cast(self, x: str, dtype: Any) -> str:
         return self.op("Cast", x, to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
 
-    def model(
-        self, inputs: list[onnx.ValueInfoProto], outputs: list[onnx.ValueInfoProto]
-    ) -> onnx.ModelProto:
+    def model(self, inputs: list[ValueInfoProto], outputs: list[ValueInfoProto]) -> ModelProto:
         """The whole, checked."""
         graph = helper.make_graph(self._nodes, "svhn_jax", inputs, outputs, self._constants)
-        model = helper.make_model(
-            graph,
-            opset_imports=[helper.make_opsetid("", OPSET)],
-            ir_version=IR_VERSION,
-            producer_name="svhn_jax",
-        )
+        opsets = [helper.make_opsetid("", OPSET)]
+        model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
         onnx.checker.check_model(model, full_check=True)
         return model
 
-    def _unique(self, name: str) -> str:
-        self._names[name] = count = self._names.get(name, 0) + 1
-        return name if count == 1 else f"{name}_{count}"
-
     def _constant(self, name: str, value: np.ndarray | list[int] | float) -> str:
-        dtype = (
-            np.int64
-            if isinstance(value, list)
-            else np.float32
-            if isinstance(value, float)
-            else None
-        )
+        dtype: Any = {list: np.int64, float: np.float32}.get(type(value))
         self._constants.append(numpy_helper.from_array(np.asarray(value, dtype, order="C"), name))
         return name

@@ -1,4 +1,4 @@
-"""A saved step as an ONNX model: uint8 crops in, the number and its probabilities out, any batch size."""
+"""A saved step as an ONNX model: uint8 crops in, the number and its probabilities out."""
 
 from typing import Any
 
@@ -12,73 +12,88 @@ from svhn_jax import __version__
 from svhn_jax.config import ImageConfig
 from svhn_jax.exporting import interface
 from svhn_jax.exporting.graph import Graph
+from svhn_jax.exporting.interface import Outputs
 from svhn_jax.exporting.onnx_networks import Features, LogitNames, add_network
 from svhn_jax.inference.reader import Reader
 from svhn_jax.labels import BLANK
 from svhn_jax.model.inputs import CONTRAST_FLOOR, GRAY
 
-HOW_TO = "Reads house numbers. The descriptions of the input and the outputs are in the metadata, under meaning."
+HOW_TO = "Reads house numbers. The metadata describe input and outputs, under meaning."
 
 
 def build(reader: Reader, precision: str = "float32") -> onnx.ModelProto:
-    """The model of a reader's step, with features in float32 or float16.
+    """The model of a reader's step for any batch size, with features in float32 or float16.
 
     Raises:
       InputError: there is no graph for the architecture.
     """
-    graph, config, size = Graph(), reader.config, reader.crop.size
-    dtype = np.float16 if precision == "float16" else np.float32
-    variables = jax.tree.map(np.asarray, reader.variables)
-    x = _prepared(graph, config.image, size)
+    graph, config, side, most = Graph(), reader.config, reader.crop.size, reader.max_digits
+    dtype: Any = np.float16 if precision == "float16" else np.float32
+    x = _prepared(graph, config.image, side)
     if dtype != np.float32:
         x = x._replace(name=graph.cast(x.name, dtype))
-    logits = add_network(graph, config.model, variables, x, dtype)
-    digits = reader.max_digits
-    _decode(graph, logits, digits)
+    variables = jax.tree.map(np.asarray, reader.variables)
+    _decode(graph, add_network(graph, config.model, variables, x, dtype), most)
     meaning = interface.descriptions(reader)
-    crops = helper.make_tensor_value_info(
-        interface.INPUT, TensorProto.UINT8, ["N", size, size, 3], meaning["crops"]
-    )
-    model = graph.model(
-        [crops], [_output(name, digits, meaning[name]) for name in interface.OUTPUTS]
-    )
+
+    def value(name: str, kind: int, *shape: int) -> onnx.ValueInfoProto:
+        return helper.make_tensor_value_info(name, kind, ["N", *shape], meaning[name])
+
+    outputs = [
+        value("length", TensorProto.INT32),
+        value("digits", TensorProto.INT32, most),
+        value("confidence", TensorProto.FLOAT),
+        value("length_p", TensorProto.FLOAT),
+        value("digit_p", TensorProto.FLOAT, most),
+    ]
+    model = graph.model([value(interface.INPUT, TensorProto.UINT8, side, side, 3)], outputs)
     describe(model, interface.metadata(reader, precision))
     return model
 
 
 def describe(model: onnx.ModelProto, metadata: dict[str, str]) -> None:
-    """Writes who made the model, and what it says of itself, into it."""
+    """Writes the producer and the metadata into the model."""
     model.producer_name, model.producer_version, model.doc_string = "svhn_jax", __version__, HOW_TO
     helper.set_model_props(model, metadata)
 
 
 def described(model: onnx.ModelProto) -> dict[str, str]:
-    """What `describe` wrote."""
+    """The metadata that `describe` wrote."""
     return {entry.key: entry.value for entry in model.metadata_props}
 
 
-def _output(name: str, digits: int, meaning: str) -> onnx.ValueInfoProto:
-    kind = TensorProto.INT32 if name in ("length", "digits") else TensorProto.FLOAT
-    shape: list[str | int] = ["N", digits] if name in ("digits", "digit_p") else ["N"]
-    return helper.make_tensor_value_info(name, kind, shape, meaning)
+def load(content: bytes, threads: int = 0) -> Any:
+    """An onnxruntime session of a model's bytes, on the CPU; threads: 0 for one a core."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3  # errors only
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+
+def run(session: Any, crops: np.ndarray) -> Outputs:
+    """The outputs by name for uint8[N, S, S, 3]."""
+    values = session.run(list(interface.OUTPUTS), {interface.INPUT: crops})
+    return dict(zip(interface.OUTPUTS, values, strict=True))
 
 
 def _prepared(graph: Graph, image: ImageConfig, size: int) -> Features:
     """The middle window, normalised, as svhn_jax.model.inputs."""
-    x, side, slack = interface.INPUT, image.crop, size - image.crop
-    if slack:
-        start = slack // 2
+    x, side = interface.INPUT, image.crop
+    if size > side:
+        start = (size - side) // 2
         x = graph.op("Slice", x, [start] * 2, [start + side] * 2, [1, 2], name="window")
     x = graph.cast(graph.op("Transpose", x, perm=[0, 3, 1, 2]), np.float32)
     x = graph.op("Div", x, 255.0)
     if image.grayscale:
         x = graph.op("Mul", x, np.array(GRAY, np.float32).reshape(1, 3, 1, 1), name="luma")
         x = graph.op("ReduceSum", x, [1], keepdims=1, name="gray")
-    if image.resize:
-        matrix = _resizing(side, image.resize)
-        x = graph.op(
-            "MatMul", graph.op("MatMul", matrix, x, name="resize"), matrix.T, name="resize"
-        )
+    if image.resize:  # jax.image.resize is linear, and the same along rows and columns: a matrix
+        eye, shape = jnp.eye(side), (image.resize, side)
+        matrix = np.asarray(jax.image.resize(eye, shape, "bilinear", antialias=True))
+        x = graph.op("MatMul", matrix, x, name="resize")
+        x = graph.op("MatMul", x, matrix.T, name="resize")
         side = image.resize
     x = graph.op("Sub", x, _mean(graph, x), name="centered")
     if image.normalize == "mean and contrast":
@@ -92,18 +107,16 @@ def _mean(graph: Graph, x: str) -> str:
     return graph.op("ReduceMean", by_column, [1, 3], keepdims=1)
 
 
-def _resizing(side: int, to: int) -> np.ndarray:
-    """float32[to, side]: jax.image.resize is linear, and the same along rows and columns; so it is a matrix."""
-    return np.asarray(jax.image.resize(jnp.eye(side), (to, side), "bilinear", antialias=True))
-
-
 def _decode(graph: Graph, logits: LogitNames, digits: int) -> None:
-    """The number of greatest joint probability, as svhn_jax.model.decode; adds the outputs."""
+    """The number of greatest joint probability, as svhn_jax.model.decode; adds the outputs.
+
+    Values keep two dimensions to the end: OpenCV 4.12 stops at functions of one dimension.
+    """
     length_log_p = graph.op("LogSoftmax", logits.length, axis=1)
     ten = graph.op("Slice", logits.digits, [0], [BLANK], [2])
     digit_log_p = graph.op("LogSoftmax", ten, axis=2)
     best = graph.op("ReduceMax", digit_log_p, [2], keepdims=0)
-    # [digits, lengths]: 1 where a number of that length has that digit; one that is too long has them all.
+    # [digits, lengths]: 1 where a number of that length has that digit; a longer one has them all.
     has = (np.arange(digits)[:, None] < np.arange(digits + 2)).astype(np.float32)
     joint = graph.op("Add", length_log_p, graph.op("MatMul", best, has), name="joint")
     length = graph.op("ArgMax", joint, axis=1, keepdims=1)
@@ -112,23 +125,8 @@ def _decode(graph: Graph, logits: LogitNames, digits: int) -> None:
     int32: Any = {"to": TensorProto.INT32}
     graph.op("Cast", graph.op("Squeeze", length, [1]), name="length", **int32)
     graph.op("Cast", graph.op("Where", is_present, all_digits, [BLANK]), name="digits", **int32)
-    graph.op("Exp", graph.op("ReduceMax", joint, [1], keepdims=0), name="confidence")
-    of_length = graph.op("GatherElements", length_log_p, length, axis=1)
-    graph.op("Exp", graph.op("Squeeze", of_length, [1]), name="length_p")
+    confidence = graph.op("Exp", graph.op("ReduceMax", joint, [1], keepdims=1))
+    graph.op("Squeeze", confidence, [1], name="confidence")
+    length_p = graph.op("Exp", graph.op("GatherElements", length_log_p, length, axis=1))
+    graph.op("Squeeze", length_p, [1], name="length_p")
     graph.op("Where", is_present, graph.op("Exp", best), 1.0, name="digit_p")
-
-
-def load(content: bytes, threads: int = 0) -> Any:
-    """An onnxruntime session of a model's bytes, on the CPU; threads: 0 for as many as there are cores."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3  # errors alone
-    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-
-
-def run(session: Any, crops: np.ndarray) -> dict[str, np.ndarray]:
-    """The outputs by name for uint8[N, S, S, 3]."""
-    values = session.run(list(interface.OUTPUTS), {interface.INPUT: crops})
-    return dict(zip(interface.OUTPUTS, values, strict=True))

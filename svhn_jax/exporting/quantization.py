@@ -1,9 +1,7 @@
 """int8 for an ONNX model: onnxruntime's static quantization, with ranges measured on crops."""
 
-import contextlib
 import logging
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +13,7 @@ from svhn_jax.exporting.onnx_model import describe, described
 from svhn_jax.exporting.onnx_networks import BODY
 
 KINDS = ("Conv", "Relu", "MaxPool", "Add", "Gemm")
-CROPS = 512  # whose ranges are measured
+CROPS = 512  # to measure ranges on
 BATCH_SIZE = 32
 
 
@@ -29,11 +27,13 @@ class _Crops(quantization.CalibrationDataReader):
 
 
 def quantize(model: onnx.ModelProto, crops: np.ndarray) -> onnx.ModelProto:
-    """The model with convolutions and large dense layers in int8, a scale for each output channel; heads stay float32.
+    """The model with convolutions and large dense layers in int8, a scale for each output channel.
+
+    Heads stay float32.
 
     Args:
       model: of svhn_jax.exporting.onnx_model, in float32.
-      crops: uint8[N, S, S, 3], of the kind that the model will read; CROPS of them, evenly spaced, are used.
+      crops: uint8[N, S, S, 3] like those to read; CROPS of them, evenly spaced, are used.
     """
     chosen = crops[np.linspace(0, len(crops) - 1, min(CROPS, len(crops))).astype(int)]
     nodes = [
@@ -41,30 +41,23 @@ def quantize(model: onnx.ModelProto, crops: np.ndarray) -> onnx.ModelProto:
         for node in model.graph.node
         if node.name.startswith(BODY) and node.op_type in KINDS
     ]
-    copy, metadata = onnx.ModelProto.FromString(model.SerializeToString()), described(model)
-    with tempfile.TemporaryDirectory() as folder, _quiet():
-        path = Path(folder) / "int8.onnx"
-        quantization.quantize_static(
-            copy,  # which it empties of its weights
-            path,
-            _Crops(chosen),
-            quant_format=quantization.QuantFormat.QDQ,
-            nodes_to_quantize=nodes,
-            per_channel=True,
-            activation_type=quantization.QuantType.QUInt8,  # what x86 CPUs multiply by int8 weights
-            weight_type=quantization.QuantType.QInt8,
-        )
-        quantized = onnx.load_model(path)
-    describe(quantized, metadata | {"precision": "int8"})
-    return quantized
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without onnxruntime's advice to optimise the model first, which would fuse what is to be quantized."""
+    copy = onnx.ModelProto.FromString(model.SerializeToString())  # its weights are taken out
     before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
+    logging.disable(logging.WARNING)  # advice to fuse nodes first, some of which are to stay float32
     try:
-        yield
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "int8.onnx"
+            quantization.quantize_static(
+                copy,
+                path,
+                _Crops(chosen),
+                nodes_to_quantize=nodes,
+                per_channel=True,
+                activation_type=quantization.QuantType.QUInt8,  # x86 multiplies it by int8 weights
+                weight_type=quantization.QuantType.QInt8,
+            )
+            quantized = onnx.load_model(path)
     finally:
         logging.disable(before)
+    describe(quantized, described(model) | {"precision": "int8"})
+    return quantized
