@@ -54,7 +54,9 @@ def random_crops(size: int) -> np.ndarray:
     crops = []
     for index in range(RANDOM_CROPS):
         grain = 2 ** (index % 4)
-        cells = rng.integers(0, 256 >> index % 3, (-(-size // grain), -(-size // grain), 3), np.uint8)
+        cells = rng.integers(
+            0, 256 >> index % 3, (-(-size // grain), -(-size // grain), 3), np.uint8
+        )
         crops.append(cells.repeat(grain, 0).repeat(grain, 1)[:size, :size])
     return np.stack(crops)
 

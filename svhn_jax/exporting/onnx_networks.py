@@ -80,7 +80,11 @@ class Builder:
 
     def max_pool(self, x: Features, stride: int, low: int, high: int) -> Features:
         """Of 2 x 2, as svhn_jax.model.layers.max_pool; low, high: padding."""
-        window = {"kernel_shape": [2, 2], "strides": [stride] * 2, "pads": [low, low, high, high]}
+        window: Any = {
+            "kernel_shape": [2, 2],
+            "strides": [stride] * 2,
+            "pads": [low, low, high, high],
+        }
         side = (x.side + low + high - 2) // stride + 1
         return x._replace(name=self.op("MaxPool", x.name, **window), side=side)
 

@@ -43,7 +43,9 @@ def quantize(model: onnx.ModelProto, crops: np.ndarray) -> onnx.ModelProto:
     ]
     copy = onnx.ModelProto.FromString(model.SerializeToString())  # its weights are taken out
     before = logging.root.manager.disable
-    logging.disable(logging.WARNING)  # advice to fuse nodes first, some of which are to stay float32
+    logging.disable(
+        logging.WARNING
+    )  # advice to fuse nodes first, some of which are to stay float32
     try:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "int8.onnx"
