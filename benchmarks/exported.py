@@ -20,10 +20,9 @@ from svhn_jax import cli
 from svhn_jax.benchmarking import timing
 from svhn_jax.checked import Checked, Positive, at_least
 from svhn_jax.data import arrays
-from svhn_jax.exporting import interface, onnx_model, quantization, stablehlo
+from svhn_jax.exporting import onnx_model, quantization, stablehlo
 from svhn_jax.inference.photo_reader import PRETRAINED
 from svhn_jax.inference.reader import Reader
-from svhn_jax.model import networks
 from svhn_jax.output import Terminal
 from svhn_jax.training import devices
 
@@ -48,10 +47,10 @@ class Options(Checked):
 
 
 def main(options: Options, terminal: Terminal) -> None:
-    reader, threads = Reader(options.run), len(os.sched_getaffinity(0))
+    threads = len(os.sched_getaffinity(0))
     crops = np.asarray(arrays.load_split(options.data, "validation").images)
     calibration = np.asarray(arrays.load_split(options.data, "train").images)
-    forms, megabytes = _forms(reader, calibration, threads)
+    forms, megabytes = _forms(options, calibration, threads)
     title = f"images/s, median (range) of {options.rounds} runs, {threads} threads"
     table = Table("form", "MB", *(f"batch {n}" for n in options.batch_sizes), title=title)
     rates: dict[str, dict[str, Any]] = {name: {} for name in forms}
@@ -67,24 +66,19 @@ def main(options: Options, terminal: Terminal) -> None:
 
 
 def _forms(
-    reader: Reader, calibration: np.ndarray, threads: int
+    options: Options, calibration: np.ndarray, threads: int
 ) -> tuple[dict[str, Read], dict[str, float]]:
     """What is timed, and its size in MB; JAX's is that of its variables."""
-    config = interface.float32_config(reader.config, reader.config.model.convolution)
-    network, variables = networks.build(config.model), jax.device_put(reader.variables)
-    compiled = jax.jit(
-        lambda variables, crops: interface.outputs_of(
-            interface.logits_of(config, network, variables, crops)
-        )
-    )
+    readers = {size: Reader(options.run, batch_size=size) for size in options.batch_sizes}
+    reader = readers[options.batch_sizes[0]]
     artefact = stablehlo.build(reader)
     loaded = jax.jit(export.deserialize(bytearray(artefact)).call)
     forms: dict[str, Read] = {
-        "JAX": lambda crops: jax.device_get(compiled(variables, crops)),
+        "JAX": lambda crops: readers[len(crops)].read(crops),
         "StableHLO": lambda crops: jax.device_get(loaded(crops)),
     }
     sizes = {
-        "JAX": sum(leaf.nbytes for leaf in jax.tree.leaves(variables)),
+        "JAX": sum(leaf.nbytes for leaf in jax.tree.leaves(reader.variables)),
         "StableHLO": len(artefact),
     }
     models = {name: onnx_model.build(reader, name) for name in ("float32", "float16")}
