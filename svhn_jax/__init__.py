@@ -30,4 +30,5 @@ def load(run: str | None = None, step: str | int = "best", *, tta: bool = False)
 
     if not jax.config.values["jax_compilation_cache_dir"] and (folder := files.compilation_cache()):
         jax.config.update("jax_compilation_cache_dir", str(folder))
+        jax.config.update("jax_compilation_cache_max_size", files.MAX_CACHE_BYTES)
     return PhotoReader(run, step, tta=tta, finder=Finder())

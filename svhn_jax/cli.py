@@ -116,9 +116,9 @@ def run(kind: type[Options], main: Main[Options]) -> NoReturn:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interrupt)
-    if folder := files.compilation_cache():
-        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder))
-        os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(2**30))
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ and (folder := files.compilation_cache()):
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
+        os.environ["JAX_COMPILATION_CACHE_MAX_SIZE"] = str(files.MAX_CACHE_BYTES)
     status = BAD_INPUT
     try:
         if (status := call(kind, main)) == 0:

@@ -18,6 +18,7 @@ from svhn_jax.output import SILENT, Terminal
 
 REMOTE = ("gs://", "s3://")  # how the path of a bucket begins
 # What a file system without locks answers: Lustre without -o flock, NFS without lockd, some FUSE.
+MAX_CACHE_BYTES = 2**30  # of compiled programs
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 LONGEST_START = (
     40  # characters of a file's name that its temporary file has; a name has at most 255 bytes

@@ -9,7 +9,7 @@ is 1.
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated
@@ -82,9 +82,8 @@ def main(options: Options, terminal: Terminal) -> int:
     terminal.print(reading.header_line())
     rows: list[Row] = []
     with terminal.progress("reading", len(photos), "photos") as advance:
-        crops = _crops(reader, photos, boxes, terminal, advance)
-        size = 1 if options.draw else reader.batch_size  # few photos in memory
-        while chunk := list(islice(crops, size)):
+        crops = _crops(options, reader, zip(photos, boxes, strict=True), terminal, advance)
+        while chunk := list(islice(crops, 1 if options.draw else reader.batch_size)):
             readings = reader.read_crops([cropped for _, cropped, _ in chunk])
             for (name, _, photo), one in zip(chunk, readings, strict=True):
                 least = options.min_confidence
@@ -92,9 +91,9 @@ def main(options: Options, terminal: Terminal) -> int:
                 rows.append(row)
                 terminal.print(row.line())
                 terminal.result(row.as_json())
-                if options.draw:
+                if options.draw and photo:
                     drawing.draw(options.draw, photo, row)
-            del photo, chunk
+            del photo, chunk  # one decoded photo is in memory while the next is decoded
     if options.csv:
         text = reading.to_csv(rows, reader.max_digits)
         files.write_bytes(options.csv, text.encode("utf-8", "surrogateescape"))
@@ -140,18 +139,18 @@ def _refuse_to_overwrite(options: Options, photos: Sequence[Named]) -> None:
 
 
 def _crops(
+    options: Options,
     reader: "PhotoReader",
-    photos: Sequence[Named],
-    boxes: Sequence["AnyBox"],
+    photos: Iterable[tuple[Named, "AnyBox"]],
     terminal: Terminal,
     advance: Callable[[int], object],
-) -> Iterator[tuple[str, "Cropped", Image.Image]]:
-    """Name, crops and pixels of each photo; a line on stderr for one that cannot be read."""
-    for photo, box in zip(photos, boxes, strict=True):
+) -> Iterator[tuple[str, "Cropped", Image.Image | None]]:
+    """Name and crops of each photo, with --draw the photo; a line on stderr for a bad one."""
+    for photo, box in photos:
         advance(1)
         try:
             image = photo_files.decode_photo(named.read(photo))
-            yield photo.name, reader.crop(image, box), image
+            yield photo.name, reader.crop(image, box), image if options.draw else None
         except (ValueError, InputError) as error:
             name = photo.name if len(photo.name) <= 200 else f"…{photo.name[-199:]}"
             terminal.error(f"error: {name}: {error}")

@@ -3,7 +3,6 @@
 import io
 import subprocess
 import sys
-from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ from svhn_jax import labels
 from svhn_jax.data import crop
 from svhn_jax.data.crop import Box, crop_number
 from svhn_jax.errors import InputError
+from svhn_jax.inference.finder import Candidate
 from svhn_jax.inference.photo_reader import PhotoReader
 from svhn_jax.inference.reader import Reader
 from svhn_jax.model import inputs, networks
@@ -41,26 +41,20 @@ def photo_of(seed, size=(90, 50)):
     return Image.fromarray(small).resize(size, Image.Resampling.BICUBIC)
 
 
-def png_of(photo):
+def png_of(photo, **options):
     stream = io.BytesIO()
-    photo.save(stream, "PNG")
+    photo.save(stream, "PNG", **options)
     return stream.getvalue()
 
 
-def test_a_path_bytes_an_image_and_an_array_are_read_alike(reader, tmp_path):
+def test_every_kind_of_photo_is_read_alike(reader, tmp_path):
     photo = photo_of(0)
-    (tmp_path / "a.png").write_bytes(png_of(photo))
-    lazy = Image.open(tmp_path / "a.png")
-    alike = [
-        str(tmp_path / "a.png"),
-        tmp_path / "a.png",
-        png_of(photo),
-        photo,
-        np.asarray(photo),
-        lazy,
-    ]
+    content = png_of(photo)
+    (tmp_path / "a.png").write_bytes(content)
+    files = [str(tmp_path / "a.png"), tmp_path / "a.png", Image.open(tmp_path / "a.png")]
+    alike = [*files, content, bytearray(content), memoryview(content), photo, np.asarray(photo)]
     first, *others = (reader.read(one, BOX) for one in alike)
-    assert others == [first] * 5
+    assert others == [first] * 7
     assert first != reader.read(photo)
     grey = photo.convert("L")
     assert reader.read(np.asarray(grey)) == reader.read(grey) == reader.read(png_of(grey))
@@ -74,13 +68,12 @@ def test_a_box_is_cropped_as_training_crops_it(reader, run):
     assert read.number == labels.decode(wanted.labels[0])
     assert (read.box, read.found) == (Box(30, 10.5, 70, 32.5), None)
     assert read.confidence == float(np.exp(np.float64(wanted.log_p[0])))
-    assert read.length_p == float(np.exp(np.float64(wanted.length_log_p[0])))
     assert len(read.digits) == len(read.number.rstrip("+"))
     np.testing.assert_allclose(read.length_p * np.prod(read.digits), read.confidence, rtol=1e-5)
     assert reader.read(photo, read.box) == read
 
 
-@pytest.mark.parametrize("count", [1, 2, 15, 16, 17, 33])
+@pytest.mark.parametrize("count", [0, 2, 4, 9])
 def test_a_photo_alone_and_in_company_gives_the_same_bits(reader, count):
     pictures = [photo_of(seed) for seed in range(count)]
     assert reader.read_many(pictures) == [reader.read(photo) for photo in pictures]
@@ -89,46 +82,35 @@ def test_a_photo_alone_and_in_company_gives_the_same_bits(reader, count):
 def test_boxes_stand_beside_their_photos(reader):
     pictures, boxes = [photo_of(0), photo_of(1), photo_of(2)], [None, BOX, "whole"]
     assert reader.read_many(iter(pictures), iter(boxes)) == list(map(reader.read, pictures, boxes))
-    with pytest.raises(InputError, match="photos and boxes differ in number"):
+    with pytest.raises(InputError, match="differ in number"):
         reader.read_many(pictures, boxes[:2])
-    assert reader.read_many([]) == []
+    with pytest.raises(InputError, match="one photo"):
+        reader.read_many("door.jpg")
 
 
-class Place(NamedTuple):
-    box: Box
-    score: float
+class Finds:
+    """Finds these candidates in wide photos, nothing in high ones."""
 
-
-class FindsCorner:
-    """Finds the top left quarter of wide photos, and something worse; nothing in high ones."""
+    def __init__(self, *candidates):
+        self.candidates = candidates
 
     def find(self, photo):
-        width, height = photo.size
-        best = Place(Box(0, 0, width / 2, height / 2), 0.75)
-        return [best, Place(Box(5, 5, 9, 9), 0.25)] if width > height else []
+        return self.candidates if photo.width > photo.height else []
 
 
-def test_without_a_box_the_finder_says_where_the_number_is(run, reader):
-    finding = PhotoReader(str(run[0].path), finder=FindsCorner())
-    photo = photo_of(3)
+def test_without_a_box_the_number_is_where_the_finder_finds_it(run, reader):
+    corner = Candidate(Box(0, 0, 45, 25), 0.75)
+    finding = PhotoReader(str(run[0].path), finder=Finds(corner))
+    photo, high = photo_of(3), photo_of(4, (50, 90))
     read = finding.read(photo)
-    assert (read.box, read.found) == (Box(0, 0, 45, 25), 0.75)
-    assert read.confidence == reader.read(photo, (0, 0, 45, 25)).confidence
+    assert (read.box, read.found) == corner
+    assert read.number == reader.read(photo, (0, 0, 45, 25)).number
     assert finding.read(photo, BOX) == reader.read(photo, BOX)
     assert finding.read(photo, "whole") == reader.read(photo, "whole") == reader.read(photo)
-    high = photo_of(4, (50, 90))
     nothing = finding.read(high)
     assert nothing == ("", 0.0, (), 0.0, None, 0.0)
     assert (nothing.shown, nothing.is_doubtful(0.1)) == ("nothing", True)
     assert finding.read_many([high, photo, high]) == [nothing, read, nothing]
-
-
-class Finds:
-    def __init__(self, *found):
-        self.found = found
-
-    def find(self, photo):
-        return self.found
 
 
 @pytest.mark.parametrize("factor", [0.99, 1.01])
@@ -137,42 +119,29 @@ def test_the_place_of_the_greatest_score_times_the_root_of_its_confidence_is_rea
 ):
     photo = photo_of(3)
     boxes = [Box(x, y, x + 30, y + 20) for x in (0, 30, 60) for y in (0, 30)]
-    readings = sorted(
-        (reader.read(photo, box) for box in boxes), key=lambda reading: reading.confidence
-    )
-    low, high = readings[0], readings[-1]
-    even = (
-        0.8 * (low.confidence / high.confidence) ** 0.5
-    )  # with this score the second place is worth as much as the first
-    assert factor * even < 0.8
-    first, second = Place(low.box, 0.8), Place(high.box, factor * even)
+    low, *_, high = sorted((reader.read(photo, box) for box in boxes), key=lambda x: x.confidence)
+    even = 0.8 * (low.confidence / high.confidence) ** 0.5  # as good a score for the second place
+    first, second = Candidate(low.box, 0.8), Candidate(high.box, factor * even)
     read = PhotoReader(str(run[0].path), finder=Finds(first, second)).read(photo)
     assert (read.box, read.found) == (second if factor > 1 else first)
 
 
 def test_the_exif_orientation_of_files_and_images_is_applied(reader):
-    image = Image.Exif()
-    image[0x0112] = 6
-    turned, content = photo_of(5).rotate(90, expand=True), io.BytesIO()
-    turned.save(content, "PNG", exif=image)
-    opened = Image.open(io.BytesIO(content.getvalue()))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    content = png_of(photo_of(5).rotate(90, expand=True), exif=exif)
+    opened = Image.open(io.BytesIO(content))
     assert opened.size == (50, 90)
-    assert (
-        reader.read(content.getvalue(), BOX)
-        == reader.read(opened, BOX)
-        == reader.read(photo_of(5), BOX)
-    )
+    assert reader.read(content, BOX) == reader.read(opened, BOX) == reader.read(photo_of(5), BOX)
 
 
 def test_test_time_augmentation_reads_as_evaluate_does(run, reader):
     folder, config, state = run
     averaging = PhotoReader(str(folder.path), tta=True)
-    photo = photo_of(6)
-    eval_step = steps.compile_eval_step(
-        config, networks.build(config.model), mesh_of(1), len(inputs.VIEWS)
-    )
-    image = averaging.crop(photo, BOX).image[None]
-    batch = put((image, np.full((1, 6), 10, np.int32), np.ones(1, np.int32)), sharded(mesh_of(1)))
+    photo, network = photo_of(6), networks.build(config.model)
+    eval_step = steps.compile_eval_step(config, network, mesh_of(1), len(inputs.VIEWS))
+    images = averaging.crop(photo, BOX).images
+    batch = put((images, np.full((1, 6), 10, np.int32), np.ones(1, np.int32)), sharded(mesh_of(1)))
     _, wanted = eval_step(state.eval_variables(), *batch)
     read = averaging.read(photo, BOX)
     assert read.number == labels.decode(np.asarray(wanted.labels[0]))
@@ -181,69 +150,49 @@ def test_test_time_augmentation_reads_as_evaluate_does(run, reader):
 
 
 @pytest.mark.parametrize(
-    ("photo", "box", "words"),
+    ("photo", "box", "named"),
     [
-        ("none.png", None, "none.png: no such file or directory"),
-        (b"", None, "the photo: an empty file"),
-        (b"no photo", None, "the photo: not a readable image; convert it to PNG or JPEG"),
-        (np.zeros((4, 4, 3)), None, r"the photo: float64\[4, 4, 3\]; give a path, a file.s bytes"),
-        (np.zeros((4, 4, 2), np.uint8), None, r"the photo: uint8\[4, 4, 2\]; give"),
+        ("none.png", None, "none.png"),
+        (b"", None, "the photo"),
+        (b"no photo", None, "the photo"),
+        (png_of(photo_of(0))[:900], None, "the photo"),
+        (Image.open(io.BytesIO(png_of(photo_of(0))[:900])), None, "the photo"),
+        (np.zeros((4, 4, 3)), None, r"float64\[4, 4, 3\]"),
+        (np.zeros((4, 4, 2), np.uint8), None, r"uint8\[4, 4, 2\]"),
         (np.zeros((0, 4, 3), np.uint8), None, "no pixels"),
-        (photo_of(0), (95, 0, 10, 10), "its boxes lie outside the photo of 90 x 50 pixels"),
-        (
-            photo_of(0),
-            (1, 2, 3),
-            r"box is \(1, 2, 3\); give \(left, top, width, height\) in pixels",
-        ),
-        (photo_of(0), (1, 2, 0, 3), "the box has no width or height"),
-        (photo_of(0), (1, float("nan"), 3, 3), "top is nan, outside any photo"),
-        (photo_of(0), (1, "x", 3, 3), "give"),
-        (photo_of(0), (-3e6, 0, 6e6, 3), r"left is -3e\+06, outside any photo"),
-        (photo_of(0), Box(10, 5, 10, 20), "the box has no width or height"),
-        (photo_of(0), Box(float("nan"), 5, 10, 20), "left is nan, outside any photo"),
-        (photo_of(0), "all", "box is 'all'; give"),
-        (None, None, "give a path, a file's bytes, a Pillow image"),
-        (Image.new("I", (9, 9)), None, "32-bit pixels, whose white is unknown"),
-        (Image.new("F", (9, 9)), None, "32-bit pixels, whose white is unknown"),
+        (None, None, "object"),
+        (Image.new("I", (9, 9)), None, "the photo"),
+        (photo_of(0), (95, 0, 10, 10), "90 x 50"),
+        (photo_of(0), (1, 2, 3), r"box is \(1, 2, 3\)"),
+        (photo_of(0), (1, 2, 0, 3), r"box is \(1, 2, 0, 3\)"),
+        (photo_of(0), (1, float("nan"), 3, 3), "top is nan"),
+        (photo_of(0), (1, "x", 3, 3), "box is"),
+        (photo_of(0), Box(10, 5, 10, 20), "box is"),
+        (photo_of(0), "all", "box is 'all'"),
     ],
 )
-def test_what_cannot_be_read_is_one_line_of_error(reader, photo, box, words):
-    with pytest.raises(InputError, match=words):
+def test_what_cannot_be_read_is_one_line_of_error(reader, photo, box, named):
+    with pytest.raises(InputError, match=named):
         reader.read(photo, box)
 
 
-def test_a_damaged_image_object_is_an_error_too(reader):
-    content = png_of(photo_of(0))
-    opened = Image.open(io.BytesIO(content[: len(content) // 2]))  # reads the header alone
-    with pytest.raises(InputError, match="the photo: damaged image"):
-        reader.read(opened)
-
-
-def test_load_gives_a_reader_of_a_run_and_step(run, reader, monkeypatch):
-    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "kept as it is")
+def test_load_gives_a_reader_of_a_run_and_step(run, reader):
     loaded = svhn_jax.load(str(run[0].path), "7", tta=True)
     assert (loaded.reader.step, loaded.max_digits) == (7, 5)
-    assert loaded.read(photo_of(0)) != reader.read(photo_of(0))
-    assert svhn_jax.load(str(run[0].path), 7).reader.step == 7
-    with pytest.raises(InputError, match="--step is '8'; it must be latest, best or one of 7"):
+    assert loaded.read(photo_of(0), BOX) != reader.read(photo_of(0), BOX)
+    with pytest.raises(InputError, match="--step is 8"):
         svhn_jax.load(str(run[0].path), 8)
+
+
+@pytest.mark.parametrize("folder", ["https://x/y", "GS://bucket/run", "gs:/bucket/run"])
+def test_a_folder_of_a_scheme_that_is_not_supported_is_one_line(folder):
+    with pytest.raises(InputError, match=f"^{folder}"):
+        svhn_jax.load(folder)
 
 
 def test_the_package_is_imported_without_jax():
     code = (
-        "import sys, svhn_jax, svhn_jax.predict, svhn_jax.inference.reading\n"
-        "svhn_jax.load\nsys.exit(any(name in sys.modules for name in ('jax', 'orbax', 'flax', 'scipy')))"
+        "import sys, svhn_jax.predict, svhn_jax.evaluate, svhn_jax.box, svhn_jax.inference.reading\n"
+        "sys.exit(any(name in sys.modules for name in ('jax', 'orbax', 'flax', 'scipy')))"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY).returncode == 0
-
-
-def test_one_photo_in_place_of_several_is_an_error(reader):
-    with pytest.raises(InputError, match="photos is one photo"):
-        reader.read_many("door.jpg")
-
-
-def test_any_bytes_are_read(reader):
-    content = png_of(photo_of(0))
-    assert (
-        reader.read(bytearray(content)) == reader.read(memoryview(content)) == reader.read(content)
-    )

@@ -23,14 +23,12 @@ def test_it_reads_as_evaluation_does_whatever_the_number_of_crops(run):
     split = random_split(10)
     reader = Reader(str(folder.path), batch_size=4)
     assert (reader.step, reader.crop.margin) == (7, 0.3)
-    mesh = mesh_of(1)
-    eval_step = steps.compile_eval_step(config, networks.build(config.model), mesh)
-    _, wanted = score_split(eval_step, state.eval_variables(), split, 8, mesh)
+    eval_step = steps.compile_eval_step(config, networks.build(config.model), mesh_of(1))
+    _, wanted = score_split(eval_step, state.eval_variables(), split, 8, mesh_of(1))
     read = reader.read(split.images)
     np.testing.assert_array_equal(read.labels, wanted.labels)
     np.testing.assert_allclose(read.log_p, wanted.log_p, rtol=1e-4, atol=1e-5)
-    alone = reader.read(split.images[3:4])
-    np.testing.assert_allclose(alone.log_p, wanted.log_p[3:4], rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(reader.read(split.images[3:4]).log_p, read.log_p[3:4])
 
 
 def test_the_weights_of_a_version_without_max_digits_read_five(run, tmp_path):
@@ -39,11 +37,7 @@ def test_the_weights_of_a_version_without_max_digits_read_five(run, tmp_path):
     settings = json.loads((older / "config.json").read_text())
     assert settings["model"].pop("max_digits") == 5
     (older / "config.json").write_text(json.dumps(settings))
-    reader = Reader(str(older))
-    assert reader.max_digits == 5
-    assert {name for name in reader.variables["params"] if name.startswith("digit")} == {
-        f"digit{n}" for n in range(1, 6)
-    }
+    assert Reader(str(older)).max_digits == 5
 
 
 def test_the_probability_of_what_it_reads_is_its_confidence(run):
