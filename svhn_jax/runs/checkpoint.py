@@ -9,6 +9,7 @@ and reads it for all.
 
 import errno
 import logging
+import sys
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext, suppress
@@ -61,8 +62,7 @@ class Checkpoints:
           keep_newest: number of newest steps that a save keeps. The best step is kept too.
           keep_every_steps: steps divisible by it are never deleted; 0: none.
         """
-        for chatty in ("absl", "asyncio"):  # Orbax logs about fifty lines a save
-            logging.getLogger(chatty).setLevel(logging.CRITICAL)
+        _quieten_orbax()
         self._folder, self._terminal = epath.Path(folder), terminal
         self._keep_newest, self._keep_every_steps = keep_newest, keep_every_steps
         self._newest, self._known = -1, dict[int, dict[str, Any]]()
@@ -295,6 +295,18 @@ class Checkpoints:
                 f"{self._folder}/{step}: could not be read just now; check the storage, then run "
                 f"the same command again ({one_line(error)})"
             ) from None
+
+
+def _quieten_orbax() -> None:
+    """Drops about fifty log lines a save, and reports of threads to a read that has failed."""
+    for chatty in ("absl", "asyncio"):
+        logging.getLogger(chatty).setLevel(logging.CRITICAL)
+    if sys.unraisablehook is sys.__unraisablehook__:
+        sys.unraisablehook = lambda unraisable: (
+            None
+            if str(unraisable.exc_value) == "Event loop is closed"
+            else sys.__unraisablehook__(unraisable)
+        )
 
 
 @jax.jit
