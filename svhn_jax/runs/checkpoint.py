@@ -7,7 +7,7 @@ Only process zero opens the folder: every process holds the whole state, so one 
 and reads it for all.
 """
 
-import errno
+import dataclasses
 import logging
 import sys
 import time
@@ -22,7 +22,7 @@ import orbax.checkpoint as ocp
 from etils import epath
 from orbax.checkpoint.options import MultiprocessingOptions
 
-from svhn_jax.errors import CheckpointError, TryAgainError, one_line
+from svhn_jax.errors import CheckpointError, one_line
 from svhn_jax.model.metrics import NO_SCORE, selection_score
 from svhn_jax.model.settings import own_settings
 from svhn_jax.output import SILENT, Terminal
@@ -30,13 +30,6 @@ from svhn_jax.runs import checksums
 
 VALUES = "validation and window"  # their name among the checksums
 DELETING = "deleting"  # a step is renamed into this folder before its files are deleted
-OUTAGES = (
-    "RESOURCE_EXHAUSTED",
-    "PERMISSION_DENIED",
-    "UNAVAILABLE",
-    "DEADLINE_EXCEEDED",
-    "UNAUTHENTICATED",
-)
 
 
 class Checkpoints:
@@ -71,29 +64,7 @@ class Checkpoints:
         if is_writer:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._finish_deletions()
-        alone = jax.process_index()  # other processes take no part in saving
-        self._manager = ocp.CheckpointManager(
-            folder,
-            options=ocp.CheckpointManagerOptions(
-                create=False,
-                read_only=not is_writer,
-                cleanup_tmp_directories=is_writer,
-                todelete_subdir=DELETING if is_writer else None,  # in a bucket Orbax ignores it
-                lightweight_initialize=True,  # reads no step's metadata, which may be damaged
-                enable_async_checkpointing=False,  # our thread also copies to the host and hashes
-                multiprocessing_options=MultiprocessingOptions(
-                    primary_host=alone,
-                    active_processes={alone},
-                    barrier_sync_key_prefix=f"process{alone}",
-                ),
-            ),
-            item_handlers={
-                "state": ocp.PyTreeCheckpointHandler(
-                    multiprocessing_options=MultiprocessingOptions(primary_host=alone)
-                ),
-                "about": ocp.JsonCheckpointHandler(),
-            },
-        )
+        self._manager = _open_manager(folder, is_writer=is_writer)
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -194,8 +165,6 @@ class Checkpoints:
     def _require(self, saving: "Future[None]") -> None:
         try:
             saving.result()
-        except TryAgainError:  # the metrics of an older step could not be read
-            raise
         except Exception as error:  # a full disk arrives as ValueError, OSError or others
             raise CheckpointError(
                 f"{self._folder}: could not save a checkpoint; check free space and permissions, "
@@ -245,8 +214,7 @@ class Checkpoints:
           is_partial: read only the part of the saved tree that `abstract` holds.
 
         Raises:
-          CheckpointError: the step is damaged, or does not fit the abstract tree.
-          TryAgainError: storage, memory or a device failed, so nothing is known of damage.
+          CheckpointError: the step is damaged, cannot be reached, or does not fit.
         """
         restore_args = jax.tree.map(
             lambda x: ocp.RestoreArgs(restore_type=np.ndarray, dtype=x.dtype), abstract
@@ -258,10 +226,9 @@ class Checkpoints:
             tree = self._read(step, "state", args)
             checksums.verify(tree, abstract, self._about(step)["sha256"])
         except Exception as error:  # a damaged step raises anything
-            self._raise_unless_damage(error, step)
             raise CheckpointError(
                 f"{self._folder}/{step}: this checkpoint cannot be used: it is damaged or of "
-                f"another model ({one_line(error)})"
+                f"another model, or cannot be reached ({one_line(error)})"
             ) from None
         return tree
 
@@ -275,7 +242,6 @@ class Checkpoints:
                 if about["sha256"][VALUES] != values:
                     raise ValueError("their checksum is not the one they were saved with")
             except Exception as error:  # as in `restore`
-                self._raise_unless_damage(error, step)
                 about = {}
                 self._terminal.warn(
                     f"{self._folder}/{step}: the metrics of this step are damaged "
@@ -287,14 +253,26 @@ class Checkpoints:
     def _read(self, step: int, name: str, args: Any) -> Any:
         return self._manager.restore(step, args=ocp.args.Composite(**{name: args}))[name]
 
-    def _raise_unless_damage(self, error: Exception, step: int) -> None:
-        if isinstance(error, TryAgainError):
-            raise error
-        if not _is_damage(error):
-            raise TryAgainError(
-                f"{self._folder}/{step}: could not be read just now; check the storage, then run "
-                f"the same command again ({one_line(error)})"
-            ) from None
+
+def _open_manager(folder: str, *, is_writer: bool) -> ocp.CheckpointManager:
+    alone = jax.process_index()  # other processes take no part in saving
+    by_one = MultiprocessingOptions(primary_host=alone)
+    options = ocp.CheckpointManagerOptions(
+        create=False,
+        read_only=not is_writer,
+        cleanup_tmp_directories=is_writer,
+        todelete_subdir=DELETING if is_writer else None,  # in a bucket Orbax ignores it
+        lightweight_initialize=True,  # reads no step's metadata, which may be damaged
+        enable_async_checkpointing=False,  # our thread also copies to the host and hashes
+        multiprocessing_options=dataclasses.replace(
+            by_one, active_processes={alone}, barrier_sync_key_prefix=f"process{alone}"
+        ),
+    )
+    handlers = {
+        "state": ocp.PyTreeCheckpointHandler(multiprocessing_options=by_one),
+        "about": ocp.JsonCheckpointHandler(),
+    }
+    return ocp.CheckpointManager(folder, options=options, item_handlers=handlers)
 
 
 def _quieten_orbax() -> None:
@@ -312,16 +290,3 @@ def _quieten_orbax() -> None:
 @jax.jit
 def _copy(tree: Any) -> Any:
     return jax.tree.map(jnp.copy, tree)
-
-
-def _is_damage(error: BaseException) -> bool:
-    """Whether damaged files may have caused the error: not storage, memory or a device."""
-    if isinstance(error, MemoryError | jax.errors.JaxRuntimeError):
-        return False
-    if any(word in str(error) for word in OUTAGES):
-        return False
-    missing = (None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR)
-    if isinstance(error, OSError) and error.errno not in missing:
-        return False
-    # Orbax and TensorStore raise errors from others.
-    return error.__cause__ is None or _is_damage(error.__cause__)

@@ -16,32 +16,30 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Annotated, Any
+from typing import IO, Any
 
 from etils import epath
 
 from svhn_jax import config_files, files, output
-from svhn_jax.checked import Checked, Rule, scheme_problem
+from svhn_jax.checked import scheme_problem
 from svhn_jax.config import Config
 from svhn_jax.data.crop import CropRule, require_same_rule
-from svhn_jax.errors import InputError
+from svhn_jax.errors import InputError, one_line
 from svhn_jax.output import SILENT, Terminal
+
+REMEDY = "give the saved values to continue the run, or another --name for a new one"
 
 
 @dataclass(frozen=True)
-class DataRecord(Checked):
+class DataRecord:
     """The data that a run trains and validates on.
 
-    Attributes:
-      fingerprints: of the splits train (of all data sets) and validation (of the first one).
-      crop: how all the photos were cropped.
-      folder: of `data.dir`; an absolute path, so that it is found from elsewhere, or an address.
-      mix_in: of `data.mix_in`, likewise.
+    fingerprints: of the splits train (of all data sets) and validation (of the first one).
+    crop: how all the photos were cropped.
+    folder, mix_in: of `data.dir` and `data.mix_in`; absolute paths, or addresses.
     """
 
-    fingerprints: Annotated[
-        dict[str, str], Rule({"train", "validation"}.issubset, "of train and validation")
-    ]
+    fingerprints: dict[str, str]
     crop: CropRule
     folder: str
     mix_in: tuple[str, ...]
@@ -49,13 +47,11 @@ class DataRecord(Checked):
     @classmethod
     def of(cls, config: Config, fingerprints: dict[str, str], crop: CropRule) -> "DataRecord":
         """The record of the data that `config` names."""
-        folder, *mix_in = map(_absolute, (config.data.dir, *config.data.mix_in))
+        folder, *mix_in = (
+            path if path.startswith(files.REMOTE) else os.path.abspath(path)
+            for path in (config.data.dir, *config.data.mix_in)
+        )
         return cls(fingerprints, crop, folder, tuple(mix_in))
-
-    @classmethod
-    def called(cls, name: str) -> str:
-        """The field in data.json."""
-        return name
 
 
 class RunFolder:
@@ -90,13 +86,17 @@ class RunFolder:
 
     def data(self) -> DataRecord:
         """The data the run trains and validates on; InputError if their record cannot be read."""
-        path = self.path / "data.json"
         try:
-            record: DataRecord = config_files.build(DataRecord, json.loads(path.read_bytes()))
+            values = json.loads((self.path / "data.json").read_bytes())
+            record: DataRecord = config_files.build(DataRecord, values)
+            if not record.fingerprints.keys() >= {"train", "validation"}:
+                raise ValueError("no fingerprints of train and validation")
             return record
         except (OSError, ValueError, KeyError, TypeError, AttributeError, InputError) as error:
             remedy = self.remedy("train under another --name")
-            raise InputError(f"{path}: missing or damaged ({error!r}); {remedy}") from None
+            raise InputError(
+                f"{self.path}/data.json: missing or damaged ({one_line(error)}); {remedy}"
+            ) from None
 
     def facts(self) -> dict[str, Any]:
         """What run.json holds: "versions" and "total_steps", or "published"; {} if it is missing or damaged."""
@@ -152,19 +152,13 @@ class RunFolder:
         self.write_text("run.json", _json(facts or {}))
 
     def _require_same(self, config: Config, data: DataRecord) -> None:
-        if difference := config_files.differences(config, self.config()):
-            raise InputError(
-                f"{self.path}: {difference}; "
-                "give the saved values to go on, or another --name for a new run"
-            )
         saved = self.data()
+        if difference := config_files.differences(config, self.config()):
+            raise InputError(f"{self.path}: {difference}; {REMEDY}")
         require_same_rule(data.folder, data.crop, saved.crop, f"the run {self.path}")
         for split, fingerprint in data.fingerprints.items():
-            if saved.fingerprints.get(split) != fingerprint:
-                raise InputError(
-                    f"{self.path}: the {split} data differ from those the saved run was trained "
-                    "with; restore those data, or give another --name for a new run"
-                )
+            if saved.fingerprints[split] != fingerprint:
+                raise InputError(f"{self.path}: the {split} data have changed; {REMEDY}")
 
     def truncate_metrics(self, step: int) -> None:
         """Drops the metrics rows after `step`, so that a resumed run writes each of them once."""
@@ -210,10 +204,6 @@ class RunFolder:
             path = Path(self.path / name)
             path.parent.mkdir(parents=True, exist_ok=True)
             files.write_text(path, text)
-
-
-def _absolute(folder: str) -> str:
-    return folder if folder.startswith(files.REMOTE) else os.path.abspath(folder)
 
 
 def _json(values: dict[str, Any]) -> str:

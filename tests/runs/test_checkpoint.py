@@ -5,11 +5,10 @@ import shutil
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
 import pytest
 from tiny import CONFIG
 
-from svhn_jax.errors import CheckpointError, TryAgainError
+from svhn_jax.errors import CheckpointError
 from svhn_jax.model import networks
 from svhn_jax.output import Terminal
 from svhn_jax.runs import checksums
@@ -172,39 +171,6 @@ def test_a_step_with_damaged_metrics_is_not_the_best_and_is_named(tmp_path, fres
     with Checkpoints(str(tmp_path), Terminal()) as checkpoints:
         assert checkpoints.best_step() == checkpoints.best_step() == 5
     assert capsys.readouterr().out.count(f"warning: {tmp_path}/3: ") == 1
-
-
-def wrapped_memory_error():
-    error = ValueError("could not read the state")
-    error.__cause__ = MemoryError()
-    return error
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        OSError(errno.ETIMEDOUT, "Connection timed out"),
-        jax.errors.JaxRuntimeError("INTERNAL: CUDA error"),
-        ValueError("PERMISSION_DENIED: reading gs://bucket"),
-        wrapped_memory_error(),
-    ],
-    ids=["access", "device", "bucket", "memory"],
-)
-def test_a_step_that_cannot_be_reached_is_not_called_damaged(tmp_path, fresh, monkeypatch, error):
-    folder = tmp_path / "steps"
-    write(folder, fresh, {3: figures(0.5), 5: None})
-
-    def fail(*_, **__):
-        raise error
-
-    with Checkpoints(str(folder), keep_newest=9, is_writer=True) as checkpoints:
-        monkeypatch.setattr(ocp.CheckpointManager, "restore", fail)
-        for read in (checkpoints.best_step, lambda: checkpoints.restore_newest(abstract(fresh))):
-            with pytest.raises(TryAgainError, match=r"/[35]: could not be read just now"):
-                read()
-        monkeypatch.undo()
-        assert checkpoints.best_step() == 3
-    assert sorted(path.name for path in folder.iterdir()) == ["3", "5"]
 
 
 def test_a_save_holds_the_state_as_it_was_though_its_memory_is_donated(tmp_path, fresh):
