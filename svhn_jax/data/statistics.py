@@ -15,20 +15,14 @@ UNEVEN_WIDTH, UNEVEN_HEIGHT = 4.0, 1.3  # largest digit / smallest; 0.06 % and 0
 
 
 def lengths(targets: np.ndarray) -> np.ndarray:
-    """int[D + 2]: the number of labels int32[N, 1 + D] of each length, 0 to D and more."""
-    return (targets[:, :1] == np.arange(labels.length_classes(labels.max_digits_of(targets)))).sum(
-        axis=0
-    )
+    """int[D + 2]: how many labels int32[N, 1 + D] have each length, 0 to D and more."""
+    classes = labels.length_classes(labels.max_digits_of(targets))
+    return np.bincount(targets[:, 0], minlength=classes)
 
 
 def positions(targets: np.ndarray) -> np.ndarray:
     """int[D, 11]: the count of each digit, and of the blank, at each position."""
-    return np.stack(
-        [
-            (column[:, None] == np.arange(labels.DIGIT_CLASSES)).sum(axis=0)
-            for column in targets[:, 1:].T
-        ]
-    )
+    return (targets[:, 1:, None] == np.arange(labels.DIGIT_CLASSES)).sum(axis=0)
 
 
 def quantiles(boxes: np.ndarray, sizes: np.ndarray) -> dict[str, list[float]]:
@@ -62,11 +56,9 @@ def suspicious(targets: np.ndarray, boxes: np.ndarray, sizes: np.ndarray) -> dic
     # Skip numbers that run downwards or have more digits than the label: their shape says nothing.
     max_digits = labels.max_digits_of(targets)
     is_row = (targets[:, 0] <= max_digits) & (boxes[:, 2] >= 0.3 * boxes[:, 3])
+    is_past = (boxes[:, :2] < 0).any(axis=1) | (right > sizes[:, 0]) | (bottom > sizes[:, 1])
     reasons = {
-        "its box reaches past the photo's edge": (boxes[:, 0] < 0)
-        | (boxes[:, 1] < 0)
-        | (right > sizes[:, 0])
-        | (bottom > sizes[:, 1]),
+        "its box reaches past the photo's edge": is_past,
         f"more than {max_digits} digits": targets[:, 0] > max_digits,
         f"lower than {SMALL_PIXELS} pixels": boxes[:, 3] < SMALL_PIXELS,
         "very narrow for so many digits": is_row & (shape < NARROW),
@@ -77,19 +69,15 @@ def suspicious(targets: np.ndarray, boxes: np.ndarray, sizes: np.ndarray) -> dic
 
 def suspicious_boxes(records: Sequence[Record]) -> dict[str, np.ndarray]:
     """Records with suspicious boxes of digits, in the form of `suspicious`."""
-    found: dict[str, list[int]] = {}
+    reasons: dict[str, list[int]] = {}
     for row, record in enumerate(records):
-        left, width, height = record.boxes[:, 0], record.boxes[:, 2], record.boxes[:, 3]
+        left, _, width, height = record.boxes.T
         if len(left) < 2:
             continue
-        for reason, is_so in (
-            ("digits not from left to right", bool((np.diff(left) < 0).any())),
-            ("one digit much wider than another", bool(width.max() > UNEVEN_WIDTH * width.min())),
-            (
-                "one digit much higher than another",
-                bool(height.max() > UNEVEN_HEIGHT * height.min()),
-            ),
-        ):
-            if is_so:
-                found.setdefault(reason, []).append(row)
-    return {reason: np.array(rows) for reason, rows in found.items()}
+        if (np.diff(left) < 0).any():
+            reasons.setdefault("digits not from left to right", []).append(row)
+        if width.max() > UNEVEN_WIDTH * width.min():
+            reasons.setdefault("one digit much wider than another", []).append(row)
+        if height.max() > UNEVEN_HEIGHT * height.min():
+            reasons.setdefault("one digit much higher than another", []).append(row)
+    return {reason: np.array(rows) for reason, rows in reasons.items()}

@@ -3,7 +3,7 @@
 import glob
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,10 +27,10 @@ class Named(NamedTuple):
 
 
 def find(arguments: Sequence[str]) -> list[Named]:
-    """The photos that the arguments name, in their order; those of a folder or pattern sorted by name.
+    """The photos that the arguments name, in their order; those of a folder or pattern sorted.
 
-    Of a folder, the files with the suffix of a photo are read, not those of folders in it; of a pattern, the files that
-    match it, each once. What cannot be found is in the list, too, with its problem.
+    Of a folder, the files with the suffix of a photo are read, not those of folders in it; of a
+    pattern, the files that match it, each once. What cannot be found is listed with its problem.
 
     Raises:
       InputError: standard input is named twice.
@@ -40,40 +40,28 @@ def find(arguments: Sequence[str]) -> list[Named]:
     return [photo for argument in arguments for photo in _photos(argument)]
 
 
-def _photos(argument: str) -> Iterator[Named]:
-    if argument == STDIN or os.path.isfile(argument):
-        yield Named(argument)
-    elif os.path.isdir(argument):
-        yield from _photos_of(argument)
-    elif glob.has_magic(argument) and not os.path.lexists(argument):
-        matches = sorted(
-            {match for match in glob.glob(argument, recursive=True) if not os.path.isdir(match)}
-        )
-        yield from map(Named, matches)
-        if not matches:
-            yield Named(argument, problem="no file matches this pattern")
-    else:
-        yield Named(argument)  # `read` tells what is wrong
+def _photos(argument: str) -> list[Named]:
+    if os.path.isdir(argument):
+        return _photos_of(argument)
+    if not glob.has_magic(argument) or os.path.lexists(argument):
+        return [Named(argument)]  # `read` finds what is wrong
+    matches = sorted({one for one in glob.glob(argument, recursive=True) if not os.path.isdir(one)})
+    return [*map(Named, matches)] or [Named(argument, problem="no file matches this pattern")]
 
 
-def _photos_of(folder: str) -> Iterator[Named]:
+def _photos_of(folder: str) -> list[Named]:
     try:
-        names = sorted(
-            name
-            for name in os.listdir(folder)
-            if name.lower().endswith(SUFFIXES)
-            and not name.startswith(".")  # macOS leaves ._NAME beside NAME
-            and not os.path.isdir(os.path.join(folder, name))
-        )
+        names = sorted(os.listdir(folder))
     except OSError as error:
-        yield Named(folder, problem=(error.strerror or str(error)).lower())
-        return
-    for name in names:
-        yield Named(os.path.join(folder, name), folder)
-    if not names:
-        yield Named(
-            folder, problem="no photo in this folder; give one that holds PNG, JPEG or other photos"
-        )
+        return [Named(folder, problem=(error.strerror or str(error)).lower())]
+    photos = [
+        Named(os.path.join(folder, name), folder)
+        for name in names
+        if name.lower().endswith(SUFFIXES)
+        and not name.startswith(".")  # macOS leaves ._NAME beside NAME
+        and not os.path.isdir(os.path.join(folder, name))
+    ]
+    return photos or [Named(folder, problem="no photo in this folder; give one that holds photos")]
 
 
 def read(photo: Named) -> bytes:

@@ -25,21 +25,15 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_a_folder_gives_its_own_photos_sorted_by_name(folder):
-    found = named.find(["street/"])
-    assert found == [
-        Named(f"street/{name}", "street/") for name in ("10.png", "9.heic", "a.JPG", "b.png")
-    ]
+    (folder / "._b.png").write_bytes(b"macOS")
+    names = ("10.png", "9.heic", "a.JPG", "b.png")
+    assert named.find(["street/"]) == [Named(f"street/{name}", "street/") for name in names]
 
 
 def test_files_and_patterns_keep_the_order_of_the_command_line(folder):
     found = named.find(["street/notes.txt", "street/*.png", "-", "street/a.JPG"])
-    assert [one.name for one in found] == [
-        "street/notes.txt",
-        "street/10.png",
-        "street/b.png",
-        "-",
-        "street/a.JPG",
-    ]
+    names = ["street/notes.txt", "street/10.png", "street/b.png", "-", "street/a.JPG"]
+    assert [one.name for one in found] == names
     assert [one.name for one in named.find(["**/c.png"])] == ["street/deeper/c.png"]
 
 
