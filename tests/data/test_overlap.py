@@ -58,17 +58,12 @@ def test_many_photos_of_one_label_and_size_are_told_apart_by_their_pixels(tmp_pa
     assert shared(tmp_path) == ["train/7.png", "train/190.png"]
 
 
-def test_labels_of_another_max_digits_cannot_be_compared(tmp_path):
-    prepare(tmp_path / "a", 3, validation=5)
-    prepare(tmp_path / "b", 5, seed=100, max_digits=8)
-    with pytest.raises(
-        InputError,
-        match=r"a: its labels hold at most 5 digits, those of .*b 8; .* same --max-digits",
-    ):
-        shared(tmp_path)
-
-
-def test_an_empty_split_shares_nothing(tmp_path):
+def test_labels_of_another_max_digits_cannot_be_compared_and_an_empty_split_shares_nothing(
+    tmp_path,
+):
     prepare(tmp_path / "a", 3, validation=5)
     prepare(tmp_path / "b", 0)
     assert shared(tmp_path) == []
+    prepare(tmp_path / "c", 5, seed=100, max_digits=8)
+    with pytest.raises(InputError, match="--max-digits"):
+        shared_photos(tmp_path / "a", "validation", tmp_path / "c", "train")

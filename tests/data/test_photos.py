@@ -6,8 +6,8 @@ import os
 import re
 import struct
 import sys
-import threading
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def saved(image, form, **options) -> bytes:
 
 
 def exif(orientation: int, kind: int = 3, count: int = 1) -> bytes:
-    value = struct.pack(">HH" if kind == 3 else ">I", *[orientation, 0][: 2 if kind == 3 else 1])
+    value = struct.pack(">HH", orientation, 0) if kind == 3 else struct.pack(">I", orientation)
     entry = struct.pack(">HHI", 0x0112, kind, count) + value
     return b"MM\0\x2a" + struct.pack(">IH", 8, 1) + entry + bytes(4)
 
@@ -48,17 +48,6 @@ def jpeg_with(marker: int, data: bytes, length: int | None = None) -> bytes:
     whole = upright("JPEG")
     size = struct.pack(">H", len(data) + 2 if length is None else length)
     return whole[:2] + bytes([0xFF, marker]) + size + data + whole[2:]
-
-
-def webp_with(kind: bytes, data: bytes, flag: int) -> bytes:
-    picture = upright("WEBP", lossless=True)[12:]
-    header = bytes([flag, 0, 0, 0, 39, 0, 0, 19, 0, 0])
-    chunks = b"".join(
-        name + struct.pack("<I", len(value)) + value + bytes(len(value) % 2)
-        for name, value in ((b"VP8X", header), (kind, data))
-    )
-    body = b"WEBP" + chunks[:18] + picture + chunks[18:]
-    return b"RIFF" + struct.pack("<I", len(body)) + body
 
 
 def is_upright(content: bytes, size: tuple[int, int] = (40, 20)) -> bool:
@@ -93,9 +82,9 @@ def is_upright(content: bytes, size: tuple[int, int] = (40, 20)) -> bool:
         jpeg_with(0xE2, b"ICC_PROFILE\0\1"),
         jpeg_with(0xED, b"Photoshop 3.0\0008BIM\4\4"),
         jpeg_with(0xEE, b"Adobe"),
-        webp_with(b"EXIF", b"junk", 8),
-        webp_with(b"EXIF", exif(6), 8),  # browsers do not turn it
-        webp_with(b"XMP ", XMP, 4),
+        upright("WEBP", lossless=True, exif=b"junk"),
+        upright("WEBP", lossless=True, exif=exif(6)),  # browsers do not turn it
+        upright("WEBP", lossless=True, xmp=XMP),
         upright("AVIF", exif=b"Exif\0\0" + exif(1)).replace(exif(1)[:8], b"\xff" * 8),
         upright("AVIF", xmp=XMP),
         upright("TIFF", tiffinfo={700: XMP}),
@@ -171,23 +160,9 @@ def test_a_reduced_picture_is_never_read_in_place_of_the_photo():
                 read(content)
 
 
-NOT_SAVED = {  # formats that Pillow reads only
-    "PSD": b"8BPS\0\1"
-    + bytes(6)
-    + struct.pack(">HIIHH", 3, 20, 40, 8, 3)
-    + bytes(14)
-    + (b"\xff" * 20 + bytes(20)) * 60,
-    "SUN": struct.pack(">8I", 0x59A66A95, 40, 20, 8, 800, 1, 0, 0)
-    + (b"\xff" * 20 + bytes(20)) * 20,
-    "XPM": b'/* XPM */\nstatic char *a[] = {\n"40 20 2 1",\n"a c #FFFFFF",\n"b c #000000",\n'
-    + (b'"' + b"a" * 20 + b"b" * 20 + b'",\n') * 20
-    + b"};\n",
-}
-
-
-@pytest.mark.parametrize("form", photos.FORMATS)
-def test_every_format_is_read_without_its_suffix(form):
-    assert is_upright(NOT_SAVED.get(form) or upright(form))
+@pytest.mark.parametrize("form", sorted({*photos.FORMATS} - {"PSD", "SUN", "XPM"}))
+def test_every_format_that_pillow_writes_is_read_without_its_suffix(form):
+    assert is_upright(upright(form))
 
 
 @pytest.mark.parametrize("form", ["GIF", "WEBP", "PNG", "TIFF"])
@@ -314,18 +289,14 @@ def test_a_damaged_tiff_decoded_in_threads_leaves_stderr_as_it_was(capfd):
     before, refused = os.fstat(2), []
 
     def decode():
-        for _ in range(20):
-            try:
-                decode_photo(content)
-            except ValueError as error:
-                refused.append(str(error))
+        with pytest.raises(ValueError, match="damaged"):
+            decode_photo(content)
+        refused.append(True)
 
-    threads = [threading.Thread(target=decode) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(refused) == 80
+    with ThreadPoolExecutor() as pool:
+        for _ in range(40):
+            pool.submit(decode)
+    assert len(refused) == 40
     print("still here", file=sys.stderr)
     os.write(2, b"and here\n")
     assert (os.fstat(2).st_dev, os.fstat(2).st_ino) == (before.st_dev, before.st_ino)
