@@ -7,27 +7,26 @@ import numpy as np
 from svhn_jax.config import AugmentConfig, ImageConfig
 from svhn_jax.model.inputs import prepare, to_gray
 
-HIGHEST = (
-    jax.lax.Precision.HIGHEST
-)  # true float32: by default GPUs multiply matrices in TF32 and TPUs in bfloat16
-# Salts of the keys of the changes that are off by default: none of them disturbs the draws of another. The ten draws
-# that every image has use the counters 0 to 9 of its key.
+# True float32: by default GPUs multiply matrices in TF32, TPUs in bfloat16.
+HIGHEST = jax.lax.Precision.HIGHEST
+# Salts of the keys of the changes that are off by default: switching one on leaves the draws of the
+# others as they are. The ten draws of every image use the counters 0 to 9 of its key.
 CAST, SOFTEN, NOISE, GAMMA, CUTOUT, INVERT = range(10, 16)
-# RGB to YIQ: a turn of the I-Q plane is a turn of the hue that keeps the luma.
+# RGB to YIQ: rotating the I-Q plane rotates the hue and keeps the luma.
 YIQ = ((0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
 
 
 def random_window(
     images: jax.Array, keys: jax.Array, image: ImageConfig, augment: AugmentConfig
 ) -> jax.Array:
-    """As `center_window`, with random geometry and colour.
+    """As `center_window`, with random geometry and color.
 
         keys = jax.random.split(random_key(0), len(images))
         model_input = random_window(images, keys, config.image, config.augment)
 
     Args:
       images: uint8[B, S, S, 3].
-      keys: B keys; what happens to an image depends on its own key alone.
+      keys: B keys; an image is changed by its own key alone.
     """
     draws = jax.vmap(lambda key: jax.random.uniform(key, (10,), minval=-1.0))(keys)
     is_warped = bool(augment.scale or augment.rotate_degrees or augment.shear)
@@ -39,7 +38,7 @@ def random_window(
 
 
 def _slice(image: jax.Array, u: jax.Array, crop: int, augment: AugmentConfig) -> jax.Array:
-    """A window of [S, S, 3], at a whole-pixel place."""
+    """A window of [S, S, 3] at an offset of whole pixels."""
     slack = image.shape[0] - crop
     if augment.random_crop:
         top, left = (
@@ -51,7 +50,7 @@ def _slice(image: jax.Array, u: jax.Array, crop: int, augment: AugmentConfig) ->
 
 
 def _warp(image: jax.Array, u: jax.Array, crop: int, augment: AugmentConfig) -> jax.Array:
-    """A window of [S, S, 3] under a random affine map, bilinear, the edge repeated beyond it."""
+    """A window of [S, S, 3] under a random affine map, bilinear; edge pixels are repeated."""
     size = image.shape[0]
     slack = (size - crop) / 2 if augment.random_crop else 0.0
     angle = u[2] * jnp.deg2rad(augment.rotate_degrees)
@@ -75,11 +74,11 @@ def _warp(image: jax.Array, u: jax.Array, crop: int, augment: AugmentConfig) -> 
 
 
 def _change(image: jax.Array, u: jax.Array, key: jax.Array, augment: AugmentConfig) -> jax.Array:
-    """All random changes but the geometry, of one float32[s, s, 3] in 0 ... 1, in the order of a camera.
+    """All random changes except geometry, of one float32[s, s, 3] in 0 ... 1, in a camera's order.
 
-    The lens blurs the light, the sensor amplifies it, adds noise and saturates; a tone curve and the negative follow. A value can
-    only leave the range before the sensor saturates; a gamma needs values in the range. The patch comes last, so that
-    nothing changes its colour.
+    The lens blurs; the sensor amplifies, adds noise and saturates; a tone curve and the negative
+    follow. Values leave the range only before the sensor saturates; gamma needs values in the
+    range. Cutout comes last, so that its color is not changed.
     """
     if augment.blur or augment.downscale:
         image = _soften(image, jax.random.fold_in(key, SOFTEN), augment)
@@ -91,7 +90,7 @@ def _change(image: jax.Array, u: jax.Array, key: jax.Array, augment: AugmentConf
         for_strength, for_noise = jax.random.split(jax.random.fold_in(key, NOISE))
         strength = augment.noise * jax.random.uniform(for_strength)
         image = image + strength * jax.random.normal(for_noise, image.shape)
-    image = jnp.clip(image, 0, 1)  # a bright photo saturates, as it would in a camera
+    image = jnp.clip(image, 0, 1)  # as a camera saturates
     if augment.gamma:
         image = image ** jnp.exp(
             augment.gamma * jax.random.uniform(jax.random.fold_in(key, GAMMA), minval=-1.0)
@@ -107,7 +106,7 @@ def _change(image: jax.Array, u: jax.Array, key: jax.Array, augment: AugmentConf
 
 
 def _soften(image: jax.Array, key: jax.Array, augment: AugmentConfig) -> jax.Array:
-    """Blur, then a lower resolution, of one [s, s, 3]: the same matrix [s, s] along the columns and along the rows."""
+    """Blur, then lower resolution, of one [s, s, 3]: one matrix [s, s] for columns and rows."""
     sigma, reduction = jax.random.uniform(key, (2,))
     matrix = jnp.eye(len(image))
     if augment.blur:
@@ -121,35 +120,33 @@ def _soften(image: jax.Array, key: jax.Array, augment: AugmentConfig) -> jax.Arr
 
 
 def _gaussian(size: int, sigma: jax.Array) -> jax.Array:
-    """The matrix [size, size] of a Gaussian blur, sigma in pixels; at the edge over the pixels that are there."""
+    """The matrix [size, size] of a Gaussian blur, sigma in pixels, normalized at the edges."""
     distance = jnp.arange(size)[:, None] - jnp.arange(size)
     weights = jnp.exp(-(distance**2) / (2 * sigma**2 + 1e-6))  # the identity where sigma is 0
     return weights / weights.sum(axis=1, keepdims=True)
 
 
 def _low_resolution(size: int, factor: jax.Array) -> jax.Array:
-    """The matrix [size, size] that averages cells of `factor` pixels, at least 1, and interpolates between them linearly.
+    """The matrix [size, size] that averages cells of `factor` >= 1 pixels and interpolates.
 
-    So does a small crop that was enlarged. The factor may be any number: cells share a pixel that lies in both, and
-    the last cell averages the pixels that are there.
+    The result is like a small crop that was enlarged. With a fractional factor neighboring cells
+    share a pixel; the last cell averages the pixels that exist.
     """
     pixel, cell = jnp.arange(size), jnp.arange(size)[:, None]
     overlap = jnp.maximum(
         jnp.minimum((cell + 1) * factor, pixel + 1) - jnp.maximum(cell * factor, pixel), 0
     )
-    average = overlap / jnp.maximum(
-        overlap.sum(axis=1, keepdims=True), 1e-6
-    )  # of a cell; 0 for cells beyond the edge
-    distance = (pixel[:, None] + 0.5) / factor - (
-        jnp.arange(size) + 0.5
-    )  # from a pixel's centre to a cell's, in cells
+    # Average of each cell; 0 for cells beyond the edge.
+    average = overlap / jnp.maximum(overlap.sum(axis=1, keepdims=True), 1e-6)
+    # From the centers of pixels to those of cells, in cells.
+    distance = (pixel[:, None] + 0.5) / factor - (jnp.arange(size) + 0.5)
     shares = jnp.maximum(1 - jnp.abs(distance), 0)
     weights = jnp.matmul(shares, average, precision=HIGHEST)
     return weights / weights.sum(axis=1, keepdims=True)
 
 
 def _cut_out(image: jax.Array, u: jax.Array, greatest: int) -> jax.Array:
-    """A square of up to `greatest` pixels of one [s, s, 3], anywhere, takes the image's mean colour (arXiv:1708.04552)."""
+    """A square of at most `greatest` pixels gets the mean color (arXiv:1708.04552)."""
     pixel = jnp.arange(len(image)) + 0.5
     in_row, in_column = (
         jnp.abs(pixel - center * len(image)) < u[2] * greatest / 2 for center in u[:2]
@@ -158,7 +155,7 @@ def _cut_out(image: jax.Array, u: jax.Array, greatest: int) -> jax.Array:
 
 
 def _recolor(image: jax.Array, u: jax.Array, augment: AugmentConfig) -> jax.Array:
-    """Random brightness, contrast, saturation and hue of one float32[s, s, 3]; values may leave 0 ... 1."""
+    """Random brightness, contrast, saturation, hue of one float32[s, s, 3]; may leave 0 ... 1."""
     if augment.hue:
         turn = u[3] * augment.hue * 2 * jnp.pi
         rotation = jnp.array(
@@ -172,7 +169,7 @@ def _recolor(image: jax.Array, u: jax.Array, augment: AugmentConfig) -> jax.Arra
         gray = to_gray(image)
         image = gray + (image - gray) * (1 + u[2] * augment.saturation)
     if augment.contrast:
-        mean = image.mean(axis=0).mean()  # by rows first, see svhn_jax.model.inputs
+        mean = image.mean(axis=0).mean()  # by rows first, as inputs._mean
         image = mean + (image - mean) * (1 + u[1] * augment.contrast)
     if augment.brightness:
         image = image + u[0] * augment.brightness

@@ -19,7 +19,7 @@ def count_params(params: Any) -> int:
 def count_macs(model: nn.Module, image_shape: tuple[int, int, int]) -> int:
     """Multiply-accumulates of convolutions and matrix products for one image, padding counted.
 
-    Those of the plain convolution, whatever algorithm the network was built to use.
+    Those of plain convolutions, whatever algorithm the network uses.
     """
     if config := getattr(model, "config", None):
         model = build(dataclasses.replace(config, convolution="xla"))

@@ -13,12 +13,12 @@ Array = TypeVar("Array", jax.Array, np.ndarray)
 
 
 class Predictions(NamedTuple, Generic[Array]):
-    """The predicted numbers of a batch, and log-probabilities in nats; on a device, or fetched from it.
+    """Predicted numbers of a batch and log-probabilities in nats, on a device or on the host.
 
     labels: int32[B, 1 + D], see svhn_jax.labels.
     length_log_p: float32[B], of the predicted length.
-    digit_log_p: float32[B, D], of each predicted digit, given that there is one; 0 where the number has no such digit.
-    log_p: float32[B], of the whole number: the sum of the others. Its exponential is the confidence.
+    digit_log_p: float32[B, D], of each predicted digit; 0 where the number has no such digit.
+    log_p: float32[B], of the whole number: their sum. Its exponential is the confidence.
     """
 
     labels: Array
@@ -30,13 +30,13 @@ class Predictions(NamedTuple, Generic[Array]):
 def decode(logits: Logits) -> Predictions[jax.Array]:
     """The numbers of greatest joint probability (Goodfellow et al. 2014, section 4).
 
-        predictions = decode(network.apply(variables, inputs.center_window(images, config.image), False))
+        predictions = decode(network.apply(variables, model_input, False))
         number, confidence = labels.decode(predictions.labels[0]), jnp.exp(predictions.log_p[0])
 
-    That is the length L and digits s with the greatest log P(L) + sum over i <= L of log P(S_i = s_i).
+    The length L and digits s with the greatest log P(L) + sum over i <= L of log P(S_i = s_i).
     """
     length_log_p = jax.nn.log_softmax(logits.length)
-    # The length head alone says whether a digit is present; a present digit is one of ten.
+    # The length head alone decides whether a digit is present; a present digit is one of ten.
     digit_log_p = jax.nn.log_softmax(logits.digits[..., :BLANK])
     best = digit_log_p.max(axis=-1)
     # Length 0 needs no digit, and "more than D" needs the first D.
@@ -55,12 +55,11 @@ def decode(logits: Logits) -> Predictions[jax.Array]:
 
 
 def log_p_of(logits: Logits, labels: jax.Array) -> jax.Array:
-    """float32[B]: the log-probability, in nats, of numbers int32[B, 1 + D], as `decode` defines it."""
+    """float32[B]: log-probability, in nats, of numbers int32[B, 1 + D], as in `decode`."""
     length_log_p = jax.nn.log_softmax(logits.length)
     digit_log_p = jax.nn.log_softmax(logits.digits[..., :BLANK])
     digits = labels[:, 1:]
-    of_digits = jnp.take_along_axis(digit_log_p, jnp.minimum(digits, BLANK - 1)[..., None], axis=2)[
-        ..., 0
-    ]
+    classes = jnp.minimum(digits, BLANK - 1)[..., None]
+    of_digits = jnp.take_along_axis(digit_log_p, classes, axis=2)[..., 0]
     of_length = jnp.take_along_axis(length_log_p, labels[:, :1], axis=1)[:, 0]
     return of_length + jnp.where(digits == BLANK, 0, of_digits).sum(axis=1)

@@ -1,16 +1,15 @@
-"""The network's input from a window of a stored crop: grey, size, normalisation; and the middle window."""
+"""The network's input from a window of a stored crop: gray, size, normalization."""
 
 import jax
 import jax.numpy as jnp
 
 from svhn_jax.config import ImageConfig
 
-# Shifts of the views that evaluation may average, in pixels: the middle, then one to each side (docs/experiments.md).
+# Shifts in pixels of the views that --tta averages: the middle, then each side
+# (docs/experiments.md).
 VIEWS = ((0, 0), (3, 0), (-3, 0), (0, 3), (0, -3))
 GRAY = (0.299, 0.587, 0.114)  # ITU-R BT.601 luma, as Pillow and TensorFlow use
-CONTRAST_FLOOR = (
-    0.02  # added to the standard deviation: keeps noise small in a photo without contrast
-)
+CONTRAST_FLOOR = 0.02  # added to the deviation: keeps noise small in a photo without contrast
 
 
 def center_window(images: jax.Array, image: ImageConfig) -> jax.Array:
@@ -23,7 +22,7 @@ def center_window(images: jax.Array, image: ImageConfig) -> jax.Array:
 
 
 def shifted_window(images: jax.Array, image: ImageConfig, shift: tuple[int, int]) -> jax.Array:
-    """As `center_window`, `shift` pixels (down, right) from the middle; a shift ends at the edge of the stored crop."""
+    """As `center_window`, `shift` pixels (down, right) from the middle, at most to the edge."""
     slack = images.shape[1] - image.crop
     top, left = (min(max(slack // 2 + part, 0), slack) for part in shift)
     window = images[:, top : top + image.crop, left : left + image.crop]
@@ -37,7 +36,7 @@ def input_shape(image: ImageConfig) -> tuple[int, int, int]:
 
 
 def prepare(windows: jax.Array, image: ImageConfig) -> jax.Array:
-    """What training and evaluation share: grey, size, mean and contrast."""
+    """Gray, size, mean and contrast: shared by training and evaluation."""
     if image.grayscale:
         windows = to_gray(windows)
     if image.resize:
@@ -45,14 +44,14 @@ def prepare(windows: jax.Array, image: ImageConfig) -> jax.Array:
         windows = jax.image.resize(windows, shape, "bilinear", antialias=True)
     windows = windows - _mean(windows)
     if image.normalize == "mean and contrast":
-        # Of values whose mean is 0 already: jnp.std would pass over them once more to find it.
+        # The mean is 0 already: jnp.std would compute it once more.
         deviation = jnp.sqrt(_mean(jnp.square(windows)))
         windows = windows / (deviation + CONTRAST_FLOOR)
     return windows
 
 
 def _mean(images: jax.Array) -> jax.Array:
-    """float32[B, 1, 1, 1]: of each image. By rows first: XLA on a CPU adds in one long chain, which would lose two digits."""
+    """float32[B, 1, 1, 1]. By rows first: one long sum on a CPU would lose two digits."""
     return images.mean(axis=1, keepdims=True).mean(axis=(2, 3), keepdims=True)
 
 

@@ -23,7 +23,7 @@ def conv(
     strides: int = 1,
     use_bias: bool = False,
 ) -> nn.Conv:
-    """A convolution, zeros around it, computed as the configuration says; "auto" asks JAX for the platform."""
+    """A convolution with zero padding; convolution="auto" means Winograd on CPUs."""
     is_winograd = config.convolution == "winograd" or (
         config.convolution == "auto" and jax.default_backend() == "cpu"
     )
@@ -39,10 +39,10 @@ def conv(
 
 
 def max_pool(x: jax.Array, stride: int, padding: tuple[int, int]) -> jax.Array:
-    """Max-pooling of 2 x 2 of what a ReLU gave: never negative, so that zeros stand around it.
+    """2x2 max-pooling after a ReLU. Inputs are non-negative, so the padding is zero.
 
-    The maximum of four slices: on a CPU faster than XLA's reduce-window and select-and-scatter. Ties split the
-    gradient; ties at zero carry none, because a ReLU precedes.
+    The maximum of four slices: faster on a CPU than XLA's reduce-window and select-and-scatter.
+    Ties split the gradient; ties at zero carry none, because a ReLU precedes.
     """
     x = jnp.pad(x, ((0, 0), padding, padding, (0, 0)))
     batch, height, width, channels = x.shape
@@ -57,7 +57,7 @@ def max_pool(x: jax.Array, stride: int, padding: tuple[int, int]) -> jax.Array:
 
 
 def batch_norm(is_training: bool, dtype: Any, name: str, momentum: float = 0.95) -> nn.Module:
-    """Batch norm over the global batch; in float32 on CPUs the form of svhn_jax.model.normalization."""
+    """Batch norm over the global batch; on CPUs in float32 that of normalization.py."""
     if dtype == jnp.float32 and jax.default_backend() == "cpu":
         return BatchNorm(not is_training, momentum, AXIS, name=name)
     return nn.BatchNorm(
@@ -70,11 +70,10 @@ def batch_norm(is_training: bool, dtype: Any, name: str, momentum: float = 0.95)
 
 
 def dropout(x: jax.Array, rate: float, keys: jax.Array | None, salt: int = 0) -> jax.Array:
-    """Dropout whose mask is drawn per image, so that it does not depend on how a batch is split.
+    """Dropout with a mask for each image, which does not depend on how a batch is split.
 
-    A block of threefry gives 64 random bits, which is four values of 16: the rate is met to 1e-5. The
-    survivors are scaled by the rate that is met, so that the mean is kept. (jax.random.bits spends a block on each
-    value, whatever its width.)
+    A threefry block has 64 random bits: four values of 16, so the rate is met to 1e-5. Survivors
+    are scaled by the rate that is met. (jax.random.bits spends a block on each value.)
     """
     if rate == 0 or keys is None:
         return x
@@ -93,7 +92,7 @@ def dropout(x: jax.Array, rate: float, keys: jax.Array | None, salt: int = 0) ->
 
 
 def space_to_depth(images: jax.Array, patch: int) -> jax.Array:
-    """[B, S, S, C] to [B, S/p, S/p, p*p*C]: each square of p x p pixels becomes one position."""
+    """[B, S, S, C] to [B, S/p, S/p, p*p*C]: a square of p x p pixels becomes one position."""
     batch, height, width, channels = images.shape
     rows, columns = -(-height // patch), -(-width // patch)
     low = (rows * patch - height) // 2, (columns * patch - width) // 2

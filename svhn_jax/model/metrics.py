@@ -1,7 +1,7 @@
 """Accuracy of predicted numbers.
 
-A batch gives sums over its images; the host adds them up and divides once, so that the metrics of a split do not
-depend on the batch size.
+A batch gives sums over its images; the host adds them and divides once, so the metrics of a split
+do not depend on the batch size.
 """
 
 import math
@@ -59,9 +59,7 @@ def summarize(rows: Sequence[Mapping[str, Any]], max_digits: int) -> dict[str, f
     if not total["examples"]:
         total["loss"] = math.nan
     examples = max(1.0, total["examples"])
-    skipped = {
-        name: total[name] for name in ("updates_skipped",) if name in total
-    }  # where the run counts them
+    skipped = {name: total[name] for name in ("updates_skipped",) if name in total}
     return {
         "examples": total["examples"],
         "loss": total["loss"] / examples,
@@ -73,7 +71,7 @@ def summarize(rows: Sequence[Mapping[str, Any]], max_digits: int) -> dict[str, f
 
 
 def selection_score(metrics: Any) -> float:
-    """The best step has the greatest: sequence accuracy, then lower loss. NO_SCORE if not validated or not finite."""
+    """Greatest at the best step: sequence accuracy, then lower loss. NO_SCORE: none, not finite."""
     try:
         accuracy, loss = float(metrics["sequence_accuracy"]), float(metrics["loss"])
     except (KeyError, TypeError, ValueError):

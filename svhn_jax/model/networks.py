@@ -1,4 +1,4 @@
-"""The networks. Each maps float[B, S, S, C] to 1 + D heads of float32 logits: the length, and each of D = max_digits digits."""
+"""The networks: float[B, S, S, C] to float32 logits of the length and of D = max_digits digits."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -11,9 +11,8 @@ from svhn_jax.config import ModelConfig
 from svhn_jax.labels import DIGIT_CLASSES, length_classes
 from svhn_jax.model.layers import batch_norm, conv, dropout, max_pool, space_to_depth
 
-HIGHEST = (
-    jax.lax.Precision.HIGHEST
-)  # true float32: by default GPUs multiply matrices in TF32 and TPUs in bfloat16
+# True float32: by default GPUs multiply matrices in TF32, TPUs in bfloat16.
+HIGHEST = jax.lax.Precision.HIGHEST
 
 
 class Logits(NamedTuple):
@@ -38,11 +37,11 @@ def build(config: ModelConfig) -> nn.Module:
 
 
 class AttentionResNet(nn.Module):
-    """A stem that reduces the map at once, residual stages, and heads with attention pooling.
+    """A stem that reduces the map by its patch, residual stages, and heads with attention pooling.
 
-    A head is a weighted mean of the last map over positions. The weights are a softmax of scores: a linear function
-    of the features plus a learned value for each position. So the heads know where a digit stands with a few
-    hundred parameters; a dense layer over the flattened map needs millions.
+    Each head gets a weighted mean of the last map over positions. The weights are a softmax of
+    scores: a linear function of the features plus a learned value for each position. So a few
+    hundred parameters locate a digit; a dense layer over the flattened map needs millions.
     """
 
     config: ModelConfig
@@ -108,10 +107,10 @@ class AttentionPool(nn.Module):
 
 
 class SeedNet(nn.Module):
-    """The seed project's network (kvn219/multi-number-recognition, 2017), plus a length head, which it lacked.
+    """The seed project's network (kvn219/multi-number-recognition, 2017), with a length head added.
 
     Four convolutions with batch norm, dropout 0.15, a linear layer of 512, linear heads. Batch norm
-    stands before the convolution's bias, as there; it works in training and evaluation alike.
+    comes before the convolution's bias, as there.
     """
 
     config: ModelConfig
@@ -135,8 +134,8 @@ class SeedNet(nn.Module):
 class PotterhsuNet(nn.Module):
     """The network of potterhsu/SVHNClassifier-PyTorch (2019), for comparisons of equal work.
 
-    Eight times a 5x5 convolution, batch norm, ReLU, max-pooling and dropout, and two dense layers of
-    3,072: 42,868,734 parameters for a window of 54 pixels and 5 digits. Its length head has 7 classes, as ours then has.
+    Eight times 5x5 convolution, batch norm, ReLU, max-pooling and dropout; two dense layers of
+    3,072. 42,868,734 parameters for a window of 54 pixels and 5 digits.
     """
 
     config: ModelConfig
@@ -160,12 +159,12 @@ class PotterhsuNet(nn.Module):
 
 
 def head_names(max_digits: int) -> tuple[str, ...]:
-    """The heads in params: that of the length, then of each digit."""
+    """Names of the heads in params: the length, then each digit."""
     return "length", *(f"digit{n}" for n in range(1, 1 + max_digits))
 
 
 def _heads(features: list[jax.Array]) -> Logits:
-    """The linear heads, each on its own features float32[B, F]: those of the length, then of each digit."""
+    """The linear heads on features float32[B, F]: those of the length, then of each digit."""
     max_digits = len(features) - 1
     name, *names = head_names(max_digits)
     length = nn.Dense(length_classes(max_digits), precision=HIGHEST, name=name)(features[0])

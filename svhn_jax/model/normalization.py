@@ -1,9 +1,8 @@
-"""Batch norm that is fast on a CPU: the results of Flax's but for float32 rounding, in less time.
+"""Batch norm that is fast on a CPU: Flax's results up to float32 rounding.
 
-XLA sums each channel over images and positions in one pass, mostly on one thread, as a chain of dependent additions.
-Here images are added up first, all positions and channels side by side, which are vector operations for all threads;
-then the positions. The gradient (Ioffe & Szegedy 2015, arXiv:1502.03167, section 3) needs two such sums, as the
-values do. docs/performance.md has the whole step before and after this and other changes.
+XLA sums each channel over images and positions in one pass, mostly on one thread. Here images are
+summed first, with positions and channels side by side: vector operations on all threads; then
+positions. The gradient (Ioffe & Szegedy 2015, arXiv:1502.03167, section 3) needs two such sums too.
 """
 
 import math
@@ -44,9 +43,9 @@ class BatchNorm(nn.Module):
 
 
 def batch_norm(x: jax.Array, scale: jax.Array, bias: jax.Array, axis_name: str) -> Arrays:
-    """float32[b, ..., C], this device's part of the batch, normalised; and the global batch's mean and variance [C].
+    """Normalizes this device's float32[b, ..., C]; also mean and variance [C] of the global batch.
 
-    Mean and variance carry no gradient of their own. Runs under `jax.shard_map`.
+    Mean and variance carry no gradient. Runs under `jax.shard_map`.
     """
     y, mean, var = _batch_norm(x, scale, bias, axis_name)
     return y, jax.lax.stop_gradient(mean), jax.lax.stop_gradient(var)
@@ -64,9 +63,8 @@ def _backward(axis_name: str, saved: Arrays, grads: Arrays) -> Arrays:
     x, scale, mean, var = saved
     grad, inverse = grads[0], jax.lax.rsqrt(var + EPSILON)
     mean_grad, mean_product = _global_means(grad, x, axis_name)
-    slope = (
-        mean_product - mean * mean_grad
-    ) * inverse  # the mean of the gradient times the normalised value
+    # The mean of gradient times normalized value.
+    slope = (mean_product - mean * mean_grad) * inverse
     factor, ratio = scale * inverse, slope * inverse
     count = _count(x, axis_name)
     x_grad = grad * factor - x * (factor * ratio) + factor * (mean * ratio - mean_grad)
@@ -91,7 +89,7 @@ def _normalized(
 def _global_means(x: jax.Array, weights: jax.Array, axis_name: str) -> jax.Array:
     """float32[2, C]: of x and of x times weights, over the global batch and all positions."""
     of_images = jnp.stack([x.sum(0), (x * weights).sum(0)]).reshape(2, -1, x.shape[-1])
-    # The barrier keeps XLA from making one sum of the two.
+    # The barrier keeps XLA from merging the two sums.
     sums = jax.lax.optimization_barrier(of_images).sum(1)
     return jax.lax.psum(sums, axis_name) / _count(x, axis_name)
 

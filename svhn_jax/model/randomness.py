@@ -4,7 +4,7 @@ import jax
 
 
 def random_key(seed: int) -> jax.Array:
-    """A threefry key, whatever JAX_DEFAULT_PRNG_IMPL says: dropout computes with its two words.
+    """A threefry key, whatever JAX_DEFAULT_PRNG_IMPL is: dropout uses its two words.
 
     The draws also depend on JAX_THREEFRY_PARTITIONABLE, which is on by default.
     """

@@ -1,15 +1,14 @@
-"""Convolutions that are fast on a CPU: Winograd's minimal filtering where it pays, XLA's own elsewhere.
+"""Fast convolutions on a CPU: Winograd's minimal filtering where it is faster, else XLA's own.
 
-`conv_general_dilated` stands in for `jax.lax.conv_general_dilated`: the same results but for float32
-rounding (some 1e-5 of the largest value), forwards and backwards.
+`conv_general_dilated` replaces `jax.lax.conv_general_dilated`: the same results and gradients up to
+float32 rounding (1e-5 of the largest value).
 
-Winograd's algorithm (Lavin & Gray 2016, arXiv:1509.09308) takes the image apart into overlapping
-tiles of n x n pixels, n = m + r - 1, each of which gives m x m outputs of an r x r kernel. Tiles and
+Winograd's algorithm (Lavin & Gray 2016, arXiv:1509.09308) splits the image into overlapping tiles
+of n x n pixels, n = m + r - 1, each of which gives m x m outputs of an r x r kernel. Tiles and
 kernels are transformed, then multiplied as n * n matrix products: n^2 / m^2 multiply-accumulates an
-output in place of r^2, 4 in place of 25 for m = 4, r = 5. Both gradients are the transposed steps, and
-cost the same. XLA's matrix product is faster on CPUs than its convolution besides; the transforms are
-matrix products too. A few images are done at a time, so that their tiles stay in the cache.
-docs/performance.md has what this gains, and what else was tried.
+output in place of r^2, 4 in place of 25 for m = 4, r = 5. Both gradients are the transposed steps
+at the same cost. On CPUs XLA's matrix product is also faster than its convolution. A few images are
+computed at a time, so that their tiles stay in the cache. docs/performance.md has the gains.
 """
 
 import functools
@@ -20,9 +19,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-# Points at which polynomials of the Toom-Cook scheme are evaluated, besides infinity: small ones round the least.
+# Evaluation points of the Toom-Cook scheme, besides infinity; small ones round the least.
 POINTS = (0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5)
-OUTPUT_TILES = {3: (2,), 5: (3, 4)}  # m worth trying, by r; larger ones round more
+OUTPUT_TILES = {3: (2,), 5: (3, 4)}  # m to choose from, by r; larger ones round more
 LEAST_CHANNELS = {3: 128, 5: 48}  # with fewer, the transforms cost more than they save
 LEAST_SIDE = {3: 7, 5: 6}
 CACHED_BYTES = 16_000_000  # tiles held at once
@@ -39,10 +38,10 @@ def conv_general_dilated(
     feature_group_count: int = 1,
     precision: Any = None,
 ) -> jax.Array:
-    """As `jax.lax.conv_general_dilated`, by Winograd's algorithm where that is the faster on a CPU.
+    """As `jax.lax.conv_general_dilated`, by Winograd's algorithm where that is faster on a CPU.
 
-    That is: stride 1, no dilation, output as large as the input, float32, and a kernel of one of the
-    sizes above with many channels. What device runs it is not asked here: see svhn_jax.model.networks.
+    That is: stride 1, no dilation, output as large as the input, float32, and a kernel of one of
+    the sizes above with many channels. The caller decides by device: `layers.conv`.
     """
     is_plain = {
         *window_strides,
@@ -69,7 +68,7 @@ def conv_general_dilated(
 
 
 def output_tile(images_shape: tuple[int, ...], kernel_shape: tuple[int, ...]) -> int | None:
-    """The m of least multiply-accumulates for [B, H, W, C] and [r, r, C, K]; None where XLA's own form is better."""
+    """The cheapest m for [B, H, W, C] and [r, r, C, K]; None where XLA's own form is better."""
     (_, height, width, _), (r, columns, inputs, outputs) = images_shape, kernel_shape
     if r != columns or r not in OUTPUT_TILES or min(inputs, outputs) < LEAST_CHANNELS[r]:
         return None
@@ -89,12 +88,12 @@ def _winograd(images: jax.Array, kernel: jax.Array, m: int) -> jax.Array:
 
 
 def winograd(images: jax.Array, kernel: jax.Array, m: int) -> jax.Array:
-    """float32[B, H, W, C] with a kernel [r, r, C, K], r odd, zeros around, stride 1, to float32[B, H, W, K]."""
+    """float32[B, H, W, C] and [r, r, C, K], r odd, to [B, H, W, K]; zeros around, stride 1."""
     return _winograd(images, _varying_like(kernel, images), m)
 
 
 class Transforms(NamedTuple):
-    """F(m x m, r x r) as matrices: of images [n^2, n^2], of outputs [m^2, n^2] and of kernels [n^2, r^2]."""
+    """F(m x m, r x r) as matrices: images [n^2, n^2], outputs [m^2, n^2], kernels [n^2, r^2]."""
 
     images: np.ndarray
     outputs: np.ndarray
@@ -103,7 +102,7 @@ class Transforms(NamedTuple):
 
 @functools.cache
 def transforms(m: int, r: int) -> Transforms:
-    """Of the Toom-Cook scheme: a product of polynomials from its values at n - 1 points and at infinity, transposed."""
+    """The transposed Toom-Cook scheme: polynomial products from n - 1 points and infinity."""
     n = m + r - 1
     points = POINTS[: n - 1]
     others = [[other for other in points if other != point] for point in points]
@@ -119,7 +118,7 @@ def transforms(m: int, r: int) -> Transforms:
 
 
 class _Tiling(NamedTuple):
-    """How images [b, height, width, .] are laid out in tiles."""
+    """The layout of images [b, height, width, .] in tiles."""
 
     m: int
     r: int
@@ -139,7 +138,7 @@ class _Tiling(NamedTuple):
         return -(-self.width // self.m)
 
     def overlapping(self, x: jax.Array) -> jax.Array:
-        """[b, H, W, C] to [n^2, b * tiles * C]: for each place in a tile, its pixel of every tile."""
+        """[b, H, W, C] to [n^2, b * tiles * C]: for each offset in a tile, its pixels."""
         m, n, low = self.m, self.n, self.r // 2
         high = [
             (count - 1) * m + n - side - low
@@ -151,7 +150,7 @@ class _Tiling(NamedTuple):
         return jnp.stack(places).reshape(n * n, -1)
 
     def overlapping_transposed(self, tiles: jax.Array, channels: int) -> jax.Array:
-        """The transpose of `overlapping`: what tiles share is added up."""
+        """The transpose of `overlapping`: shared pixels are summed."""
         m, low, reach = self.m, self.r // 2, -(-self.n // self.m)
         x = tiles.reshape(self.n, self.n, -1, self.rows, self.columns, channels)
         extra = reach * m - self.n
@@ -170,7 +169,7 @@ class _Tiling(NamedTuple):
         return whole[:, low : low + self.height, low : low + self.width]
 
     def disjoint(self, y: jax.Array) -> jax.Array:
-        """[b, H, W, K] to [m^2, b * tiles * K]: likewise, for outputs."""
+        """[b, H, W, K] to [m^2, b * tiles * K], for outputs."""
         m, (batch, _, _, channels) = self.m, y.shape
         y = jnp.pad(
             y,
@@ -222,7 +221,7 @@ def _backward(
     ) -> tuple[jax.Array, jax.Array]:
         tiles = _matmul(of.images, tiling.overlapping(chunk[0])).reshape(len(kernels), -1, inputs)
         grads = _matmul(of.outputs.T, tiling.disjoint(chunk[1])).reshape(len(kernels), -1, outputs)
-        # Transposed beforehand: XLA's product takes 1.5 times as long where it must transpose an operand itself.
+        # Transposed first: XLA's product takes 1.5 times as long if it transposes an operand.
         turned = lax.optimization_barrier(tiles.transpose(0, 2, 1))
         kernel_grads += _matmul(turned, grads)
         tile_grads = _matmul(grads, kernels.transpose(0, 2, 1)).reshape(len(kernels), -1)
@@ -247,30 +246,28 @@ def _transformed_kernel(kernel: jax.Array, m: int) -> jax.Array:
 
 
 def _in_chunks(images: jax.Array, kernel: jax.Array, tiling: _Tiling) -> jax.Array:
-    """[B, ...] to [chunks, b, ...]: as many images at a time as have their tiles in the cache; zeros fill the last."""
+    """[B, ...] to [chunks, b, ...]: b images, whose tiles fit in the cache; zeros fill the last."""
     values = tiling.rows * tiling.columns * tiling.n**2 * (kernel.shape[2] + kernel.shape[3])
     most = min(len(images), max(1, CACHED_BYTES // (4 * values)))
-    size = 2 ** (
-        most.bit_length() - 1
-    )  # a power of two: others are slower, and seldom divide a batch
+    size = 2 ** (most.bit_length() - 1)  # others are slower, and seldom divide a batch
     chunks = -(-len(images) // size)
     images = jnp.pad(images, ((0, chunks * size - len(images)), (0, 0), (0, 0), (0, 0)))
     return images.reshape(chunks, size, *images.shape[1:])
 
 
 def _whole(chunks: jax.Array, batch_size: int) -> jax.Array:
-    """What `_in_chunks` took apart."""
+    """The inverse of `_in_chunks`."""
     return chunks.reshape(-1, *chunks.shape[2:])[:batch_size]
 
 
 def _matmul(a: Any, b: jax.Array) -> jax.Array:
-    """A product in true float32 on every device: the transforms would magnify the rounding of a lower precision."""
+    """A product in true float32 on every device: the transforms magnify rounding."""
     return jnp.matmul(a, b, precision=lax.Precision.HIGHEST)
 
 
 def _varying_like(x: jax.Array, like: jax.Array) -> jax.Array:
-    """x, marked under jax.shard_map as varying over devices if `like` is, so that its gradient is summed over them.
+    """x, marked under jax.shard_map as varying over devices if `like` is: its gradient is summed.
 
-    Any value computed from both is so marked; JAX 0.10 to 0.12 have no public function that marks a value directly.
+    Any value computed from both is marked so. JAX 0.10 to 0.12 have no public function for it.
     """
     return jnp.where(True, x, lax.stop_gradient(like[0, 0, 0, 0]))
