@@ -34,7 +34,7 @@ class Options(Checked):
     step: str = "best"
     """best (on validation while training), latest or a step's number"""
     file: cli.OptionalPath = None
-    """the file to write; by default RUN.onnx, RUN-int8.onnx, RUN.stablehlo and so on, in this folder"""
+    """the file to write; by default RUN.onnx, RUN-int8.onnx, RUN.stablehlo, in this folder"""
     precision: Literal["float32", "float16", "int8"] = "float32"
     """of the features and their weights; heads are float32. float16 and int8: ONNX only"""
     calibrate: cli.OptionalStr = None

@@ -1,6 +1,5 @@
 """Compares the readings of an exported file with those of the network in JAX."""
 
-import itertools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -11,11 +10,13 @@ from svhn_jax.errors import InputError
 from svhn_jax.exporting import interface
 from svhn_jax.exporting.interface import Outputs
 from svhn_jax.inference.reader import Reader
+from svhn_jax.training.batches import in_batches, joined
 
 TOLERANCE = 1e-4  # of a probability
 TIES = 1e-3  # share of crops with two readings that are equally probable, at most
 BATCH_SIZE = 64
 RANDOM_CROPS = 64
+GRAIN = 4  # pixels
 
 
 class Comparison(NamedTuple):
@@ -36,7 +37,7 @@ class Comparison(NamedTuple):
         """Raises InputError if `what`, an exported file, cannot be used."""
         if precision != "float32" and not np.isfinite(self.greatest_difference):
             raise InputError(
-                f"{what}: not written, because the network's values leave the range of {precision}; "
+                f"{what}: not written: the network's values leave the range of {precision}; "
                 "give --precision float32"
             )
         is_same = self.changed <= TIES * self.crops and self.greatest_difference <= TOLERANCE
@@ -49,16 +50,13 @@ class Comparison(NamedTuple):
 
 
 def random_crops(size: int) -> np.ndarray:
-    """uint8[RANDOM_CROPS, size, size, 3]: noise of several contrasts and grains, always the same."""
+    """uint8[RANDOM_CROPS, size, size, 3]: coarse noise of several contrasts, always the same."""
+    side = -(-size // GRAIN)
     rng = np.random.default_rng(0)
-    crops = []
-    for index in range(RANDOM_CROPS):
-        grain = 2 ** (index % 4)
-        cells = rng.integers(
-            0, 256 >> index % 3, (-(-size // grain), -(-size // grain), 3), np.uint8
-        )
-        crops.append(cells.repeat(grain, 0).repeat(grain, 1)[:size, :size])
-    return np.stack(crops)
+    cells = rng.integers(0, 256, (RANDOM_CROPS, side, side, 3)) >> rng.integers(
+        0, 3, (RANDOM_CROPS, 1, 1, 1)
+    )
+    return cells.repeat(GRAIN, 1).repeat(GRAIN, 2)[:, :size, :size].astype(np.uint8)
 
 
 def compare(
@@ -67,7 +65,7 @@ def compare(
     crops: np.ndarray,
     labels: np.ndarray | None = None,
 ) -> Comparison:
-    """Reads crops by JAX and by an exported file: the first crop alone, the others in batches.
+    """Reads crops by JAX and by an exported file.
 
     Args:
       run: gives the outputs of the file, see svhn_jax.exporting.interface.
@@ -75,8 +73,9 @@ def compare(
       labels: of the crops.
     """
     read = jax.jit(interface.reads(reader))
-    expected = _in_batches(lambda batch: jax.device_get(read(batch)), crops)
-    found = _in_batches(run, crops)
+    expected, found = (
+        joined(in_batches(one, [crops], BATCH_SIZE), len(crops)) for one in (read, run)
+    )
     ours, theirs = (
         np.concatenate([outputs["length"][:, None], outputs["digits"]], axis=1)
         for outputs in (expected, found)
@@ -94,9 +93,3 @@ def compare(
         None if labels is None else float((theirs == labels).all(axis=1).mean()),
         None if labels is None else float((ours == labels).all(axis=1).mean()),
     )
-
-
-def _in_batches(run: Callable[[np.ndarray], Outputs], crops: np.ndarray) -> Outputs:
-    starts = [0, *range(1, len(crops), BATCH_SIZE), len(crops)]
-    parts = [run(np.ascontiguousarray(crops[low:high])) for low, high in itertools.pairwise(starts)]
-    return {name: np.concatenate([part[name] for part in parts]) for name in interface.OUTPUTS}

@@ -29,7 +29,7 @@ class Graph:
 
         Args:
           inputs: names of values, or constants: arrays, lists as int64[n], numbers as float32.
-          name: of the node and its output; by default its kind. A second one of a name gets a number.
+          name: of the node and its output, by default its kind; a second one gets a number.
         """
         name = name or kind
         self._names[name] = count = self._names.get(name, 0) + 1

@@ -1,4 +1,4 @@
-"""The networks of svhn_jax.model.networks as ONNX graphs, in the layout that runtimes compute fastest.
+"""The networks of svhn_jax.model.networks as ONNX graphs, in the layout fastest for runtimes.
 
 Features are [N, C, H, W]; batch norm is part of the convolution before it, whose kernel and bias
 are scaled at export. Every export is compared with the network itself (svhn_jax.exporting.check).
@@ -102,7 +102,7 @@ class Builder:
         return self.op("Flatten", x.name)
 
     def dense(self, x: str, name: str, before: Features | None = None) -> str:
-        """A linear layer; `before`: the map that was flattened, which Flax flattens as [H, W, C]."""
+        """A linear layer; `before`: the map that was flattened, by Flax as [H, W, C]."""
         kernel, bias = self.params[name]["kernel"], self.params[name]["bias"]
         if before:
             shape = (before.side, before.side, before.channels, -1)

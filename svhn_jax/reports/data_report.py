@@ -1,25 +1,21 @@
-"""The report of a prepared data set: sizes, lengths and digits of each split side by side, photos, and what was skipped."""
+"""The report of a prepared data set: numbers, sizes, photos of each split, and skipped records."""
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from svhn_jax import labels
 from svhn_jax.data import arrays, statistics
+from svhn_jax.data.arrays import Split
 from svhn_jax.errors import InputError
 from svhn_jax.reports import page, plots
-from svhn_jax.reports.page import Gallery, Picture, Section, Table
+from svhn_jax.reports.page import Section
 
 PICTURES = 24
 SKIPPED_LISTED = 200
-
-
-class _Split(NamedTuple):
-    data: arrays.Split
-    boxes: np.ndarray
-    sizes: np.ndarray
 
 
 def render(folder: Path) -> str:
@@ -29,127 +25,83 @@ def render(folder: Path) -> str:
       InputError: there is no prepared data set, it is damaged, or it has no photo.
     """
     manifest = arrays.read_manifest(folder)
-    splits = {
-        name: _Split(arrays.load_split(folder, name), *arrays.load_geometry(folder, name))
-        for name in arrays.nonempty_splits(folder)
-    }
+    splits = {name: arrays.load_split(folder, name) for name in arrays.nonempty_splits(folder)}
     if not splits:
-        raise InputError(
-            f"{folder}: has no photo; preprocess others, and see why these were skipped in its manifest.json"
-        )
-    crop = manifest["crop"]
-    counts = {name: len(split.data.labels) for name, split in splits.items()}
-    skipped = sum(len(source["skipped"]) for source in manifest["sources"].values())
-    numbers = [(f"{name} photos", f"{count:,}", "") for name, count in counts.items()] + [
+        raise InputError(f"{folder}: has no photo; its manifest.json says why each was skipped")
+    crop, sources = manifest["crop"], manifest["sources"].values()
+    skipped = sum(len(source["skipped"]) for source in sources)
+    numbers = [
+        *((f"{name} photos", f"{len(split.labels):,}", "") for name, split in splits.items()),
         ("skipped", f"{skipped:,}", "records that could not be used"),
         ("crops", f"{crop['size']} x {crop['size']}", f"pixels; box grown by {crop['margin']:.0%}"),
     ]
-    sections = [_numbers(splits), _sizes(splits), _photos(splits), _skipped(manifest)]
-    subtitle = (
-        "A prepared data set: "
-        + ", ".join(f"{count:,} {name}" for name, count in counts.items())
-        + "."
-    )
-    return page.render(f"Data {folder.resolve().name}", subtitle, numbers, sections)
-
-
-def _numbers(splits: dict[str, _Split]) -> Section:
-    by_length, digits = {}, {}
-    max_digits = next(iter(splits.values())).data.max_digits
-    for name, split in splits.items():
-        lengths = statistics.lengths(split.data.labels)
-        by_length[name] = {n: count / lengths.sum() for n, count in enumerate(lengths) if count}
-        digits[name] = statistics.positions(split.data.labels)
-    present = sorted({length for shares in by_length.values() for length in shares})
-    ordered = {
-        name: {labels.length_name(n, max_digits): shares.get(n, 0.0) for n in present}
-        for name, shares in by_length.items()
-    }
-    charts = [("Lengths", plots.grouped_shares(ordered, "digits in the number", "photos"))]
-    for position in range(max_digits):
-        counts = {name: table[position, : labels.BLANK] for name, table in digits.items()}
-        if any(row.sum() for row in counts.values()):
-            shares = {
-                name: {str(digit): count / max(1, row.sum()) for digit, count in enumerate(row)}
-                for name, row in counts.items()
-            }
-            title = f"Digit {position + 1}"
-            charts.append(
-                (
-                    title,
-                    plots.grouped_shares(
-                        shares, f"digit at position {position + 1}", "numbers that have one"
-                    ),
-                )
-            )
-    return Section(
-        "numbers", "Numbers", "Splits that should be alike look alike here.", plots=charts
-    )
-
-
-def _sizes(splits: dict[str, _Split]) -> Section:
-    charts = [
-        (title, plots.histograms({name: take(split) for name, split in splits.items()}, xlabel))
-        for title, xlabel, take in (
-            (
-                "Height of the number",
-                "height of the number's box (pixels)",
-                lambda split: split.boxes[:, 3],
-            ),
-            ("Width of the photo", "width of the photo (pixels)", lambda split: split.sizes[:, 0]),
-        )
+    sections: list[Section] = [
+        ("Numbers", "Splits that should be alike look alike here.", [_numbers(splits)]),
+        ("Sizes", "In pixels.", [_sizes(folder, list(splits))]),
+        ("Photos", "The crops as they are stored, with label and name.", _photos(splits)),
+        ("Skipped and noted", f"{skipped:,} records were skipped.", _skipped(manifest)),
     ]
-    quantiles = {
-        name: statistics.quantiles(split.boxes, split.sizes) for name, split in splits.items()
+    return page.render(f"Data {folder.resolve().name}", "A prepared data set.", numbers, sections)
+
+
+def _numbers(splits: Mapping[str, Split]) -> str:
+    most = next(iter(splits.values())).max_digits
+    lengths = {name: statistics.lengths(split.labels) for name, split in splits.items()}
+    present = np.flatnonzero(sum(lengths.values()))
+    names = [labels.length_name(int(length), most) for length in present]
+    charts = [_chart("Lengths", names, {name: row[present] for name, row in lengths.items()})]
+    digits = {name: statistics.positions(split.labels) for name, split in splits.items()}
+    for position in range(most):
+        counts = {name: rows[position, : labels.BLANK] for name, rows in digits.items()}
+        if any(row.any() for row in counts.values()):
+            charts.append(_chart(f"Digit {position + 1}", list("0123456789"), counts))
+    return page.plots(charts)
+
+
+def _chart(title: str, names: list[str], counts: Mapping[str, np.ndarray]) -> tuple[str, str]:
+    """The share of each category in each split."""
+    shares = {
+        split: dict(zip(names, row / max(1, row.sum()), strict=True))
+        for split, row in counts.items()
     }
+    return title, plots.grouped_shares(shares, title.lower(), "photos")
+
+
+def _sizes(folder: Path, splits: list[str]) -> str:
+    quantiles = {name: statistics.quantiles(*arrays.load_geometry(folder, name)) for name in splits}
     rows = [
-        [quantity, name, *(f"{x:,.2f}".removesuffix(".00") for x in table[quantity])]
-        for quantity in next(iter(quantiles.values()), {})
-        for name, table in quantiles.items()
+        [quantity, name, *(f"{x:,.2f}".removesuffix(".00") for x in values[quantity])]
+        for quantity in quantiles[splits[0]]
+        for name, values in quantiles.items()
     ]
-    table = Table(("", "split", "least", "1 %", "median", "99 %", "greatest"), rows)
-    return Section("sizes", "Sizes", plots=charts, tables=[table])
+    return page.table(("", "split", "least", "1 %", "median", "99 %", "greatest"), rows)
 
 
-def _photos(splits: dict[str, _Split]) -> Section:
+def _photos(splits: Mapping[str, Split]) -> list[str]:
     galleries = []
     for name, split in splits.items():
-        rows = np.sort(np.random.default_rng(0).permutation(len(split.data.labels))[:PICTURES])
-        photos = [_picture(split.data, row) for row in rows]
-        galleries.append(
-            Gallery(f"{name} ({len(rows)} of {len(split.data.labels):,}, drawn at random)", photos)
-        )
-    return Section(
-        "photos",
-        "Photos",
-        "The crops as they are stored, with label and name.",
-        galleries=galleries,
-    )
+        rows = np.sort(np.random.default_rng(0).permutation(len(split.labels))[:PICTURES])
+        title = f"{name} ({len(rows)} of {len(split.labels):,}, drawn at random)"
+        pictures = [
+            page.picture(
+                split.images[row], labels.shown(split.labels[row]), split.names[row].decode()
+            )
+            for row in rows
+        ]
+        galleries.append(page.gallery(title, pictures))
+    return galleries
 
 
-def _picture(data: arrays.Split, row: int) -> Picture:
-    text, name = labels.shown(data.labels[row]), data.names[row].decode()
-    return Picture(page.picture_url(data.images[row]), f"{name}, labelled {text}", text, name)
-
-
-def _skipped(manifest: dict[str, Any]) -> Section:
-    records = [
-        (f"{source}/{one['name']}", one["reason"])
-        for source, entry in manifest["sources"].items()
-        for one in entry["skipped"]
-    ]
-    noted: Counter[str] = sum(
-        (Counter(entry["noted"]) for entry in manifest["sources"].values()), Counter()
-    )
+def _skipped(manifest: Mapping[str, Any]) -> list[str]:
+    noted: Counter[str] = Counter()
+    records = []
+    for name, source in manifest["sources"].items():
+        noted.update(source["noted"])
+        records += [(f"{name}/{one['name']}", one["reason"]) for one in source["skipped"]]
     tables = []
     if noted:
-        tables.append(Table(("kept, with a note", "photos"), list(noted.items())))
+        tables.append(page.table(("kept, with a note", "photos"), list(noted.items())))
     if records:
-        title = (
-            ""
-            if len(records) <= SKIPPED_LISTED
-            else f"the first {SKIPPED_LISTED} of {len(records):,}"
-        )
-        tables.append(Table(("skipped", "why"), records[:SKIPPED_LISTED], title, text_columns=(1,)))
-    text = f"{len(records):,} skipped." if records else "No record was skipped."
-    return Section("skipped", "Skipped and noted", text, tables=tables)
+        head = f"skipped (at most {SKIPPED_LISTED} are listed)"
+        tables.append(page.table((head, "why"), records[:SKIPPED_LISTED]))
+    return tables

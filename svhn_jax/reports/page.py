@@ -1,73 +1,71 @@
-"""One self-contained HTML page: sections of text, plots, tables and pictures. It loads nothing and runs no script."""
+"""One self-contained HTML page of text, plots, tables and pictures; it runs no script.
+
+Every function returns HTML. Texts are escaped; only the SVG of plots is taken as it is.
+"""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from html import escape
 from importlib import resources
-from typing import Any, NamedTuple
+from string import Template
+from typing import Any
 
-import jinja2
 import numpy as np
 from PIL import Image
 
 from svhn_jax.data.pictures import png
 
-
-class Table(NamedTuple):
-    """A table; `text_columns` are the indices of columns that hold sentences."""
-
-    columns: Sequence[str]
-    rows: Sequence[Sequence[Any]]
-    title: str = ""
-    text_columns: tuple[int, ...] = ()
+Numbers = Sequence[tuple[str, str, str]]
+Section = tuple[str, str, Iterable[str]]  # title, text, and HTML of the functions below
 
 
-class Picture(NamedTuple):
-    """A photo of a gallery. source: a data: URL; alt: what a person who cannot see it hears."""
-
-    source: str
-    alt: str
-    caption: str
-    note: str = ""
-    is_wrong: bool = False
-
-
-class Gallery(NamedTuple):
-    """Pictures under a heading."""
-
-    title: str
-    photos: Sequence[Picture]
-
-
-class Section(NamedTuple):
-    """A part of the page, which the page's contents link to by `id`. Each plot is a heading and an <svg> element."""
-
-    id: str
-    title: str
-    text: str = ""
-    plots: Sequence[tuple[str, str]] = ()
-    tables: Sequence[Table] = ()
-    galleries: Sequence[Gallery] = ()
-    code: str = ""
-
-
-def render(
-    title: str, subtitle: str, numbers: Sequence[tuple[str, str, str]], sections: Sequence[Section]
-) -> str:
-    """The page as HTML. All texts are escaped; only the plots' SVG is taken as it is.
-
-    Args:
-      numbers: the figures at the top: name, value, note.
-    """
+def render(title: str, subtitle: str, numbers: Numbers, sections: Sequence[Section]) -> str:
+    """The whole page; numbers: the figures at the top: name, value, note."""
+    figures = "".join(
+        f"<div><dt>{escape(name)}</dt><dd>{escape(value)}<small>{escape(note)}</small></dd></div>\n"
+        for name, value, note in numbers
+    )
+    parts = "".join(
+        f'<section id="{_id(name)}"><h2>{escape(name)}</h2><p>{escape(text)}</p>'
+        f"{''.join(html)}</section>\n"
+        for name, text, html in sections
+    )
+    links = "".join(f'<a href="#{_id(name)}">{escape(name)}</a>' for name, *_ in sections)
     template = resources.files("svhn_jax.reports").joinpath("page.html").read_text("utf-8")
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    return environment.from_string(template).render(
-        title=title, subtitle=subtitle, numbers=numbers, sections=list(sections)
-    )
+    texts = {"title": escape(title), "subtitle": escape(subtitle)}
+    return Template(template).substitute(texts, links=links, numbers=figures, sections=parts)
 
 
-def picture_url(image: np.ndarray) -> str:
-    """uint8[H, W, 3] as a data: URL of a PNG."""
+def plots(charts: Iterable[tuple[str, str]]) -> str:
+    """Charts side by side: a heading and an <svg> element of each."""
+    figures = (f"<figure><h3>{escape(name)}</h3>{svg}</figure>" for name, svg in charts)
+    return f'<div class="plots">{"".join(figures)}</div>'
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    head = "".join(f"<th>{escape(name)}</th>" for name in columns)
+    cells = ("".join(f"<td>{escape(str(cell))}</td>" for cell in row) for row in rows)
+    body = "".join(f"<tr>{row}</tr>\n" for row in cells)
+    return f'<div class="scroll"><table><tr>{head}</tr>\n{body}</table></div>'
+
+
+def gallery(title: str, pictures: Iterable[str]) -> str:
+    return f'<h3>{escape(title)}</h3><div class="photos">{"".join(pictures)}</div>'
+
+
+def picture(image: np.ndarray, caption: str, note: str, *, is_wrong: bool = False) -> str:
+    """uint8[H, W, 3] with its number and name; is_wrong: the caption is red."""
+    data = base64.b64encode(png(Image.fromarray(np.asarray(image)))).decode()
+    mark = ' class="wrong"' if is_wrong else ""
     return (
-        "data:image/png;base64,"
-        + base64.b64encode(png(Image.fromarray(np.asarray(image)))).decode()
+        f'<figure><img src="data:image/png;base64,{data}" alt="{escape(note)}">'
+        f"<b{mark}>{escape(caption)}</b><br>{escape(note)}</figure>\n"
     )
+
+
+def code(text: str) -> str:
+    return f"<details><summary>show</summary><pre>{escape(text)}</pre></details>"
+
+
+def _id(title: str) -> str:
+    return escape(title.lower().replace(" ", "-"))

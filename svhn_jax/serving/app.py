@@ -97,7 +97,7 @@ class App:
         headers, name = request.headers, self._public_name
         host = headers.get("host", "")
         if not origin.is_allowed_host(host, self._host, name):
-            text = "this name is not the server's; use its numeric address, or start with --public-name"
+            text = "not the server's name; use its numeric address, or start with --public-name"
             return JSONResponse({"error": text}, 421)
         sender, site = headers.get("origin"), headers.get("sec-fetch-site")
         if request.method == "POST" and not origin.is_own_origin(sender, site, host, name or host):
@@ -163,7 +163,7 @@ def box_of(query: QueryParams) -> AnyBox:
 
 
 def policy(page: str) -> str:
-    """The Content-Security-Policy of the page: its own script and style, its photos, this server."""
+    """The Content-Security-Policy of the page: its script, its style, its photos, this server."""
     texts = (
         re.findall(rf"<{name}>(.*?)</{name}>", page, re.DOTALL) for name in ("script", "style")
     )

@@ -1,4 +1,4 @@
-"""Decodes photos in a process of its own: a photo that crashes a codec costs one line, not the server.
+"""Decodes photos in a process of its own: one that crashes a codec costs one line, not the server.
 
 Imports no JAX.
 """
@@ -79,7 +79,7 @@ def preview(photo: Image.Image) -> bytes:
 
 
 def _serve(connection: Connection) -> None:
-    """Answers photos with the size and the pixels, or with a line, until the server closes the pipe."""
+    """Answers photos with size and pixels, or with a line, until the server closes the pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server
     while True:
         try:

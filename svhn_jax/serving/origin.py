@@ -1,7 +1,8 @@
-"""Whether a request comes from the server's own page: protects from other web sites in the same browser.
+"""Whether a request comes from the server's own page, not from another web site in the browser.
 
-A browser lets any site send requests to a server on loopback. Two headers, which a site cannot forge, tell them apart: Host
-(DNS rebinding: the site's own name leads to this machine) and Origin (the page that sends a POST).
+A browser lets any site send requests to a server on loopback. Two headers that a site cannot forge
+tell them apart: Host (DNS rebinding: the site's own name leads to this machine) and Origin (the
+page that sends a POST).
 """
 
 import ipaddress
@@ -11,7 +12,8 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 def is_loopback(host: str) -> bool:
-    return host == "localhost" or _is_address(host, only_loopback=True)
+    address = _address(host)
+    return host == "localhost" or (address is not None and address.is_loopback)
 
 
 def is_allowed_host(header: str, served: str, public_name: str | None = None) -> bool:
@@ -19,21 +21,21 @@ def is_allowed_host(header: str, served: str, public_name: str | None = None) ->
 
     Args:
       header: the header's value, such as "localhost:8000".
-      served: the name or address that the server listens on; if it is not loopback, any address is allowed, because
-        rebinding needs a name.
-      public_name: the name, and the port if it has one, under which a proxy makes the server known.
+      served: the name or address that the server listens on; if it is not loopback, any address is
+        allowed, because rebinding needs a name.
+      public_name: the name, and the port if it has one, under which a proxy is known.
     """
     host = host_in(header)
     if host is None:
         return False
     names = (*LOOPBACK, served.lower(), public_name and host_in(public_name))
-    return host in names or (not is_loopback(served) and _is_address(host))
+    return host in names or (not is_loopback(served) and _address(host) is not None)
 
 
 def is_own_origin(origin: str | None, fetch_site: str | None, *names: str) -> bool:
-    """Whether the headers Origin and Sec-Fetch-Site, if there are any, say that the server's own page sent the request.
+    """Whether the server's own page sent a request, by the headers Origin and Sec-Fetch-Site.
 
-    names: those of the server, each with its port: the Host header, and the public name if there is one.
+    names: those of the server, each with its port: the Host header, and the public name.
     """
     if fetch_site not in (None, "same-origin", "none"):
         return False
@@ -45,19 +47,15 @@ def host_in(header: str) -> str | None:
     """The name or address, without the port; None if the header has another form."""
     try:
         parts = urlsplit(f"//{header}")
-        port = parts.port
+        host, port = parts.hostname, parts.port
     except ValueError:
         return None
-    host = parts.hostname
-    if host is None or any(character in header for character in "/?#@\\ "):
-        return None
-    shown = f"[{host}]" if ":" in host else host
+    shown = f"[{host}]" if ":" in (host or "") else host
     return host if header.lower() in (shown, f"{shown}:{port}") else None
 
 
-def _is_address(host: str, *, only_loopback: bool = False) -> bool:
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
-        address = ipaddress.ip_address(host)
+        return ipaddress.ip_address(host)
     except ValueError:
-        return False
-    return address.is_loopback or not only_loopback
+        return None

@@ -86,6 +86,7 @@ def test_every_network_reads_as_in_jax_at_any_batch_size(name, monkeypatch):
     assert (compared.crops, compared.changed, compared.accuracy) == (len(CROPS), 0, None)
     assert compared.greatest_difference < 1e-5
     read = run(CROPS)
+    np.testing.assert_allclose(run(CROPS[5:8])["digit_p"], read["digit_p"][5:8], atol=1e-5)
     assert len(np.unique(read["length"])) >= 3
     assert len(np.unique(read["digits"], axis=0)) >= 10
     product = read["length_p"] * read["digit_p"].prod(axis=1)
