@@ -7,21 +7,14 @@ predicted length; the command prints how often. Its compute_dtype is float32, an
 those of the configuration, so that it does not name this machine's folders.
 """
 
-import dataclasses
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from svhn_jax import cli, files
 from svhn_jax.checked import Checked
 from svhn_jax.cli import OptionalStr
-from svhn_jax.config import Config
 from svhn_jax.errors import InputError
 from svhn_jax.output import Terminal
-
-if TYPE_CHECKING:  # it imports JAX, which takes seconds
-    from svhn_jax.runs.folder import DataRecord
 
 FEW_PHOTOS = 200
 FEW_CHANGES = 50  # warns if more than one prediction in 50 changes
@@ -51,23 +44,18 @@ def main(options: Options, terminal: Terminal) -> None:
     from svhn_jax.inference import calibration
     from svhn_jax.inference.reader import Reader
     from svhn_jax.inference.scoring import open_split
-    from svhn_jax.inference.weights import saved_form
+    from svhn_jax.runs import published
 
     reader, to = Reader(options.run, options.step, is_float32=True), options.to
-    config = dataclasses.replace(reader.config, name=to.name, runs_dir=Config.runs_dir)
     split, _ = open_split(reader.folder, "validation", options.data)
     if len(split.labels) < FEW_PHOTOS:
         terminal.warn(f"the temperature, of {len(split.labels)} photos, is uncertain")
     fitted = calibration.calibrate(reader, split)
-    record = reader.folder.data()
-    record = dataclasses.replace(record, folder=config.data.dir, mix_in=config.data.mix_in)
-    facts = {
-        "run": reader.config.name,
-        "step": reader.step,
-        "temperature": fitted.temperature,
-        "versions": reader.folder.facts().get("versions", {}),
-    }
-    _write(to, config, record, facts, saved_form(config, fitted.variables), fitted.metrics)
+    weights = fitted.variables
+    if reader.config.optimizer.ema_decay:
+        weights = {"ema": weights}
+    numbers = {"temperature": fitted.temperature}
+    published.write(to, reader.folder, reader.step, weights, fitted.metrics, numbers)
     changes = f"changes {fitted.changed:,} of {len(split.labels):,} predictions"
     if fitted.changed * FEW_CHANGES > len(split.labels):
         terminal.warn(f"the temperature {changes}; train longer, then publish a later step")
@@ -76,33 +64,7 @@ def main(options: Options, terminal: Terminal) -> None:
         f"{to}: step {reader.step}, {size / 1e6:.1f} MB; temperature {fitted.temperature:.3f} "
         f"{changes}. Read with it:\n  python -m svhn_jax.evaluate --run {to} --data DIR --split test"
     )
-    result = {"step": reader.step, "bytes": size, "temperature": fitted.temperature}
-    terminal.result(result | {"changed": fitted.changed})
-
-
-def _write(
-    to: Path,
-    config: Config,
-    record: "DataRecord",
-    facts: dict[str, Any],
-    variables: Any,
-    validation: dict[str, float],
-) -> None:
-    """Writes the run folder beside `to`, then renames it."""
-    import jax
-
-    from svhn_jax.runs.checkpoint import Checkpoints
-    from svhn_jax.runs.folder import RunFolder
-
-    to.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".publish-", dir=to.parent) as temporary:
-        run = RunFolder(f"{temporary}/run")
-        with Checkpoints(run.steps_path, is_writer=True) as checkpoints:
-            checkpoints.save(facts["step"], jax.device_put(variables), validation)
-        for marker in Path(temporary).rglob("commit_success.txt"):  # Orbax writes the path into it
-            marker.write_text("Checkpoint commit was successful\n")
-        run.start_or_continue(config, record, {"published": facts}, has_steps=False)
-        Path(run.path).rename(to)
+    terminal.result({"step": reader.step, "bytes": size, "changed": fitted.changed} | numbers)
 
 
 if __name__ == "__main__":

@@ -445,7 +445,7 @@ def test_changed_data_are_noticed(workplace, one_device_env, tmp_path):
         "1",
     )
     run(tmp_path, one_device_env, *remake)
-    assert "the train data differ" in run(tmp_path, one_device_env, *TRAIN, status=1)
+    assert "the train data have changed" in run(tmp_path, one_device_env, *TRAIN, status=1)
     evaluate = ("svhn_jax.evaluate", "--run", "runs/tiny")
     assert "the data in data/tiny have changed since it was trained" in run(
         tmp_path, one_device_env, *evaluate, status=1

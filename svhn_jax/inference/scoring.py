@@ -97,7 +97,7 @@ class Scorer:
     def write(self, step: int, metrics: dict[str, float], table: PredictionTable) -> None:
         """Writes the predictions of a step, and merges its metrics into the results table."""
         write_predictions(self.run, self.name, step, table.to_csv())
-        merge_results(self.run, self.name, {step: metrics}, self.split.fingerprint)
+        merge_results(self.run, self.name, {step: metrics})
 
 
 class Scored(NamedTuple):

@@ -226,11 +226,28 @@ class Checkpoints:
             tree = self._read(step, "state", args)
             checksums.verify(tree, abstract, self._about(step)["sha256"])
         except Exception as error:  # a damaged step raises anything
-            raise CheckpointError(
-                f"{self._folder}/{step}: this checkpoint cannot be used: it is damaged or of "
-                f"another model, or cannot be reached ({one_line(error)})"
-            ) from None
+            raise self._unusable(step, error) from None
         return tree
+
+    def restore_weights(self, step: int) -> Any:
+        """The weights of a step that evaluation uses, of any network: "ema", or "params" and
+        "batch_stats", of the saved tree. As numpy arrays; raises as `restore` does.
+        """
+        try:
+            saved = self._manager.item_metadata(step)["state"].tree
+            names = ["ema"] if saved.get("ema") else ["params", "batch_stats"]
+            abstract = jax.tree.map(
+                lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), {n: saved[n] for n in names}
+            )
+        except Exception as error:  # as in `restore`
+            raise self._unusable(step, error) from None
+        return self.restore(step, abstract, is_partial=True)
+
+    def _unusable(self, step: int, error: Exception) -> CheckpointError:
+        return CheckpointError(
+            f"{self._folder}/{step}: this checkpoint cannot be used: it is damaged or of another "
+            f"model, or cannot be reached ({one_line(error)})"
+        )
 
     def _about(self, step: int) -> dict[str, Any]:
         """The JSON values of a step; empty if they are damaged, of which it warns once."""

@@ -1,13 +1,11 @@
 """The results of an evaluation, in results/ of a run.
 
 SPLIT.csv                    a row of metrics for each scored step
-SPLIT.json                   the fingerprint of the data scored
 predictions/SPLIT-STEP.csv   every prediction of a step, see svhn_jax.inference.predictions
 """
 
 import csv
 import io
-import json
 
 from etils import epath
 
@@ -65,27 +63,16 @@ def predictions_path(run: RunFolder, name: str, step: int) -> epath.Path:
 
 def write_predictions(run: RunFolder, name: str, step: int, text: str) -> None:
     """Writes results/predictions/NAME-STEP.csv, as a whole."""
-    path = predictions_path(run, name, step)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    run.write_text(str(path.relative_to(run.path)), text)
+    run.write_text(str(predictions_path(run, name, step).relative_to(run.path)), text)
 
 
-def merge_results(
-    run: RunFolder, name: str, rows: dict[int, dict[str, float]], fingerprint: str
-) -> None:
-    """Writes results/NAME.csv: these steps and those already in it, ascending.
+def merge_results(run: RunFolder, name: str, rows: dict[int, dict[str, float]]) -> None:
+    """Writes results/NAME.csv: the rows of these steps and those already in it, ascending.
 
     Raises:
-      InputError: the rows already there are of other data, or the file is not such a table.
+      InputError: the file there is not such a table.
     """
-    path = results_path(run, name)
-    scored_on = json.dumps({"data_fingerprint": fingerprint}) + "\n"
     table = {int(row["step"]): row for row in results(run, name)}
-    beside = path.with_suffix(".json")
-    if table and not (beside.exists() and beside.read_text() == scored_on):
-        raise InputError(
-            f"{path}: holds results on other data of that name; move it away, or give --data DIR"
-        )
     table |= {step: row | {"step": step} for step, row in rows.items()}
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -93,6 +80,4 @@ def merge_results(
     for step in sorted(table):
         # The loss is a float32 sum: beyond the fourth decimal it depends on the batch size.
         writer.writerow(f"{table[step][c]:{FORMATS.get(c, '.6f')}}" for c in RESULT_COLUMNS)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    run.write_text(f"results/{name}.json", scored_on)
     run.write_text(f"results/{name}.csv", text.getvalue())

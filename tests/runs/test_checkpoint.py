@@ -55,8 +55,21 @@ def test_a_state_comes_back_to_the_bit(tmp_path, fresh):
         assert_same(restored, at_step(fresh, 3))
         part = checkpoints.restore(3, {"ema": abstract(fresh)["ema"]}, is_partial=True)
         assert_same(part["ema"], at_step(fresh, 3)["ema"])
+        assert_same(checkpoints.restore_weights(3), {"ema": at_step(fresh, 3)["ema"]})
         assert checkpoints.validation(3) == figures(0.5)
         assert checkpoints.window(3) == {"examples": 3}
+
+
+def test_weights_without_a_running_average_are_params_and_statistics(tmp_path, fresh):
+    plain = fresh | {"ema": {}}
+    write(tmp_path, plain, {3: None})
+    with Checkpoints(str(tmp_path)) as checkpoints:
+        names = ("params", "batch_stats")
+        expected = {name: at_step(plain, 3)[name] for name in names}
+        assert_same(checkpoints.restore_weights(3), expected)
+        remove_state(tmp_path / "3")
+        with pytest.raises(CheckpointError, match="/3: "):
+            checkpoints.restore_weights(3)
 
 
 def test_best_is_the_highest_accuracy_then_the_lowest_loss(tmp_path, fresh):
