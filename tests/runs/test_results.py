@@ -27,4 +27,3 @@ def test_a_results_file_of_something_else_is_left_alone(tmp_path):
     with pytest.raises(InputError, match=r"test\.csv"):
         merge_results(RunFolder(str(tmp_path)), "test", {1: ROW})
     assert (tmp_path / "results" / "test.csv").read_text() == "a,b\n1,2\n"
-
