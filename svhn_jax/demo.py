@@ -1,26 +1,19 @@
-"""python -m svhn_jax.demo: the whole pipeline on the embedded default data, in a few minutes on 2 cores.
+"""python -m svhn_jax.demo: the whole pipeline on synthetic photos, in a few minutes on 2 cores.
 
-Renders synthetic house-number archives, crops them, trains configs/demo.py and scores it on numbers
-it has not seen. Run it again: what is done is not done twice.
+Renders archives of house numbers, crops them, trains configs/demo.py and scores it on numbers it has not
+seen. A second run skips finished steps.
 """
 
-from svhn_jax import interrupts
-
-if __name__ == "__main__":
-    interrupts.end_at_once()  # the imports below take time
-
 import json
-import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from svhn_jax import command_line, output
-from svhn_jax.errors import InputError, run_command
-from svhn_jax.options import OutputOptions
-from svhn_jax.output import Output
+from svhn_jax import cli
+from svhn_jax.errors import InputError
+from svhn_jax.output import Terminal
 
 COMMANDS = (
     "svhn_jax.synthesize --to data/synthetic_raw --train 40000 --test 1000",
@@ -29,61 +22,49 @@ COMMANDS = (
     "svhn_jax.evaluate --config configs/demo.py --split validation --step all",
     "svhn_jax.evaluate --config configs/demo.py --split test --step best",
 )
+SAVING_S = 30.0  # after Ctrl-C, which the terminal also sends to the command
 
 
 @dataclass(frozen=True)
 class Options:
-    """The demo runs as it is."""
-
-    output: OutputOptions = field(default_factory=Output)
+    """The demo has no options of its own."""
 
 
-def main() -> int:
-    options = command_line.parse(Options, "python -m svhn_jax.demo", __doc__ or "")
-    console = output.console(options.output)
+def main(options: Options, terminal: Terminal) -> int:
     if not Path("configs/demo.py").is_file():
         raise InputError("configs/demo.py: not found; run this in the repository's top folder")
-    started = time.perf_counter()
-    printed = ""
+    started, printed = time.perf_counter(), ""
+    silence = ["--json"] if terminal.is_json else ["--quiet"] if terminal.is_silent else []
     for command in COMMANDS:
-        console.print(f"\n$ python -m {command}")
-        options_too = (
-            ["--json"] if options.output.json else ["--quiet"] if options.output.quiet else []
-        )
-        status, printed = _run(
-            [sys.executable, "-m", *command.split(), *options_too], is_read=options.output.json
-        )
+        terminal.print(f"\n$ python -m {command}")
+        status, printed = _run(["-m", *command.split(), *silence], is_read=terminal.is_json)
         if status:
             return status
     seconds = time.perf_counter() - started
-    console.print(
-        f"\nAll of it took {seconds:.0f} s. These are synthetic photos; README.md has the real ones. A page of the results:\n"
-        "  python -m svhn_jax.report --run checkpoints/demo --to demo.html"
+    terminal.print(
+        f"\nAll of it took {seconds:.0f} s. These are synthetic photos; README.md has the real ones. "
+        "A page of the results:\n  python -m svhn_jax.report --run checkpoints/demo --to demo.html"
     )
-    if options.output.json:
-        output.print_json(
-            options.output, {"seconds": round(seconds, 1), "evaluation": json.loads(printed)}
-        )
+    if terminal.is_json:
+        terminal.result({"seconds": round(seconds, 1), "evaluation": json.loads(printed)})
     return 0
 
 
-def _run(command: list[str], *, is_read: bool) -> tuple[int, str]:
-    """Exit status of a command, and what it prints if that is to be read. Ctrl-C reaches it from the terminal and is its
-    own affair: it may be saving."""
+def _run(arguments: list[str], *, is_read: bool) -> tuple[int, str]:
+    """Exit status of a command, and what it prints if that is read."""
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE if is_read else None, text=True
+        [sys.executable, *arguments], stdout=subprocess.PIPE if is_read else None, text=True
     ) as process:
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
             printed = process.communicate()[0] or ""
             return abs(process.returncode), printed
-        except interrupts.Terminated:
-            process.terminate()
+        except KeyboardInterrupt:
+            try:
+                process.wait(SAVING_S)
+            except subprocess.TimeoutExpired:
+                process.terminate()
             raise
-        finally:
-            signal.signal(signal.SIGINT, before)
 
 
 if __name__ == "__main__":
-    interrupts.raise_interrupts()
-    run_command(main)
+    cli.run(Options, main)

@@ -171,12 +171,8 @@ def _raw(options: Options) -> Iterator[Contents]:
         account = Account(source)
         chosen = {account.records[row].name for row in _sample(len(account.records), options)}
         sizes, tiles = np.zeros((len(account.records), 2), int), []
-        for photo, problem in account.photos():
-            if problem:
-                account.skip(photo.name, problem)
-                continue
-            row = account.rows[photo.name]
-            record, image = account.records[row], None
+        for photo, row in account.photos():
+            record, image, problem = account.records[row], None, ""
             try:
                 if photo.name in chosen:
                     image = photos.decode_photo(photo.content)
@@ -192,7 +188,6 @@ def _raw(options: Options) -> Iterator[Contents]:
                 picture = pictures.tile(image or Image.new("RGB", (1, 1)), boxes, skipped=problem)
                 number = labels.decode(labels.encode(record.digits, options.max_digits))
                 tiles.append((picture, number, f"{account.name}/{record.name}"))
-        account.skip_missing()
         yield _contents(options, account, sizes, tiles)
 
 

@@ -1,36 +1,27 @@
-"""python -m svhn_jax.synthesize --to DIR: renders synthetic house numbers, in the layout of the published archives.
+"""python -m svhn_jax.synthesize --to DIR: renders synthetic house numbers, as archives in the published layout.
 
 Writes DIR/train.tar.gz, DIR/extra.tar.gz and DIR/test.tar.gz, each with SPLIT/N.png and
-SPLIT/digitStruct.mat. With --arrays DIR it writes the prepared data set that svhn_jax.preprocess would
-make of these archives, in less time and space. The lengths of the numbers are distributed as in the
-published split; with --max-digits 6 or more every length is as frequent. A photo depends only on (seed, split, N) and
-that option.
+SPLIT/digitStruct.mat. With --arrays DIR it writes the prepared data set that svhn_jax.preprocess would make of
+these archives, in less time and space. The lengths of the numbers are distributed as in the published split;
+with --max-digits 6 or more every length is as frequent. A photo depends only on (seed, split, N) and that option.
 """
 
-from svhn_jax import interrupts
-
-if __name__ == "__main__":
-    interrupts.end_at_once()  # the imports below take time
-
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-from rich.console import Console
-
-from svhn_jax import command_line, output
+from svhn_jax import cli
 from svhn_jax.checked import Checked, Fraction, at_least, within
-from svhn_jax.data import arrays, writing
+from svhn_jax.cli import OptionalPath
+from svhn_jax.data import arrays, crop, writing
 from svhn_jax.data.synthetic import archive as synthetic_archive
 from svhn_jax.data.synthetic import arrays as synthetic_arrays
 from svhn_jax.data.workers import Workers, usable_cores
-from svhn_jax.errors import InputError, run_command
+from svhn_jax.errors import InputError
 from svhn_jax.labels import DEFAULT_MAX_DIGITS, MaxDigits
-from svhn_jax.options import OptionalPath, OutputOptions
-from svhn_jax.output import Output
+from svhn_jax.output import Terminal
 
-PHOTOS_PER_PROCESS = 500  # starting a process takes as long as rendering so many
+PHOTOS_PER_PROCESS = 500  # starting a process takes as long as rendering this many
 
 
 @dataclass(frozen=True)
@@ -50,8 +41,8 @@ class Options(Checked):
     seed: Annotated[int, at_least(0)] = 0
     """seed of the photos"""
     max_digits: MaxDigits = DEFAULT_MAX_DIGITS
-    """with --arrays: the most digits of a number that its label holds. Above 5, as for meters and plates, numbers of 1 to so many
-    digits are rendered, each length as often; up to 5 the photos do not depend on it"""
+    """with --arrays: the most digits of a number that its label holds. Above 5, as for meters and plates, numbers
+    of 1 to this many digits are rendered, each length as often; up to 5 the photos do not depend on it"""
     size: Annotated[int, within(8, 512)] = 64
     """with --arrays: side of the crops in pixels"""
     margin: Annotated[float, within(0, 10)] = 0.3
@@ -60,7 +51,6 @@ class Options(Checked):
     """with --arrays: share of train and of extra, for each length 1 to max_digits, that is held out for validation"""
     jobs: Annotated[int, at_least(1)] = field(default_factory=usable_cores)
     """number of processes; the photos do not depend on it"""
-    output: OutputOptions = field(default_factory=Output)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -76,85 +66,69 @@ class Options(Checked):
         return {split: count for split, count in counts.items() if count}
 
 
-def main() -> None:
-    options = command_line.parse(Options, "python -m svhn_jax.synthesize", __doc__ or "")
-    console = output.console(options.output)
-    if options.arrays:
-        _make_arrays(options, options.arrays, console)
-    elif options.to:
-        _make_archives(options, options.to, console)
+def main(options: Options, terminal: Terminal) -> None:
+    with Workers(min(options.jobs, sum(options.counts.values()) // PHOTOS_PER_PROCESS)) as workers:
+        if options.arrays:
+            _make_arrays(options, options.arrays, workers, terminal)
+        elif options.to:
+            _make_archives(options, options.to, workers, terminal)
     made = {"photos": options.counts, "seed": options.seed}
-    output.print_json(options.output, {"to": str(options.to or options.arrays)} | made)
+    terminal.result({"to": str(options.to or options.arrays)} | made)
 
 
-def _make_archives(options: Options, folder: Path, console: Console) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder}: is a file; give a folder")
+def _make_archives(options: Options, folder: Path, workers: Workers, terminal: Terminal) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     missing = {}
     for split, count in options.counts.items():
         target = folder / f"{split}.tar.gz"
         made_with = synthetic_archive.made_with(target) or ""
         if made_with == synthetic_archive.receipt(count, options.seed, options.max_digits):
-            console.print(f"{target} is up to date: {count:,} synthetic photos", soft_wrap=True)
+            terminal.print(f"{target} is up to date: {count:,} synthetic photos")
             continue
         if target.exists() and not made_with.startswith(synthetic_archive.RECEIPT):
             raise InputError(
                 f"{target}: not made by this command; move it away, or give another --to"
             )
-        missing[split] = count
-    with _workers(options, sum(missing.values())) as workers:
-        for split, count in missing.items():
-            target = folder / f"{split}.tar.gz"
-            with output.progress(f"{split}: rendering", count, "photos") as advance:
-                synthetic_archive.write(
-                    target,
-                    split,
-                    count,
-                    seed=options.seed,
-                    max_digits=options.max_digits,
-                    workers=workers,
-                    advance=advance,
-                )
-            console.print(f"{target}: {count:,} synthetic photos", soft_wrap=True)
+        missing[split] = target
+    for split, target in missing.items():
+        count = options.counts[split]
+        with terminal.progress(f"{split}: rendering", count, "photos") as advance:
+            synthetic_archive.write(
+                target,
+                split,
+                count,
+                seed=options.seed,
+                max_digits=options.max_digits,
+                workers=workers,
+                advance=advance,
+            )
+        terminal.print(f"{target}: {count:,} synthetic photos")
 
 
-def _make_arrays(options: Options, folder: Path, console: Console) -> None:
-    wanted = synthetic_arrays.settings(
+def _make_arrays(options: Options, folder: Path, workers: Workers, terminal: Terminal) -> None:
+    settings = synthetic_arrays.settings(
         options.counts,
-        size=options.size,
-        margin=options.margin,
+        crop.CropRule(options.size, options.margin),
         max_digits=options.max_digits,
         validation_fraction=options.validation_fraction,
         seed=options.seed,
     )
-    synthetic_arrays.refuse_other_folders(folder)
-    state = " is up to date"
-    if not arrays.is_sound(folder, wanted):
+    writing.require_replaceable(folder)
+    if arrays.is_sound(folder, {}) and "synthetic" not in arrays.read_manifest(folder):
+        raise InputError(f"{folder}: not a synthetic data set; give a new or an empty folder")
+    is_there = arrays.is_sound(folder, settings)
+    if not is_there:
         count = sum(options.counts.values())
-        with writing.building(folder) as unfinished:
-            try:
-                with (
-                    _workers(options, count) as workers,
-                    output.progress("all: rendering", count, "photos") as advance,
-                ):
-                    synthetic_arrays.build(unfinished, wanted, workers, advance)
-            except BaseException:  # it cannot be resumed
-                shutil.rmtree(unfinished, ignore_errors=True)
-                raise
-        state = ""
+        with (
+            writing.building(folder) as unfinished,
+            terminal.progress("all: rendering", count, "photos") as advance,
+        ):
+            synthetic_arrays.build(unfinished, settings, workers, advance)
     splits = arrays.read_manifest(folder)["splits"].items()
     counts = ", ".join(f"{entry['examples']:,} {split}" for split, entry in splits)
-    console.print(
-        f"{folder}{state}: {counts} synthetic numbers, {options.size} x {options.size}",
-        soft_wrap=True,
-    )
-
-
-def _workers(options: Options, count: int) -> Workers:
-    return Workers(max(1, min(options.jobs, count // PHOTOS_PER_PROCESS)))
+    state = " is up to date" if is_there else ""
+    terminal.print(f"{folder}{state}: {counts} synthetic numbers, {options.size} x {options.size}")
 
 
 if __name__ == "__main__":
-    interrupts.raise_interrupts()
-    run_command(main)
+    cli.run(Options, main)

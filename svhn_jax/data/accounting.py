@@ -3,7 +3,8 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from svhn_jax import output
+import numpy as np
+
 from svhn_jax.data.records import Photo, Record, Skipped
 from svhn_jax.data.sources.find import Source
 
@@ -18,72 +19,61 @@ class Account:
       name: of the source: train, extra or test.
       records: the usable ones, at most one for each name, in the order of the source.
       rows: row in `records` by name.
-      positions: of each usable record among all records of the source.
-      unusable: the other records by position.
       skipped: records and photos, in the order in which they were found.
     """
 
     def __init__(self, source: Source, limit: int | None = None):
         self.source, self.name = source, source.split
         self.skipped: list[Skipped] = []
-        self.unusable: dict[int, Record | Skipped] = {}
-        usable: dict[str, tuple[int, Record]] = {}
-        for position, record in enumerate(source.records()):
-            if isinstance(record, Record) and record.name not in usable:
-                usable[record.name] = (position, record)
-                continue
-            self.unusable[position] = record
-            self.skipped.append(
-                record if isinstance(record, Skipped) else Skipped(record.name, SECOND_RECORD)
-            )
-        chosen = list(usable.values())[:limit]
-        self.positions = [position for position, _ in chosen]
-        self.records = [record for _, record in chosen]
+        usable: dict[str, Record] = {}
+        bad = set()
+        for record in source.records():
+            if isinstance(record, Skipped):
+                self.skipped.append(record)
+                bad.add(record.name)
+            elif record.name in usable:
+                self.skipped.append(Skipped(record.name, SECOND_RECORD))
+            else:
+                usable[record.name] = record
+        self.records = list(usable.values())[:limit]
         self.rows = {record.name: row for row, record in enumerate(self.records)}
-        bad = {record.name for record in self.unusable.values()} - usable.keys()
-        self._passed_over = bad | (usable.keys() - self.rows.keys())
-        self._is_limited = len(chosen) < len(usable)
-        self._seen: set[str] = set()
+        self._passed_over = (bad | usable.keys()) - self.rows.keys()
+        self._is_limited = len(self.records) < len(usable)
 
-    def photos(self, start: int = 0) -> Iterator[tuple[Photo, str]]:
-        """Yields every photo after the first `start`, and why it cannot be used; "" if it can.
+    def lengths(self) -> np.ndarray:
+        """int[N]: the number of digits of each usable record."""
+        return np.array([len(record.digits) for record in self.records], int)
 
-        Photos whose record is skipped, or beyond the limit, are left out. Shows a progress bar on a terminal.
+    def photos(self) -> Iterator[tuple[Photo, int]]:
+        """Yields every photo that can be read and has a record, with its row in `records`.
+
+        The others are skipped: also, after the last photo, records that have none. Photos whose record is skipped
+        or beyond the limit are left out.
         """
-        missing = self.rows.keys() - self._seen
-        shown = output.track(
-            self.source.photos(), f"{self.name}: photos", len(self.records), "photos"
-        )
-        photos = (photo for photo in shown if photo.name not in self._passed_over)
-        for index, photo in enumerate(photos):
-            if index >= start:
-                yield photo, self._refusal(photo)
-            self._seen.add(photo.name)
-            missing.discard(photo.name)
+        missing = dict(self.rows)
+        for photo in self.source.photos():
+            if photo.name in self._passed_over:
+                continue
+            row = missing.pop(photo.name, None)
+            if row is not None and not photo.problem:
+                yield photo, row
+            elif row is None and photo.name in self.rows:
+                self.skip(photo.name, SECOND_PHOTO)
+            else:
+                self.skip(photo.name, photo.problem or "no record of that name")
             if self._is_limited and not missing:
                 return
-
-    def _refusal(self, photo: Photo) -> str:
-        if photo.name in self._seen:
-            return SECOND_PHOTO
-        if photo.problem:
-            return photo.problem
-        return "" if photo.name in self.rows else "no record of that name"
+        for name in missing:
+            self.skip(name, "no such photo")
 
     def skip(self, name: str, reason: str) -> None:
         """Notes that a photo, or a record without a photo, is skipped."""
         row = self.rows.get(name)
         self.skipped.append(Skipped(name, reason, 0 if row is None else self.records[row].line))
 
-    def skip_missing(self) -> None:
-        """Call after the last photo: notes the records that have none."""
-        for name in self.rows:
-            if name not in self._seen:
-                self.skip(name, "no such photo")
-
 
 def skipped_lines(skipped: Iterable[Skipped], *, rest_in: str = "") -> list[str]:
-    """A line for each reason, the most frequent first: how many were skipped for it, and the names of the first ones.
+    """A line for each reason, the most frequent first: how many were skipped for it, and the first names.
 
     rest_in: a file that has the others; then only the first REASONS_SHOWN reasons are shown.
     """

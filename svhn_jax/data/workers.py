@@ -1,4 +1,4 @@
-"""Worker processes that share the work on photos; results come in the order of the tasks."""
+"""Worker processes that share work; results come in the order of the tasks."""
 
 import multiprocessing
 import os
@@ -10,27 +10,29 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
-from svhn_jax.errors import UnfinishedError
+from svhn_jax.errors import InputError
 
 TASKS_AHEAD = 4  # per process: enough to keep it busy, few enough to bound the memory
+SIGNALS = {signal.SIGINT, signal.SIGTERM}
 T = TypeVar("T")
 R = TypeVar("R")
 
 
 class Workers:
-    """A pool of processes, started at the first task. With one job, the work is done in this process.
+    """A pool of processes, each started when it is first needed.
 
-    with Workers(usable_cores()) as workers:
-        sizes = list(workers.in_order(os.path.getsize, paths))
+        with Workers(usable_cores()) as workers:
+            sizes = list(workers.in_order(os.path.getsize, paths))
+
+    A C library that crashes on a damaged file ends a worker, not the command. With 0 jobs this process works.
     """
 
     def __init__(self, jobs: int):
         self._ahead = jobs * TASKS_AHEAD
         self._pool = None
-        if jobs > 1:  # spawn: a fork would copy locks that other threads hold
-            self._pool = ProcessPoolExecutor(
-                jobs, multiprocessing.get_context("spawn"), _follow_the_parent
-            )
+        if jobs:  # spawn: a fork would copy locks that other threads hold
+            context = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(jobs, context, _follow_the_parent)
 
     def __enter__(self) -> "Workers":
         return self
@@ -39,11 +41,15 @@ class Workers:
         if self._pool:
             self._pool.shutdown(cancel_futures=True)
 
-    def in_order(self, work: Callable[[T], R], tasks: Iterable[T]) -> Iterator[R]:
-        """Yields the results of the tasks in the order of the tasks, whichever process finishes first.
+    def in_order(
+        self, work: Callable[[T], R], tasks: Iterable[T], *, called: str = "the work"
+    ) -> Iterator[R]:
+        """Yields the results of the tasks in the order of the tasks.
+
+        called: the file that the tasks read, for the error message.
 
         Raises:
-          UnfinishedError: a process was killed.
+          InputError: a process crashed or was killed.
         """
         if not self._pool:
             yield from map(work, tasks)
@@ -57,8 +63,9 @@ class Workers:
             while waiting:
                 yield waiting.popleft().result()
         except BrokenProcessPool:
-            raise UnfinishedError(
-                "a worker process was killed, perhaps for lack of memory; run the same command again, with fewer --jobs"
+            raise InputError(
+                f"{called}: a worker process crashed on it, or was killed for lack of memory; "
+                "check the file, or give fewer --jobs"
             ) from None
 
 
@@ -68,8 +75,8 @@ def usable_cores() -> int:
 
 
 def _submit(pool: ProcessPoolExecutor, work: Callable[[T], R], task: T) -> "Future[R]":
-    """Submits a task. The first call starts the processes: block Ctrl-C until each of them ignores it."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    """Submits a task. A process that this starts inherits the blocked signals: the parent ends it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         return pool.submit(work, task)
     finally:
@@ -77,14 +84,11 @@ def _submit(pool: ProcessPoolExecutor, work: Callable[[T], R], task: T) -> "Futu
 
 
 def _follow_the_parent() -> None:
-    """Runs at the start of each worker: the parent handles Ctrl-C, and the worker ends when the parent ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+    """Ends this worker when its parent ends: one that waits for tasks would wait forever."""
 
+    def end() -> None:
+        if parent := multiprocessing.parent_process():
+            parent.join()
+            os._exit(1)
 
-def _end_with_the_parent() -> None:
-    if parent := multiprocessing.parent_process():
-        parent.join()
-        os._exit(
-            1
-        )  # a parent that was killed cannot stop its workers, and they would wait for tasks forever
+    threading.Thread(target=end, daemon=True).start()

@@ -1,185 +1,195 @@
-"""Writes a prepared data set (see svhn_jax.data.arrays for its layout): beside its place, then renamed as a whole."""
+"""Writes prepared data sets; svhn_jax.data.arrays describes and reads them."""
 
-import errno
+import glob
 import json
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, NamedTuple
 
 import numpy as np
+import psutil
 
 from svhn_jax import files
 from svhn_jax.data.arrays import ABOUT_PHOTOS, MANIFEST, SPLITS, TRAINED_ON
-from svhn_jax.errors import InputError, UnfinishedError
+from svhn_jax.errors import InputError
 
 NAMES = (*TRAINED_ON, *ABOUT_PHOTOS)
+ENDS = ("partial", "old")  # of the folders beside the one that is written
 ROWS_AT_ONCE = 4096
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # errors of writing, which often name no file
 
 
 @contextmanager
-def building(folder: Path, *, resumes: bool = True) -> Iterator[Path]:
-    """Yields a folder beside `folder` to build a data set in; it replaces `folder` when the block ends without an error.
+def building(folder: Path) -> Iterator[Path]:
+    """Yields an empty folder beside `folder`, which it replaces as a whole if the block ends without an error.
 
-    Until then `folder` stays as it was. If `resumes`, the unfinished data set of an earlier run that was killed is
-    still in the yielded folder, and only an error in the input deletes it; else the folder is empty, and every error does.
+        with building(Path("data/full")) as unfinished:
+            (unfinished / "manifest.json").write_text("{}")
+
+    After an error or a kill `folder` is as it was. Two processes that write one folder at once have places of
+    their own; the last one's stays.
 
     Raises:
-      InputError: another process builds there.
-      OSError: it cannot be written; names `folder`.
+      OSError: it cannot be written; names a path.
     """
-    asked, folder = folder, folder.resolve()
-    partial, old, lock = (
-        folder.with_name(f".{folder.name}.{word}") for word in ("partial", "old", "lock")
-    )
-    with files.naming(asked):
-        doing = f"is preparing {folder}; wait for it, or give another --to"
-        held = files.hold_lock(lock, doing)
-    with held, _naming(asked, (partial, old)):
-        try:
-            for path in (partial, old):
-                if path.is_symlink():  # not made here; never follow it
-                    path.unlink()
-            if old.exists() and not folder.exists():  # killed between the two renames below
-                os.rename(old, folder)
-            shutil.rmtree(old, ignore_errors=True)
-            if not resumes:
-                shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(exist_ok=True)
-            try:
-                yield partial
-            except BaseException as error:
-                is_bad_input = isinstance(error, InputError) and not isinstance(
-                    error, UnfinishedError
-                )
-                if is_bad_input or not resumes:
-                    shutil.rmtree(partial, ignore_errors=True)
-                raise
-            if folder.exists():
-                os.rename(folder, old)
-            os.rename(partial, folder)
-            files.sync(folder.parent)
-            shutil.rmtree(old, ignore_errors=True)
-        finally:
-            lock.unlink(missing_ok=True)
-
-
-@contextmanager
-def _naming(asked: Path, made: tuple[Path, ...]) -> Iterator[None]:
-    """Errors of writing name the folder that the user asked for, in place of one of `made`, or of none."""
+    place = folder.resolve()
+    place.parent.mkdir(parents=True, exist_ok=True)
+    _delete_leftovers(place)
+    unfinished, old = (place.with_name(f".{place.name}.{os.getpid()}.{end}") for end in ENDS)
+    unfinished.mkdir()
     try:
-        yield
+        yield unfinished
+        if place.exists():
+            place.rename(old)
+        unfinished.rename(place)
     except OSError as error:
-        # Of a copy, filename is the source, and filename2 the target.
-        named = [
-            Path(os.fsdecode(one))
-            for one in (error.filename, error.filename2)
-            if isinstance(one, str | bytes)
-        ]
-        is_made = any(path.is_relative_to(folder) for path in named for folder in made)
-        if not is_made and (named or error.errno not in FULL):
+        if error.filename:
             raise
-        raise OSError(error.errno, error.strerror or str(error), str(asked)) from None
+        raise OSError(error.errno, error.strerror or str(error), str(folder)) from None
+    finally:
+        for path in (unfinished, old):
+            shutil.rmtree(path, ignore_errors=True)
 
 
-def remove_replaced(folder: Path) -> None:
-    """Deletes the old data set beside `folder`, if a kill left it there after the new one took its place."""
-    old = folder.resolve().with_name(f".{folder.resolve().name}.old")
-    if old.is_dir() and not old.is_symlink():
-        shutil.rmtree(old, ignore_errors=True)
+def _delete_leftovers(place: Path) -> None:
+    """Deletes what processes of this name that were killed have left beside `place`."""
+    for path in place.parent.glob(f".{glob.escape(place.name)}.*"):
+        number, _, end = path.name.removeprefix(f".{place.name}.").partition(".")
+        if end in ENDS and number.isdigit() and not psutil.pid_exists(int(number)):
+            shutil.rmtree(path, ignore_errors=True)
 
 
-def files_in(folder: Path) -> tuple[set[str], set[str]]:
-    """The files below `folder` that have names of a data set's files, and all other files."""
+def require_replaceable(folder: Path) -> None:
+    """Raises InputError if the folder holds anything but a prepared data set."""
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file; give a folder")
     found = {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()}
-    ours = found & {MANIFEST, *(f"{split}/{name}.npy" for split in SPLITS for name in NAMES)}
-    return ours, found - ours
+    others = found - {MANIFEST, *(f"{split}/{name}.npy" for split in SPLITS for name in NAMES)}
+    if others or found == {MANIFEST}:
+        raise InputError(
+            f"{folder}: holds other files than a prepared data set; give a new or an empty folder"
+        )
 
 
-def create_images(path: Path, count: int, size: int) -> int:
-    """Creates an images file of `count` rows, to be filled later; returns the offset of the first row in it."""
-    with open(path, "wb") as file:
-        _write_header(file, count, size)
-        offset = file.tell()
-        file.truncate(offset + count * size * size * 3)
-    return offset
+class Row(NamedTuple):
+    """What a split holds of one photo, apart from the image.
 
-
-def write_image(path: str, offset: int, image: np.ndarray) -> None:
-    """Writes an image uint8[S, S, 3] at an offset of an images file."""
-    file, content = os.open(path, os.O_WRONLY), image.tobytes()
-    try:
-        while content:  # on a full disk a first call writes a part, and the next one fails
-            written = os.pwrite(file, content, offset)
-            content, offset = content[written:], offset + written
-    finally:
-        os.close(file)
-
-
-def _write_header(file: BinaryIO, count: int, size: int) -> None:
-    header = {"descr": "|u1", "fortran_order": False, "shape": (count, size, size, 3)}
-    np.lib.format.write_array_header_1_0(file, header)
-
-
-def finish_split(
-    folder: Path, labels: np.ndarray, names: list[str], boxes: np.ndarray, sizes: np.ndarray
-) -> dict[str, Any]:
-    """Writes the other arrays beside a filled images file, and removes the rows from it that stayed empty.
-
-    After an interruption it can be called again.
-
-    Args:
-      folder: holds images.npy of M rows, or of the N kept rows after an interruption.
-      labels: int32[M, 1 + D].
-      names: of the M photos.
-      boxes: float32[M, 4].
-      sizes: int32[M, 2]; width 0 marks a row that stayed empty.
-
-    Returns:
-      The split's entry in the manifest.
+    order: rows are sorted by it. label: int32[1 + D]. box: left, top, width, height. size: width, height; pixels.
     """
-    kept = sizes[:, 0] > 0
-    path = folder / "images.npy"
-    size = np.load(path, mmap_mode="r").shape[1]
-    if len(np.load(path, mmap_mode="r")) != kept.sum():
-        _remove_rows(path, kept, size)
-    names_kept = [name for name, is_kept in zip(names, kept, strict=True) if is_kept]
-    np.save(folder / "labels.npy", labels[kept].astype(np.int32))
-    np.save(folder / "names.npy", np.array([name.encode() for name in names_kept], dtype="S"))
-    np.save(folder / "boxes.npy", boxes[kept].astype(np.float32))
-    np.save(folder / "sizes.npy", sizes[kept].astype(np.int32))
-    lengths, counts = np.unique(labels[kept][:, 0], return_counts=True)
-    for name in NAMES:
-        files.sync(folder / f"{name}.npy")
+
+    order: tuple[int, int]
+    name: str
+    label: np.ndarray
+    box: tuple[float, float, float, float]
+    size: tuple[int, int]
+
+
+class SplitWriter:
+    """Writes the arrays of one split: the images as they come, the rest at the end.
+
+    with SplitWriter(folder / "train", size=64, max_digits=5) as split:
+        split.add(image, row)
+        entry = split.finish()
+    """
+
+    def __init__(self, folder: Path, *, size: int, max_digits: int):
+        folder.mkdir()
+        self._folder, self._size, self._max_digits = folder, size, max_digits
+        self._rows: list[Row] = []
+        self._path = folder / "images.npy"
+        self._file = open(self._path, "wb")  # noqa: SIM115 - closed by __exit__
+        self._write_header()
+
+    def __enter__(self) -> "SplitWriter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def _write_header(self) -> None:
+        """numpy pads the header, so that it can be written again with the final number of rows."""
+        shape = (len(self._rows), self._size, self._size, 3)
+        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(self._file, header)
+
+    def add(self, image: np.ndarray, row: Row) -> None:
+        """Appends a row; image: uint8[size, size, 3]."""
+        self._file.write(image.tobytes())
+        self._rows.append(row)
+
+    def finish(self) -> dict[str, Any]:
+        """Sorts the rows and writes the other arrays; returns the split's entry in the manifest."""
+        self._file.seek(0)
+        self._write_header()
+        self._file.close()
+        order = sorted(range(len(self._rows)), key=lambda row: self._rows[row].order)
+        if order != list(range(len(order))):
+            self._sort_images(order)
+        rows = [self._rows[row] for row in order]
+        save_arrays(
+            self._folder,
+            labels=np.array([row.label for row in rows], np.int32).reshape(
+                -1, 1 + self._max_digits
+            ),
+            names=np.array([row.name.encode() for row in rows], "S"),
+            boxes=np.array([row.box for row in rows], np.float32).reshape(-1, 4),
+            sizes=np.array([row.size for row in rows], np.int32).reshape(-1, 2),
+        )
+        return entry_of(self._folder)
+
+    def _sort_images(self, order: list[int]) -> None:
+        images = np.load(self._path, mmap_mode="r")
+        ordered = self._path.with_suffix(".sorted")
+        with open(ordered, "wb") as self._file:
+            self._write_header()
+            for start in range(0, len(order), ROWS_AT_ONCE):
+                self._file.write(images[order[start : start + ROWS_AT_ONCE]].tobytes())
+        ordered.replace(self._path)
+
+
+def save_arrays(folder: Path, **arrays: np.ndarray) -> None:
+    """Writes arrays as NAME.npy into the folder of a split."""
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", array)
+
+
+def entry_of(folder: Path) -> dict[str, Any]:
+    """The entry in the manifest of a split whose five arrays are written."""
+    labels = np.load(folder / "labels.npy", mmap_mode="r")
+    lengths, counts = np.unique(labels[:, :1], return_counts=True)
     return {
-        "examples": len(names_kept),
+        "examples": len(labels),
         "lengths": {str(length): int(count) for length, count in zip(lengths, counts, strict=True)},
         "sha256": {name: files.sha256(folder / f"{name}.npy") for name in NAMES},
     }
 
 
-def _remove_rows(path: Path, kept: np.ndarray, size: int) -> None:
-    """Rewrites an images file with the kept rows only. It reads instead of mapping: mapped pages count as memory."""
-    shorter = path.with_suffix(".shorter")
-    with open(path, "rb") as source, open(shorter, "wb") as target:
-        _write_header(target, int(kept.sum()), size)
-        np.lib.format.read_magic(source)
-        np.lib.format.read_array_header_1_0(source)
-        for start in range(0, len(kept), ROWS_AT_ONCE):
-            block = kept[start : start + ROWS_AT_ONCE]
-            rows = np.fromfile(source, np.uint8, len(block) * size * size * 3).reshape(
-                len(block), -1
-            )
-            rows[block].tofile(target)
-    files.sync(shorter)
-    os.replace(shorter, path)
-
-
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
-    """Writes manifest.json; a kill leaves the old one or the new one."""
+    """Writes manifest.json, after everything else."""
     files.write_text(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
+
+
+@contextmanager
+def open_splits(
+    folder: Path, sources: Mapping[str, int], size: int, max_digits: int
+) -> Iterator[dict[str, SplitWriter]]:
+    """Yields the writers of the splits that the sources go to: test, or train and validation.
+
+    sources: the number of photos of each. size: side of the images.
+
+    Raises:
+      InputError: too little space is free.
+    """
+    files.check_space(folder, sum(sources.values()) * size * size * 3)
+    names = {"test"} & sources.keys()
+    names |= {"train", "validation"} if sources.keys() - {"test"} else set()
+    with ExitStack() as opened:
+        yield {
+            split: opened.enter_context(
+                SplitWriter(folder / split, size=size, max_digits=max_digits)
+            )
+            for split in SPLITS
+            if split in names
+        }

@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 from PIL import Image
 
+from svhn_jax.data.accounting import Account
 from svhn_jax.data.crop import Box, union
 from svhn_jax.data.photos import decode_photo
-from svhn_jax.data.prepare import assign
+from svhn_jax.data.prepare.assign import choose_validation
 from svhn_jax.data.records import Record
 from svhn_jax.data.sources.find import Source, find_all, find_source
 from svhn_jax.errors import InputError
@@ -74,17 +75,11 @@ def require_validation(raw: Path) -> None:
 def train_examples(raw: Path) -> Iterator[tuple[Example, bool]]:
     """The photos of train, and whether each is held out for validation."""
     source = find_source(raw, "train")
-    [part] = assign.plan(
-        [source],
-        validation_fraction=VALIDATION_FRACTION,
-        seed=0,
-        limit=None,
-        max_digits=DEFAULT_MAX_DIGITS,
-    )
+    account = Account(source)
+    lengths = {source.split: account.lengths()}
+    chosen = choose_validation(lengths, VALIDATION_FRACTION, 0, DEFAULT_MAX_DIGITS)[source.split]
     held_out = {
-        record.name
-        for record, split in zip(part.account.records, part.places.splits, strict=True)
-        if split == 1
+        record.name for record, is_chosen in zip(account.records, chosen, strict=True) if is_chosen
     }
     for example in examples(source):
         yield example, example.name in held_out

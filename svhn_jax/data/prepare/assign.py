@@ -1,97 +1,20 @@
-"""Decides from the records alone, before any photo is read, which record goes to which split and row."""
+"""Chooses the validation split from the records alone, before any photo is read."""
 
-from collections import Counter
-from collections.abc import Container, Iterable, Mapping
-from types import MappingProxyType
-from typing import NamedTuple
+from collections.abc import Mapping
 
 import numpy as np
 
-from svhn_jax.data.accounting import Account
-from svhn_jax.data.arrays import SPLITS
-from svhn_jax.data.sources.find import SOURCE_SPLITS, Source
-
-
-class Places(NamedTuple):
-    """Where the N numbers of a source go: int[N], index in arrays.SPLITS; int[N], row in that split."""
-
-    splits: np.ndarray
-    rows: np.ndarray
-
-
-class Part(NamedTuple):
-    """One source, and where each of its usable records goes."""
-
-    account: Account
-    places: Places
-
-
-def plan(
-    sources: Iterable[Source],
-    *,
-    validation_fraction: float,
-    seed: int,
-    limit: int | None,
-    max_digits: int,
-    not_held_out: Mapping[str, Container[str]] = MappingProxyType({}),
-) -> list[Part]:
-    """Gives every usable record its split and row: train and extra go to train and validation, test goes to test.
-
-    Args:
-      sources: their records are read here.
-      validation_fraction: share of train and of extra, for each length 1 to max_digits, that is held out.
-      seed: of the choice of the validation split.
-      limit: the most records of each source; None for all.
-      max_digits: of the labels.
-      not_held_out: names of photos, by the name of their source, that must not go to validation.
-    """
-    accounts = [Account(source, limit) for source in sources]
-    lengths = {}
-    for account in accounts:
-        excluded = not_held_out.get(account.name, ())
-        digits = [0 if one.name in excluded else len(one.digits) for one in account.records]
-        lengths[account.name] = np.array(digits, int)  # length 0 is never held out
-    places = place(lengths, validation_fraction, seed, max_digits)
-    return [Part(account, places[account.name]) for account in accounts]
-
-
-def place(
-    lengths: dict[str, np.ndarray], validation_fraction: float, seed: int, max_digits: int
-) -> dict[str, Places]:
-    """The splits and rows of all numbers, by the name of their source; arguments as for `choose_validation`."""
-    filled = np.zeros(len(SPLITS), int)
-    places = {}
-    for source, is_held_out in choose_validation(
-        lengths, validation_fraction, seed, max_digits
-    ).items():
-        others = SPLITS.index("test" if source == "test" else "train")
-        splits = np.where(is_held_out, SPLITS.index("validation"), others)
-        rows = np.zeros(len(splits), int)
-        for split in range(len(SPLITS)):
-            chosen = np.flatnonzero(splits == split)
-            rows[chosen] = filled[split] + np.arange(len(chosen))
-            filled[split] += len(chosen)
-        places[source] = Places(splits, rows)
-    return places
-
-
-def rows_of_splits(places: Mapping[str, Places]) -> dict[str, int]:
-    """The number of rows of each split that the sources go to, also of the empty ones."""
-    counts = Counter(SPLITS[split] for one in places.values() for split in one.splits.tolist())
-    wanted = {"test"} & places.keys() | (
-        {"train", "validation"} if places.keys() - {"test"} else set()
-    )
-    return {split: counts[split] for split in SPLITS if split in wanted}
+from svhn_jax.data.sources.find import SOURCE_SPLITS
 
 
 def choose_validation(
-    lengths: dict[str, np.ndarray], fraction: float, seed: int, max_digits: int
+    lengths: Mapping[str, np.ndarray], fraction: float, seed: int, max_digits: int
 ) -> dict[str, np.ndarray]:
     """Chooses the numbers of train and extra that are held out for validation.
 
-    For each length 1 to max_digits it draws the given share, rounded down, by (seed, source, length). 5 % of train and extra
-    are 11,782 numbers, as in the seed project. If that share is less than one number of every length, one number of
-    the most frequent length is held out, provided that there are at least two numbers.
+    For each length 1 to max_digits it draws the given share, rounded down, by (seed, source, length).
+    5 % of train and extra are 11,782 numbers, as in the seed project. If that share is less than one number of
+    every length, one number of the most frequent length is held out, if there are at least two numbers.
 
     Args:
       lengths: int[N], the number of digits of each number, by the name of the source.
@@ -116,3 +39,10 @@ def choose_validation(
         (source, _), rows = max(sorted(orders.items()), key=lambda item: len(item[1]))
         chosen[source][rows[:1]] = True
     return chosen
+
+
+def splits_of(source: str, is_held_out: np.ndarray) -> list[str]:
+    """The split of each number of a source: test keeps its name, train and extra become train or validation."""
+    if source == "test":
+        return ["test"] * len(is_held_out)
+    return ["validation" if one else "train" for one in is_held_out.tolist()]

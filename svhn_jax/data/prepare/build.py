@@ -1,202 +1,208 @@
-"""Crops the photos of a plan into a prepared data set. Every crop is written once, to its final row; a kill loses little."""
+"""Crops the photos of sources into a prepared data set."""
 
+import dataclasses
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import h5py
 import numpy as np
+import PIL
 
+import svhn_jax
 from svhn_jax import labels
-from svhn_jax.data import crop, writing
+from svhn_jax.data import arrays, crop, photos, writing
 from svhn_jax.data.accounting import Account
-from svhn_jax.data.arrays import SPLITS
-from svhn_jax.data.prepare import crops
-from svhn_jax.data.prepare.assign import Part, rows_of_splits
-from svhn_jax.data.prepare.progress import Entry, Progress
+from svhn_jax.data.prepare.assign import choose_validation, splits_of
 from svhn_jax.data.records import Skipped
 from svhn_jax.data.sources import labels_csv
+from svhn_jax.data.sources.find import Source
 from svhn_jax.data.workers import Workers
+from svhn_jax.data.writing import Row, SplitWriter
 from svhn_jax.errors import InputError, printable
+from svhn_jax.output import SILENT, Terminal
 
-BLOCKS_PER_COMMIT = 32
-MAX_BAD_SHOWN = 1000
+PHOTOS_PER_BLOCK, BYTES_PER_BLOCK = 64, 2**21
+PHOTOS_PER_PROCESS = 500  # starting a process takes as long as cropping this many
+MOST_BAD_SHOWN = 1000
 OFF_PHOTO = "a box reaches past the photo's edge"
 BEFORE_PHOTO = "a box starts left of or above the photo"
 
 
+class CropTask(NamedTuple):
+    """A photo to crop: its row in the account's records, its bytes, the box of its number in pixels."""
+
+    row: int
+    content: bytes
+    number: crop.Box | None
+
+
+class Cropped(NamedTuple):
+    """A photo's crop uint8[size, size, 3] and its size in pixels, or why it cannot be used."""
+
+    row: int
+    image: np.ndarray | None
+    size: tuple[int, int] = (0, 0)
+    problem: str = ""
+
+
+def settings(
+    rule: crop.CropRule,
+    *,
+    max_digits: int,
+    validation_fraction: float,
+    seed: int,
+    limit: int | None = None,
+) -> dict[str, Any]:
+    """The part of the manifest that the arrays depend on, apart from the sources."""
+    modules = {"svhn_jax": svhn_jax, "numpy": np, "h5py": h5py, "pillow": PIL}
+    return {
+        "format": arrays.FORMAT,
+        "crop": dataclasses.asdict(rule),
+        "max_digits": max_digits,
+        "validation_fraction": validation_fraction,
+        "seed": seed,
+        "limit": limit,
+        "versions": {name: module.__version__ for name, module in modules.items()},
+    }
+
+
 def build(
     folder: Path,
-    parts: list[Part],
+    sources: Sequence[Source],
     settings: dict[str, Any],
-    stamps: dict[str, str],
     *,
     jobs: int,
     skip_bad: bool = False,
-) -> dict[str, Any]:
-    """Crops all photos of the plan and writes arrays and manifest into `folder`; returns the manifest.
+    terminal: Terminal = SILENT,
+) -> None:
+    """Crops all photos of the sources and writes arrays and manifest into `folder`.
 
     Args:
-      folder: empty, or with the unfinished data set of an earlier call.
-      parts: the plan, as svhn_jax.data.prepare.assign.plan returns it.
-      settings: what the arrays depend on; becomes part of the manifest.
-      stamps: of each source, taken before it was first read.
-      jobs: processes; the arrays do not depend on it.
-      skip_bad: skip rows of a labels.csv that cannot be used. Bad records of published sources are always skipped.
+      folder: empty.
+      sources: train and extra go to train and validation, test goes to test.
+      settings: as the function `settings` returns them.
+      jobs: processes that decode and crop; the arrays do not depend on it.
+      skip_bad: skip rows of a labels.csv that cannot be used. Bad records of other sources are always skipped.
+      terminal: shows the progress.
 
     Raises:
-      InputError: a source cannot be read, a row of a labels.csv cannot be used, a source has no photo that can be used,
-        or too little space is free.
+      InputError: a source cannot be read, a row of a labels.csv cannot be used, a source has no photo that can be
+        used, or too little space is free.
     """
-    max_digits = settings["max_digits"]
-    counts = rows_of_splits({part.account.name: part.places for part in parts})
-    progress = Progress(folder, [part.account for part in parts], settings, counts)
-    work = partial(
-        crops.crop_block, **{name: settings["crop"][name] for name in ("margin", "size")}
+    stamps = {source.split: source.stamp() for source in sources}  # before anything is read
+    accounts = [Account(source, settings["limit"]) for source in sources]
+    held_out = choose_validation(
+        {account.name: account.lengths() for account in accounts},
+        settings["validation_fraction"],
+        settings["seed"],
+        settings["max_digits"],
     )
-    photos = sum(len(part.account.records) for part in parts)
-    with Workers(max(1, min(jobs, photos // crops.PHOTOS_PER_PROCESS))) as workers:
-        for part in parts:
-            if entries := progress.entries(part.account):
-                part.account.skipped += [one for entry in entries for one in entry.skipped]
-            if not entries or not entries[-1].is_end:
-                _crop_source(
-                    part, progress, workers, work, done=entries[-1].photos if entries else 0
-                )
-    sizes = {part.account.name: _sizes(progress, part.account) for part in parts}
-    sources = {}
-    for part in parts:
-        account, source = part.account, part.account.source
-        if source.stamp() != stamps[account.name]:
-            raise InputError(
-                f"{source.path}: changed while it was read; run the same command again"
+    counts = {account.name: len(account.records) for account in accounts}
+    processes = max(1, min(jobs, sum(counts.values()) // PHOTOS_PER_PROCESS))
+    with (
+        writing.open_splits(
+            folder, counts, settings["crop"]["size"], settings["max_digits"]
+        ) as writers,
+        Workers(processes) as workers,
+    ):
+        described = {}
+        for order, account in enumerate(accounts):
+            splits = splits_of(account.name, held_out[account.name])
+            targets = [writers[split] for split in splits]
+            counted = _crop_source(account, order, targets, workers, settings, terminal)
+            _refuse_bad(account, counted["kept"], skip_bad)
+            path, stamp = printable(account.source.path.name), stamps[account.name]
+            described[account.name] = {"path": path, "stamp": stamp} | counted
+        finished = {split: writer.finish() for split, writer in writers.items()}
+    writing.write_manifest(folder, settings | {"splits": finished, "sources": described})
+
+
+def _crop_source(
+    account: Account,
+    order: int,
+    targets: list[SplitWriter],
+    workers: Workers,
+    settings: dict[str, Any],
+    terminal: Terminal,
+) -> dict[str, Any]:
+    """Writes the crop of each record to its target; returns what the manifest says of the source."""
+    max_digits = settings["max_digits"]
+    too_long = f"a number of more than {max_digits} digits"
+    kept, noted = 0, Counter({BEFORE_PHOTO: 0, OFF_PHOTO: 0, too_long: 0})
+    work = partial(crop_block, margin=settings["crop"]["margin"], size=settings["crop"]["size"])
+    blocks = workers.in_order(work, _blocks(account), called=str(account.source.path))
+    with terminal.progress(f"{account.name}: photos", len(targets), "photos") as advance:
+        for photo in (photo for block in blocks for photo in block):
+            advance(1)
+            record = account.records[photo.row]
+            if photo.image is None:
+                account.skip(record.name, photo.problem)
+                continue
+            (width, height), digits = photo.size, record.digits
+            box = crop.number_in(record.boxes, width, height)
+            targets[photo.row].add(
+                photo.image,
+                Row(
+                    (order, photo.row),
+                    f"{account.name}/{record.name}",
+                    labels.encode(digits, max_digits),
+                    box.left_top_width_height(),
+                    photo.size,
+                ),
             )
-        _refuse_bad(account, sizes[account.name], skip_bad)
-        _require_all(folder, account, sizes[account.name])
-        sources[account.name] = {
-            "path": printable(source.path.name),
-            "stamp": stamps[account.name],
-            "kept": int((sizes[account.name][:, 0] > 0).sum()),
-            "skipped": [_described(one) for one in account.skipped],
-            "noted": _notes(account, sizes[account.name], max_digits),
-        }
-    splits = {
-        split: _finish_split(folder, split, parts, sizes, max_digits)
-        for split in progress.image_files
-    }
-    manifest = settings | {"splits": splits, "sources": sources}
-    writing.write_manifest(folder, manifest)
-    progress.delete()
-    return manifest
+            kept += 1
+            noted[BEFORE_PHOTO] += box.left < 0 or box.top < 0
+            noted[OFF_PHOTO] += min(box.left, box.top, width - box.right, height - box.bottom) < 0
+            noted[too_long] += len(digits) > max_digits
+    return {"kept": kept, "skipped": list(map(_described, account.skipped)), "noted": dict(noted)}
 
 
-def _sizes(progress: Progress, account: Account) -> np.ndarray:
-    return np.asarray(progress.sizes(account))[: len(account.records)]
+def _blocks(account: Account) -> Iterator[list[CropTask]]:
+    """The usable photos, few enough at once that they need little memory whatever their size."""
+    block: list[CropTask] = []
+    for photo, row in account.photos():
+        block.append(CropTask(row, photo.content, crop.union(account.records[row].boxes)))
+        size = sum(len(one.content) for one in block)
+        if len(block) == PHOTOS_PER_BLOCK or size >= BYTES_PER_BLOCK:
+            yield block
+            block = []
+    if block:
+        yield block
 
 
-def _crop_source(part: Part, progress: Progress, workers: Workers, work: Any, *, done: int) -> None:
-    """Crops the photos of a source after the first `done`, and commits every few blocks."""
-    account, sizes = part.account, progress.sizes(part.account)
-    rows = np.asarray(sizes)  # the same memory; writing a row takes a tenth of the time
-    committed = len(account.skipped)
-    blocks = crops.blocks(_tasks(part, progress, work.keywords["size"], done))
-    with progress.commits(sizes) as commit:
-        for index, outcomes in enumerate(workers.in_order(work, blocks), 1):
-            done += len(outcomes)
-            for outcome in outcomes:
-                if outcome.problem:
-                    account.skip(outcome.name, outcome.problem)
-                else:
-                    rows[account.rows[outcome.name]] = outcome.size
-            if index % BLOCKS_PER_COMMIT == 0:
-                commit(Entry(account.name, done, account.skipped[committed:]))
-                committed = len(account.skipped)
-        account.skip_missing()
-        commit(Entry(account.name, done, account.skipped[committed:], is_end=True))
+def crop_block(block: list[CropTask], *, margin: float, size: int) -> list[Cropped]:
+    """Crops photos, in a worker process; margin and size as in svhn_jax.data.crop.crop_number."""
+    cropped = []
+    for one in block:
+        try:
+            photo = photos.decode_photo(one.content)
+            image = crop.crop_number(photo, one.number, margin=margin, size=size)
+            cropped.append(Cropped(one.row, image, photo.size))
+        except ValueError as error:
+            cropped.append(Cropped(one.row, None, problem=str(error)))
+    return cropped
 
 
-def _tasks(part: Part, progress: Progress, size: int, start: int) -> Iterator[crops.Task]:
-    """A task for every photo after the first `start`."""
-    for photo, problem in part.account.photos(start):
-        if problem:
-            yield crops.Task(photo.name, problem)
-            continue
-        row = part.account.rows[photo.name]
-        split = SPLITS[part.places.splits[row]]
-        offset = progress.offsets[split] + int(part.places.rows[row]) * size * size * 3
-        number = crop.union(part.account.records[row].boxes)
-        yield crops.Task(
-            photo.name, "", photo.content, number, str(progress.image_files[split]), offset
-        )
-
-
-def _refuse_bad(account: Account, sizes: np.ndarray, skip_bad: bool) -> None:
-    """Raises InputError if rows of a labels.csv cannot be used and must not be skipped, or no photo can be used."""
+def _refuse_bad(account: Account, kept: int, skip_bad: bool) -> None:
+    """Raises InputError for rows of a labels.csv that must not be skipped, or if no photo is kept."""
     path, skipped = account.source.path, account.skipped
     bad = sorted((one for one in skipped if one.line), key=lambda one: one.line)
     if bad and not skip_bad:
-        shown = f" (the first {MAX_BAD_SHOWN:,} follow)" if len(bad) > MAX_BAD_SHOWN else ""
+        shown = f" (the first {MOST_BAD_SHOWN:,} follow)" if len(bad) > MOST_BAD_SHOWN else ""
         raise InputError(
-            f"{path / labels_csv.NAME}: {len(bad):,} of its rows cannot be used{shown}; correct them, or give --skip-bad",
-            [f"line {one.line}: {one.name}: {one.reason}" for one in bad[:MAX_BAD_SHOWN]],
+            f"{path / labels_csv.NAME}: {len(bad):,} of its rows cannot be used{shown}; "
+            "correct them, or give --skip-bad",
+            [f"line {one.line}: {one.name}: {one.reason}" for one in bad[:MOST_BAD_SHOWN]],
         )
-    if skipped and not sizes.any():
-        raise InputError(
-            f"{path}: none of its photos can be used; the first, {skipped[0]}: {skipped[0].reason}"
-        )
-
-
-def _require_all(folder: Path, account: Account, sizes: np.ndarray) -> None:
-    """Raises InputError if a record is neither kept nor skipped: then the files of the earlier run are damaged."""
-    skipped = {one.name for one in account.skipped}
-    for record, width in zip(account.records, sizes[:, 0].tolist(), strict=True):
-        if not width and record.name not in skipped:
-            raise InputError(
-                f"{folder}: the unfinished data set of an earlier run is damaged ({account.name}/{record.name} is neither "
-                "kept nor skipped) and was deleted; run the same command again"
-            )
+    if skipped and not kept:
+        first = skipped[0]
+        raise InputError(f"{path}: no photo can be used; the first, {first}: {first.reason}")
 
 
 def _described(skipped: Skipped) -> dict[str, Any]:
     """An entry of the manifest; `line` is there only for a row of a labels.csv."""
-    return {"name": skipped.name, "reason": skipped.reason} | (
-        {"line": skipped.line} if skipped.line else {}
-    )
-
-
-def _finish_split(
-    folder: Path, split: str, parts: list[Part], sizes: dict[str, np.ndarray], max_digits: int
-) -> dict[str, Any]:
-    """Writes the other arrays of a split; returns its entry in the manifest."""
-    names, digits, boxes, photo_sizes = [], [], [], []
-    for part in parts:
-        account = part.account
-        for row in np.flatnonzero(part.places.splits == SPLITS.index(split)).tolist():
-            record, size = account.records[row], sizes[account.name][row].tolist()
-            names.append(f"{account.name}/{record.name}")
-            digits.append(record.digits)
-            boxes.append(crop.number_in(record.boxes, *size).left_top_width_height())
-            photo_sizes.append(size)
-    return writing.finish_split(
-        folder / split,
-        labels.encode_all(digits, max_digits),
-        names,
-        np.array(boxes).reshape(-1, 4),
-        np.array(photo_sizes, np.int32).reshape(-1, 2),
-    )
-
-
-def _notes(account: Account, sizes: np.ndarray, max_digits: int) -> dict[str, int]:
-    """How many of the kept photos have a peculiarity that users ask about."""
-    too_long = f"a number of more than {max_digits} digits"
-    notes = Counter({BEFORE_PHOTO: 0, OFF_PHOTO: 0, too_long: 0})
-    for record, (width, height) in zip(account.records, sizes.tolist(), strict=True):
-        if width:
-            box = crop.number_in(record.boxes, width, height)
-            notes[BEFORE_PHOTO] += box.left < 0 or box.top < 0
-            notes[OFF_PHOTO] += (
-                box.left < 0 or box.top < 0 or box.right > width or box.bottom > height
-            )
-            notes[too_long] += len(record.digits) > max_digits
-    return dict(notes)
+    line = {"line": skipped.line} if skipped.line else {}
+    return {"name": skipped.name, "reason": skipped.reason} | line

@@ -1,24 +1,14 @@
-"""Finds where the photos and records of a split come from: an archive, a folder, or the user's own photos."""
+"""Finds where the photos and records of a split come from: an archive, a folder, or your own photos."""
 
-import hashlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from svhn_jax import files
-from svhn_jax.data.photos import (
-    MAT_NAME,
-    MAX_PHOTO_BYTES,
-    OTHER_FILES,
-    PHOTO_NAME,
-    SUFFIXES,
-    read_photo,
-    stamp,
-)
+from svhn_jax.data.photos import MAT_NAME, OTHER_FILES, PHOTO_NAME, SUFFIXES, read_photo, stamp
 from svhn_jax.data.records import Photo, Record, Skipped
-from svhn_jax.data.sources import digit_struct, labels_csv
-from svhn_jax.data.sources.archive import MAX_MAT_BYTES, Archive
+from svhn_jax.data.sources import archive, digit_struct, labels_csv
+from svhn_jax.data.sources.archive import Archive
 from svhn_jax.errors import InputError, printable
 
 SOURCE_SPLITS = ("train", "extra", "test")
@@ -33,9 +23,6 @@ class Source(Protocol):
     def stamp(self) -> str:
         """A hash of the names, sizes and times of the files: quick, and changes whenever the files do."""
 
-    def fingerprint(self) -> str:
-        """SHA-256 of the content."""
-
     def records(self) -> list[Record | Skipped]:
         """Every record, in the order of the source."""
 
@@ -44,7 +31,7 @@ class Source(Protocol):
 
 
 def find_source(raw: Path, split: str) -> Source:
-    """The source of one split: SPLIT.tar.gz if it exists, else the folder SPLIT/ with digitStruct.mat or labels.csv.
+    """The source of one split: SPLIT.tar.gz, else the folder SPLIT/ with digitStruct.mat or labels.csv.
 
         source = find_source(Path("data/raw"), "train")
         first = source.records()[0]
@@ -52,15 +39,20 @@ def find_source(raw: Path, split: str) -> Source:
     Raises:
       InputError: neither exists.
     """
-    if (raw / f"{split}.tar.gz").is_file():
-        return Archive(raw / f"{split}.tar.gz", split)
-    if (raw / split / labels_csv.NAME).is_file():
-        return LabelledFolder(raw / split, split)
-    if (raw / split).is_dir():
-        return Folder(raw / split, split)
+    if found := _find(raw, split):
+        return found
     raise InputError(
         f"{raw}: holds neither {split}.tar.gz nor {split}/; give the folder with the archives"
     )
+
+
+def _find(raw: Path, split: str) -> Source | None:
+    for suffix in archive.SUFFIXES:
+        if (raw / f"{split}{suffix}").is_file():
+            return Archive(raw / f"{split}{suffix}", split)
+    if (raw / split / labels_csv.NAME).is_file():
+        return LabelledFolder(raw / split, split)
+    return Folder(raw / split, split) if (raw / split).is_dir() else None
 
 
 def find_all(raw: Path, splits: Sequence[str] = ()) -> list[Source]:
@@ -70,37 +62,37 @@ def find_all(raw: Path, splits: Sequence[str] = ()) -> list[Source]:
       InputError: a split does not exist, or the folder has none.
     """
     if not raw.is_dir():
-        raise InputError(
-            f"{raw}: {'not a' if raw.exists() else 'no such'} folder; give the folder with the photos"
-        )
+        raise InputError(f"{raw}: {'not a' if raw.exists() else 'no such'} folder")
+    there = [source for split in SOURCE_SPLITS if (source := _find(raw, split))]
     if (raw / labels_csv.NAME).is_file() and set(splits) <= {"train"}:
-        _refuse_other_sources(raw)
+        if there:
+            raise InputError(
+                f"{raw}: holds {labels_csv.NAME} and also {there[0].path.name}; "
+                "move one of them to another folder, or give --splits"
+            )
         return [LabelledFolder(raw, "train")]
-    there = [
-        name
-        for name in SOURCE_SPLITS
-        if (raw / f"{name}.tar.gz").is_file() or (raw / name).is_dir()
-    ]
-    if not there and not splits:
-        raise InputError(
-            f"{raw}: none of train, test, extra in it, as NAME.tar.gz or NAME/, and no labels.csv; "
-            "python -m svhn_jax.download downloads the published ones, python -m svhn_jax.synthesize makes synthetic "
-            f"ones; for your own photos, write {labels_csv.NAME}"
-        )
-    return [find_source(raw, name) for name in SOURCE_SPLITS if name in (splits or there)]
+    if splits:
+        return [find_source(raw, name) for name in SOURCE_SPLITS if name in splits]
+    if not there:
+        raise InputError(f"{raw}: {_remedy(raw)}")
+    return there
 
 
-def _refuse_other_sources(raw: Path) -> None:
-    """Raises InputError if splits stand beside a labels.csv, which would hide them."""
-    names = [
-        f"{split}{end}"
-        for split in SOURCE_SPLITS
-        for end in (".tar.gz", f"/{MAT_NAME}", f"/{labels_csv.NAME}")
-    ]
-    if found := [name for name in names if (raw / name).is_file()]:
-        raise InputError(
-            f"{raw}: holds {labels_csv.NAME} and also {found[0]}; move one of them to another folder, or give --splits"
+def _remedy(raw: Path) -> str:
+    """What to give in place of a folder that holds no split."""
+    if (raw / MAT_NAME).is_file():
+        return (
+            f"is the folder of one split; name it train, test or extra, and give {raw.parent} "
+            "with --splits and that name"
         )
+    for split in SOURCE_SPLITS:
+        if found := next(raw.glob(f"{split}.*"), None):
+            return f"{found.name} is not read; unpack it, so that {split}/ holds {MAT_NAME}"
+    return (
+        f"none of train, test, extra in it, as NAME.tar.gz or NAME/, and no {labels_csv.NAME}; "
+        "python -m svhn_jax.download downloads the published ones, "
+        "python -m svhn_jax.synthesize makes synthetic ones"
+    )
 
 
 class Folder:
@@ -112,24 +104,18 @@ class Folder:
     def stamp(self) -> str:
         return stamp(path for path in self._files() if path.is_file())
 
-    def fingerprint(self) -> str:
-        """SHA-256 of every file's name and content."""
-        return _sha256_of(self.path, [path.name for path in self._files() if path.is_file()])
-
     def records(self) -> list[Record | Skipped]:
         """Every record of digitStruct.mat."""
-        path = self.path / MAT_NAME
-        if path.is_file() and path.stat().st_size > MAX_MAT_BYTES:
-            raise InputError(f"{path}: larger than {MAX_MAT_BYTES} bytes; download it again")
-        return digit_struct.read(path)
+        return digit_struct.read(self.path / MAT_NAME)
 
     def photos(self) -> Iterator[Photo]:
         for path in self._files():
-            if path.name not in OTHER_FILES and not path.is_dir():
-                if not PHOTO_NAME.fullmatch(path.name):
-                    yield Photo(printable(path.name), b"", "not the name of a photo")
-                else:
-                    yield read_photo(self.path, path.name)
+            if path.name in OTHER_FILES or path.is_dir():
+                continue
+            if PHOTO_NAME.fullmatch(path.name):
+                yield read_photo(self.path, path.name)
+            else:
+                yield Photo(printable(path.name), b"", "not the name of a photo")
 
     def _files(self) -> list[Path]:
         with os.scandir(self.path) as entries:
@@ -137,7 +123,7 @@ class Folder:
 
 
 class LabelledFolder:
-    """The user's own photos, with labels and optional boxes in labels.csv."""
+    """Your own photos, with labels and optional boxes in labels.csv."""
 
     def __init__(self, path: Path, split: str):
         self.path, self.split = path, split
@@ -146,10 +132,6 @@ class LabelledFolder:
     def stamp(self) -> str:
         photos = (self.path / record.name for record in self._usable())
         return stamp([self._table, *(path for path in photos if path.is_file())])
-
-    def fingerprint(self) -> str:
-        """SHA-256 of the names and contents of labels.csv and of every photo that it names."""
-        return _sha256_of(self.path, [labels_csv.NAME, *(record.name for record in self._usable())])
 
     def records(self) -> list[Record | Skipped]:
         """Every row with its line number, also those that cannot be used."""
@@ -166,17 +148,3 @@ class LabelledFolder:
         there = (path for path in self.path.rglob("*") if path.suffix.lower() in SUFFIXES)
         for name in sorted({str(path.relative_to(self.path)) for path in there} - set(names)):
             yield Photo(printable(name), b"", "no row in labels.csv")
-
-
-def _sha256_of(folder: Path, names: Iterable[str]) -> str:
-    """SHA-256 of names and contents; for a file that is too large to be read, of its name and size."""
-    digest = hashlib.sha256()
-    for name in names:
-        size = (folder / name).stat().st_size
-        is_too_large = (
-            size > (MAX_MAT_BYTES if name == MAT_NAME else MAX_PHOTO_BYTES)
-            and name != labels_csv.NAME
-        )
-        content = f"{size} bytes" if is_too_large else files.sha256(folder / name)
-        digest.update(f"{name} {content}\n".encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()

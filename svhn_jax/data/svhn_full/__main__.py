@@ -1,29 +1,24 @@
-"""python -m svhn_jax.data.svhn_full --raw DIR --data-dir DIR: makes the TFDS data set svhn_full of the published archives.
+"""python -m svhn_jax.data.svhn_full --raw DIR --data-dir DIR: makes the TFDS data set svhn_full.
 
-Reads train, test and extra, or those of them that exist, and writes array_record files, which
-TensorFlow Datasets reads with and without TensorFlow. Names every record and photo that it skips.
+Reads the published archives of train, test and extra, or those of them that exist, and writes array_record
+files, which TensorFlow Datasets reads with and without TensorFlow. Names what it skips.
 """
-
-from svhn_jax import interrupts
-
-if __name__ == "__main__":
-    interrupts.end_at_once()  # the imports below take time
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-
-from svhn_jax import command_line
+from svhn_jax import cli
+from svhn_jax.checked import Checked
 from svhn_jax.data.accounting import skipped_lines
 from svhn_jax.data.records import Skipped
 from svhn_jax.data.sources.find import find_all
 from svhn_jax.data.sources.tfds import import_tfds
-from svhn_jax.errors import InputError, run_command
+from svhn_jax.errors import InputError
+from svhn_jax.output import Terminal
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(Checked):
     """Writes SVHN's full house numbers as a TensorFlow Datasets data set."""
 
     raw: Path
@@ -32,36 +27,30 @@ class Options:
     """TFDS's folder of data sets, in which this one becomes svhn_full/VERSION"""
 
 
-def main() -> None:
-    console = Console(highlight=False, markup=False)
-    options = command_line.parse(Options, "python -m svhn_jax.data.svhn_full", __doc__ or "")
+def main(options: Options, terminal: Terminal) -> None:
     tfds = import_tfds()
-    from svhn_jax.data.svhn_full import (
-        svhn_full_dataset_builder as svhn_full,
-    )  # it needs tensorflow_datasets
+    from svhn_jax.data.svhn_full.svhn_full_dataset_builder import Builder
 
     splits = [source.split for source in find_all(options.raw)]
-    builder = svhn_full.Builder(data_dir=options.data_dir)
+    builder = Builder(data_dir=options.data_dir)
     if not builder.info.initialized:
         config = tfds.download.DownloadConfig(manual_dir=options.raw)
         builder.download_and_prepare(download_config=config)
     elif lacking := sorted(set(splits) - set(builder.info.splits)):
         raise InputError(
-            f"{builder.data_dir}: was prepared without {', '.join(lacking)}; delete that folder, then run the same command again"
+            f"{builder.data_dir}: was prepared without {', '.join(lacking)}; delete that folder, "
+            "then run the same command again"
         )
     else:
-        console.print(
-            f"{builder.data_dir}: exists already; delete that folder to prepare it again",
-            soft_wrap=True,
-        )
+        terminal.print(f"{builder.data_dir} exists; delete that folder to prepare it again")
     for split, info in builder.info.splits.items():
-        console.print(f"{split}: {info.num_examples:,} photos", soft_wrap=True)
-        left_out = builder.info.metadata["left_out"][split]
-        entries = left_out["records"] + left_out["photos"]
-        for line in skipped_lines(Skipped(entry["name"], entry["reason"]) for entry in entries):
-            console.print(line, soft_wrap=True)
+        terminal.print(f"{split}: {info.num_examples:,} photos")
+        skipped = builder.info.metadata["skipped"][split]
+        for line in skipped_lines(Skipped(**entry) for entry in skipped):
+            terminal.print(line)
+    counts = {split: info.num_examples for split, info in builder.info.splits.items()}
+    terminal.result({"to": str(builder.data_dir), "photos": counts})
 
 
 if __name__ == "__main__":
-    interrupts.raise_interrupts()
-    run_command(main)
+    cli.run(Options, main)

@@ -9,34 +9,24 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
 
-from svhn_jax.data.accounting import SECOND_PHOTO, Account
+from svhn_jax.data.accounting import Account
 from svhn_jax.data.photos import decode_photo
-from svhn_jax.data.records import Photo, Record, Skipped
+from svhn_jax.data.records import Record
 from svhn_jax.data.sources.find import find_all
 from svhn_jax.data.sources.published import ARCHIVES, BASE_URL, LICENCE
-from svhn_jax.data.svhn_full.record_order import in_order_of
 from svhn_jax.errors import InputError
 
-PHOTOS_PER_SHARD = (
-    8192  # 100 MB of published photos, which is also the memory they take while written
-)
+PHOTOS_PER_SHARD = 8192  # 100 MB of published photos, which is also the memory they take
 Examples = Iterator[tuple[int, dict[str, Any]]]
 
 
-class LeftOut(TypedDict):
-    """What was skipped of a split: entries with `name`, `reason` and, if there is one, the record."""
-
-    records: list[dict[str, Any]]
-    photos: list[dict[str, Any]]
-
-
 class Builder(tfds.core.ShardBasedBuilder):
-    """SVHN Format 1. `info.metadata["left_out"][split]`, a LeftOut, names everything that was skipped."""
+    """SVHN Format 1. `info.metadata["skipped"][split]` lists what was skipped: name and reason."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {  # noqa: RUF012
@@ -44,15 +34,14 @@ class Builder(tfds.core.ShardBasedBuilder):
     }
     MANUAL_DOWNLOAD_INSTRUCTIONS = f"""
     manual_dir is a folder with one or more of train.tar.gz, test.tar.gz and extra.tar.gz from {BASE_URL}.
-    `python -m svhn_jax.download` downloads and verifies them, and can be resumed.
+    `python -m svhn_jax.download` downloads and verifies them, and resumes.
     Without that folder TFDS downloads all three, 2.6 GB, and cannot resume.
     """
 
     def __init__(self, *, file_format: str | None = None, **kwargs: Any):
         super().__init__(file_format=file_format, **kwargs)
-        if (
-            not file_format and not self.info.initialized
-        ):  # TFDS's default, tfrecord, needs TensorFlow
+        if not file_format and not self.info.initialized:
+            # TFDS's default, tfrecord, needs TensorFlow.
             self.info.set_file_format("array_record", override=True)
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -83,22 +72,14 @@ class Builder(tfds.core.ShardBasedBuilder):
     def _shard_iterators_per_split(
         self, dl_manager: Any
     ) -> dict[str, list[Callable[[], Examples]]]:
-        sources = find_all(_raw_folder(dl_manager))
-        left_out: dict[str, LeftOut] = {
-            source.split: {"records": [], "photos": []} for source in sources
-        }
-        self.info.metadata["left_out"] = (
-            left_out  # filled at the end of each stream; saved after that
-        )
-        folder = Path(self.data_path)
-        return {
-            source.split: _shards(Account(source), left_out[source.split], folder)
-            for source in sources
-        }
+        accounts = [Account(source) for source in find_all(_raw_folder(dl_manager))]
+        skipped: dict[str, list[dict[str, str]]] = {account.name: [] for account in accounts}
+        self.info.metadata["skipped"] = skipped  # filled by the streams; saved after them
+        return {account.name: _shards(account, skipped[account.name]) for account in accounts}
 
 
 def _raw_folder(dl_manager: Any) -> Path:
-    """manual_dir if there is one; else a folder of all three archives, downloaded, under their published names."""
+    """manual_dir if there is one; else a folder of the three archives, downloaded, under their published names."""
     try:
         return Path(dl_manager.manual_dir)
     except AssertionError:  # no such folder, or nothing in it
@@ -112,66 +93,34 @@ def _raw_folder(dl_manager: Any) -> Path:
     return links
 
 
-def _shards(account: Account, left_out: LeftOut, folder: Path) -> list[Callable[[], Examples]]:
+def _shards(account: Account, skipped: list[dict[str, str]]) -> list[Callable[[], Examples]]:
     """One function for each shard; called in turn, they give the parts of one stream of examples."""
     for record in account.records:
         if len(record.boxes) != len(record.digits):
             raise InputError(
-                f"{account.source.path}: {record.name} does not have one box for each digit, as the published records have"
+                f"{account.source.path}: {record.name} does not have one box for each digit, "
+                "as published records have"
             )
-    examples = _examples(account, left_out, folder)
-    parts = [PHOTOS_PER_SHARD] * (math.ceil(len(account.records) / PHOTOS_PER_SHARD) - 1)
-    return [
-        partial(islice, examples, part) for part in (*parts, None)
-    ]  # the last one runs the stream to its end
+    examples = _examples(account, skipped)
+    full = math.ceil(len(account.records) / PHOTOS_PER_SHARD) - 1
+    return [partial(islice, examples, count) for count in (*[PHOTOS_PER_SHARD] * full, None)]
 
 
-def _examples(account: Account, left_out: LeftOut, folder: Path) -> Examples:
-    """The examples of a split in the order of its records; fills `left_out` at the end."""
-    records_skipped, count = len(account.skipped), 0
-    for photo in in_order_of(account.rows, _usable_photos(account), folder):
+def _examples(account: Account, skipped: list[dict[str, str]]) -> Examples:
+    """The usable photos of a split in the order of its archive; at the end fills `skipped`."""
+    count = 0
+    for photo, row in account.photos():
         try:
             decode_photo(photo.content)
         except ValueError as error:
             account.skip(photo.name, str(error))
             continue
-        row = account.rows[photo.name]
-        yield account.positions[row], _example(account.records[row], photo.content)
+        yield count, _example(account.records[row], photo.content)
         count += 1
-    account.skip_missing()
+    skipped += [{"name": one.name, "reason": one.reason} for one in account.skipped]
     if not count:
-        first = [*account.skipped, Skipped("digitStruct.mat", "no record")][0]
-        raise InputError(
-            f"{account.source.path}: no photo can be used; the first, {first.name}: {first.reason}"
-        )
-    for (position, record), skipped in zip(account.unusable.items(), account.skipped, strict=False):
-        left_out["records"].append(_entry(skipped, position, record))
-    for skipped in account.skipped[records_skipped:]:
-        row = account.rows.get(skipped.name, -1)
-        if row < 0 or skipped.reason == SECOND_PHOTO:
-            left_out["photos"].append(_entry(skipped))
-        else:
-            left_out["photos"].append(_entry(skipped, account.positions[row], account.records[row]))
-
-
-def _usable_photos(account: Account) -> Iterator[Photo]:
-    for photo, problem in account.photos():
-        if problem:
-            account.skip(photo.name, problem)
-        else:
-            yield photo
-
-
-def _entry(
-    skipped: Skipped, position: int | None = None, record: Record | Skipped | None = None
-) -> dict[str, Any]:
-    """An entry of LeftOut, with the record if there is one."""
-    entry: dict[str, Any] = {"name": skipped.name, "reason": skipped.reason}
-    if position is not None:
-        entry["position"] = position
-    if isinstance(record, Record):
-        entry |= {"digits": record.digits, "boxes": record.boxes.tolist()}
-    return entry
+        first = f": {skipped[0]['name']}: {skipped[0]['reason']}" if skipped else ""
+        raise InputError(f"{account.source.path}: no photo can be used{first}")
 
 
 def _example(record: Record, photo: bytes) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import IO
 import numpy as np
 
 import svhn_jax
+from svhn_jax import files
 from svhn_jax.data.records import Record
 from svhn_jax.data.synthetic import digit_struct_writer, render, typesetting
 from svhn_jax.data.workers import Workers
@@ -49,41 +50,37 @@ def write(
     workers: Workers,
     advance: Callable[[int], object],
 ) -> None:
-    """Writes one split's archive, and renames it when complete. Calls `advance` with the number of added photos."""
-    unfinished = target.with_name(f".{target.name}.partial")
+    """Writes the archive of one split, whole or not at all; calls `advance` with counts of photos."""
     records: list[Record] = []
-    try:
-        with (
-            open(unfinished, "wb") as file,
-            gzip.GzipFile(receipt(count, seed, max_digits), "wb", STORED, file, mtime=0) as stream,
-            tarfile.open(fileobj=stream, mode="w") as archive,
-        ):
-            work = partial(photo_files, seed, split, max_digits=max_digits)
-            for photos in workers.in_order(work, render.blocks(count)):
-                for record, content in photos:
-                    records.append(record)
-                    _add(archive, f"{split}/{record.name}", len(content), io.BytesIO(content))
-                advance(len(photos))
-            with tempfile.NamedTemporaryFile(suffix=".mat", dir=target.parent) as mat:
-                digit_struct_writer.write(mat.name, records)
-                _add(archive, f"{split}/digitStruct.mat", os.path.getsize(mat.name), mat)
-        os.replace(unfinished, target)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    work = partial(photo_files, seed, split, max_digits=max_digits)
+    with (
+        files.replacing(target) as unfinished,
+        open(unfinished, "wb") as file,
+        gzip.GzipFile(receipt(count, seed, max_digits), "wb", STORED, file, mtime=0) as stream,
+        tarfile.open(fileobj=stream, mode="w") as archive,
+    ):
+        for photos in workers.in_order(work, render.blocks(count)):
+            for record, content in photos:
+                records.append(record)
+                _add(archive, f"{split}/{record.name}", len(content), io.BytesIO(content))
+            advance(len(photos))
+        with tempfile.NamedTemporaryFile(suffix=".mat", dir=target.parent) as mat:
+            digit_struct_writer.write(mat.name, records)
+            _add(archive, f"{split}/digitStruct.mat", os.path.getsize(mat.name), mat)
 
 
 def photo_files(
     seed: int, split: str, numbers: range, max_digits: int = DEFAULT_MAX_DIGITS
 ) -> list[tuple[Record, bytes]]:
     """The records and PNG files of a split's photos with these numbers."""
-    files = []
+    made = []
     for number in numbers:
         rendering = render.render(render.photo_rng(seed, split, number), split, max_digits)
         record = Record(f"{number}.png", rendering.digits, rendering.boxes.astype(np.float64))
         stream = io.BytesIO()
         rendering.photo.save(stream, "PNG", compress_level=1)
-        files.append((record, stream.getvalue()))
-    return files
+        made.append((record, stream.getvalue()))
+    return made
 
 
 def _add(archive: tarfile.TarFile, name: str, size: int, content: IO[bytes]) -> None:
