@@ -24,11 +24,14 @@ def fields(number: str, boxes: list[list[float]]) -> dict[str, list[float]]:
 
 
 def write_mat(
-    path: Path, records: list[tuple[str, dict[str, list[float]]]], libver: str = "earliest"
+    path: Path,
+    records: list[tuple[str, dict[str, list[float]]]],
+    libver: str = "earliest",
+    kind: str = "<f8",
 ) -> None:
-    """A digitStruct.mat of any fields, wrong ones too; record i has the name /#refs#/name{i} and the box /#refs#/box{i}.
+    """A digitStruct.mat of any fields, wrong ones too, whose numbers have the type `kind`.
 
-    MATLAB's layout is that of libver "earliest"; of "latest", only the HDF5 library reads it.
+    Record i has the name /#refs#/name{i} and the box /#refs#/box{i}. MATLAB's layout is that of libver "earliest".
     """
     with h5py.File(path, "w", libver=libver) as file:
         names = file.create_dataset("digitStruct/name", (len(records), 1), h5py.ref_dtype)
@@ -40,12 +43,12 @@ def write_mat(
             boxes[i, 0] = group.ref
             for field, values in columns.items():
                 if len(values) == 1:
-                    group[field] = np.array([values], np.float64)
+                    group[field] = np.array([values], kind)
                     continue
                 target = group.create_dataset(field, (len(values), 1), h5py.ref_dtype)
                 for j, value in enumerate(values):
                     target[j, 0] = file.create_dataset(
-                        f"#refs#/{field}{i}_{j}", data=np.array([[value]], "<f8")
+                        f"#refs#/{field}{i}_{j}", data=np.array([[value]], kind)
                     ).ref
 
 

@@ -82,16 +82,12 @@ def prepare(
         else {}
     )
     for name, split in splits.items():
-        path = folder / name
-        path.mkdir()
-        offset = writing.create_images(path / "images.npy", len(split.images), side)
-        with open(path / "images.npy", "r+b") as file:
-            file.seek(offset)
-            file.write(np.ascontiguousarray(split.images).tobytes())
-        names, sizes = [one.decode() for one in split.names], np.full((len(split.images), 2), side)
-        entries[name] = writing.finish_split(
-            path, split.labels, names, np.ones((len(split.images), 4)), sizes
-        )
+        with writing.SplitWriter(folder / name, size=side, max_digits=max_digits) as writer:
+            rows = zip(split.images, split.labels, split.names, strict=True)
+            for row, (image, label, photo) in enumerate(rows):
+                about = ((0, row), photo.decode(), label, (1.0, 1.0, 1.0, 1.0), (side, side))
+                writer.add(image, writing.Row(*about))
+            entries[name] = writer.finish()
     manifest = {
         "format": arrays.FORMAT,
         "crop": {"size": side, "margin": 0.3},

@@ -101,14 +101,16 @@ def _check_manifest(manifest: dict[str, Any]) -> None:
             _count(count)
         if not all(isinstance(one, str) and len(one) == 64 for one in entry["sha256"].values()):
             raise ValueError("sha256 are not checksums")
-    for source in manifest["sources"].values():
-        for count in (source["kept"], *source["noted"].values()):
-            _count(count)
+    for split, source in manifest["sources"].items():
+        texts = [split, source["path"], *source["noted"]]
         for entry in source["skipped"]:
+            texts += [entry["name"], entry["reason"]]
             if not entry.keys() <= {"name", "reason", "line"}:
                 raise ValueError("a skipped record has unknown fields")
-            if not (entry["name"] + entry["reason"]).isprintable():
-                raise ValueError("texts that are not printable")
+        if not "".join(texts).isprintable():
+            raise ValueError("texts that are not printable")
+        for count in (source["kept"], *source["noted"].values()):
+            _count(count)
 
 
 def _count(value: Any) -> int:

@@ -13,7 +13,6 @@ from typing import TypeVar
 from svhn_jax.errors import InputError
 
 TASKS_AHEAD = 4  # per process: enough to keep it busy, few enough to bound the memory
-SIGNALS = {signal.SIGINT, signal.SIGTERM}
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -75,8 +74,8 @@ def usable_cores() -> int:
 
 
 def _submit(pool: ProcessPoolExecutor, work: Callable[[T], R], task: T) -> "Future[R]":
-    """Submits a task. A process that this starts inherits the blocked signals: the parent ends it."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    """Submits a task. A process that this starts inherits the blocked Ctrl-C: the parent handles it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         return pool.submit(work, task)
     finally:

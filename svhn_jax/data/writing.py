@@ -32,7 +32,7 @@ def building(folder: Path) -> Iterator[Path]:
     their own; the last one's stays.
 
     Raises:
-      OSError: it cannot be written; names a path.
+      OSError: it cannot be written; names `folder`.
     """
     place = folder.resolve()
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -45,7 +45,8 @@ def building(folder: Path) -> Iterator[Path]:
             place.rename(old)
         unfinished.rename(place)
     except OSError as error:
-        if error.filename:
+        named = [str(one) for one in (error.filename, error.filename2) if one]
+        if named and not any(one.startswith(str(unfinished)) for one in named):
             raise
         raise OSError(error.errno, error.strerror or str(error), str(folder)) from None
     finally:
@@ -58,6 +59,8 @@ def _delete_leftovers(place: Path) -> None:
     for path in place.parent.glob(f".{glob.escape(place.name)}.*"):
         number, _, end = path.name.removeprefix(f".{place.name}.").partition(".")
         if end in ENDS and number.isdigit() and not psutil.pid_exists(int(number)):
+            if end == "old" and not place.exists():  # killed between the two renames
+                path.rename(place)
             shutil.rmtree(path, ignore_errors=True)
 
 

@@ -124,16 +124,19 @@ def _field(file: h5py.File, group: h5g.GroupID, field: bytes) -> list[float]:
     """The numbers of a field: in its dataset, or one in each that its references lead to."""
     if not group.links.exists(field):
         raise ValueError(f"no box: its bbox has no field {field.decode()}")
-    if group.links.get_info(field).type != h5l.TYPE_HARD:
-        raise ValueError(f"its field {field.decode()} is a link")
-    dataset = h5d.open(group, field)
-    if dataset.get_type().get_class() != h5t.REFERENCE:
-        return _numbers(dataset, np.float64)
-    refs = _numbers(dataset, h5py.ref_dtype)
-    values = np.empty((len(refs), 1, 1))
-    for ref, value in zip(refs, values, strict=True):
-        _local(h5r.dereference(ref, file.id)).read(ONE, h5s.ALL, value, h5t.NATIVE_DOUBLE)
-    return values.ravel().tolist()
+    try:
+        if group.links.get_info(field).type != h5l.TYPE_HARD:
+            raise ValueError("a link")
+        dataset = h5d.open(group, field)
+        if dataset.get_type().get_class() != h5t.REFERENCE:
+            return _numbers(dataset, np.float64)
+        refs = _numbers(dataset, h5py.ref_dtype)
+        values = np.empty((len(refs), 1, 1))
+        for ref, value in zip(refs, values, strict=True):
+            _local(h5r.dereference(ref, file.id)).read(ONE, h5s.ALL, value, h5t.NATIVE_DOUBLE)
+        return values.ravel().tolist()
+    except BAD as error:
+        raise ValueError(f"its field {field.decode()}: {error}") from None
 
 
 def _numbers(dataset: Any, dtype: Any) -> list[Any]:

@@ -52,8 +52,8 @@ def find_all(data_dir: Path, splits: Sequence[str] = ()) -> "list[TfdsSource]":
         there, form = set(builder.info.splits), builder.info.file_format.value
     if form != "array_record":
         raise InputError(f"{folder}: {form} needs TensorFlow; delete it, {_remedy(data_dir)}")
-    if lacking := [split for split in splits or SOURCE_SPLITS[:1] if split not in there]:
-        raise InputError(f"{folder}: has no {lacking[0]}, but {', '.join(there) or 'no split'}")
+    if lacking := [split for split in splits if split not in there]:
+        raise InputError(f"{folder}: has no {lacking[0]}, but {', '.join(sorted(there))}")
     return [TfdsSource(builder, folder, one) for one in SOURCE_SPLITS if one in (splits or there)]
 
 

@@ -64,6 +64,7 @@ def _create(
     """Creates a dataset whose elements lie in its header; returns a reference to it."""
     settings = h5p.create(h5p.DATASET_CREATE)
     settings.set_layout(h5d.COMPACT)
+    settings.set_obj_track_times(False)  # equal records, equal bytes
     kind = h5t.py_create(elements.dtype, logical=True)
     dataset = h5d.create(place, name, kind, h5s.create_simple(elements.shape), settings)
     dataset.write(h5s.ALL, h5s.ALL, elements)
@@ -73,7 +74,9 @@ def _create(
 
 
 def _set_class(target: h5g.GroupID | h5d.DatasetID, matlab_class: bytes) -> None:
-    kind = h5t.C_S1.copy()
-    kind.set_size(len(matlab_class))
-    attribute = h5a.create(target, b"MATLAB_class", kind, h5s.create(h5s.SCALAR))
-    attribute.write(np.array(matlab_class))
+    attributes = {b"MATLAB_class": np.array(matlab_class)}
+    if matlab_class == b"char":
+        attributes[b"MATLAB_int_decode"] = np.array(2, np.int32)
+    for name, value in attributes.items():
+        attribute = h5a.create(target, name, h5t.py_create(value.dtype), h5s.create(h5s.SCALAR))
+        attribute.write(value)
