@@ -81,7 +81,7 @@ def test_a_trial_of_writing_leaves_nothing(tmp_path):
 
 def test_a_failed_build_of_a_folder_names_it_and_leaves_nothing(tmp_path):
     def build():
-        with writing.building(tmp_path / "set", resumes=False) as partial:
+        with writing.building(tmp_path / "set") as partial:
             raise PermissionError(13, "Permission denied", str(partial / "1.png"))
 
     with pytest.raises(PermissionError, match=str(tmp_path / "set")):

@@ -65,11 +65,13 @@ def find_all(raw: Path, splits: Sequence[str] = ()) -> list[Source]:
         raise InputError(f"{raw}: {'not a' if raw.exists() else 'no such'} folder")
     there = [source for split in SOURCE_SPLITS if (source := _find(raw, split))]
     if (raw / labels_csv.NAME).is_file() and set(splits) <= {"train"}:
-        if there:
-            raise InputError(
-                f"{raw}: holds {labels_csv.NAME} and also {there[0].path.name}; "
-                "move one of them to another folder, or give --splits"
-            )
+        tables = (MAT_NAME, labels_csv.NAME)
+        for path in (source.path for source in there):
+            if path.is_file() or any((path / name).is_file() for name in tables):
+                raise InputError(
+                    f"{raw}: holds {labels_csv.NAME} and also {path.name}; "
+                    "move one of them to another folder, or give --splits"
+                )
         return [LabelledFolder(raw, "train")]
     if splits:
         return [find_source(raw, name) for name in SOURCE_SPLITS if name in splits]
