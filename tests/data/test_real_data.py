@@ -3,14 +3,13 @@
 import gzip
 import json
 import os
-import sys
 import tarfile
 from pathlib import Path
 
 import pytest
 from archives import REPOSITORY
 
-from svhn_jax import labels, preprocess
+from svhn_jax import cli, labels, preprocess
 from svhn_jax.data import arrays
 from svhn_jax.data.sources.find import find_source
 from svhn_jax.data.svhn_full import __main__ as svhn_full_command
@@ -37,15 +36,18 @@ def test_every_record_has_the_published_label_and_boxes(split, count):
         assert record.boxes.tolist() == entry["boxes"], record.name
 
 
-def test_all_photos_are_kept_with_the_published_label(tmp_path, monkeypatch):
-    arguments = ["preprocess", "--raw", REAL / "format1", "--to", tmp_path / "set", "--jobs", 2]
-    monkeypatch.setattr(sys, "argv", [str(argument) for argument in arguments])
-    preprocess.main()
+def prepared(raw, to, *options):
+    """The .npy files that preprocess makes, by name."""
+    arguments = [str(one) for one in ("--raw", raw, "--to", to, *options)]
+    assert cli.call(preprocess.Options, preprocess.main, arguments) == 0
+    return {str(path.relative_to(to)): path.read_bytes() for path in to.rglob("*.npy")}
+
+
+def test_all_photos_are_kept_with_the_published_label(tmp_path):
+    prepared(REAL / "format1", tmp_path / "set")
     sources = json.loads((tmp_path / "set" / "manifest.json").read_text())["sources"]
-    assert {split: (source["kept"], source["skipped"]) for split, source in sources.items()} == {
-        "train": (2000, []),
-        "test": (500, []),
-    }
+    counts = {split: (source["kept"], source["skipped"]) for split, source in sources.items()}
+    assert counts == {"train": (2000, []), "test": (500, [])}
     expected = {split: published(split) for split in sources}
     seen = 0
     for split in arrays.SPLITS:
@@ -57,28 +59,14 @@ def test_all_photos_are_kept_with_the_published_label(tmp_path, monkeypatch):
     assert seen == 2500
 
 
-def arrays_from(monkeypatch, raw, to, *options):
-    """The .npy files that preprocess makes, by name."""
-    monkeypatch.setattr(sys, "argv", ["preprocess", "--raw", str(raw), "--to", str(to), *options])
-    preprocess.main()
-    return {str(path.relative_to(to)): path.read_bytes() for path in to.rglob("*.npy")}
-
-
-def test_archive_folder_and_tfds_give_identical_arrays(tmp_path, monkeypatch):
+def test_archive_folder_and_tfds_give_identical_arrays(tmp_path):
     pytest.importorskip("tensorflow_datasets")
     for split in ("train", "test"):
         with tarfile.open(REAL / "format1" / f"{split}.tar.gz") as archive:
             archive.extractall(tmp_path / "folders", filter="data")
-    monkeypatch.setattr(
-        sys,
-        "argv",
-        ["svhn_full", "--raw", str(REAL / "format1"), "--data-dir", str(tmp_path / "tfds")],
-    )
-    svhn_full_command.main()
-    from_archives = arrays_from(monkeypatch, REAL / "format1", tmp_path / "a")
+    options = ["--raw", str(REAL / "format1"), "--data-dir", str(tmp_path / "tfds")]
+    assert cli.call(svhn_full_command.Options, svhn_full_command.main, options) == 0
+    from_archives = prepared(REAL / "format1", tmp_path / "a")
     assert len(from_archives) == 15
-    assert arrays_from(monkeypatch, tmp_path / "folders", tmp_path / "b") == from_archives
-    assert (
-        arrays_from(monkeypatch, tmp_path / "tfds", tmp_path / "c", "--source", "tfds")
-        == from_archives
-    )
+    assert prepared(tmp_path / "folders", tmp_path / "b") == from_archives
+    assert prepared(tmp_path / "tfds", tmp_path / "c", "--source", "tfds") == from_archives
