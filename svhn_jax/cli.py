@@ -19,6 +19,7 @@ It imports JAX inside `main`, so that --help answers at once.
 import argparse
 import dataclasses
 import errno
+import io
 import os
 import shutil
 import signal
@@ -107,6 +108,9 @@ def run(kind: type[Options], main: Main[Options]) -> NoReturn:
     After an error the process exits at once: threads of Orbax and JAX would wait for lost processes.
     """
     received: list[int] = []
+    for stream in (sys.stdout, sys.stderr):  # letters that the terminal lacks are escaped
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
     def interrupt(number: int, _: object) -> None:
         received.append(number)
