@@ -23,7 +23,7 @@ class Reading(NamedTuple):
     number: its digits as text, such as "102"; with "+" after as many digits as the network reads,
       where there are more; "" where no number was read.
     confidence: probability that the whole number is right, 0 to 1, as well calibrated as the run
-      is; 0 where no place of a number was found.
+      is; where the number was searched for, also that it is in this place; 0 if none was found.
     digits: probability of each digit of `number`.
     length_p: probability of its length.
     box: of the number, in pixels of the upright photo; None if the whole photo was read, or no

@@ -15,10 +15,12 @@ from svhn_jax import labels
 from svhn_jax.data import crop
 from svhn_jax.data.crop import Box, crop_number
 from svhn_jax.errors import InputError
+from svhn_jax.inference import photo_reader
 from svhn_jax.inference.finder import Candidate
 from svhn_jax.inference.photo_reader import PhotoReader
 from svhn_jax.inference.reader import Reader
 from svhn_jax.model import inputs, networks
+from svhn_jax.model.decode import Predictions
 from svhn_jax.training import steps
 from svhn_jax.training.devices import put, sharded
 
@@ -196,3 +198,16 @@ def test_the_package_is_imported_without_jax():
         "sys.exit(any(name in sys.modules for name in ('jax', 'orbax', 'flax', 'scipy')))"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY).returncode == 0
+
+
+def test_the_confidence_of_a_number_that_was_searched_for_falls_where_candidates_disagree():
+    def choose(numbers, scores, p):
+        candidates = [Candidate(Box(0, 0, 9, 9), score) for score in scores]
+        read = np.stack([labels.encode_text(number) for number in numbers])
+        return photo_reader.choose(candidates, Predictions(read, None, None, np.log(p)))
+
+    assert choose(["12"], [0.9], [0.8]) == (0, pytest.approx(0.8**1.5))
+    _, alone = choose(["12", "7"], [0.9, 0.1], [0.8, 0.8])
+    best, agreed = choose(["12", "12"], [0.8, 0.9], [0.8, 0.9])
+    assert (best, agreed > 0.8**1.5 > alone > 0.79**1.5) == (1, True)
+    assert choose(["12", "7"], [0.9, 0.9], [0.9, 0.88])[1] < 0.4
