@@ -1,39 +1,37 @@
-"""python benchmarks/against_ocr.py --folder FOLDER: our reader and general OCR, no box given.
+"""python benchmarks/against_ocr.py --search PHOTOS: our reader and general OCR, no box given.
 
-FOLDER holds photos and a labels.csv with the columns file and label; a column layout is reported
-by value. The peer is PP-OCRv4 (pip install rapidocr-onnxruntime), default settings. Its answer is
-the text of digits that it scores highest. Both read the same upright pixels, in turn. --json
-prints one line of JSON, with every reading.
+PHOTOS is a folder with labels.csv (file,label and optionally layout), or with the archives of
+SVHN, whose --split is read. The peer is PP-OCRv4 (pip install rapidocr-onnxruntime) with its
+defaults; its answer is the text of digits that it scores highest. Both get the same upright photos.
 """
 
-import csv
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from statistics import median
-from typing import Any
+from typing import Annotated, Literal
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 from rich.table import Table
 
 import svhn_jax
 from svhn_jax import cli
-from svhn_jax.checked import Checked
+from svhn_jax.checked import Checked, at_least
 from svhn_jax.errors import InputError
-from svhn_jax.inference.scores import wilson_interval
+from svhn_jax.inference import photo_scores
 from svhn_jax.output import Terminal
-
-Read = Callable[[np.ndarray], str]
 
 
 @dataclass(frozen=True)
 class Options(Checked):
     """Reads labelled photos with both."""
 
-    folder: Path
-    """the folder of photos, with its labels.csv"""
+    search: Path
+    """the folder of photos"""
+    split: Literal["validation", "test"] = "test"
+    """of the archives of SVHN"""
+    limit: Annotated[cli.OptionalInt, at_least(1)] = None
+    """read the first photos only"""
     run: cli.OptionalStr = None
     """the run's folder; default: the shipped weights"""
     tta: bool = False
@@ -45,78 +43,43 @@ def main(options: Options, terminal: Terminal) -> None:
         from rapidocr_onnxruntime import RapidOCR
     except ImportError:
         raise InputError("no PP-OCR here: pip install rapidocr-onnxruntime") from None
-    with open(options.folder / "labels.csv", newline="", encoding="utf-8-sig") as lines:
-        rows = list(csv.DictReader(lines))
     reader, engine = svhn_jax.load(options.run, tta=options.tta), RapidOCR()
-    sides: dict[str, Read] = {
-        "svhn_jax": lambda pixels: reader.read(pixels).number,
-        "PP-OCRv4": lambda pixels: best_digits(engine(pixels[..., ::-1])[0]),  # it expects BGR
-    }
-    readings: dict[str, list[str]] = {name: [] for name in sides}
-    taken_ms: dict[str, list[float]] = {name: [] for name in sides}
-    for read in sides.values():
-        read(_pixels(options.folder / rows[0]["file"]))  # compiles; not timed
-    with terminal.progress("reading", len(rows), "photos") as advance:
-        for row in rows:
-            pixels = _pixels(options.folder / row["file"])
-            for name, read in sides.items():
-                start = time.perf_counter()
-                readings[name].append(read(pixels))
-                taken_ms[name].append(1e3 * (time.perf_counter() - start))
-            advance(1)
-    figures = {
-        name: {"all": score(rows, readings[name]), "ms_a_photo": median(taken_ms[name])}
-        | {f"layout {one}": score(rows, readings[name], one) for one in _layouts(rows)}
-        for name in sides
-    }
-    _print_table(terminal, figures)
-    each = {
-        row["file"]: {"label": row["label"]} | {name: readings[name][n] for name in sides}
-        for n, row in enumerate(rows)
-    }
-    terminal.result({"folder": str(options.folder), "figures": figures, "readings": each})
 
+    def ours(photo: Image.Image) -> tuple[str, float]:
+        reading = reader.read(photo)
+        return reading.number, reading.confidence
 
-def best_digits(found: list[Any] | None) -> str:
-    """The best scored text of digits alone, of rows (box, text, score); spaces do not count."""
-    texts = [(float(score), text.replace(" ", "")) for _, text, score in found or ()]
-    return max(((p, text) for p, text in texts if text.isdecimal()), default=(0.0, ""))[1]
+    def peer(photo: Image.Image) -> tuple[str, float]:
+        """The best text of digits alone, of rows (box, text, score); spaces do not count."""
+        found, _ = engine(np.asarray(photo)[..., ::-1])  # it expects BGR
+        texts = [(text.replace(" ", ""), float(score)) for _, text, score in found or ()]
+        digits = [one for one in texts if one[0].isascii() and one[0].isdecimal()]
+        return max(digits, key=lambda one: one[1], default=("", 0.0))
 
-
-def score(rows: list[dict[str, str]], readings: list[str], layout: str = "") -> dict[str, float]:
-    """Whole numbers right, their share and its 95 % interval; of one layout, or of all photos."""
-    right = [
-        row["label"] == reading
-        for row, reading in zip(rows, readings, strict=True)
-        if layout in ("", row.get("layout"))
-    ]
-    share, low, high = wilson_interval(sum(right), len(right))
-    return {"right": sum(right), "photos": len(right), "share": share, "low": low, "high": high}
-
-
-def _layouts(rows: list[dict[str, str]]) -> list[str]:
-    return sorted({row["layout"] for row in rows if row.get("layout")})
-
-
-def _pixels(path: Path) -> np.ndarray:
-    """The upright photo, uint8[H, W, 3]."""
-    with Image.open(path) as image:
-        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-
-
-def _print_table(terminal: Terminal, figures: dict[str, dict[str, Any]]) -> None:
-    table = Table("", *figures, title="whole numbers right, no box given (95 % interval)")
-    for group in next(iter(figures.values())):
-        cells = []
-        for side in figures.values():
-            one = side[group]
-            cells.append(
-                f"{one:.0f}"
-                if isinstance(one, float)
-                else f"{one['right']} of {one['photos']} ({one['low']:.2f} to {one['high']:.2f})"
-            )
-        table.add_row(group, *cells)
+    if (options.search / "labels.csv").is_file():
+        photos = photo_scores.labelled_photos(options.search)
+    else:
+        photos = photo_scores.split_photos(options.search, options.split)
+    each = list(islice(photos, options.limit))
+    figures, readings = {}, {}
+    for name, read in (("svhn_jax", ours), ("PP-OCRv4", peer)):
+        read(each[0].photo)  # compiles; not timed
+        measured = photo_scores.measure(read, each)
+        figures[name] = photo_scores.summary(measured)
+        readings[name] = {one.name: one.reading for one in measured}
+    table = Table("", "right", "95 % interval", "by layout", "ms a photo", title="no box given")
+    for name, one in figures.items():
+        layouts = ", ".join(
+            f"{kind or 'all'} {a} of {b}" for kind, (a, b) in one["by_layout"].items()
+        )
+        right, interval = (
+            f"{one['right']} of {one['photos']}",
+            f"{one['low']:.2f} to {one['high']:.2f}",
+        )
+        table.add_row(name, right, interval, layouts, f"{one['ms']:.0f}")
     terminal.print(table)
+    labels = {one.name: one.number for one in each}
+    terminal.result({"figures": figures, "labels": labels, "readings": readings})
 
 
 if __name__ == "__main__":

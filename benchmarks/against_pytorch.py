@@ -41,6 +41,7 @@ LOADER, RESIDENT = "PyTorch, DataLoader", "PyTorch, set on the device"
 CROP_ONLY = AugmentConfig(brightness=0.0, contrast=0.0, saturation=0.0)
 SAME = 2e-3  # greatest relative difference of the first losses, in float32
 LEARNING_RATE = 3e-4  # the losses of every configuration fall with it in three updates
+IMAGES_OF_BATCHES = 16  # size of the training set, of random pixels, in batches
 Mode = Literal["eager", "default", "reduce-overhead", "max-autotune"]
 
 
@@ -64,8 +65,6 @@ class Options(Checked):
     """a mode that takes longer to start is left out"""
     workers: Annotated[int, at_least(0)] = 0
     """processes of PyTorch's DataLoader; 0: one a core"""
-    images: Annotated[int, at_least(1)] = 8192
-    """in the training set, of random pixels"""
     to: cli.OptionalPath = None
     """a JSON file for the figures, written as they come"""
 
@@ -73,7 +72,9 @@ class Options(Checked):
 class Comparison:
     """The processes of both sides, and their results."""
 
-    def __init__(self, options: Options, device: str, folder: str, terminal: Terminal):
+    def __init__(
+        self, options: Options, device: str, folder: str, terminal: Terminal, stack: ExitStack
+    ):
         self.options, self.device, self.terminal = options, device, terminal
         self.config = compared_config(config_files.load(options.config), options, device)
         self.count = options.steps or (100 if device == "cuda" else 6)
@@ -82,13 +83,7 @@ class Comparison:
         self.workers: dict[str, Worker] = {}
         self.figures: dict[str, Any] = {"config": options.config.name, "left_out": {}}
         self._rates: dict[str, list[float]] = {}
-        self._stack = ExitStack()
-
-    def __enter__(self) -> "Comparison":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._stack.close()
+        self._stack = stack
 
     def start(self, name: str, module: str, **options: Any) -> None:
         """Starts the process of one side."""
@@ -172,12 +167,10 @@ def main(options: Options, terminal: Terminal) -> None:
         raise InputError("PyTorch is not installed: pip install -e '.[pytorch]'") from None
     os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # both sides share the GPU's memory
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        Comparison(options, device, folder, terminal) as comparison,
-    ):
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        comparison = Comparison(options, device, folder, terminal, stack)
         config = comparison.config
-        random_data(max(options.images, config.batch_size), Path(folder), config.model.max_digits)
+        random_data(IMAGES_OF_BATCHES * config.batch_size, Path(folder), config.model.max_digits)
         comparison.write({"losses": check_same(comparison)})
         comparison.start_all()
         about = {name: worker.about for name, worker in comparison.workers.items()}

@@ -11,7 +11,7 @@
 #
 #   --to FOLDER      default $OUT, else gpu-figures
 #   --wheels FOLDER  first install the wheels of that folder, without a network
-#   --cpu            tiny sizes on a CPU, as a rehearsal
+#   --cpu            tiny sizes on a CPU and six times the limits, as a rehearsal
 #   PYTHON=          the Python; default .venv/bin/python, else python3
 set -uo pipefail
 
@@ -40,19 +40,20 @@ if [ -n "$wheels" ]; then
 fi
 export PYTHONPATH="$PWD:$site${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1 COLUMNS=120
 
-configs=(mixed potterhsu) speed_s=105
+configs=(mixed potterhsu) speed_s=105 factor=1
 sizes=(--rounds 3 --batch-size 512 --modes eager default --limit-s 45)
 profile=(--steps 100 --batch-size 512)
 if [ -n "$is_cpu" ]; then
+  factor=6
   export JAX_PLATFORMS=cpu CUDA_VISIBLE_DEVICES='' OMP_NUM_THREADS=1
-  sizes=(--rounds 1 --steps 1 --batch-size 4 --images 8 --workers 1 --modes eager)
+  sizes=(--rounds 1 --steps 1 --batch-size 4 --workers 1 --modes eager)
   profile=(--steps 2 --batch-size 4)
 fi
 failed=0
 
 # NAME LIMIT_S COMMAND...: runs the command under its limit; its output goes to NAME.log.
 measure() {
-  local name="$1" limit_s="$2"
+  local name="$1" limit_s=$((factor * $2))
   shift 2
   echo "$name: $*"
   timeout --kill-after=10 "$limit_s" "$@" > "$out/$name.log" 2>&1

@@ -56,6 +56,10 @@ def _norm(channels: int, momentum: float = 0.05) -> nn.BatchNorm2d:
     return nn.BatchNorm2d(channels, eps=1e-5, momentum=momentum)  # Flax's momentum is 1 less this
 
 
+def _conv(before: int, channels: int) -> nn.Conv2d:
+    return nn.Conv2d(before, channels, 3, padding=1, bias=False)
+
+
 def _positions(x: torch.Tensor) -> torch.Tensor:
     """[B, C, H, W] to [B, H, W, C]: of a channels_last tensor a view."""
     return x.permute(0, 2, 3, 1)
@@ -83,7 +87,7 @@ class AttentionResNet(Heads):
         self.patch, self.size = config.patch, -(-side // config.patch)
         missing = self.size * self.patch - side
         self.padding = (missing // 2, missing - missing // 2) * 2
-        self.stem = nn.Conv2d(channels * self.patch**2, config.width, 3, padding=1, bias=False)
+        self.stem = _conv(channels * self.patch**2, config.width)
         self.stem_norm = _norm(config.width)
         self.stages: list[list[str]] = []
         size, width = self.size, config.width
@@ -119,27 +123,18 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, before: int, channels: int):
         super().__init__()
-        self.conv1, self.norm1 = (
-            nn.Conv2d(before, channels, 3, padding=1, bias=False),
-            _norm(channels),
-        )
-        self.conv2, self.norm2 = (
-            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
-            _norm(channels),
-        )
+        self.conv1, self.norm1 = _conv(before, channels), _norm(channels)
+        self.conv2, self.norm2 = _conv(channels, channels), _norm(channels)
         self.is_projected = before != channels
         if self.is_projected:
-            self.shortcut, self.shortcut_norm = (
-                nn.Conv2d(before, channels, 1, bias=False),
-                _norm(channels),
-            )
+            self.shortcut = nn.Conv2d(before, channels, 1, bias=False)
+            self.shortcut_norm = _norm(channels)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = functional.relu(self.norm1(self.conv1(x)))
         y = self.norm2(self.conv2(y))
-        return functional.relu(
-            y + (self.shortcut_norm(self.shortcut(x)) if self.is_projected else x)
-        )
+        x = self.shortcut_norm(self.shortcut(x)) if self.is_projected else x
+        return functional.relu(y + x)
 
 
 class AttentionPool(nn.Module):
@@ -175,9 +170,7 @@ class PotterhsuNet(Heads):
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         x = images
         for index in range(1, 9):
-            x = functional.relu(
-                self.get_submodule(f"norm{index}")(self.get_submodule(f"conv{index}")(x))
-            )
-            x = self.dropout(self.get_submodule(f"pool{index}")(x))
+            conv, norm, pool = (self.get_submodule(f"{n}{index}") for n in ("conv", "norm", "pool"))
+            x = self.dropout(pool(functional.relu(norm(conv(x)))))
         x = functional.relu(self.dense1(_positions(x).flatten(1)))
         return self.read([functional.relu(self.dense2(x))] * self.heads)

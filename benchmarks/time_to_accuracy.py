@@ -77,8 +77,6 @@ class Options(Checked):
     """train configs/potterhsu.py too"""
     fast_plate_ocr: cli.OptionalPath = None
     """models/cct_xs_v1.yaml of fast-plate-ocr: trains it too"""
-    to: cli.OptionalPath = None
-    """a JSON file for the figures, written after each run"""
 
 
 def main(options: Options, terminal: Terminal) -> None:
@@ -103,8 +101,6 @@ def main(options: Options, terminal: Terminal) -> None:
                 runs.append(follow(trainer, options.target, options.limit_s))
                 best, images, seconds = (runs[-1][key] for key in ("best", "images", "seconds"))
                 terminal.print(f"{name}, {seed}: {best:.3f}, {images:,} images, {seconds:.0f} s")
-                if options.to:
-                    options.to.write_text(json.dumps(figures))
     _print_table(terminal, figures, options.target)
     terminal.result({"target": options.target, "runs": figures})
 

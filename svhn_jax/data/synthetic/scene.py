@@ -1,4 +1,4 @@
-"""What stands around a synthetic number: the wall, plates and tiles, and what else comes near the crop's border."""
+"""The surroundings of a synthetic number: walls, plates, tiles, and objects beside it."""
 
 from itertools import pairwise
 
@@ -11,9 +11,8 @@ from svhn_jax.data.synthetic.palette import PAIRS
 
 DIGITS, LETTERS = "0123456789", "ABCDEHabc-/."
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-LEAST_CONTRAST = (
-    36.0  # grey levels between ground and ink; 5 % of real crops have a standard deviation below 14
-)
+# Gray levels between ground and ink; 5 % of real crops have a standard deviation below 14.
+LEAST_CONTRAST = 36.0
 Color = tuple[int, int, int]
 Sides = tuple[float, float, float, float]  # left, top, right, bottom
 
@@ -21,7 +20,7 @@ Sides = tuple[float, float, float, float]  # left, top, right, bottom
 def draw_scene(
     rng: np.random.Generator, size: tuple[int, int], boxes: np.ndarray, unit: float
 ) -> tuple[Image.Image, Color]:
-    """The wall with what hangs on it, all but the number; and the colour of the number's ink. unit: a digit's height."""
+    """Everything except the number, and the color of its ink. unit: the height of a digit."""
     ground, ink = _colors(rng)
     low, high = boxes[:, :2].min(axis=0), (boxes[:, :2] + boxes[:, 2:]).max(axis=0)
     number = (float(low[0]), float(low[1]), float(high[0]), float(high[1]))
@@ -29,7 +28,7 @@ def draw_scene(
     wall = _other_ground(rng, ground) if has_plate else ground
     photo = _draw_wall(rng, size, wall, unit)
     draw = ImageDraw.Draw(photo)
-    if not has_plate and rng.random() < 0.06:  # half of the ground is of another colour
+    if not has_plate and rng.random() < 0.06:  # half of the ground has another color
         x, fall = rng.uniform(0, size[0]), rng.normal(0, 0.5) * size[1]
         far = size[0] if rng.random() < 0.5 else 0
         half = [(far, 0), (x, 0), (x + fall, size[1]), (far, size[1])]
@@ -50,7 +49,7 @@ def draw_scene(
 def _colors(rng: np.random.Generator) -> tuple[Color, Color]:
     """Ground and ink: a measured pair, in another light, sometimes with less contrast."""
     ground, ink = PAIRS[rng.integers(len(PAIRS))]
-    if rng.random() < 0.12:  # the measured pairs know no others
+    if rng.random() < 0.12:  # the measured pairs have no others
         ground, ink = ink, ground
     contrast = abs(float((ink - ground) @ LUMA))
     ink = ground + (ink - ground) * max(rng.uniform(0.7, 1.25), LEAST_CONTRAST / max(contrast, 1.0))
@@ -62,7 +61,7 @@ def _colors(rng: np.random.Generator) -> tuple[Color, Color]:
 
 
 def _other_ground(rng: np.random.Generator, ground: Color) -> Color:
-    """The colour of what lies behind a plate."""
+    """The color behind a plate."""
     other = PAIRS[rng.integers(len(PAIRS)), 0]
     return (
         _rgb(other * rng.uniform(0.6, 1.1) + rng.normal(0, 6, 3))
@@ -114,7 +113,7 @@ def _draw_plate(
     ink: Color,
     unit: float,
 ) -> Sides:
-    """A plate behind the number, with shadow, rim, frame and screws as luck has it; returns its sides."""
+    """A plate with random shadow, rim, frame and screws; returns its sides."""
     pad = unit * (rng.uniform(0.05, 0.3, 4) if rng.random() < 0.6 else rng.uniform(0.1, 0.8, 4))
     if rng.random() < 0.6:  # the number in the middle
         pad[2:] = pad[:2] * rng.uniform(0.85, 1.15, 2)
@@ -145,7 +144,7 @@ def _draw_plate(
             [box[0] + side * drop, box[1] + drop, box[2] + side * drop, box[3] + drop], fill=dark
         )
     rim = rng.random()
-    if rim < 0.25:  # a rim of another colour
+    if rim < 0.25:  # a rim of another color
         shape(unit * rng.uniform(0.02, 0.15), _shade(rng, plate, 45) if rng.random() < 0.6 else ink)
     shape(0, plate)
     if rng.random() < 0.4:  # an inner frame, as on enamel
@@ -171,7 +170,7 @@ def _draw_neighbours(
     wall: Color,
     unit: float,
 ) -> None:
-    """What the plate is fixed to ends near it: a post, a frame, the next house."""
+    """A post, a frame or the next house at the side of the plate."""
     color = _other_ground(rng, wall)
     gap = unit * rng.uniform(0, 0.5)
     side = rng.integers(4)
@@ -216,7 +215,7 @@ def _draw_text(
     ink: Color,
     unit: float,
 ) -> None:
-    """What is written beside the number: dots, a letter, a smaller number, a line of small print, a dash."""
+    """Writing beside the number: dots, a letter, a smaller number, small print, a dash."""
     left, top, right, bottom = number
     color = _mix(ink, ground, rng.uniform(0, 0.5))
     kind = rng.random()
@@ -295,7 +294,7 @@ def paint_number(
     ink: Color,
     unit: float,
 ) -> None:
-    """Puts the number on, its mask's corner at `corner`; in relief, with a cast shadow, worn or shining as luck has it."""
+    """Paints the number, its mask at `corner`; some in relief, with a shadow, worn or shining."""
     kind = rng.random()
     if kind < 0.22:  # shadow
         reach = unit * rng.uniform(0.03, 0.12)
@@ -317,7 +316,7 @@ def paint_number(
         _blend(
             photo, mask, (corner[0] - side * reach, corner[1] - reach), (255, 255, 255), strength
         )
-    elif kind < 0.42:  # edged in another colour
+    elif kind < 0.42:  # an edge of another color
         edge = mask.filter(ImageFilter.MaxFilter(3 if unit < 40 else 5))
         _blend(photo, edge, corner, _shade(rng, ink, 70), 1.0)
     if rng.random() < 0.12:  # worn paint
@@ -347,7 +346,7 @@ def _rgb(color: np.ndarray) -> Color:
 
 
 def _shade(rng: np.random.Generator, color: Color, spread: float) -> Color:
-    """The colour, brighter or darker."""
+    """The color, brighter or darker."""
     return _rgb(np.array(color) + rng.normal(0, spread) + rng.normal(0, spread * 0.1, 3))
 
 

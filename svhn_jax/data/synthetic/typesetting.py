@@ -1,4 +1,4 @@
-"""The number itself: which digits, in which type, how they stand to one another."""
+"""The number itself: its digits, its typeface and the places of its digits."""
 
 from typing import NamedTuple
 
@@ -15,16 +15,19 @@ LENGTH_COUNTS = {  # numbers of 1 ... 5 digits in the published splits
     "test": (2483, 8356, 2081, 146, 2),
 }
 PUBLISHED_DIGITS = 5
-# Shares of the digits 0 ... 9, in per cent, in the labels of the 33,402 published train photos: first digits, later digits.
+# Percentages of the digits 0 ... 9 among first and later digits of the published train labels.
 FIRST_SHARES = (0.0, 27.9, 18.9, 13.0, 10.5, 8.5, 6.5, 5.6, 4.7, 4.4)
 LATER_SHARES = (12.2, 11.6, 10.7, 10.4, 9.9, 10.2, 9.0, 9.3, 8.7, 8.0)
-# Medians of width / height of a digit's box there; the boxes of neighbours touch (median of the gaps: 0).
+# Median width / height of a digit's box there; neighboring boxes touch (median gap 0).
 ASPECT_OF_ONE, ASPECT_OF_OTHERS = 0.37, 0.51
-ASPECT_SPREAD = 0.25  # of the logarithm of a number's width / height, given its digits; there too
+ASPECT_SPREAD = 0.25  # of log(width / height) of a number, given its digits; there too
 
 
 class Setting(NamedTuple):
-    """A set number: its mask uint8 (255: ink), and int[n, 4] tight boxes (left, top, width, height) of its digits."""
+    """A typeset number: mask uint8 (255: ink), and tight boxes int[n, 4] of its digits.
+
+    A box is left, top, width, height.
+    """
 
     mask: Image.Image
     boxes: np.ndarray
@@ -33,10 +36,9 @@ class Setting(NamedTuple):
 def draw_digits(
     rng: np.random.Generator, split: str = "train", max_digits: int = DEFAULT_MAX_DIGITS
 ) -> tuple[int, ...]:
-    """A number, its digits as frequent as in the published train split; no leading zero.
+    """A number with the digit frequencies of the published train split and no leading zero.
 
-    It is as long as those of the published split. Where max_digits is more than their 5, as on meters, every length from
-    1 to max_digits is as probable.
+    Its length follows the published split; with max_digits above 5, every length is as probable.
     """
     counts = LENGTH_COUNTS[split] if max_digits <= PUBLISHED_DIGITS else (1,) * max_digits
     length = 1 + _pick(rng, counts)
@@ -70,7 +72,7 @@ def typeset(rng: np.random.Generator, digits: tuple[int, ...], height: float) ->
 
 
 def _places(rng: np.random.Generator, drawn: list[figures.Figure], height: float) -> np.ndarray:
-    """int[n, 2]: the figures' upper left corners, along a line, now and then climbing, uneven or downwards."""
+    """int[n, 2]: upper left corners of the figures along a line; some climb, some go downwards."""
     climbs = rng.random() < 0.08  # figures fixed one by one along a slope, upright
     slope = rng.choice((-1, 1), p=(0.75, 0.25)) * rng.uniform(0.1, 0.6) if climbs else 0.0
     spacing = height * (
@@ -78,8 +80,9 @@ def _places(rng: np.random.Generator, drawn: list[figures.Figure], height: float
     )
     jitter = height * (rng.uniform(0.02, 0.1) if rng.random() < 0.12 else 0.005)
     if rng.random() < 0.012:
-        return np.array([[-figure.mask.width // 2, row * (height * 1.15 + abs(spacing)) - figure.rise]
-                         for row, figure in enumerate(drawn)], int)  # fmt: skip
+        step = height * 1.15 + abs(spacing)
+        places = [(-one.mask.width // 2, row * step - one.rise) for row, one in enumerate(drawn)]
+        return np.array(places, int)
     corners, x = [], 0.0
     for figure in drawn:
         corners.append((x, x * slope + rng.normal(0, jitter) - figure.rise))
@@ -90,13 +93,13 @@ def _places(rng: np.random.Generator, drawn: list[figures.Figure], height: float
 
 
 def _reweigh(rng: np.random.Generator, mask: Image.Image, height: float) -> Image.Image:
-    """Bolder or lighter strokes with rounder corners: the blurred mask, cut at another level than the half."""
+    """Bolder or lighter strokes with rounder corners: a blurred mask, cut at a random level."""
     level, steepness = 255 * rng.uniform(0.25, 0.52), 3.0
     table = [int(min(255, max(0, (value - level) * steepness + 128))) for value in range(256)]
     return mask.filter(ImageFilter.GaussianBlur(height * rng.uniform(0.02, 0.045))).point(table)
 
 
 def _pick(rng: np.random.Generator, shares: tuple[float, ...]) -> int:
-    """An index, as probable as its share."""
+    """An index, with the probability of its share."""
     sums = np.cumsum(shares)
     return int(np.searchsorted(sums, rng.random() * sums[-1], side="right"))
