@@ -29,10 +29,11 @@ from svhn_jax.errors import InputError
 from svhn_jax.model import counting, inputs, networks
 from svhn_jax.model.layers import AXIS
 from svhn_jax.options import Benchmark
-from svhn_jax.training import devices, steps
+from svhn_jax.training import devices
 from svhn_jax.training import state as states
 from svhn_jax.training.dataset import TrainingSet
-from svhn_jax.training.evaluator import score_split
+from svhn_jax.training.evaluator import compile_eval_step, score_split
+from svhn_jax.training.reader_task import ReaderTask
 
 STARTS = 2
 CEILING, SHARE = "matmul_tflops", "share_of_matmul"
@@ -135,7 +136,7 @@ def _rates(
         "random",
         CropRule(SIDE, 0.3),
     )
-    eval_step = steps.compile_eval_step(config, networks.build(config.model), mesh)
+    eval_step = compile_eval_step(config, networks.build(config.model), mesh)
     size = min(config.eval_batch_size, len(data.labels)) // mesh.size * mesh.size
     batch = (np.asarray(split.images[:size]), data.labels[:size], np.ones(size, np.int32))
     placed = devices.put(batch, devices.sharded(mesh))
@@ -205,10 +206,8 @@ def _by_devices(
 
 def _dispatch_us(config: Config, mesh: Mesh, rounds: int, count: int = 200) -> Spread:
     """Microseconds from one dispatch to the next of a step that does nothing but count, with the state of a real one."""
-    network = networks.build(config.model)
-    state = jax.jit(
-        lambda: states.create(config, network), out_shardings=devices.replicated(mesh)
-    )()
+    task = ReaderTask(config)
+    state = jax.jit(lambda: states.create(task), out_shardings=devices.replicated(mesh))()
     everywhere = jax.sharding.PartitionSpec()
     count_only = jax.shard_map(
         lambda state: state.replace(step=state.step + 1),

@@ -9,11 +9,12 @@ from jax.sharding import Mesh
 
 from svhn_jax.config import Config
 from svhn_jax.labels import BLANK, DEFAULT_MAX_DIGITS
-from svhn_jax.model import metrics, networks
+from svhn_jax.model import metrics
 from svhn_jax.training import devices, steps
 from svhn_jax.training import state as states
 from svhn_jax.training.dataset import TrainingSet
 from svhn_jax.training.input_pipeline import InputPipeline, StepInputs
+from svhn_jax.training.reader_task import ReaderTask
 
 SIDE = 64  # of random images, pixels
 STEPS_OF_A_RUN = 10_000  # the schedule's; it does not end while we measure
@@ -46,11 +47,9 @@ class BenchmarkLoop:
 
     def __init__(self, config: Config, data: TrainingSet, mesh: Mesh, *, is_streamed: bool = False):
         """Makes the state and places the set; the step is compiled when it first runs."""
-        network = networks.build(config.model)
-        self._step = steps.compile_train_step(config, network, STEPS_OF_A_RUN, mesh)
-        create = jax.jit(
-            lambda: states.create(config, network), out_shardings=devices.replicated(mesh)
-        )
+        task = ReaderTask(config)
+        self._step = steps.compile_train_step(task, STEPS_OF_A_RUN, mesh)
+        create = jax.jit(lambda: states.create(task), out_shardings=devices.replicated(mesh))
         self.state = create()
         self._max_digits = config.model.max_digits
         self._pipeline = InputPipeline(config, data, mesh, is_resident=not is_streamed)

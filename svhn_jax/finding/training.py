@@ -14,7 +14,7 @@ from svhn_jax.finding import steps
 from svhn_jax.finding.config import FinderConfig
 from svhn_jax.finding.scene_files import Scenes
 from svhn_jax.runs.checkpoint import Checkpoints
-from svhn_jax.training import devices, signals
+from svhn_jax.training import devices, processes
 from svhn_jax.training.state import TrainState
 
 LOG_EVERY, SAVE_EVERY = 100, 500  # steps
@@ -51,7 +51,7 @@ def train(
     with Checkpoints(str(folder), is_writer=True) as checkpoints:
         saved = checkpoints.restore_newest(jax.eval_shape(initial).tree())
         state = devices.put(TrainState(**saved), whole) if saved else initial()
-        with signals.noted() as received:
+        with processes.stop_signals() as stopped_by:
             for step in range(int(state.step), config.steps):
                 rows = batch_rows(config, len(scenes.boxes), step)
                 batch = devices.put((scenes.images[rows], scenes.boxes[rows]), split)
@@ -59,6 +59,7 @@ def train(
                 done = step + 1
                 if done % LOG_EVERY == 0 or done == config.steps:
                     _report(done, config.steps, np.asarray(parts), tell)
+                received = stopped_by(done)
                 if done % SAVE_EVERY == 0 or done == config.steps or received:
                     checkpoints.save(done, state.tree(), None)
                 if received:

@@ -17,7 +17,7 @@ from svhn_jax.model.networks import Logits
 from svhn_jax.model.settings import own_settings
 from svhn_jax.runs.checkpoint import Checkpoints
 from svhn_jax.runs.folder import RunFolder
-from svhn_jax.training import compilation, devices, steps
+from svhn_jax.training import compilation, devices, evaluator
 from svhn_jax.training.batches import in_batches, joined
 
 BATCH_SIZE = 256  # for many crops, as `svhn_jax.inference.boxing` has them
@@ -73,7 +73,7 @@ class Reader:
         jit = partial(jax.jit, compiler_options=compilation.compiler_options(devices.make_mesh()))
 
         def forward(variables: Any, images: jax.Array) -> Logits:
-            return steps.averaged_logits(variables, images, self.config, network, views)
+            return evaluator.averaged_logits(variables, images, self.config, network, views)
 
         self._logits = jit(forward)
         self._read = jit(lambda *batch: decode.decode(forward(*batch)))

@@ -21,7 +21,7 @@ from svhn_jax.output import SILENT, Terminal
 from svhn_jax.runs.checkpoint import Checkpoints
 from svhn_jax.runs.folder import RunFolder
 from svhn_jax.runs.results import merge_results, write_predictions
-from svhn_jax.training import devices, steps
+from svhn_jax.training import devices, evaluator
 from svhn_jax.training.dataset import load_images
 from svhn_jax.training.evaluator import score_split
 
@@ -64,7 +64,7 @@ class Scorer:
         self.network = networks.build(self.config.model)
         self._batch_size = batch_size or self.config.eval_batch_size
         self._mesh, views = devices.make_mesh(), len(inputs.VIEWS) if tta else 1
-        self._eval_step = steps.compile_eval_step(self.config, self.network, self._mesh, views)
+        self._eval_step = evaluator.compile_eval_step(self.config, self.network, self._mesh, views)
         self._is_compiled = False
 
     @own_settings()

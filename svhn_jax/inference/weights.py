@@ -8,6 +8,7 @@ from svhn_jax.config import Config
 from svhn_jax.errors import CheckpointError, InputError
 from svhn_jax.runs.checkpoint import Checkpoints
 from svhn_jax.runs.folder import RunFolder
+from svhn_jax.training.reader_task import ReaderTask
 from svhn_jax.training.state import abstract_variables
 
 
@@ -47,7 +48,7 @@ def load_variables(
     Raises:
       CheckpointError, TryAgainError: see `Checkpoints.restore`.
     """
-    form = saved_form(config, abstract_variables(config, network))
+    form = saved_form(config, abstract_variables(ReaderTask(config)))
     try:
         restored = checkpoints.restore(step, form, is_partial=True)
     except CheckpointError as error:

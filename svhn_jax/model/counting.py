@@ -16,7 +16,7 @@ def count_params(params: Any) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
-def count_macs(model: nn.Module, image_shape: tuple[int, int, int]) -> int:
+def count_macs(model: nn.Module, image_shape: tuple[int, ...]) -> int:
     """Multiply-accumulates of convolutions and matrix products for one image, padding counted.
 
     Those of plain convolutions, whatever algorithm the network uses.

@@ -49,7 +49,7 @@ class TrainingSet(NamedTuple):
 
     Attributes:
       parts: images of each data set, uint8[n, S * S * 3], memory-mapped.
-      labels: int32[N, 1 + D], of all parts in turn.
+      labels: of all parts in turn, N first; a reader's are int32[N, 1 + D].
       epoch: int[M], the rows of one epoch, repeats included.
       fingerprint: SHA-256 of contents and epoch.
     """

@@ -41,7 +41,7 @@ def put(values: Any, sharding: NamedSharding) -> Any:
 def put_parts(
     shape: tuple[int, ...], sharding: NamedSharding, read: Callable[[Any], np.ndarray]
 ) -> jax.Array:
-    """A device array; each process calls `read(index)` only for the parts that its own devices hold."""
+    """A device array; each process calls `read(index)` only for the parts of its own devices."""
     with jax.transfer_guard("allow"):  # intended, though JAX counts it as implicit
         return jax.make_array_from_callback(shape, sharding, read)
 

@@ -1,17 +1,84 @@
-"""Scoring a whole split, in batches of any size."""
+"""Scoring a whole split of crops, in batches of any size."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+import jax
 import numpy as np
+from flax import linen as nn
 from jax.sharding import Mesh
 
+from svhn_jax.config import Config, LossConfig
 from svhn_jax.data.arrays import Split
 from svhn_jax.labels import max_digits_of
-from svhn_jax.model import metrics
+from svhn_jax.model import decode, inputs, losses, metrics
 from svhn_jax.model.decode import Predictions
+from svhn_jax.model.layers import AXIS
+from svhn_jax.model.networks import Logits
+from svhn_jax.training import compilation
 from svhn_jax.training.batches import in_batches, joined
-from svhn_jax.training.devices import put, sharded
+from svhn_jax.training.devices import put, replicated, sharded
+
+
+def eval_step(
+    variables: Any,
+    images: jax.Array,
+    labels: jax.Array,
+    mask: jax.Array,
+    *,
+    config: Config,
+    network: nn.Module,
+    views: int = 1,
+) -> tuple[metrics.Sums, Predictions[jax.Array]]:
+    """Sums over the global batch (svhn_jax.model.metrics.count), and this device's predictions.
+
+    Runs on each device. The loss is the plain cross-entropy, so that runs of different LossConfig
+    can be compared.
+
+    Args:
+      variables: of the network; see TrainState.eval_variables.
+      images: uint8[b, S, S, 3], this device's part of the batch.
+      labels: int32[b, 1 + D].
+      mask: int32[b], 0 on padding.
+      views: see `averaged_logits`.
+    """
+    logits = averaged_logits(variables, images, config, network, views)
+    loss = losses.cross_entropy(logits, labels, LossConfig())
+    predictions = decode.decode(logits)
+    return jax.lax.psum(metrics.count(predictions.labels, labels, loss, mask), AXIS), predictions
+
+
+def averaged_logits(
+    variables: Any, images: jax.Array, config: Config, network: nn.Module, views: int
+) -> Logits:
+    """Logits of crops uint8[b, S, S, 3], averaged over the first `views` of `inputs.VIEWS`.
+
+    That averages log-probabilities.
+    """
+    read: list[Any] = [
+        network.apply(variables, inputs.shifted_window(images, config.image, shift), False)
+        for shift in inputs.VIEWS[:views]
+    ]
+    return Logits(*jax.tree.map(lambda *parts: sum(parts) / len(parts), *read))
+
+
+def compile_eval_step(
+    config: Config, network: nn.Module, mesh: Mesh, views: int = 1
+) -> Callable[..., Any]:
+    """`eval_step` on all devices: (variables, images, labels, mask) -> (sums, predictions).
+
+    The batch is split over the devices; sums and predictions come back whole on each.
+    """
+    everywhere, split = replicated(mesh), sharded(mesh)
+    mapped = jax.shard_map(
+        partial(eval_step, config=config, network=network, views=views),
+        mesh=mesh,
+        in_specs=(everywhere.spec, split.spec, split.spec, split.spec),
+        out_specs=(everywhere.spec, split.spec),
+    )
+    options = compilation.compiler_options(mesh)
+    return jax.jit(mapped, out_shardings=everywhere, compiler_options=options)
 
 
 def score_split(
@@ -22,17 +89,16 @@ def score_split(
     mesh: Mesh,
     advance: Callable[[int], object] = lambda count: None,
 ) -> tuple[dict[str, float], Predictions[np.ndarray]]:
-    """Metrics over every image of a split, and its predictions, as numpy arrays of N rows.
+    """Metrics over every image of a split, and its predictions as numpy arrays of N rows.
 
-        eval_step = steps.compile_eval_step(config, network, mesh)
+        eval_step = compile_eval_step(config, network, mesh)
         metrics, predictions = score_split(eval_step, variables, split, 256, mesh)
 
     Args:
-      eval_step: from svhn_jax.training.steps.compile_eval_step.
-      variables: the model's, on the devices.
+      eval_step: from `compile_eval_step`.
+      variables: of the network, on the devices.
       split: at least one image.
       batch_size: rounded up to a multiple of the devices.
-      mesh: the devices.
       advance: called with the number of images of each batch once they are scored.
     """
     count = len(split.images)

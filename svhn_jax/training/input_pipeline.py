@@ -1,8 +1,8 @@
 """Brings each step's batch to the devices, from a set that is resident there or streamed from disk.
 
-Resident: every device holds the whole set; the host sends row numbers for many steps at once, and a small compiled
-program gathers each batch. Streamed: threads read the batches of the next steps from the memory-mapped arrays. Both
-give the train step equal arrays, so one compiled step serves both.
+Resident: every device holds the whole set; the host sends row numbers for many steps at once, and a
+small compiled program gathers each batch. Streamed: threads read the batches of the next steps from
+the memory-mapped arrays. Both give the train step equal arrays, so one compiled step serves both.
 """
 
 import math
@@ -11,7 +11,7 @@ from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -21,17 +21,16 @@ from svhn_jax.config import Config
 from svhn_jax.errors import InputError, is_out_of_memory
 from svhn_jax.training import devices, processes
 from svhn_jax.training.dataset import DataOrder, TrainingSet
-from svhn_jax.training.steps import REPLICATED, SHARDED
 
 ROWS_SENT_STEPS = 256  # steps whose row numbers are sent at once
 READERS = 2
 READ_AHEAD_STEPS, READ_AHEAD_BYTES = 4, 2**28  # the smaller of the two; always at least one step
 RESIDENT_FRACTION = 0.5  # of a device's free memory; the rest is for the state and the step
-CGROUPS, OWN_CGROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+CGROUPS, OWN_CGROUP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
 class StepInputs(NamedTuple):
-    """One global batch on the devices: images uint8[B, S * S * 3] and labels int32[B, 1 + D], split over the mesh."""
+    """One global batch on the devices: uint8[B, S * S * 3] and [B, ...], split over the mesh."""
 
     images: jax.Array
     labels: jax.Array
@@ -47,19 +46,20 @@ class Placement(NamedTuple):
 def choose_placement(data: TrainingSet, wanted: str, mesh: Mesh) -> Placement:
     """Where the set is kept. Every process must call it; all get the same answer.
 
-    Args:
-      wanted: config.data.placement.
+    wanted: config.data.placement.
     """
     size = f"{data.nbytes / 1e9:,.2f} GB"
     if wanted != "auto":
-        return Placement(wanted == "resident", f"{wanted}, as asked for: {size}")
+        return Placement(wanted == "resident", f"{wanted}, as configured: {size}")
     free = min(_free_bytes(device) for device in mesh.local_devices)
     if processes.is_true_on_all(data.nbytes <= RESIDENT_FRACTION * free):
-        return Placement(
-            True, f"resident: {size} on each device, which has {free / 1e9:,.1f} GB free"
-        )
-    reason = f"streamed from disk: {size} is more than half of a device's free memory ({free / 1e9:,.1f} GB here)"
-    return Placement(False, reason)
+        reason = f"resident: {size} on each device, which has {free / 1e9:,.1f} GB free"
+        return Placement(True, reason)
+    return Placement(
+        False,
+        f"streamed from disk: {size} is more than half of a device's free memory "
+        f"({free / 1e9:,.1f} GB here)",
+    )
 
 
 class InputPipeline:
@@ -82,23 +82,28 @@ class InputPipeline:
             except (jax.errors.JaxRuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
-                size = f"{data.nbytes / 1e9:,.2f} GB"
                 raise InputError(
-                    f"the {size} of training images do not fit; --data.placement streamed"
+                    f"the {data.nbytes / 1e9:,.2f} GB of training images do not fit; "
+                    "give --data.placement streamed"
                 ) from None
 
     def batches(self, first_step: int, last_step: int) -> Generator[StepInputs]:
-        """The batch of each step from `first_step` completed updates to `last_step`. Close it to end its threads."""
-        return (
-            self._gathered(first_step, last_step)
-            if self._set
-            else self._streamed(first_step, last_step)
-        )
+        """The batch of each step after `first_step` to `last_step`. Closing it ends its threads."""
+        batches = self._gathered if self._set else self._streamed
+        return batches(first_step, last_step)
 
     def _gathered(self, first_step: int, last_step: int) -> Generator[StepInputs]:
         assert self._set
-        gather = _compile_gather(self._mesh)
         everywhere, by_batch = devices.replicated(self._mesh), devices.sharded_batches(self._mesh)
+        split = devices.sharded(self._mesh).spec
+        gather = jax.jit(
+            jax.shard_map(  # each device gathers its own part
+                lambda images, labels, rows, n: (images[rows[n]], labels[rows[n]]),
+                mesh=self._mesh,
+                in_specs=(everywhere.spec, everywhere.spec, by_batch.spec, everywhere.spec),
+                out_specs=(split, split),
+            )
+        )
         places = [
             devices.put(np.int32(n), everywhere)
             for n in range(min(ROWS_SENT_STEPS, last_step - first_step))
@@ -107,7 +112,7 @@ class InputPipeline:
             end = min(start + ROWS_SENT_STEPS, last_step)
             rows = np.zeros(
                 (ROWS_SENT_STEPS, self._batch_size), np.int32
-            )  # always one shape, so that it compiles once
+            )  # one shape: compiles once
             rows[: end - start] = [self._order.rows(step) for step in range(start, end)]
             on_devices = devices.put(rows, by_batch)
             for n in range(end - start):
@@ -130,37 +135,18 @@ class InputPipeline:
                     one.cancel()
 
     def _read(self, step: int) -> StepInputs:
-        data, rows, by_image = self._data, self._order.rows(step), devices.sharded(self._mesh)
-        images = devices.put_parts(
-            (len(rows), data.parts[0].shape[1]), by_image, lambda part: data.take(rows[part[0]])
+        data, rows, split = self._data, self._order.rows(step), devices.sharded(self._mesh)
+        pixels, labels = data.parts[0].shape[1], data.labels
+        return StepInputs(
+            devices.put_parts((len(rows), pixels), split, lambda part: data.take(rows[part[0]])),
+            devices.put_parts(
+                (len(rows), *labels.shape[1:]), split, lambda part: labels[rows[part[0]]]
+            ),
         )
-        labels = devices.put_parts(
-            (len(rows), data.labels.shape[1]), by_image, lambda part: data.labels[rows[part[0]]]
-        )
-        return StepInputs(images, labels)
-
-
-def _compile_gather(mesh: Mesh) -> Any:
-    """(images, labels, rows int32[N, B], n) -> the batch of rows[n]; each device gathers its own part."""
-
-    def gather(
-        images: jax.Array, labels: jax.Array, rows: jax.Array, n: jax.Array
-    ) -> tuple[jax.Array, jax.Array]:
-        return images[rows[n]], labels[rows[n]]
-
-    rows_spec = devices.sharded_batches(mesh).spec
-    return jax.jit(
-        jax.shard_map(
-            gather,
-            mesh=mesh,
-            in_specs=(REPLICATED, REPLICATED, rows_spec, REPLICATED),
-            out_specs=(SHARDED, SHARDED),
-        )
-    )
 
 
 def _free_bytes(device: jax.Device) -> int:
-    """Free memory of a device: its own, or its share of what this machine, or this container, has available."""
+    """Free memory of a device; of a CPU, its share of what the machine or container has left."""
     stats = device.memory_stats()
     if stats and "bytes_limit" in stats:
         return int(stats["bytes_limit"] - stats.get("bytes_in_use", 0))
@@ -171,36 +157,17 @@ def _free_bytes(device: jax.Device) -> int:
 
 
 def _container_free_bytes() -> float:
-    """Bytes left under the memory limits of this process's control groups (cgroup v2, else v1); infinite without one.
+    """Bytes left under the memory limits of this process's control groups (v2); or infinity.
 
-    Of the page cache the inactive part counts as free, as in `docker stats`.
+    The inactive part of the page cache counts as free, as in `docker stats`.
     """
-    try:
-        lines = OWN_CGROUPS.read_text().splitlines()
-    except OSError:  # no Linux
-        return math.inf
     free = math.inf
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if controllers == "":
-            root, limit, usage, inactive = CGROUPS, "memory.max", "memory.current", "inactive_file"
-        elif "memory" in controllers.split(","):
-            root, limit, usage = (
-                CGROUPS / "memory",
-                "memory.limit_in_bytes",
-                "memory.usage_in_bytes",
-            )
-            inactive = "total_inactive_file"
-        else:
-            continue
-        group = root / path.lstrip("/")
+    with suppress(OSError):  # not Linux
+        group = CGROUPS / OWN_CGROUP.read_text().rpartition(":")[2].strip().lstrip("/")
         for folder in (group, *group.parents):  # a limit of any group above holds too
             with suppress(OSError, ValueError, KeyError):  # no limit there, or "max"
-                stat = dict(
-                    row.split() for row in (folder / "memory.stat").read_text().splitlines()
-                )
-                used = int((folder / usage).read_text()) - int(stat[inactive])
-                free = min(free, int((folder / limit).read_text()) - used)
-            if folder == root:
-                break
+                lines = (folder / "memory.stat").read_text().splitlines()
+                stat = dict(line.split() for line in lines)
+                used = int((folder / "memory.current").read_text()) - int(stat["inactive_file"])
+                free = min(free, int((folder / "memory.max").read_text()) - used)
     return max(0, free)

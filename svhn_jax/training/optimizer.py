@@ -10,7 +10,7 @@ from svhn_jax.config import OptimizerConfig
 
 
 def schedule(config: OptimizerConfig, total_steps: int) -> optax.Schedule:
-    """Learning rate after `step` completed updates: a linear warm-up, then cosine to zero or constant."""
+    """Learning rate after `step` updates: a linear warm-up, then cosine to zero or constant."""
     warmup = round(total_steps * config.warmup_fraction)
     if config.schedule == "cosine":
         after = optax.cosine_decay_schedule(config.learning_rate, max(1, total_steps - warmup))
@@ -18,7 +18,7 @@ def schedule(config: OptimizerConfig, total_steps: int) -> optax.Schedule:
         after = optax.constant_schedule(config.learning_rate)
     if not warmup:
         return after
-    # The rate of the first update is not zero but that of one warm-up step, so that no step is lost.
+    # The first update has the rate of one warm-up step, not zero, so that no step is lost.
     rise = optax.linear_schedule(
         config.learning_rate / warmup, config.learning_rate, max(1, warmup - 1)
     )
@@ -37,9 +37,9 @@ def host_schedule(config: OptimizerConfig, total_steps: int) -> Callable[[int], 
 
 
 def optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
-    """AdamW (Loshchilov & Hutter 2019) or SGD with momentum, without the learning rate; only kernels decay.
+    """AdamW (Loshchilov & Hutter 2019) or SGD with momentum, without the learning rate.
 
-    The train step multiplies the updates by minus the learning rate of its step.
+    Only kernels decay. The train step multiplies the updates by minus the rate of its step.
     """
     decay = optax.add_decayed_weights(config.weight_decay, _is_kernel)
     if config.algorithm == "sgd":

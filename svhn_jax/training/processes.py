@@ -1,27 +1,29 @@
 """Many processes that train one run together, through jax.distributed."""
 
 import hashlib
-import importlib.util
 import os
 import re
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any, TypeVar
 
 import jax
 import numpy as np
-import rich
-from jax._src import distributed
 from jax.experimental import multihost_utils
 
-from svhn_jax import errors
 from svhn_jax.errors import InputError, TryAgainError, one_line
+from svhn_jax.output import Terminal
 
 Result = TypeVar("Result")
-_SOUND, _PASSING, _FAILED = 0, 1, 2  # how a process fared: see `all_or_none`
 JOIN_S = 300
-HEARTBEAT_S = 60  # JAX ends all processes if one sends no heartbeat for so long
+HEARTBEAT_S = 60  # JAX ends all processes if one sends no heartbeat for this long
+AGREE_EVERY_STEPS = 10  # steps between agreements to stop: each waits for the devices
+FIRST_PORT, PORTS = 61440, 4096
 LOST = (
     "Gloo",
     "NCCL",
@@ -34,93 +36,148 @@ LOST = (
 )
 
 
-def join_processes(
-    coordinator: str | None = None, count: int | None = None, index: int | None = None
-) -> None:
-    """Joins this process to the others of its run, if options or environment say so. Call before JAX is first used.
+@dataclass(frozen=True)
+class Place:
+    """Which of many processes this is.
+
+    coordinator: HOST:PORT of process 0. devices: the local devices it uses; None: all.
+    """
+
+    launcher: str
+    coordinator: str
+    count: int
+    index: int
+    devices: list[int] | None = None
+
+
+def find_place(
+    coordinator: str | None, count: int | None, index: int | None, run: str
+) -> Place | None:
+    """The place that the arguments or the environment give; None: this process is alone.
 
     Args:
-      coordinator: HOST:PORT that process 0 listens on.
-      count: number of processes; 1: join none, whatever the environment says.
-      index: of this process, 0 to count - 1.
-      All None: take them from SLURM, Open MPI, a TPU pod or an indexed Kubernetes Job (see
-      jax.distributed.initialize).
+      coordinator, count, index: as `Place`; all None: from SLURM or Open MPI. count 1: alone.
+      run: the run's folder; runs of one job use different ports.
 
     Raises:
-      InputError: the arguments are incomplete or invalid, or JAX cannot ask Kubernetes for the other pods of an
-        indexed Job.
+      InputError: the arguments are incomplete or invalid; or this is one of several pods that do
+        not know of one another.
+    """
+    given = (coordinator, count, index)
+    if count == 1:
+        return None
+    if coordinator is not None and count is not None and index is not None:
+        if not 0 <= index < count:
+            raise InputError(f"--process is {index}; it must be 0 to {count - 1}")
+        if not re.fullmatch(r".+:\d{1,5}", coordinator):
+            raise InputError(f"--coordinator is {coordinator}; it must be HOST:PORT")
+        return Place("by hand", coordinator, count, index)
+    if given != (None, None, None):
+        raise InputError(
+            "give all of --coordinator HOST:PORT, --processes COUNT and --process INDEX, or none"
+        )
+    if "JOB_COMPLETION_INDEX" in os.environ:
+        raise InputError(
+            "this is a pod of an indexed Kubernetes Job; give --coordinator HOST:PORT, --processes "
+            "COUNT and --process INDEX, or --processes 1 to train in this pod alone"
+        )
+    return _slurm(os.environ, run) or _open_mpi(os.environ, run)
+
+
+def _slurm(env: Any, run: str) -> Place | None:
+    if int(env.get("SLURM_NTASKS") or 1) < 2 or "SLURM_PROCID" not in env:
+        return None
+    # The first of node7, node7,other, node[7-9,12] or node[7,9].
+    first = re.match(r"([^,\[]+)(?:\[(\w+))?", env.get("SLURM_STEP_NODELIST") or "localhost")
+    host = "".join(part or "" for part in first.groups()) if first else "localhost"
+    port = _port(env, env.get("SLURM_JOB_ID"), env.get("SLURM_STEP_ID"), run)
+    local = [int(env["SLURM_LOCALID"])] if "SLURM_LOCALID" in env else None
+    return Place(
+        "SLURM", f"{host}:{port}", int(env["SLURM_NTASKS"]), int(env["SLURM_PROCID"]), local
+    )
+
+
+def _open_mpi(env: Any, run: str) -> Place | None:
+    if int(env.get("OMPI_COMM_WORLD_SIZE") or 1) < 2 or "OMPI_COMM_WORLD_RANK" not in env:
+        return None
+    # Such as 1531576320.0;tcp://10.96.0.1,10.148.0.1:34911 or 13145.0;tcp6://[fe80::b9b,2620::2]:4
+    uri = env.get("OMPI_MCA_orte_hnp_uri") or ""
+    found = re.search(r"tcp://([^,:]+)|tcp6://(\[[^,\]]+)", uri)
+    host = (found[1] or f"{found[2]}]") if found else "localhost"
+    local = (
+        [int(env["OMPI_COMM_WORLD_LOCAL_RANK"])] if "OMPI_COMM_WORLD_LOCAL_RANK" in env else None
+    )
+    count, index = int(env["OMPI_COMM_WORLD_SIZE"]), int(env["OMPI_COMM_WORLD_RANK"])
+    return Place("Open MPI", f"{host}:{_port(env, uri, run)}", count, index, local)
+
+
+def _port(env: Any, *parts: str | None) -> str:
+    """The port of a run: two runs of one job, and two job steps, have different ones."""
+    digest = hashlib.sha256(repr(parts).encode()).digest()
+    return env.get("JAX_COORDINATOR_PORT") or str(
+        FIRST_PORT + int.from_bytes(digest[:4], "big") % PORTS
+    )
+
+
+def join(place: Place | None, terminal: Terminal) -> None:
+    """Joins this process to the others of its run. Call before JAX is first used.
+
+    Args:
+      place: see `find_place`; None: on a TPU JAX looks for the other hosts of a pod slice.
+
+    Raises:
       TryAgainError: the processes did not find one another.
     """
-    if count == 1 or is_joined():
+    if place:
+        where = f" at {place.coordinator}"
+        terminal.print(
+            f"process {place.index} of {place.count} ({place.launcher}): waits up to {JOIN_S} s for "
+            f"the others{where}; --processes 1 trains alone"
+        )
+        arguments: dict[str, Any] = {
+            "coordinator_address": place.coordinator,
+            "num_processes": place.count,
+            "process_id": place.index,
+            "local_device_ids": place.devices,
+            "cluster_detection_method": "deactivate",
+        }
+    elif find_spec("libtpu") and not jax.distributed.is_initialized():
+        os.environ.pop("KUBERNETES_SERVICE_HOST", None)  # only the TPU's own hosts are looked for
+        where, arguments = " of this TPU", {}
+    else:
         return
-    _check_place(coordinator, count, index)
-    if coordinator is not None:
-        text = (
-            f"process {index} of {count}: waits up to {JOIN_S} s for the others, at {coordinator}"
-        )
-        rich.get_console().print(text, soft_wrap=True)
-    pod = os.environ.get("JOB_COMPLETION_INDEX") if is_pod() else None
-    if pod is None or not importlib.util.find_spec("kubernetes"):
-        # In a pod that is alone JAX would fail, and without the package print a warning of five lines.
-        os.environ.pop("KUBERNETES_SERVICE_HOST", None)
-    # JAX would take SIGTERM here, and the process would not end until it asks JAX: see `take_sigterm`.
+    # JAX would take SIGTERM, and the process would not end until the loop asks.
     jax.config.update("jax_enable_preemption_service", False)
-    try:
-        jax.distributed.initialize(
-            coordinator,
-            count,
-            index,
-            cluster_detection_method="deactivate" if coordinator else None,
-            heartbeat_timeout_seconds=HEARTBEAT_S,
-            initialization_timeout=JOIN_S,
-        )
-    except RuntimeError as error:
+    failures: list[Exception] = []
+
+    def initialize() -> None:
+        try:
+            jax.distributed.initialize(
+                **arguments,
+                heartbeat_timeout_seconds=HEARTBEAT_S,
+                initialization_timeout=2 * JOIN_S,  # JAX ends the process at its own limit
+            )
+        except Exception as error:
+            failures.append(error)
+
+    # In a thread, so that a signal interrupts the waiting.
+    joining = threading.Thread(target=initialize, daemon=True)
+    joining.start()
+    joining.join(JOIN_S)
+    if not place and failures and "coordinator_address should be defined" in str(failures[0]):
+        return  # one host
+    if failures or joining.is_alive():
+        reason = f" ({one_line(failures[0])})" if failures else ""
         raise TryAgainError(
-            f"the processes of this run did not find one another ({one_line(error)}); check that all are started and "
-            "can reach the coordinator; --processes 1 trains on this machine alone"
-        ) from None
-    except Exception as error:
-        finds_no_cluster = coordinator is None and "coordinator_address should be defined" in str(
-            error
-        )
-        if finds_no_cluster and pod is None:
-            return  # this process is alone
-        if pod is not None and coordinator is None:
-            reason = "the package kubernetes is missing" if finds_no_cluster else one_line(error)
-            raise InputError(
-                f"pod {pod} of an indexed Kubernetes Job cannot find the others ({reason}): pip install "
-                "'svhn_jax[k8s]', or give --coordinator HOST:PORT --processes COUNT --process INDEX; "
-                "--processes 1 trains in this pod alone"
-            ) from None
-        if not isinstance(error, ValueError):
-            raise
-        raise InputError(f"the processes of this run cannot be joined: {one_line(error)}") from None
-    # From here on an orderly end would wait for the other processes.
-    errors.leave_at_once(jax.process_count() > 1)
-
-
-def _check_place(coordinator: str | None, count: int | None, index: int | None) -> None:
-    given = (coordinator, count, index)
-    if None in given and given != (None, None, None):
-        raise InputError(
-            "give all of --coordinator HOST:PORT, --processes COUNT and --process INDEX, or none of them"
-        )
-    if count is not None and index is not None and not 0 <= index < count:
-        raise InputError(
-            f"--process is {index}; it must be 0 to {count - 1}, --processes being {count}"
-        )
-    if coordinator is not None and (
-        not re.fullmatch(r".+:\d{1,5}", coordinator)
-        or not 0 < int(coordinator.rpartition(":")[2]) < 2**16
-    ):
-        raise InputError(
-            f"--coordinator is {coordinator}; it must be HOST:PORT, with a port of 1 to 65535"
+            f"the processes of this run did not find one another{where} within {JOIN_S} s{reason}; "
+            "check that all are started and reach that address; --processes 1 trains alone"
         )
 
 
-def is_pod() -> bool:
-    """Whether this process runs in a Kubernetes pod. Ask before `join_processes`, which may hide it."""
-    return "KUBERNETES_SERVICE_HOST" in os.environ
+def leave() -> None:
+    """Ends the joint work; waits for the other processes."""
+    if jax.distributed.is_initialized():
+        jax.distributed.shutdown()
 
 
 def is_process_zero() -> bool:
@@ -129,7 +186,7 @@ def is_process_zero() -> bool:
 
 
 def all_or_none(work: Callable[[], Result]) -> Result:
-    """Calls `work` on every process. If it fails on one, all raise: that one its error, the others an error naming it."""
+    """Calls `work` on every process. If one fails, it raises its error, and the others raise too."""
     if jax.process_count() == 1:
         return work()
     failure: Exception | None = None
@@ -137,19 +194,13 @@ def all_or_none(work: Callable[[], Result]) -> Result:
         result = work()
     except Exception as error:
         failure = error
-    verdict = (
-        _SOUND if failure is None else _PASSING if isinstance(failure, TryAgainError) else _FAILED
-    )
-    verdicts = _gather(np.array(verdict))
+    verdicts = _gather(np.array(failure is not None))
     if verdicts.any():
-        # Let the others receive the verdict before this process ends. Process 0 ends last: JAX ends the others without it.
+        # The others receive the verdict before this process ends. Process 0 ends last: JAX ends
+        # the others without it.
         time.sleep(3 if is_process_zero() else 1)
-    if failure:
-        raise failure
-    if verdicts.any():
-        kind = InputError if _FAILED in verdicts else TryAgainError
-        raise kind(
-            f"process {verdicts.argmax()} of this run could not go on; its own output says why"
+        raise failure or InputError(
+            f"process {verdicts.argmax()} of this run could not continue; its own output says why"
         )
     return result
 
@@ -159,19 +210,19 @@ def on_process_zero(work: Callable[[], Result]) -> Result | None:
     return all_or_none(lambda: work() if is_process_zero() else None)
 
 
-def check_same(text: str, what: str) -> None:
-    """Raises InputError if `text` differs between processes; `what` names it in the message."""
-    digest = np.frombuffer(hashlib.sha256(text.encode()).digest(), np.uint8)
-    digests = _gather(digest).reshape(-1, len(digest))
+def check_same(text: str, name: str) -> None:
+    """Raises InputError if `text` differs between processes; `name` is its name in the message."""
+    digests = _gather(np.frombuffer(hashlib.sha256(text.encode()).digest(), np.uint8))
+    digests = digests.reshape(jax.process_count(), -1)
     differing = np.flatnonzero((digests != digests[0]).any(axis=1))
     if len(differing):
         raise InputError(
-            f"process {differing[0]} has {what} other than process 0; start all with the same"
+            f"process {differing[0]} has {name} other than process 0; start all with the same"
         )
 
 
 def broadcast_from_zero(tree: Any) -> Any:
-    """The arrays of process 0, on every process. The others pass arrays of the same shapes and types."""
+    """The arrays of process 0, on every process. The others pass arrays of equal shapes and types."""
     if jax.process_count() == 1:
         return tree
     # As bytes: JAX broadcasts by adding zeros, which turns -0.0 into 0.0.
@@ -184,16 +235,14 @@ def broadcast_from_zero(tree: Any) -> Any:
 
 def broadcast_text(text: str) -> str:
     """Process 0's text, on every process."""
-    if jax.process_count() == 1:
-        return text
     content = np.frombuffer(text.encode(), np.uint8)
     size = int(broadcast_from_zero(np.array(len(content))))
     return bytes(broadcast_from_zero(np.resize(content, size))).decode()
 
 
-def is_true_on_all(what: bool) -> bool:
-    """Whether `what` is true on every process."""
-    return bool(np.all(_gather(np.array(what))))
+def is_true_on_all(fact: bool) -> bool:
+    """Whether `fact` is true on every process."""
+    return bool(np.all(_gather(np.array(fact))))
 
 
 def _gather(value: np.ndarray) -> np.ndarray:
@@ -202,24 +251,35 @@ def _gather(value: np.ndarray) -> np.ndarray:
         return np.asarray(multihost_utils.process_allgather(value))
 
 
-def is_joined() -> bool:
-    """Whether `join_processes` joined this process to a run of one or more."""
-    return jax.distributed.is_initialized()
+@contextmanager
+def stop_signals() -> Iterator[Callable[[int], int]]:
+    """Notes SIGINT and SIGTERM, which then end nothing; Ctrl-C after either interrupts as before.
 
-
-def take_sigterm() -> None:
-    """Makes JAX handle SIGTERM, for `is_stop_agreed`: it no longer ends the process. Call once per process."""
-    jax.config.update("jax_enable_preemption_service", True)
-    distributed.global_state.initialize_preemption_sync_manager()
-
-
-def is_stop_agreed(call: int) -> bool:
-    """Whether any joined process received SIGTERM since `take_sigterm`; all get True at the same call.
-
-    Args:
-      call: increases by 1 with each call; JAX agrees on a future number, so none may be left out.
+    Yields a function of the step: the number of the signal that stops the run, or 0. All
+    processes must call it after each step; all get the same answer. A second SIGTERM changes
+    nothing: a machine that shuts down sends it to every process, and launch/keep_going.sh
+    forwards its own.
     """
-    return is_joined() and multihost_utils.reached_preemption_sync_point(call)
+    received: list[int] = []
+
+    def note(number: int, frame: Any) -> None:
+        received.append(number)
+        if len(received) > 1 and number == signal.SIGINT:
+            signal.signal(signal.SIGINT, before[signal.SIGINT])
+            signal.raise_signal(signal.SIGINT)
+
+    def stopped_by(step: int) -> int:
+        first = received[0] if received else 0
+        if jax.process_count() == 1:
+            return first
+        return int(_gather(np.array(first)).max()) if step % AGREE_EVERY_STEPS == 0 else 0
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stopped_by
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
@@ -231,6 +291,7 @@ def naming_lost_processes() -> Iterator[None]:
         if jax.process_count() == 1 or not any(word in str(error) for word in LOST):
             raise
         raise TryAgainError(
-            "another process of this run has stopped, or cannot be reached; its own output says why: start all of "
-            f"them again with the same command, and they go on from the newest checkpoint ({one_line(error)})"
+            "another process of this run has stopped, or cannot be reached; its own output says "
+            "why: start all again with the same command; they continue from the newest checkpoint "
+            f"({one_line(error)})"
         ) from None

@@ -5,18 +5,17 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax import linen as nn
 from flax import struct
 
-from svhn_jax.config import Config
-from svhn_jax.model.inputs import input_shape
 from svhn_jax.model.randomness import random_key
+from svhn_jax.runs.checkpoint import Checkpoints
 from svhn_jax.training import optimizer
+from svhn_jax.training.task import Task
 
 
 @struct.dataclass
 class TrainState:
-    """step counts completed updates. ema: the running average of params and batch_stats; empty if there is none."""
+    """step: completed updates. ema: running average of params and batch_stats; {} if there is none."""
 
     step: jax.Array
     params: Any
@@ -25,7 +24,7 @@ class TrainState:
     ema: Any
 
     def tree(self) -> dict[str, Any]:
-        """The state as nested dicts, which is what a checkpoint holds; `TrainState(**tree)` is its inverse."""
+        """The state as nested dicts, as a checkpoint holds it; `TrainState(**tree)` inverts it."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
     def eval_variables(self) -> Any:
@@ -33,25 +32,53 @@ class TrainState:
         return self.ema or {"params": self.params, "batch_stats": self.batch_stats}
 
 
-def create(config: Config, network: nn.Module) -> TrainState:
-    """The state before the first step, a function of the config's seed; to be jitted."""
-    variables = _init(config, network)
-    params, batch_stats = variables["params"], variables["batch_stats"]
-    ema = {"params": params, "batch_stats": batch_stats} if config.optimizer.ema_decay else {}
-    return TrainState(
-        jnp.int32(0), params, batch_stats, optimizer.optimizer(config.optimizer).init(params), ema
-    )
+def create(task: Task, variables: Any = None) -> TrainState:
+    """The state before the first step; to be jitted.
+
+    Args:
+      variables: of the network, to begin with; None: random ones, a function of the config's seed.
+    """
+    variables = variables or initial_variables(task)
+    config = task.config.optimizer
+    ema = variables if config.ema_decay else {}
+    opt_state = optimizer.optimizer(config).init(variables["params"])
+    return TrainState(jnp.int32(0), variables["params"], variables["batch_stats"], opt_state, ema)
+
+
+def initial_variables(task: Task) -> dict[str, Any]:
+    """Random params and batch_stats, a function of the config's seed."""
+    example = jnp.zeros((1, *task.input_shape))
+    variables = task.network.init(random_key(task.config.seed), example, False)
+    return {"params": variables["params"], "batch_stats": variables.get("batch_stats", {})}
+
+
+def abstract_variables(task: Task) -> Any:
+    """Shapes and types of the network's variables."""
+    return jax.eval_shape(lambda: initial_variables(task))
+
+
+def saved_variables(checkpoints: Checkpoints, step: int, task: Task) -> Any:
+    """The variables that evaluation uses, of a saved step, as numpy arrays.
+
+    Raises:
+      CheckpointError, TryAgainError: see `Checkpoints.restore`.
+    """
+    abstract, has_ema = abstract_variables(task), bool(task.config.optimizer.ema_decay)
+    tree = checkpoints.restore(step, {"ema": abstract} if has_ema else abstract, is_partial=True)
+    return tree["ema"] if has_ema else tree
+
+
+def average(ema: Any, variables: Any, step: jax.Array, decay: float) -> Any:
+    """The running average after `step` updates; {} stays {}.
+
+    Its decay is low at first, so that the initial params are forgotten.
+    """
+    if not ema:
+        return ema
+    now = average_decay(step, decay)
+    return jax.tree.map(lambda old, new: old * now + new * (1 - now), ema, variables)
 
 
 def average_decay(step: jax.Array, most: float) -> jax.Array:
-    """The decay of the running average after `step` updates: low at first, so that the initial params are forgotten."""
+    """The decay of the running average after `step` updates."""
     return jnp.minimum(most, (1 + step) / (10 + step))
-
-
-def abstract_variables(config: Config, network: nn.Module) -> Any:
-    """Shapes and types of the network's variables."""
-    return jax.eval_shape(lambda: _init(config, network))
-
-
-def _init(config: Config, network: nn.Module) -> Any:
-    return network.init(random_key(config.seed), jnp.zeros((1, *input_shape(config.image))), False)

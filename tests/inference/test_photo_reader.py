@@ -21,7 +21,7 @@ from svhn_jax.inference.photo_reader import PhotoReader
 from svhn_jax.inference.reader import Reader
 from svhn_jax.model import inputs, networks
 from svhn_jax.model.decode import Predictions
-from svhn_jax.training import steps
+from svhn_jax.training import evaluator
 from svhn_jax.training.devices import put, sharded
 
 BOX = (30.0, 10.5, 40, 22)
@@ -141,7 +141,7 @@ def test_test_time_augmentation_reads_as_evaluate_does(run, reader):
     folder, config, state = run
     averaging = PhotoReader(str(folder.path), tta=True)
     photo, network = photo_of(6), networks.build(config.model)
-    eval_step = steps.compile_eval_step(config, network, mesh_of(1), len(inputs.VIEWS))
+    eval_step = evaluator.compile_eval_step(config, network, mesh_of(1), len(inputs.VIEWS))
     images = averaging.crop(photo, BOX).images
     batch = put((images, np.full((1, 6), 10, np.int32), np.ones(1, np.int32)), sharded(mesh_of(1)))
     _, wanted = eval_step(state.eval_variables(), *batch)

@@ -9,7 +9,7 @@ from tiny import mesh_of, random_split, save_run
 
 from svhn_jax.inference.reader import Reader
 from svhn_jax.model import networks
-from svhn_jax.training import steps
+from svhn_jax.training import evaluator
 from svhn_jax.training.evaluator import score_split
 
 
@@ -23,7 +23,7 @@ def test_it_reads_as_evaluation_does_whatever_the_number_of_crops(run):
     split = random_split(10)
     reader = Reader(str(folder.path), batch_size=4)
     assert (reader.step, reader.crop.margin) == (7, 0.3)
-    eval_step = steps.compile_eval_step(config, networks.build(config.model), mesh_of(1))
+    eval_step = evaluator.compile_eval_step(config, networks.build(config.model), mesh_of(1))
     _, wanted = score_split(eval_step, state.eval_variables(), split, 8, mesh_of(1))
     read = reader.read(split.images)
     np.testing.assert_array_equal(read.labels, wanted.labels)

@@ -14,12 +14,12 @@ from svhn_jax.output import Terminal
 from svhn_jax.runs import checksums
 from svhn_jax.runs.checkpoint import Checkpoints
 from svhn_jax.training import state as states
+from svhn_jax.training.reader_task import ReaderTask
 
 
 @pytest.fixture(scope="module")
 def fresh():
-    network = networks.build(CONFIG.model)
-    return jax.jit(lambda: states.create(CONFIG, network))().tree()
+    return jax.jit(lambda: states.create(ReaderTask(CONFIG)))().tree()
 
 
 def at_step(fresh, step):

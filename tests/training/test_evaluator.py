@@ -5,19 +5,20 @@ from tiny import CONFIG, mesh_of, random_split
 
 from svhn_jax import labels
 from svhn_jax.model import decode, inputs, networks
-from svhn_jax.training import devices, steps
+from svhn_jax.training import devices, evaluator
 from svhn_jax.training import state as states
 from svhn_jax.training.evaluator import score_split
+from svhn_jax.training.reader_task import ReaderTask
 
 SPLIT = random_split(23, seed=3)
 
 
 def score(batch_size, device_count):
     mesh, network = mesh_of(device_count), networks.build(CONFIG.model)
-    first = jax.jit(lambda: states.create(CONFIG, network))()
+    first = jax.jit(lambda: states.create(ReaderTask(CONFIG)))()
     variables = devices.put(jax.device_get(first.eval_variables()), devices.replicated(mesh))
     return score_split(
-        steps.compile_eval_step(CONFIG, network, mesh), variables, SPLIT, batch_size, mesh
+        evaluator.compile_eval_step(CONFIG, network, mesh), variables, SPLIT, batch_size, mesh
     )
 
 
@@ -52,8 +53,8 @@ def test_every_image_is_read_in_order(reference):
 
 def test_averaged_views_are_the_mean_of_the_logits_of_shifted_windows():
     mesh, network = mesh_of(1), networks.build(CONFIG.model)
-    variables = jax.jit(lambda: states.create(CONFIG, network))().eval_variables()
-    step = steps.compile_eval_step(CONFIG, network, mesh, views=5)
+    variables = jax.jit(lambda: states.create(ReaderTask(CONFIG)))().eval_variables()
+    step = evaluator.compile_eval_step(CONFIG, network, mesh, views=5)
     metrics, predictions = score_split(step, variables, SPLIT, 8, mesh)
     images = np.asarray(
         SPLIT.images

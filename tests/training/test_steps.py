@@ -12,6 +12,7 @@ from svhn_jax.training import devices, steps
 from svhn_jax.training import state as states
 from svhn_jax.training.dataset import DataOrder, TrainingSet
 from svhn_jax.training.input_pipeline import InputPipeline
+from svhn_jax.training.reader_task import ReaderTask
 
 SGD = dataclasses.replace(
     CONFIG,
@@ -27,7 +28,7 @@ SGD = dataclasses.replace(
 
 
 def fresh_state(config):
-    return jax.device_get(jax.jit(lambda: states.create(config, networks.build(config.model)))())
+    return jax.device_get(jax.jit(lambda: states.create(ReaderTask(config)))())
 
 
 def run_steps(count, device_count, config=SGD, start=None, *, is_streamed=False, total_steps=100):
@@ -37,7 +38,7 @@ def run_steps(count, device_count, config=SGD, start=None, *, is_streamed=False,
     done = int(current.step)
     halves = split.images.reshape(40, -1)[:15], split.images.reshape(40, -1)[15:]
     data = TrainingSet(halves, split.labels, np.arange(40), "")
-    train_step = steps.compile_train_step(config, networks.build(config.model), total_steps, mesh)
+    train_step = steps.compile_train_step(ReaderTask(config), total_steps, mesh)
     sums = steps.DeferredMetrics()
     for batch in InputPipeline(config, data, mesh, is_resident=not is_streamed).batches(
         done, done + count
@@ -148,9 +149,8 @@ GOLDEN_FIRST_LOSS, GOLDEN_SIXTH_LOSS = 9.0933, 8.9125
 
 
 def test_no_default_generator_of_jax_changes_what_a_seed_gives():
-    network = networks.build(SGD.model)
-    train_step = steps.compile_train_step(SGD, network, 10, mesh_of(1))
-    state = jax.eval_shape(lambda: states.create(SGD, network))
+    train_step = steps.compile_train_step(ReaderTask(SGD), 10, mesh_of(1))
+    state = jax.eval_shape(lambda: states.create(ReaderTask(SGD)))
     images, labels = (
         jax.ShapeDtypeStruct((16, 24 * 24 * 3), "uint8"),
         jax.ShapeDtypeStruct((16, 6), "int32"),
@@ -158,7 +158,7 @@ def test_no_default_generator_of_jax_changes_what_a_seed_gives():
     programs = []
     for generator in ("threefry2x32", "rbg"):
         with jax.default_prng_impl(generator):
-            programs.append(str(jax.make_jaxpr(lambda: states.create(SGD, network))()))
+            programs.append(str(jax.make_jaxpr(lambda: states.create(ReaderTask(SGD)))()))
             programs.append(str(train_step.trace(state, images, labels).jaxpr))
     assert programs[:2] == programs[2:]
 
@@ -174,9 +174,9 @@ def test_the_sums_of_a_step_are_one_array_and_its_counts_are_exact():
 
 def test_running_average_starts_fast_and_ends_at_its_decay():
     ema = {"w": jnp.zeros(())}
-    assert float(steps._average(ema, {"w": jnp.ones(())}, 1, 0.9)["w"]) == pytest.approx(1 - 2 / 11)
-    assert float(steps._average(ema, {"w": jnp.ones(())}, 10_000, 0.9)["w"]) == pytest.approx(0.1)
-    assert steps._average({}, {"w": jnp.ones(())}, 1, 0.9) == {}
+    assert float(states.average(ema, {"w": jnp.ones(())}, 1, 0.9)["w"]) == pytest.approx(1 - 2 / 11)
+    assert float(states.average(ema, {"w": jnp.ones(())}, 10_000, 0.9)["w"]) == pytest.approx(0.1)
+    assert states.average({}, {"w": jnp.ones(())}, 1, 0.9) == {}
     assert float(states.average_decay(1, 0.9)) == pytest.approx(2 / 11)
 
 
@@ -200,7 +200,7 @@ def skipping():
     )
     data = TrainingSet((split.images.reshape(16, -1),), split.labels, np.arange(16), "")
     batch = next(InputPipeline(config, data, mesh, is_resident=True).batches(0, 1))
-    train_step = steps.compile_train_step(config, networks.build(config.model), 10, mesh)
+    train_step = steps.compile_train_step(ReaderTask(config), 10, mesh)
 
     def run(start):
         after, sums = train_step(devices.put(start, devices.replicated(mesh)), *batch)

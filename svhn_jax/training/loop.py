@@ -1,0 +1,192 @@
+"""The train loop: steps, log lines, validations, checkpoints."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from svhn_jax.errors import InputError, naming_out_of_memory
+from svhn_jax.model.metrics import add_up
+from svhn_jax.output import Terminal
+from svhn_jax.runs.checkpoint import Checkpoints
+from svhn_jax.runs.logger import RunLogger
+from svhn_jax.runs.no_checkpoints import NoCheckpoints
+from svhn_jax.training import optimizer, processes, steps
+from svhn_jax.training.input_pipeline import InputPipeline
+from svhn_jax.training.setup import RunSetup
+from svhn_jax.training.state import TrainState
+
+MAX_SKIPPED = 100  # consecutive updates skipped by skip_nonfinite before the run is stopped
+PROFILED = range(10, 20)  # steps of this process that --profile records; the first ones compile
+
+
+def train(
+    setup: RunSetup,
+    state: TrainState,
+    window: dict[str, float],
+    checkpoints: Checkpoints | NoCheckpoints,
+    terminal: Terminal,
+) -> tuple[int, int]:
+    """Trains to the last step, or until a signal, and saves.
+
+    Args:
+      window: sums of the steps since the last log line before `state` was saved.
+
+    Returns:
+      The last step, and the number of the signal that stopped the run, or 0.
+
+    Raises:
+      InputError: the run has diverged, or memory is exhausted.
+    """
+    config, first = setup.config, int(state.step)
+    step, last = first, setup.total_steps
+    train_step = steps.compile_train_step(setup.task, last, setup.mesh)
+    score = setup.task.scorer(setup.validation, setup.mesh)
+    learning_rate = optimizer.host_schedule(config.optimizer, last)
+    pipeline = processes.all_or_none(
+        lambda: InputPipeline(config, setup.data, setup.mesh, is_resident=setup.is_resident)
+    )
+    sums, watch = steps.DeferredMetrics(window), _Watch(setup, checkpoints, terminal)
+    is_writer = processes.is_process_zero()
+    profiled = setup.run.profile_path if config.profile and is_writer else None
+    with (
+        naming_out_of_memory(
+            f"--batch-size is {config.batch_size}, --eval-batch-size {config.eval_batch_size}"
+        ),
+        RunLogger(setup.run, terminal, first, last, config, is_writer=is_writer) as logger,
+        closing(pipeline.batches(first, last)) as batches,
+        processes.stop_signals() as stopped_by,
+        _profiling(profiled, terminal) as profile,
+        jax.transfer_guard("disallow"),  # intended transfers between host and devices use "allow"
+    ):
+        for batch in batches:
+            state, step_sums = train_step(state, *batch)
+            sums.add(step_sums)  # fetches the sums of the step before, while this one runs
+            logger.advance(step)
+            step += 1
+            profile(step - first, state)
+            if step == last or step % config.log_every_steps == 0:
+                rows = sums.take()
+                logger.advance(step)
+                logger.write_train(step, watch.check(rows, step), learning_rate(step - 1))
+                checkpoints.raise_if_failed()
+            if step == last or step % config.eval_every_steps == 0:
+                jax.block_until_ready(state)
+                logger.pause()  # the clock of images/s
+                variables = state.eval_variables()
+                scored = score(variables)
+                watch.require_finite(scored.metrics["loss"], f"in the validation of step {step}")
+                watch.save(step, state, scored.metrics, sums.total())
+                logger.write_validation(step, scored.metrics, scored.draw, variables["params"])
+                logger.resume()
+            if step < last and (number := stopped_by(step)):
+                terminal.print("stopping: saving this step")
+                watch.save(step, state, None, sums.total())
+                return step, number
+    return step, 0
+
+
+class _Watch:
+    """Stops a run that has diverged, before a state that is not finite is saved.
+
+    With skip_nonfinite, a run whose last MAX_SKIPPED updates were all skipped.
+    """
+
+    def __init__(
+        self, setup: RunSetup, checkpoints: Checkpoints | NoCheckpoints, terminal: Terminal
+    ):
+        self._task, self._checkpoints, self._terminal = setup.task, checkpoints, terminal
+        self._skips, self._skipped_in_a_row = setup.config.optimizer.skip_nonfinite, 0
+
+    def check(self, rows: Sequence[Mapping[str, Any]], step: int) -> dict[str, float]:
+        """The metrics of the steps since the last log line; warns of skipped updates.
+
+        rows: sums of each step; the first row of a resumed run may cover several steps.
+        """
+        metrics = self._task.summarize(rows)
+        if not self._skips:
+            self.require_finite(metrics["loss"], f"up to step {step}")
+            return metrics
+        for row in rows:
+            before = 0 if row["examples"] else self._skipped_in_a_row
+            self._skipped_in_a_row = before + (
+                0 if row["examples"] else int(row["updates_skipped"])
+            )
+        skipped = add_up(rows)["updates_skipped"]
+        if skipped:
+            self._terminal.warn(
+                f"step {step}: {skipped:.0f} updates since the last line were not finite; skipped"
+            )
+        if self._skipped_in_a_row >= MAX_SKIPPED:
+            self._stop(
+                f"the last {self._skipped_in_a_row} updates, up to step {step}, were all skipped"
+            )
+        return metrics | {"updates_skipped": skipped}
+
+    def require_finite(self, loss: float, where: str) -> None:
+        if not math.isfinite(loss):
+            self._stop(f"the loss is {loss} {where}")
+
+    def save(
+        self,
+        step: int,
+        state: TrainState,
+        validation: dict[str, float] | None,
+        window: dict[str, float],
+    ) -> None:
+        """Saves the state, unless it is not finite: then the run stops."""
+        if not jax.device_get(_is_finite(state)):
+            self._stop(f"the params of step {step} are not finite")
+        self._checkpoints.save(step, state.tree(), validation, window)
+
+    def _stop(self, text: str) -> None:
+        saved = processes.on_process_zero(self._last_saved)
+        skip = "" if self._skips else " or --optimizer.skip-nonfinite"
+        raise InputError(
+            f"{text}: the run has diverged{saved or ''}; train under another --name with a lower "
+            f"--optimizer.learning-rate or --optimizer.clip-norm 1{skip}"
+        )
+
+    def _last_saved(self) -> str:
+        self._checkpoints.wait()
+        saved = self._checkpoints.steps()
+        return (
+            f"; its checkpoint of step {saved[-1]} is kept" if saved else "; it has no checkpoint"
+        )
+
+
+@jax.jit
+def _is_finite(state: TrainState) -> jax.Array:
+    leaves = jax.tree.leaves((state.params, state.batch_stats, state.opt_state, state.ema))
+    return jnp.stack([jnp.isfinite(leaf).all() for leaf in leaves]).all()
+
+
+@contextmanager
+def _profiling(folder: str | None, terminal: Terminal) -> Iterator[Callable[[int, Any], None]]:
+    """Yields a function to call after each step; it records the steps PROFILED to the folder."""
+    is_running = False
+
+    def at(count: int, state: Any) -> None:
+        nonlocal is_running
+        if folder and count in (PROFILED.start, PROFILED.stop):
+            jax.block_until_ready(state)
+            if count == PROFILED.start:
+                options = jax.profiler.ProfileOptions()
+                options.python_tracer_level = 0  # Python calls would take 100 MB, and 20 s to write
+                jax.profiler.start_trace(
+                    folder, create_perfetto_trace=True, profiler_options=options
+                )
+                is_running = True
+            elif is_running:
+                is_running = False
+                jax.profiler.stop_trace()
+                terminal.print(f"trace of {len(PROFILED)} steps: {folder}")
+
+    try:
+        yield at
+    finally:
+        if is_running:
+            jax.profiler.stop_trace()
