@@ -7,20 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny import CONFIG, prepare, random_split, save_run
+from tiny import CONFIG, random_split, save_run
 
 from svhn_jax import cli, publish
-from svhn_jax.config import DataConfig, LossConfig, OptimizerConfig
+from svhn_jax.config import LossConfig, OptimizerConfig
 from svhn_jax.data import arrays
 from svhn_jax.errors import InputError
 from svhn_jax.inference import calibration
 from svhn_jax.inference.reader import Reader
 from svhn_jax.model import losses
-from svhn_jax.output import SILENT
 from svhn_jax.runs.checkpoint import Checkpoints
 from svhn_jax.runs.folder import RunFolder
-from svhn_jax.training.setup import open_checkpoints
-from svhn_jax.training.setup import prepare as prepare_run
 
 TEMPERATURE = 0.8  # the weights of the tests are random, and no temperature calibrates them
 REAL_TEMPERATURE_OF = calibration.temperature_of
@@ -90,20 +87,6 @@ def test_weights_trained_in_bfloat16_read_in_float32(tmp_path):
     assert ours.config.model.compute_dtype == "float32"
     scaled, plain = ours.logits(images).length * TEMPERATURE, precise.logits(images).length
     np.testing.assert_allclose(scaled, plain, rtol=1e-4, atol=1e-5)
-
-
-def test_published_weights_are_not_trained_on(tmp_path):
-    run, config, _ = save_run(tmp_path)
-    to = published(run, tmp_path / "weights")
-    prepare(tmp_path / "more", 32, validation=4)
-    data = DataConfig(dir=str(tmp_path / "more"))
-    setup = prepare_run(
-        dataclasses.replace(config, name="weights", runs_dir=str(tmp_path), data=data)
-    )
-    with pytest.raises(InputError, match="weights: holds published weights"):
-        open_checkpoints(SILENT, setup)
-    setup.run.close()
-    assert (to / "steps/7").is_dir()
 
 
 def no_state(to):

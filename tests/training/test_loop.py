@@ -2,19 +2,23 @@
 
 import dataclasses
 import json
-import shutil
+import os
+import signal
 from pathlib import Path
 
 import jax
+import numpy as np
 import pytest
 from tiny import CONFIG, prepare
 
 from svhn_jax.config import DataConfig
 from svhn_jax.errors import CheckpointError, InputError
-from svhn_jax.training import compilation, divergence, processes
+from svhn_jax.runs.checkpoint import Checkpoints
+from svhn_jax.training import compilation, loop, processes
 from svhn_jax.training import run as training_run
 
 pytestmark = pytest.mark.filterwarnings("ignore:Sharding info not provided")
+replace = dataclasses.replace
 
 
 @pytest.fixture(scope="module")
@@ -22,10 +26,21 @@ def config(tmp_path_factory):
     """A run of 12 steps that logs every 4 and validates every 6."""
     folder = tmp_path_factory.mktemp("loop")
     prepare(folder / "data", 48, validation=8)
-    return dataclasses.replace(
-        CONFIG, num_epochs=4, log_every_steps=4, eval_every_steps=6, runs_dir=str(folder / "runs"),
+    return replace(
+        CONFIG,
+        num_epochs=4,
+        log_every_steps=4,
+        eval_every_steps=6,
+        runs_dir=str(folder / "runs"),
         data=DataConfig(dir=str(folder / "data")),
-    )  # fmt: skip
+    )
+
+
+@pytest.fixture(scope="module")
+def whole(config):
+    """That run, of the name "tiny", done."""
+    assert training_run.run(config) == 0
+    return config
 
 
 def rows_of(config):
@@ -36,100 +51,146 @@ def rows_of(config):
     ]
 
 
+def signal_at(monkeypatch, step, number=signal.SIGTERM):
+    """Sends this process a signal when the loop has dispatched that step."""
+    advance = loop.RunLogger.advance
+
+    def advance_and_signal(self, done):
+        if done == step - 1:
+            os.kill(os.getpid(), number)
+        advance(self, done)
+
+    monkeypatch.setattr(loop.RunLogger, "advance", advance_and_signal)
+
+
 @pytest.mark.parametrize("stop_at", [3, 6])
-def test_the_rows_of_a_stopped_run_are_those_of_one_that_never_stopped(
-    config, monkeypatch, stop_at
-):
+def test_a_stopped_run_writes_the_rows_of_one_that_never_stopped(whole, monkeypatch, stop_at):
     """Stopped between two log lines, the next line still counts every step since the last."""
-    whole, halves = (
-        dataclasses.replace(config, name=f"{name}{stop_at}") for name in ("whole", "halves")
-    )
-    assert training_run._run(whole) == 0
-    monkeypatch.setattr(processes, "is_stop_agreed", lambda step: step == stop_at)
-    assert training_run._run(halves) == 128 + 15
+    halves = replace(whole, name=f"halves{stop_at}")
+    signal_at(monkeypatch, stop_at)
+    assert training_run.run(halves) == 143
     monkeypatch.undo()
-    assert training_run._run(halves) == 0
+    assert training_run.run(halves) == 0
     assert rows_of(halves) == rows_of(whole)
     assert [row["examples"] for row in rows_of(whole) if row["split"] == "train"] == [64, 64, 64]
 
 
+def test_a_signal_in_the_last_step_leaves_a_finished_run(whole, monkeypatch):
+    last = replace(whole, name="last")
+    signal_at(monkeypatch, 12, signal.SIGINT)
+    assert training_run.run(last) == 0
+    assert rows_of(last) == rows_of(whole)
+
+
+def test_ctrl_c_after_a_signal_interrupts_and_a_second_sigterm_does_not():
+    with processes.stop_signals() as stopped_by:
+        assert stopped_by(1) == 0
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert stopped_by(2) == signal.SIGTERM
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
 def test_skipped_updates_stop_a_run_only_when_nothing_else_comes(config, monkeypatch):
-    optimizer = dataclasses.replace(
-        config.optimizer,
-        learning_rate=1e30,
-        warmup_fraction=0.0,
-        skip_nonfinite=True,
-        ema_decay=0.0,
-    )
-    skipping = dataclasses.replace(
-        config, name="skipping", optimizer=optimizer, eval_every_steps=100
-    )
-    with pytest.raises(
-        InputError, match=r"in the validation of step 12: the run has diverged"
-    ) as error:
-        training_run._run(skipping)
+    changed = {"learning_rate": 1e30, "warmup_fraction": 0.0, "skip_nonfinite": True}
+    optimizer = replace(config.optimizer, **changed, ema_decay=0.0)
+    skipping = replace(config, name="skipping", optimizer=optimizer, eval_every_steps=100)
+    with pytest.raises(InputError, match=r"in the validation of step 12: .*diverged") as error:
+        training_run.run(skipping)
     assert "skip-nonfinite" not in str(error.value)
     first, *others = rows_of(skipping)
     assert (first["step"], first["updates_skipped"]) == (4, 3)
     assert [(row["loss"], row["updates_skipped"]) for row in others] == [(None, 4), (None, 4)]
-    monkeypatch.setattr(divergence, "MAX_SKIPPED", 6)
-    with pytest.raises(
-        InputError,
-        match=r"the last 7 updates, up to step 8, were all skipped: the run has diverged",
-    ):
-        training_run._run(dataclasses.replace(skipping, name="stopped"))
+    monkeypatch.setattr(loop, "MAX_SKIPPED", 6)
+    with pytest.raises(InputError, match=r"last 7 updates, up to step 8, were all skipped"):
+        training_run.run(replace(skipping, name="stopped"))
 
 
-@pytest.mark.parametrize("split", ["test", "validation"])
-def test_the_command_that_comes_next_scores_a_split_that_is_there(
-    config, monkeypatch, capsys, tmp_path, split
-):
-    setup = dataclasses.replace(config, name=f"next {split}", num_steps=1)
-    if split == "test":
-        shutil.copytree(config.data.dir, tmp_path / "data")
-        manifest = json.loads((tmp_path / "data" / "manifest.json").read_text())
-        manifest["splits"]["test"] = manifest["splits"]["validation"]
-        (tmp_path / "data" / "manifest.json").write_text(json.dumps(manifest))
-        setup = dataclasses.replace(setup, data=DataConfig(dir=str(tmp_path / "data")))
-    monkeypatch.setattr(training_run, "train", lambda *_: 1)
-    assert training_run._run(setup) == 0
-    assert f"--split {split} --step best" in capsys.readouterr().out
+def test_a_state_that_is_not_finite_is_never_saved(config, monkeypatch):
+    """The loss of a step says nothing of the state after it: here a signal asks to save that."""
+    optimizer = replace(config.optimizer, learning_rate=1e38, warmup_fraction=0.0)
+    broken = replace(config, name="broken", optimizer=optimizer)
+    signal_at(monkeypatch, 3)
+    with pytest.raises(InputError, match=r"step 3 .*not finite.* diverged"):
+        training_run.run(broken)
+    assert not list(Path(config.runs_dir, "broken", "steps").glob("[0-9]*"))
+
+
+def test_a_finished_run_trains_on_under_a_constant_schedule_alone(whole):
+    with pytest.raises(InputError, match=r"num_epochs is 5, but 4 .*--start"):
+        training_run.run(replace(whole, num_epochs=5))
+    constant = replace(
+        whole, name="constant", optimizer=replace(whole.optimizer, schedule="constant")
+    )
+    assert training_run.run(replace(constant, num_steps=2)) == 0
+    assert training_run.run(replace(constant, num_steps=4)) == 0
+    assert [row["step"] for row in rows_of(constant) if row["split"] == "validation"] == [2, 4]
+
+
+def test_start_takes_the_weights_that_fit_and_names_the_others(whole, capfd):
+    from svhn_jax.output import Terminal
+
+    longer = replace(whole, name="started", num_steps=1, model=replace(whole.model, max_digits=7))
+    folder = Path(whole.data.dir).with_name("data7")
+    prepare(folder, 48, validation=8, max_digits=7)
+    longer = replace(longer, data=DataConfig(dir=str(folder)))
+    optimizer = replace(whole.optimizer, learning_rate=1e-30, warmup_fraction=0.0)
+    longer = replace(longer, optimizer=replace(optimizer, weight_decay=0.0))
+    start = f"{whole.runs_dir}/{whole.name}"
+    assert training_run.run(longer, start=start, terminal=Terminal()) == 0
+    (line,) = [line for line in capfd.readouterr().out.splitlines() if "Starts from" in line]
+    assert "length/kernel" in line
+    assert "digit6/kernel" in line
+    assert "stem" not in line
+    assert "digit1/" not in line
+
+    def params(name):
+        with Checkpoints(f"{whole.runs_dir}/{name}/steps") as checkpoints:
+            step = checkpoints.best_step()
+            config = longer if name == "started" else whole
+            task = training_run.ReaderTask(config)
+            return training_run.states.saved_variables(checkpoints, step, task)["params"]
+
+    before, after = params(whole.name), params("started")
+    np.testing.assert_allclose(after["stem"]["kernel"], before["stem"]["kernel"], atol=1e-6)
+    with pytest.raises(InputError, match="no run there"):
+        training_run.run(replace(longer, name="nowhere"), start=f"{whole.runs_dir}/nothing")
 
 
 def test_a_batch_larger_than_an_epoch_is_refused_before_a_run_is_begun(config, tmp_path):
-    large = dataclasses.replace(config, batch_size=96, runs_dir=str(tmp_path))
-    with pytest.raises(
-        InputError,
-        match="batch_size is 96, more than the 48 images of an epoch; give --batch-size 48 or",
-    ):
-        training_run._run(large)
+    large = replace(config, batch_size=96, runs_dir=str(tmp_path))
+    with pytest.raises(InputError, match=r"batch_size is 96, .* --batch-size 48"):
+        training_run.run(large)
     assert not list(tmp_path.iterdir())
 
 
-def test_memory_that_does_not_suffice_is_one_line_that_names_the_batch(config, monkeypatch):
+@pytest.mark.parametrize(
+    ("raised", "expected"),
+    [
+        (
+            jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 12345 bytes."),
+            r"out of memory .*--batch-size is 16, --eval-batch-size 256$",
+        ),
+        (CheckpointError("cannot be written (RESOURCE_EXHAUSTED: No space)"), "^cannot be written"),
+    ],
+)
+def test_memory_that_does_not_suffice_is_one_line_that_names_the_batch(
+    config, monkeypatch, raised, expected
+):
     def full(*_):
-        raise jax.errors.JaxRuntimeError(
-            "RESOURCE_EXHAUSTED: Out of memory allocating 12345 bytes."
-        )
+        raise raised
 
-    monkeypatch.setattr(training_run.steps, "compile_train_step", lambda *_: full)
-    with pytest.raises(
-        InputError,
-        match=r"out of memory .*; give smaller batches: --batch-size is 16, --eval-batch-size 256$",
-    ):
-        training_run._run(dataclasses.replace(config, name="full"))
+    monkeypatch.setattr(loop.steps, "compile_train_step", lambda *_: full)
+    with pytest.raises(InputError, match=expected):
+        training_run.run(replace(config, name="full"))
 
 
-def test_a_full_disk_is_not_called_a_lack_of_memory(config, monkeypatch):
-    said = "steps: cannot be written (RESOURCE_EXHAUSTED: No space left on device)"
-
-    def full(*_):
-        raise CheckpointError(said)
-
-    monkeypatch.setattr(training_run.steps, "compile_train_step", lambda *_: full)
-    with pytest.raises(CheckpointError) as error:
-        training_run._run(dataclasses.replace(config, name="disk"))
-    assert str(error.value) == said
+def test_a_trace_of_a_few_steps_is_recorded(config):
+    profiled = replace(config, name="profiled", num_steps=21, profile=True, eval_every_steps=100)
+    assert training_run.run(profiled) == 0
+    assert list(Path(config.runs_dir, "profiled", "profile").rglob("*.xplane.pb"))
 
 
 def test_deterministic_adds_to_the_flags_of_xla(monkeypatch):
