@@ -9,7 +9,6 @@ import pytest
 from tiny import CONFIG
 
 from svhn_jax.errors import CheckpointError
-from svhn_jax.model import networks
 from svhn_jax.output import Terminal
 from svhn_jax.runs import checksums
 from svhn_jax.runs.checkpoint import Checkpoints
