@@ -9,7 +9,7 @@ from pathlib import Path
 import PIL
 from PIL import ExifTags, Image, TiffImagePlugin
 
-STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two: BigTIFF
+STARTS = tuple(TiffImagePlugin.PREFIXES)
 
 
 class _Tiff(TiffImagePlugin.TiffImageFile):
