@@ -1,4 +1,4 @@
-"""Helpers for files: locks, atomic and durable writes, checksums, the user's cache folder."""
+"""Helpers for files: the lock, atomic writes, checksums, the user's cache folder."""
 
 import errno
 import fcntl
@@ -20,9 +20,6 @@ REMOTE = ("gs://", "s3://")  # how the path of a bucket begins
 # What a file system without locks answers: Lustre without -o flock, NFS without lockd, some FUSE.
 MAX_CACHE_BYTES = 2**30  # of compiled programs
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
-LONGEST_START = (
-    40  # characters of a file's name that its temporary file has; a name has at most 255 bytes
-)
 
 
 def hold_lock(path: Path, doing: str, terminal: Terminal = SILENT) -> IO[str]:
@@ -67,28 +64,19 @@ def is_locked(path: Path) -> bool:
 
 
 def user_cache() -> Path:
-    """The user's cache folder, ~/.cache/svhn_jax or $XDG_CACHE_HOME/svhn_jax; created if it does not exist.
-
-    Raises:
-      OSError: there is no home folder, or it cannot be written.
-    """
-    root = os.environ.get("XDG_CACHE_HOME", "")
-    if not os.path.isabs(root):  # the XDG specification says to ignore a relative path
-        home = os.path.expanduser("~")
-        if not os.path.isabs(home) or not os.path.isdir(home):
-            raise FileNotFoundError(
-                f"no home folder {home!r} for caches; set XDG_CACHE_HOME to a folder"
-            )
-        root = os.path.join(home, ".cache")
-    made = Path(root) / "svhn_jax"
-    made.mkdir(parents=True, exist_ok=True)
-    return made
+    """$XDG_CACHE_HOME/svhn_jax, or ~/.cache/svhn_jax; created. OSError if it is not writable."""
+    root = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if not root.is_absolute():  # the XDG specification says to ignore a relative path
+        root = Path(os.path.expanduser("~")) / ".cache"
+    folder = root / "svhn_jax"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def compilation_cache() -> Path | None:
-    """The folder of JAX's compiled programs on this kind of CPU, as JAX_COMPILATION_CACHE_DIR takes it.
+    """The folder of compiled programs for JAX_COMPILATION_CACHE_DIR; None if it is not writable.
 
-    A program compiled for one kind of CPU may not run on another. None if the folder is not writable.
+    A program compiled for one kind of CPU may not run on another: each has its own.
     """
     try:
         text = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
@@ -108,10 +96,7 @@ def sha256(path: Path) -> str:
 
 
 def sync(path: Path) -> None:
-    """Waits until the content of a file, or the names in a folder, are on the disk (fsync).
-
-    A file system that cannot do this for a folder is let pass.
-    """
+    """Waits until a file, or the names in a folder, are on the disk (fsync), where that exists."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -124,7 +109,7 @@ def sync(path: Path) -> None:
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Errors of the block that come from the system name `path`, what the user asked for, not a temporary file or none."""
+    """An OSError of the block names `path`, the user's, in place of a temporary file or none."""
     try:
         yield
     except OSError as error:
@@ -154,7 +139,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Writes or replaces a file atomically: after a kill or a power cut it has the old or the new content.
+    """Writes or replaces a file as a whole: a kill or a power cut leaves the old or the new one.
 
     Raises:
       OSError: it cannot be written; names `path`.
@@ -165,33 +150,31 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yields the path of a file to write beside `path`; it replaces `path` as a whole where the block ends without an error.
+    """Yields the path of a file to write beside `path`, which it replaces unless the block raises.
 
-    Two processes that write one `path` at once have files of their own; the last one's stays.
+    Each of two processes that write `path` at once has its own; the last one's stays.
     """
     unfinished = _beside(path)
     try:
         yield unfinished
         with naming(path):
-            sync(
-                unfinished
-            )  # before the rename, or a power cut may leave the new name without the content
+            sync(unfinished)  # before the rename, or a power cut may leave the name without content
             unfinished.replace(path)
     finally:
-        with suppress(OSError):  # a read-only file system says so even of a file that is not there
+        with suppress(OSError):  # a read-only file system raises even if there is no such file
             unfinished.unlink()
 
 
 def _beside(path: Path) -> Path:
-    """A new name beside `path`, short enough for every file system; chosen at random, as hosts share folders."""
-    return path.with_name(f"{path.name[:LONGEST_START]}.{secrets.token_hex(8)}.partial")
+    """A new name beside `path`, random, as hosts share folders; a name has at most 255 bytes."""
+    return path.with_name(f"{path.name[:40]}.{secrets.token_hex(8)}.partial")
 
 
 def check_space(folder: Path, needed: int) -> None:
-    """Raises InputError if fewer than `needed` bytes are free for the data set that is built in `folder`."""
+    """Raises InputError if fewer than `needed` bytes are free in `folder`."""
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise InputError(
-            f"{folder.parent}: the crops need {needed / 1e9:.2f} GB and {free / 1e9:.2f} GB are free there; "
-            "free some space, or write them elsewhere"
+            f"{folder.parent}: needs {needed / 1e9:.2f} GB, and {free / 1e9:.2f} GB are free; "
+            "free some space, or write elsewhere"
         )

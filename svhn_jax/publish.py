@@ -62,7 +62,8 @@ def main(options: Options, terminal: Terminal) -> None:
     size = sum(path.stat().st_size for path in to.rglob("*") if path.is_file())
     terminal.print(
         f"{to}: step {reader.step}, {size / 1e6:.1f} MB; temperature {fitted.temperature:.3f} "
-        f"{changes}. Read with it:\n  python -m svhn_jax.evaluate --run {to} --data DIR --split test"
+        f"{changes}. Read with it:\n"
+        f"  python -m svhn_jax.evaluate --run {to} --data DIR --split test"
     )
     terminal.result({"step": reader.step, "bytes": size, "changed": fitted.changed} | numbers)
 

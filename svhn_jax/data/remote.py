@@ -1,4 +1,4 @@
-"""Copies prepared data sets from a bucket to this machine: training reads them through memory maps."""
+"""Copies prepared data sets from a bucket to this machine, to be read through memory maps."""
 
 import hashlib
 import shutil

@@ -33,7 +33,7 @@ DELETING = "deleting"  # a step is renamed into this folder before its files are
 
 
 class Checkpoints:
-    """The steps saved in one folder. Saves run in a background thread; leaving the `with` block waits.
+    """The steps saved in one folder. A thread saves; leaving the `with` block waits for it.
 
     with Checkpoints(run.steps_path) as checkpoints:
         tree = checkpoints.restore(checkpoints.best_step(), abstract)
@@ -104,12 +104,12 @@ class Checkpoints:
     ) -> None:
         """Saves a tree of arrays in the background, after the save before it.
 
-        Returns once a copy is dispatched on the device. A second save of the newest step is ignored.
+        Returns once a copy is dispatched on the device. Ignores a second save of the newest step.
 
         Args:
           tree: nested dicts of arrays, replicated on their devices.
           validation: the metrics of the step on the validation split, if it was validated.
-          window: sums of the steps since the last log line; a resumed run's next line includes them.
+          window: sums of the steps since the last log line, for the next line of a resumed run.
 
         Raises:
           CheckpointError: the save before it could not be written. This one is still tried.

@@ -2,7 +2,7 @@
 
 config.json     the configuration as used
 data.json       what it trains and validates on (DataRecord)
-run.json        its number of steps and the versions that saved it; or the origin of published weights
+run.json        its number of steps and the versions that saved it, or what was published
 lock            held while a process trains here
 metrics.jsonl   a row for every printed line and every validation
 events/         TensorBoard: train/ and validation/, whose curves share charts
@@ -62,7 +62,7 @@ class RunFolder:
     """
 
     def __init__(self, path: str):
-        """Opens the folder, which need not exist; InputError for an address other than gs://, s3://."""
+        """Names the folder, which need not exist; InputError for an address but gs:// and s3://."""
         if problem := scheme_problem(str(path)):
             raise InputError(f"{path}: {problem}")
         self.path = epath.Path(path)
@@ -80,7 +80,8 @@ class RunFolder:
         path = self.path / "config.json"
         if not path.exists():
             raise InputError(
-                f"{self.path}: no run there (no config.json); train one with python -m svhn_jax.train"
+                f"{self.path}: no run there (no config.json); "
+                "train one with python -m svhn_jax.train"
             )
         return config_files.from_json(path.read_bytes().decode("utf-8", "replace"), str(path))
 
@@ -99,7 +100,7 @@ class RunFolder:
             ) from None
 
     def facts(self) -> dict[str, Any]:
-        """What run.json holds: "versions" and "total_steps", or "published"; {} if it is missing or damaged."""
+        """run.json: "versions" and "total_steps", or "published"; {} if it is missing or damaged."""
         try:
             facts = json.loads((self.path / "run.json").read_bytes())
         except (FileNotFoundError, ValueError):
@@ -140,7 +141,7 @@ class RunFolder:
         *,
         has_steps: bool,
     ) -> None:
-        """Writes config.json, data.json and run.json; if steps were saved, first compares the saved run.
+        """Writes config.json, data.json and run.json; compares them first, if steps were saved.
 
         Raises:
           InputError: names the field of the configuration that differs, or the split of the data.
@@ -183,7 +184,7 @@ class RunFolder:
             self.write_text("metrics.jsonl", "".join(self._lines))
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The rows of metrics.jsonl; a line that is still being written, or damaged, is left out."""
+        """The rows of metrics.jsonl, without a damaged line, or one that is still being written."""
         path = self.path / "metrics.jsonl"
         text = path.read_bytes().decode("utf-8", "replace") if path.exists() else ""
         rows = []

@@ -22,7 +22,7 @@ SHOWN = {"loss": "Loss", "sequence_accuracy": "Seq Acc", "digit_accuracy": "Dig 
 
 
 class RunLogger:
-    """Prints and writes the progress of a run; a context manager. Without `is_writer` it writes no file.
+    """Prints and writes the progress of a run; a context manager. Only a writer writes files.
 
     Files are written in one background thread, so that a slow disk or a bucket does not hold up the
     training. An error there is raised by a later call.
@@ -122,7 +122,7 @@ class RunLogger:
         self._terminal.print(f"[{time.strftime('%H:%M:%S')}] {text}")
 
     def _print_metrics(self, step: int, metrics: dict[str, float], split: str, rest: str) -> None:
-        """Accuracies have two decimals in training, where batches are small, and four on a split."""
+        """Accuracies have two decimals for batches, which are small, and four for a split."""
         digits = 4 if split else 2
         shown = ", ".join(
             f"{words}: {metrics[name]:.{5 if name == 'loss' else digits}f}"
@@ -145,7 +145,7 @@ class RunLogger:
     def _write(
         self, step: int, split: str, metrics: dict[str, float], of_training: dict[str, float]
     ) -> None:
-        """Writes a row of metrics.jsonl, and curves; those of training alone have their own charts."""
+        """Writes a row of metrics.jsonl, and curves; those of training only have charts apart."""
         self._run.add_metrics({"step": step, "split": split} | metrics | of_training)
         curves = {f"metrics/{name}": value for name, value in metrics.items() if name != "examples"}
         curves |= {f"training/{name}": value for name, value in of_training.items()}

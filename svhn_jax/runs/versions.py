@@ -1,4 +1,4 @@
-"""Versions on which the exact results of a run depend: of this package, its commit, and libraries."""
+"""Versions on which the exact results of a run depend: this package, its commit, libraries."""
 
 import platform
 import subprocess

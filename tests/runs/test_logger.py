@@ -70,7 +70,8 @@ def test_a_line_has_the_total_the_rate_and_the_time_left(tmp_path, clock, capsys
         "Step:  1000/5000, Loss: 5.53591, Seq Acc: 0.08, Dig Acc: 0.65, 800 images/s, 0:05:20 left",
         "Step:  1000/5000, validation: Loss: 5.53591, Seq Acc: 0.0810, Dig Acc: 0.6540",
         # 3,000 steps at 40 ms, and at 10 ms for their validations
-        "Step:  2000/5000, Loss: 5.53591, Seq Acc: 0.08, Dig Acc: 0.65, 1,600 images/s, 0:02:30 left",
+        "Step:  2000/5000, Loss: 5.53591, Seq Acc: 0.08, Dig Acc: 0.65, 1,600 images/s, "
+        "0:02:30 left",
     ]
 
 

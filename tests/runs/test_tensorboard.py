@@ -109,8 +109,8 @@ def test_every_weight_has_a_histogram(ask):
 def test_the_configuration_is_a_text_and_compares_the_runs(ask):
     (text,) = json.loads(ask("plugin/text/text", run="slow/events", tag="config/text_summary"))
     assert re.search(r"optimizer\.learning_rate</td>\s*<td>0\.001", text["text"])
-    wanted = {"experimentName": "", "sliceSize": 9, "colParams": [], "startIndex": 0,
-              "allowedStatuses": ["STATUS_UNKNOWN", "STATUS_SUCCESS", "STATUS_RUNNING"]}  # fmt: skip
+    wanted = {"experimentName": "", "sliceSize": 9, "colParams": [], "startIndex": 0}
+    wanted["allowedStatuses"] = ["STATUS_UNKNOWN", "STATUS_SUCCESS", "STATUS_RUNNING"]
     experiment = json.loads(
         ask("plugin/hparams/experiment", {"experimentName": "", "includeMetrics": True})
     )
