@@ -52,9 +52,8 @@ def main(options: Options, terminal: Terminal) -> None:
     def peer(photo: Image.Image) -> tuple[str, float]:
         """The best text of digits alone, of rows (box, text, score); spaces do not count."""
         found, _ = engine(np.asarray(photo)[..., ::-1])  # it expects BGR
-        texts = [(text.replace(" ", ""), float(score)) for _, text, score in found or ()]
-        digits = [one for one in texts if one[0].isascii() and one[0].isdecimal()]
-        return max(digits, key=lambda one: one[1], default=("", 0.0))
+        texts = [(float(score), text.replace(" ", "")) for _, text, score in found or ()]
+        return max((one for one in texts if one[1].isdecimal()), default=(0.0, ""))[::-1]
 
     if (options.search / "labels.csv").is_file():
         photos = photo_scores.labelled_photos(options.search)

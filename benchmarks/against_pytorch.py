@@ -18,7 +18,7 @@ import dataclasses
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,14 +57,10 @@ class Options(Checked):
     """steps of a run; 0: 6 on a CPU, 100 on a GPU"""
     batch_size: Annotated[int, at_least(0)] = 0
     """0: 64 on a CPU, 512 on a GPU"""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """auto: float32 on a CPU, bfloat16 on a GPU; float32 is TF32 where the GPU has it"""
     modes: tuple[Mode, ...] = ("eager", "default")
     """of PyTorch: eager, or a mode of torch.compile"""
     limit_s: Positive = 180.0
     """a mode that takes longer to start is left out"""
-    workers: Annotated[int, at_least(0)] = 0
-    """processes of PyTorch's DataLoader; 0: one a core"""
     to: cli.OptionalPath = None
     """a JSON file for the figures, written as they come"""
 
@@ -78,8 +74,7 @@ class Comparison:
         self.options, self.device, self.terminal = options, device, terminal
         self.config = compared_config(config_files.load(options.config), options, device)
         self.count = options.steps or (100 if device == "cuda" else 6)
-        cores = options.workers or os.cpu_count()
-        self.shared = {"folder": folder, "device": device, "workers": cores}
+        self.shared = {"folder": folder, "device": device, "workers": os.cpu_count()}
         self.workers: dict[str, Worker] = {}
         self.figures: dict[str, Any] = {"config": options.config.name, "left_out": {}}
         self._rates: dict[str, list[float]] = {}
@@ -130,14 +125,12 @@ class Comparison:
     def step_alone(self) -> None:
         """Measures each process on one batch."""
         self.measure({name: (name, "run") for name in self.workers}, 1, self.options.rounds)
-        best = self.best([name for name in self.workers if name != OURS])
+        best = self.best(self.workers.keys() - {OURS})
         ceiling = self.workers[OURS].do("ceiling")
         ours = self.figures["images_per_s"][OURS]["median"]
-        self.write({
-            "ratio": timing.ratios(self._rates, OURS, best)._asdict(), "pytorch": best,
-            "tflops_of_matrix_products": ceiling["tflops"],
-            "share_of_matrix_products": ours * ceiling["tflop_an_image"] / ceiling["tflops"],
-        })  # fmt: skip
+        share = ours * ceiling["tflop_an_image"] / ceiling["tflops"]
+        ratio = timing.ratios(self._rates, OURS, best)._asdict()
+        self.write({"ratio": ratio, "pytorch": best, "share_of_matrix_products": share} | ceiling)
 
     def end_to_end(self) -> None:
         """Measures with input: PyTorch in its best mode, from a DataLoader and on the device."""
@@ -147,11 +140,11 @@ class Comparison:
             if mode := next((mode for mode in modes if self.works(mode, method)), None):
                 runs[name] = (mode, method)
         self.measure(runs, 3, min(3, self.options.rounds))
-        best = self.best([name for name in runs if name != OURS_FED])
+        best = self.best(runs.keys() - {OURS_FED})
         ratio = timing.ratios(self._rates, OURS_FED, best)
         self.write({"ratio_end_to_end": ratio._asdict(), "pytorch_end_to_end": best})
 
-    def best(self, names: list[str]) -> str:
+    def best(self, names: Iterable[str]) -> str:
         return max(names, key=lambda name: median(self._rates[name]))
 
     def write(self, figures: dict[str, Any]) -> None:
@@ -174,13 +167,10 @@ def main(options: Options, terminal: Terminal) -> None:
         comparison.write({"losses": check_same(comparison)})
         comparison.start_all()
         about = {name: worker.about for name, worker in comparison.workers.items()}
-        comparison.write({
-            "batch_size": config.batch_size, "precision": config.model.compute_dtype, "about": about
-        })  # fmt: skip
+        sizes = {"batch_size": config.batch_size, "precision": config.model.compute_dtype}
+        comparison.write(sizes | {"about": about})
         comparison.step_alone()
         comparison.end_to_end()
-        memory = {name: worker.do("memory") for name, worker in comparison.workers.items()}
-        comparison.write({"peak_memory_gb": memory})
     _print_table(terminal, comparison.figures)
     terminal.result(comparison.figures)
 
@@ -188,8 +178,7 @@ def main(options: Options, terminal: Terminal) -> None:
 def compared_config(base: Config, options: Options, device: str) -> Config:
     """What both sides train: random crops alone, a constant learning rate, the device's size."""
     is_gpu = device == "cuda"
-    auto = "bfloat16" if is_gpu else "float32"
-    precision = auto if options.precision == "auto" else options.precision
+    precision = "bfloat16" if is_gpu else "float32"
     return dataclasses.replace(
         base,
         batch_size=options.batch_size or (512 if is_gpu else 64),
@@ -231,10 +220,9 @@ def check_same(comparison: Comparison) -> dict[str, list[float]]:
 
 def _print_table(terminal: Terminal, figures: dict[str, Any]) -> None:
     title = f"{figures['config']}, training, batch {figures['batch_size']}, {figures['precision']}"
-    table = Table("", "images/s, median (range)", "peak memory, GB", title=title)
+    table = Table("", "images/s, median (range)", title=title)
     for name, rate in figures["images_per_s"].items():
-        memory = figures["peak_memory_gb"].get(name)
-        table.add_row(name, str(timing.Spread(**rate)), f"{memory:.2f}" if memory else "")
+        table.add_row(name, str(timing.Spread(**rate)))
     terminal.print(table)
     for ratio, peer in (("ratio", "pytorch"), ("ratio_end_to_end", "pytorch_end_to_end")):
         spread = timing.Spread(**figures[ratio])

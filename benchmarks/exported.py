@@ -26,6 +26,7 @@ from svhn_jax.inference.reader import Reader
 from svhn_jax.output import Terminal
 from svhn_jax.training import devices
 
+BATCH_SIZES = (1, 64)
 PAUSE_S = 0.05  # before a run, not timed: the threads of the form before it go to sleep
 Read = Callable[[np.ndarray], Any]
 
@@ -42,8 +43,6 @@ class Options(Checked):
     """runs of each form"""
     seconds: Positive = 0.5
     """length of a run"""
-    batch_sizes: tuple[int, ...] = (1, 64)
-    """images at a time"""
 
 
 def main(options: Options, terminal: Terminal) -> None:
@@ -52,9 +51,9 @@ def main(options: Options, terminal: Terminal) -> None:
     calibration = np.asarray(arrays.load_split(options.data, "train").images)
     forms, megabytes = _forms(options, calibration, threads)
     title = f"images/s, median (range) of {options.rounds} runs, {threads} threads"
-    table = Table("form", "MB", *(f"batch {n}" for n in options.batch_sizes), title=title)
+    table = Table("form", "MB", *(f"batch {n}" for n in BATCH_SIZES), title=title)
     rates: dict[str, dict[str, Any]] = {name: {} for name in forms}
-    for size in options.batch_sizes:
+    for size in BATCH_SIZES:
         runs = {name: _run(read, crops[:size], options.seconds) for name, read in forms.items()}
         for name, values in timing.in_turn(runs, options.rounds).items():
             rates[name][f"batch {size}"] = timing.spread(values)
@@ -69,8 +68,8 @@ def _forms(
     options: Options, calibration: np.ndarray, threads: int
 ) -> tuple[dict[str, Read], dict[str, float]]:
     """What is timed, and its size in MB; JAX's is that of its variables."""
-    readers = {size: Reader(options.run, batch_size=size) for size in options.batch_sizes}
-    reader = readers[options.batch_sizes[0]]
+    readers = {size: Reader(options.run, batch_size=size) for size in BATCH_SIZES}
+    reader = readers[BATCH_SIZES[0]]
     artefact = stablehlo.build(reader)
     loaded = jax.jit(export.deserialize(bytearray(artefact)).call)
     forms: dict[str, Read] = {

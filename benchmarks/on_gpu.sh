@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# benchmarks/on_gpu.sh [--cpu] [--to FOLDER] [--wheels FOLDER] [PART...]
+# benchmarks/on_gpu.sh [--cpu] [--to FOLDER] [PART...]
 #
 # A quarter of an hour on one NVIDIA GPU. Parts, in this order, each with its own time limit:
 #
@@ -9,18 +9,16 @@
 #
 # Each part writes its files to FOLDER as it runs, so a later part cannot cost an earlier result.
 #
-#   --to FOLDER      default $OUT, else gpu-figures
-#   --wheels FOLDER  first install the wheels of that folder, without a network
-#   --cpu            tiny sizes on a CPU and six times the limits, as a rehearsal
-#   PYTHON=          the Python; default .venv/bin/python, else python3
+#   --to FOLDER  default $OUT, else gpu-figures
+#   --cpu        tiny sizes on a CPU and six times the limits, as a rehearsal
+#   PYTHON=      the Python; default .venv/bin/python, else python3
 set -uo pipefail
 
-out="${OUT:-gpu-figures}" wheels="" is_cpu="" parts=()
+out="${OUT:-gpu-figures}" is_cpu="" parts=()
 while [ $# -gt 0 ]; do
   case "$1" in
     --cpu) is_cpu=1 ;;
     --to) out="${2:?--to needs a folder}" && shift ;;
-    --wheels) wheels="${2:?--wheels needs a folder}" && shift ;;
     speed | train | profile) parts+=("$1") ;;
     *) sed -n '2,/^set/s/^# \{0,1\}//p' "$0" && exit 2 ;;
   esac
@@ -29,25 +27,19 @@ done
 [ "${#parts[@]}" -gt 0 ] || parts=(speed train profile)
 
 mkdir -p "$out" && out="$(cd "$out" && pwd)" || exit
-[ -z "$wheels" ] || wheels="$(cd "$wheels" && pwd)" || exit
 cd "$(dirname "$0")/.." || exit
 python="${PYTHON:-.venv/bin/python}"
 [ -x "$python" ] || python=python3
-site="$(mktemp -d)" || exit
-trap 'rm -rf "$site"' EXIT
-if [ -n "$wheels" ]; then
-  "$python" -m pip install -q --no-index --no-deps --target "$site" "$wheels"/*.whl || exit
-fi
-export PYTHONPATH="$PWD:$site${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1 COLUMNS=120
+export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1 COLUMNS=120
 
 configs=(mixed potterhsu) speed_s=105 factor=1
 sizes=(--rounds 3 --batch-size 512 --modes eager default --limit-s 45)
-profile=(--steps 100 --batch-size 512)
+profile=(--json --steps 100 --batch-size 512)
 if [ -n "$is_cpu" ]; then
   factor=6
   export JAX_PLATFORMS=cpu CUDA_VISIBLE_DEVICES='' OMP_NUM_THREADS=1
-  sizes=(--rounds 1 --steps 1 --batch-size 4 --workers 1 --modes eager)
-  profile=(--steps 2 --batch-size 4)
+  sizes=(--rounds 1 --steps 1 --batch-size 4 --modes eager)
+  profile=(--json --steps 2 --batch-size 4)
 fi
 failed=0
 
@@ -81,7 +73,7 @@ for part in "${parts[@]}"; do
       ;;
     profile)
       measure profile 180 "$python" benchmarks/profile_step.py --config configs/mixed.py \
-        "${profile[@]}" --to "$out/profile.json"
+        "${profile[@]}"
       ;;
   esac
 done

@@ -1,7 +1,6 @@
 """PyTorch's side of against_pytorch.py: the same network, loss and optimizer."""
 
 import itertools
-import resource
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -135,12 +134,6 @@ class Side:
             "platform": "gpu" if self.device == "cuda" else "cpu",
             "devices": 1,
         }
-
-    def memory(self) -> float:
-        """Peak memory in GB: of the device, or on a CPU of this process."""
-        if self.device == "cuda":
-            return torch.cuda.max_memory_allocated() / 1e9
-        return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e9
 
     def step(self, loss_of: Any, *inputs: torch.Tensor) -> torch.Tensor:
         """One update; returns the loss before it, still on the device."""

@@ -10,7 +10,7 @@ import numpy as np
 from peer_worker import CHECK_STEPS
 
 from svhn_jax import config_files
-from svhn_jax.benchmarking import measure, timing
+from svhn_jax.benchmarking import timing
 from svhn_jax.benchmarking.workload import BenchmarkLoop, load_random_data
 from svhn_jax.model import counting, inputs, networks
 from svhn_jax.training import devices
@@ -42,10 +42,6 @@ class Side:
         macs = counting.count_macs(network, inputs.input_shape(self.config.image))
         tflops = timing.in_turn({"products": run}, 3)["products"]
         return {"tflops": max(tflops), "tflop_an_image": 6 * macs / 1e12}
-
-    def memory(self) -> float:
-        """Peak memory in GB: of the device, or on a CPU of this process."""
-        return measure.peak_memory(self.mesh) / 1e9
 
     def run(self, count: int) -> float:
         """Seconds of `count` steps on one batch of bytes, cropped and normalized in each step."""

@@ -10,7 +10,7 @@ import tempfile
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import jax
 
@@ -34,8 +34,6 @@ class Options(Checked):
     """steps that are recorded"""
     batch_size: Annotated[int, at_least(0)] = 0
     """0: the configuration's"""
-    to: cli.OptionalPath = None
-    """a JSON file for the figures"""
 
 
 def main(options: Options, terminal: Terminal) -> None:
@@ -50,24 +48,16 @@ def main(options: Options, terminal: Terminal) -> None:
             step_ms = 1e3 * timing.seconds(loop.end_to_end, options.steps) / options.steps
         [path] = Path(folder, "trace").rglob("perfetto_trace.json.gz")
         events = json.loads(gzip.decompress(path.read_bytes()))["traceEvents"]
-    spent = operation_ms(events, options.steps)
+    spent: Counter[str] = Counter()
+    for event in events:
+        if event.get("ph") == "X" and "hlo_op" in event.get("args", {}):
+            spent[event["name"]] += event["dur"] / 1e3 / options.steps
     terminal.print(f"a step: {step_ms:.2f} ms; its operations: {spent.total():.2f} ms")
     for name, ms in spent.most_common(TOP):
         terminal.print(f"{ms:9.3f} ms {ms / spent.total():6.1%}  {name}")
     figures = {"step_ms": step_ms, "operation_ms": dict(spent.most_common(100))}
     figures |= {"batch_size": config.batch_size} | timing.hardware(mesh)
-    if options.to:
-        options.to.write_text(json.dumps(figures))
     terminal.result(figures)
-
-
-def operation_ms(events: list[dict[str, Any]], steps: int) -> Counter[str]:
-    """Milliseconds a step of each XLA operation in a trace's events."""
-    spent: Counter[str] = Counter()
-    for event in events:
-        if event.get("ph") == "X" and "hlo_op" in event.get("args", {}):
-            spent[event["name"]] += event["dur"] / 1e3 / steps
-    return spent
 
 
 if __name__ == "__main__":

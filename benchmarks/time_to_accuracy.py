@@ -22,14 +22,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from PIL import Image
-from rich.table import Table
 
 from svhn_jax import cli, config_files, labels
+from svhn_jax.benchmarking import timing
 from svhn_jax.checked import Checked, Fraction, Positive, at_least
 from svhn_jax.config import Config
 from svhn_jax.data import arrays
@@ -50,12 +49,8 @@ class Trainer(NamedTuple):
     validations: Callable[[], list[Validation]]
 
 
-PLATE_CONFIG = """max_plate_slots: 5
-alphabet: '0123456789_'
-pad_char: '_'
-img_height: 64
-img_width: 64
-image_color_mode: rgb
+PLATE_CONFIG = """{max_plate_slots: 5, alphabet: '0123456789_', pad_char: '_', img_height: 64,
+img_width: 64, image_color_mode: rgb}
 """
 
 
@@ -101,7 +96,11 @@ def main(options: Options, terminal: Terminal) -> None:
                 runs.append(follow(trainer, options.target, options.limit_s))
                 best, images, seconds = (runs[-1][key] for key in ("best", "images", "seconds"))
                 terminal.print(f"{name}, {seed}: {best:.3f}, {images:,} images, {seconds:.0f} s")
-    _print_table(terminal, figures, options.target)
+    for name, runs in figures.items():
+        reached = [run for run in runs if run["is_reached"]]
+        terminal.print(f"{name}: {options.target} in {len(reached)} of {len(runs)} runs")
+        for what in ("seconds", "images") if reached else ():
+            terminal.print(f"  {what}: {timing.spread([run[what] for run in reached])}")
     terminal.result({"target": options.target, "runs": figures})
 
 
@@ -181,11 +180,7 @@ def follow(trainer: Trainer, target: float, limit_s: float) -> dict[str, Any]:
     """Trains until a validation reaches the target, the process ends or the time is over."""
     start, curve = time.perf_counter(), []
     env = os.environ | trainer.env
-    try:
-        process = subprocess.Popen(trainer.command, env=env, stdout=subprocess.DEVNULL)
-    except FileNotFoundError:
-        raise InputError(f"no command {trainer.command[0]}: see --help") from None
-    with process:
+    with subprocess.Popen(trainer.command, env=env, stdout=subprocess.DEVNULL) as process:
         while (seconds := time.perf_counter() - start) < limit_s:
             is_over = process.poll() is not None
             for images, accuracy in trainer.validations()[len(curve) :]:
@@ -204,27 +199,6 @@ def follow(trainer: Trainer, target: float, limit_s: float) -> dict[str, Any]:
         "best": best,
         "curve": curve,
     }
-
-
-def _print_table(
-    terminal: Terminal, figures: dict[str, list[dict[str, Any]]], target: float
-) -> None:
-    table = Table("", "reached", "seconds", "images", "best", title=f"validation {target}")
-    for name, runs in figures.items():
-        reached = [run for run in runs if run["is_reached"]]
-        seconds, images = ([run[key] for run in reached] for key in ("seconds", "images"))
-        best = _spread([run["best"] for run in runs], 3)
-        count = f"{len(reached)} of {len(runs)}"
-        table.add_row(name, count, _spread(seconds, 0), _spread(images, 0), best)
-    terminal.print(table)
-
-
-def _spread(values: list[float], digits: int) -> str:
-    """Mean and standard deviation, for the table."""
-    if not values:
-        return "-"
-    deviation = f" ± {stdev(values):,.{digits}f}" if len(values) > 1 else ""
-    return f"{mean(values):,.{digits}f}{deviation}"
 
 
 if __name__ == "__main__":
