@@ -9,7 +9,6 @@ or the folder of the SVHN archives: of these the photos of --split, test or vali
 --empty PICTURES counts in how many pictures without a number one is found.
 """
 
-import textwrap
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,10 +17,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 
-from svhn_jax import cli, config_files, files, labels
+from svhn_jax import cli, config_files, files
 from svhn_jax.checked import Checked, at_least
 from svhn_jax.cli import PNG, OptionalInt, OptionalPath, OptionalStr
 from svhn_jax.data.pictures import contact_sheet, png
+from svhn_jax.data.sources import labels_csv
 from svhn_jax.errors import InputError, naming_out_of_memory
 from svhn_jax.output import Terminal
 
@@ -31,7 +31,8 @@ if TYPE_CHECKING:  # they import JAX, which takes seconds
 
 SHEET_IMAGES = 24
 MOST_ERRORS = 1000
-SHOWN = {  # metrics of the printed table, and their headings
+TABLE = {  # metrics of the printed table, and their headings; the last step has all metrics
+    "examples": "photos",
     "loss": "loss",
     "sequence_accuracy": "sequence",
     "digit_accuracy": "per digit",
@@ -116,7 +117,8 @@ def _evaluate(options: Options, terminal: Terminal) -> int:
     else:
         done = evaluation.evaluate(scorer, options.step or "latest", terminal)
     if done.rows:
-        _print(done, terminal, f"{scorer.config.name}: {options.split} of {scorer.folder}")
+        terminal.print(f"{scorer.config.name}: {options.split} of {scorer.folder}")
+        _print(done, terminal)
         terminal.print(f"written to {results}")
         _draw(options, scorer, done, terminal)
     if not options.watch:
@@ -132,39 +134,35 @@ def _wait_for_run(folder: str, patience_s: float) -> None:
         time.sleep(1)
 
 
-def _print(done: "Evaluated", terminal: Terminal, title: str) -> None:
-    """A line of metrics for each step; further metrics of the last one."""
+def _print(done: "Evaluated", terminal: Terminal) -> None:
+    """A line of metrics for each step, and all metrics of the last one."""
     from svhn_jax.inference import predictions
 
-    headings = ("step", "photos", *SHOWN.values())
-    terminal.print(title, "".join(f"{heading:>11}" for heading in headings))
+    terminal.print("".join(f"{heading:>11}" for heading in ("step", *TABLE.values())))
     for step, row in done.rows.items():
-        metrics = "".join(f"{row[name]:11.4f}" for name in SHOWN)
-        terminal.print(f"{step:11}{row['examples']:11,.0f}{metrics}")
-    table = done.table
-    if table is None:
-        return
-    low, high = f"{row['sequence_low']:.2%}", f"{row['sequence_high']:.2%}"
-    terminal.print(
-        f"step {step}: sequence {row['sequence_accuracy']:.2%} (95 % interval {low} to {high})",
-        f"coverage: {row['coverage_98']:.1%} of the photos at 98 % accuracy, "
-        f"{row['coverage_99']:.1%} at 99 %",
-        f"calibration error {row['calibration_error']:.2%}; mean edit distance "
-        f"{row['edit_distance']:.3f}; {row['images_per_s']:,.0f} images/s",
-    )
-    lengths = predictions.by_length(table).items()
-    named = {labels.length_name(length, table.max_digits): counts for length, counts in lengths}
-    terminal.print(_shares("right by length:", named))
-    terminal.print(_shares("right by position:", predictions.by_position(table)))
+        terminal.print(f"{step:11}" + "".join(f"{_shown(row[name]):>11}" for name in TABLE))
+    if (table := done.table) is not None:
+        others = {name: value for name, value in row.items() if name not in TABLE}
+        right = {"by_length": predictions.by_length(table)}
+        right["by_position"] = predictions.by_position(table)
+        _print_values(f"step {step}", others | right, terminal)
 
 
-def _shares(title: str, counts: Mapping[Any, Any]) -> str:
-    """Lines of at most 80 columns: of each group, the share right and the number of photos."""
-    shares = (
-        f"{name}:~{right / total:.1%}~of~{total:,}" for name, (right, total) in counts.items()
-    )
-    lines = textwrap.fill(f"{title} " + "; ".join(shares), 80, subsequent_indent=" " * 19)
-    return lines.replace("~", " ")  # a line ends between two shares only
+def _print_values(title: str, values: Mapping[str, Any], terminal: Terminal) -> None:
+    """A line for each value; of groups, the share right and the number of photos."""
+    terminal.print(f"{title}:")
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            groups = (f"{key}: {n / total:.1%} of {total:,}" for key, (n, total) in value.items())
+            value = "; ".join(groups)
+        terminal.print(f"  {name.replace('_', ' '):20}{_shown(value)}")
+
+
+def _shown(value: Any) -> str:
+    """A count, or a share or time with four digits."""
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:,.0f}" if value.is_integer() and value > 1 else f"{value:,.4f}"
 
 
 def _draw(options: Options, scorer: "Scorer", done: "Evaluated", terminal: Terminal) -> None:
@@ -207,35 +205,18 @@ def _search(options: Options, terminal: Terminal) -> int:
     reader = load(options.run_folder, options.step or "best", tta=options.tta)
     result: dict[str, Any] = {}
     if options.search:
-        is_table = (options.search / "labels.csv").is_file()
-        photos = (
-            photo_scores.labelled_photos(options.search)
-            if is_table
-            else photo_scores.split_photos(options.search, options.split)
-        )
-        found = photo_scores.summary(photo_scores.measure(lambda one: reader.read(one)[:2], photos))
-        result["search"] = found
-        terminal.print(
-            f"{options.search}: {found['right']:,} of {found['photos']:,} photos right, "
-            f"{found['share']:.3f} (95 % interval {found['low']:.3f} to {found['high']:.3f}); "
-            f"no number found in {found['none']:,}",
-            f"calibration error {found['calibration_error']:.2%}; coverage at 98 % accuracy "
-            f"{found['coverage_98']:.1%}; of {found['sure']:,} readings of at least "
-            f"{photo_scores.SURE:.0%} confidence {found['sure_right']:,} are right; "
-            f"{found['ms']:.0f} ms a photo",
-            _shares("right by length:", found["by_length"]),
-        )
-        if is_table and any(found["by_layout"]):
-            terminal.print(_shares("right by layout:", found["by_layout"]))
+        if (options.search / labels_csv.NAME).is_file():
+            photos = photo_scores.labelled_photos(options.search)
+        else:
+            photos = photo_scores.split_photos(options.search, options.split)
+        measured = photo_scores.measure(lambda photo: reader.read(photo)[:2], photos)
+        result["search"] = photo_scores.summary(measured)
+        _print_values(f"{options.search}, no box given", result["search"], terminal)
     if options.empty:
         pictures = photo_scores.empty_pictures(options.empty)
-        none = photo_scores.measure(lambda one: reader.read(one)[:2], pictures)
-        result["empty"] = false = photo_scores.summary_of_empty(none)
-        terminal.print(
-            f"{options.empty}: a number found in {false['found']:,} of {false['pictures']:,} "
-            f"pictures, {false['share']:.3f} (95 % interval {false['low']:.3f} to "
-            f"{false['high']:.3f}); {false['sure']:,} of them at {photo_scores.SURE:.0%} or more"
-        )
+        measured = photo_scores.measure(lambda photo: reader.read(photo)[:2], pictures)
+        result["empty"] = photo_scores.summary_of_empty(measured)
+        _print_values(f"{options.empty}, without a number", result["empty"], terminal)
     terminal.result(result)
     return 0
 

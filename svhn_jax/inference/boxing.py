@@ -14,7 +14,7 @@ from svhn_jax import labels
 from svhn_jax.data.crop import Box, crop_number
 from svhn_jax.inference.reader import Reader
 
-# Chosen once, by eye on 64 photos; docs/experiments.md has how well the boxes agree with published ones.
+# Chosen once, by eye on 64 photos (docs/experiments.md).
 HEIGHTS = (0.3, 0.42, 0.58, 0.8)  # of the number, as a share of the photo's height
 ASPECTS = (0.4, 0.55, 0.75)  # width of the number over its height, for each digit
 COLUMNS, ROWS = 5, 3  # places of the number in the photo

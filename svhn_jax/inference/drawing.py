@@ -15,9 +15,9 @@ LONGEST_NAME = 50  # characters; a file name has at most 255 bytes
 
 
 def draw(folder: Path, photo: Image.Image, row: Row) -> Path:
-    """Writes the picture of an upright RGB photo, NAME.png or NAME-2.png and so on; returns its path.
+    """Writes the picture of an upright RGB photo to NAME.png, or NAME-2.png and so on.
 
-    No file is replaced.
+    Returns its path. No file is replaced.
     """
     text = f"{row.reading.confidence:.1%}" + (f", {row.check}" if row.check else "")
     picture = pictures.annotated(

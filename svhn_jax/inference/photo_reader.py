@@ -1,6 +1,6 @@
-"""Reads the number in whole photos: decodes, finds the number, crops it as in training, reads it."""
+"""Reads the number in whole photos: decodes, finds the number, crops it, reads it."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice, repeat
 from os import PathLike
 from pathlib import Path
@@ -35,8 +35,8 @@ AnyBox = Sequence[float] | Literal["whole"] | None
 class Cropped(NamedTuple):
     """A photo ready to be read.
 
-    images: uint8[n, S, S, 3], a crop of each candidate; one if the place of the number is given.
-    box: that was given; None for the whole photo. candidates: that were found; None if not searched.
+    images: uint8[n, S, S, 3], a crop of each candidate, or of the given box.
+    box: that was given; None for the whole photo. candidates: None if it was not searched.
     """
 
     images: np.ndarray
@@ -118,11 +118,14 @@ class PhotoReader:
     def read_many(
         self, photos: Iterable[AnyPhoto], boxes: Iterable[AnyBox] | None = None
     ) -> list[Reading]:
-        """The numbers in several photos, each as `read` gives it. One decoded photo is in memory."""
+        """The numbers in several photos, each as `read` gives it; few decoded photos are in memory.
+
+        boxes: one for each photo (else ValueError), as in `read`; None: search in every photo.
+        """
         if isinstance(photos, str | bytes):
             raise InputError("photos is one photo; give several, or use read")
         pairs = zip(photos, boxes or repeat(None), strict=boxes is not None)
-        crops = (self.crop(decode(photo), box) for photo, box in _of_same_number(pairs))
+        crops = (self.crop(decode(photo), box) for photo, box in pairs)
         readings: list[Reading] = []
         while chunk := list(islice(crops, BATCH_SIZE)):
             readings += self.read_crops(chunk)
@@ -220,15 +223,3 @@ def _of_array(pixels: Any) -> Image.Image:
     if not pixels.size:
         raise ValueError("no pixels")
     return Image.fromarray(pixels)
-
-
-def _of_same_number(pairs: Iterable[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
-    """Yields the pairs of a strict zip; InputError where one of the two ends before the other."""
-    try:
-        yield from pairs
-    except ValueError as error:
-        if not str(error).startswith("zip()"):
-            raise
-        raise InputError(
-            "photos and boxes differ in number; give a box for each photo, None to search for it"
-        ) from None

@@ -1,4 +1,4 @@
-"""How well a reader reads whole photos, no box given: one measure for ours and for other programs."""
+"""How well a program, ours or another, reads whole photos, no box given."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator

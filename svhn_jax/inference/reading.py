@@ -1,4 +1,4 @@
-"""What is read in photos: as values, as JSON, as rows of a CSV file and of a table. Imports no JAX."""
+"""Readings of photos: as values, JSON, CSV and printed lines. Imports no JAX."""
 
 import csv
 import io

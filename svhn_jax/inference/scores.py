@@ -56,7 +56,7 @@ def coverage_curve(confidence: np.ndarray, is_right: np.ndarray) -> tuple[np.nda
 
 
 class CalibrationBin(NamedTuple):
-    """Photos whose confidence lies in one of equally wide bins: count, mean confidence, accuracy."""
+    """Photos whose confidence lies in one bin: count, mean confidence, accuracy."""
 
     photos: int
     confidence: float
@@ -66,7 +66,7 @@ class CalibrationBin(NamedTuple):
 def calibration_bins(
     confidence: np.ndarray, is_right: np.ndarray, bins: int = CALIBRATION_BINS
 ) -> list[CalibrationBin]:
-    """The reliability diagram (Guo et al. 2017, arXiv:1706.04599): the bins with photos, ascending."""
+    """The reliability diagram (Guo et al. 2017, arXiv:1706.04599): bins of equal width, ascending."""
     index = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
     return [
         CalibrationBin(
