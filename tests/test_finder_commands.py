@@ -1,4 +1,4 @@
-"""svhn_jax.train_finder and svhn_jax.evaluate_finder, on synthetic photos, as a user runs them."""
+"""svhn_jax.train_finder on synthetic photos, as a user runs it."""
 
 import json
 import subprocess
@@ -131,65 +131,6 @@ def test_a_stop_before_the_least_score_is_chosen_leaves_the_finder_that_was_ther
     with pytest.raises(KeyboardInterrupt):
         train_finder.main()
     assert (folder / weights.SETTINGS).read_bytes() == before
-
-
-def test_photos_pasted_photos_and_empty_pictures_are_counted(
-    raw, trained, tmp_path, one_device_env
-):
-    Image.new("RGB", (60, 40), "grey").save(tmp_path / "grey.png")
-    options = ["--finder", trained[0], "--raw", raw, "--split", "test", "--json"]
-    done = run("evaluate_finder", *options, "--empty", tmp_path, env=one_device_env)
-    assert done.returncode == 0, done.stderr
-    result = json.loads(done.stdout)
-    assert (result["photos"]["photos"], result["photos"]["boxed"]) == (4, 4)
-    assert result["empty"]["photos"] == 1
-    pasted = run(
-        *("evaluate_finder", *options, "--limit", 1, "--widths", 0.1, "--backgrounds", tmp_path),
-        env=one_device_env,
-    )
-    assert pasted.returncode == 0, pasted.stderr
-    assert json.loads(pasted.stdout)["width 0.1"]["photos"] == 1
-
-
-def test_photos_without_boxes_have_no_recall(trained, tmp_path, one_device_env):
-    Image.new("RGB", (60, 40), "grey").save(tmp_path / "a.png")
-    (tmp_path / "labels.csv").write_text("file,label\na.png,12\nb.png,12\na.png,abc\n")
-    done = run(
-        "evaluate_finder",
-        "--finder",
-        trained[0],
-        "--photos",
-        tmp_path,
-        "--json",
-        env=one_device_env,
-    )
-    assert done.returncode == 0, done.stderr
-    result = json.loads(done.stdout)
-    assert result["skipped"] == 2
-    counts = result["photos"]
-    assert (counts["photos"], counts["boxed"]) == (1, 0)
-    assert "found_share" not in counts
-
-
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        ([], "nothing to read"),
-        (["--photos", "nowhere"], "labels.csv: no such file"),
-        (["--photos", "nowhere", "--raw", "."], "give one of them"),
-        (["--empty", "nowhere"], "no such folder"),
-        (["--raw", ".", "--widths", "2"], "--widths is"),
-        (["--empty-scenes", "1", "--finder", "nowhere"], "no such file"),
-    ],
-)
-def test_bad_options_are_one_line(options, words, tmp_path, one_device_env):
-    done = subprocess.run(
-        [sys.executable, "-m", "svhn_jax.evaluate_finder", *options],
-        **{"env": one_device_env, "capture_output": True, "text": True, "cwd": tmp_path},
-    )
-    assert done.returncode == 1
-    assert words in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
 
 
 def test_a_missing_folder_of_photos_is_one_line(tmp_path, one_device_env):
