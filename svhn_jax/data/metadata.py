@@ -1,6 +1,7 @@
 """Photo files without their metadata, and the EXIF orientation that browsers apply.
 
-Metadata may be damaged, or too large for Pillow, although every pixel is sound. So Pillow gets the pixels alone.
+Metadata may be damaged, or too large for Pillow, although every pixel is sound. So Pillow gets the
+pixels alone.
 """
 
 import re

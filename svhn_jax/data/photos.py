@@ -209,7 +209,7 @@ def _loaded_without_end(content: bytes) -> Image.Image:
 
 
 def _is_heif(content: bytes) -> bool:
-    """Whether the first box (ISO/IEC 14496-12, 4.3) names HEIF, but not AVIF, which Pillow reads."""
+    """Whether the first box (ISO/IEC 14496-12, 4.3) names HEIF, and not AVIF."""
     names_heif = content[4:11] in (b"ftyphei", b"ftyphev", b"ftypmif", b"ftypmsf")
     return names_heif and not re.search(b"avi[fs]", content[8 : min(content[3], 128)])
 

@@ -1,4 +1,4 @@
-"""Photo files as cameras, phones and editors write them: the pixels decide, whatever else is in the file."""
+"""Photo files as cameras, phones and editors write them: the pixels decide."""
 
 import gzip
 import io

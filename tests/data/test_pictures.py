@@ -1,4 +1,4 @@
-"""The sheets: nothing of a caption is lost in silence, no number is covered, what was skipped looks so."""
+"""Sheets and pictures: captions are not cut in silence, and no number is covered."""
 
 import numpy as np
 import pytest

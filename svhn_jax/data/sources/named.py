@@ -16,7 +16,7 @@ STDIN = "-"
 class Named(NamedTuple):
     """What is to be read.
 
-    name: the path of a photo, or STDIN; if there is a problem, the argument or the folder that has it.
+    name: the path of a photo, or STDIN; with a problem, the argument or the folder that has it.
     folder: the folder that the user named; "" if the user named the photo itself, or by a pattern.
     problem: why there is nothing to read, such as "no file matches this pattern"; else "".
     """
@@ -65,7 +65,7 @@ def _photos_of(folder: str) -> list[Named]:
 
 
 def read(photo: Named) -> bytes:
-    """The bytes of a photo. A link in a folder that leads out of it is not followed; one that the user names is.
+    """The bytes of a photo. A link that leads out of a folder is not followed; one that is named is.
 
     Raises:
       ValueError: why it cannot be read.

@@ -1,4 +1,4 @@
-"""Photos of one's own: labels.csv is read, its bad rows are listed all at once, and the arrays come out."""
+"""Your own photos: labels.csv is read, its bad rows are listed, and the arrays come out."""
 
 import io
 import json
