@@ -51,11 +51,8 @@ def main(options: Options, terminal: Terminal) -> None:
     if len(split.labels) < FEW_PHOTOS:
         terminal.warn(f"the temperature, of {len(split.labels)} photos, is uncertain")
     fitted = calibration.calibrate(reader, split)
-    weights = fitted.variables
-    if reader.config.optimizer.ema_decay:
-        weights = {"ema": weights}
     numbers = {"temperature": fitted.temperature}
-    published.write(to, reader.folder, reader.step, weights, fitted.metrics, numbers)
+    published.write(to, reader.folder, reader.step, fitted.variables, fitted.metrics, numbers)
     changes = f"changes {fitted.changed:,} of {len(split.labels):,} predictions"
     if fitted.changed * FEW_CHANGES > len(split.labels):
         terminal.warn(f"the temperature {changes}; train longer, then publish a later step")

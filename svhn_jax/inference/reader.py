@@ -67,7 +67,7 @@ class Reader:
         network = networks.build(self.config.model)
         with Checkpoints(self.folder.steps_path) as checkpoints:
             self.step = choose_steps(step, checkpoints, self.folder)[-1]
-            loaded = load_variables(self.folder, checkpoints, self.step, self.config, network)
+            loaded = load_variables(self.folder, checkpoints, self.step)
         self.variables = loaded
         self._on_device, self._batch_size = jax.device_put(loaded), batch_size
         jit = partial(jax.jit, compiler_options=compilation.compiler_options(devices.make_mesh()))

@@ -74,9 +74,9 @@ class Scorer:
         """The metrics of a saved step on the whole split, images/s among them, and its predictions.
 
         Raises:
-          CheckpointError, TryAgainError: the step cannot be read.
+          CheckpointError: the step cannot be read.
         """
-        loaded = load_variables(self.run, checkpoints, step, self.config, self.network)
+        loaded = load_variables(self.run, checkpoints, step)
         variables = devices.put(loaded, devices.replicated(self._mesh))
         if not self._is_compiled:  # so that images/s does not count the time of compiling
             size, whole = self._batch_size, self.split

@@ -2,14 +2,9 @@
 
 from typing import Any
 
-from flax import linen as nn
-
-from svhn_jax.config import Config
 from svhn_jax.errors import CheckpointError, InputError
 from svhn_jax.runs.checkpoint import Checkpoints
 from svhn_jax.runs.folder import RunFolder
-from svhn_jax.training.reader_task import ReaderTask
-from svhn_jax.training.state import abstract_variables
 
 
 def choose_steps(wanted: str | int, checkpoints: Checkpoints, run: RunFolder) -> list[int]:
@@ -37,26 +32,17 @@ def choose_steps(wanted: str | int, checkpoints: Checkpoints, run: RunFolder) ->
     return [int(wanted)]
 
 
-def load_variables(
-    run: RunFolder, checkpoints: Checkpoints, step: int, config: Config, network: nn.Module
-) -> Any:
+def load_variables(run: RunFolder, checkpoints: Checkpoints, step: int) -> Any:
     """The variables that evaluation uses, from a saved step, as numpy arrays.
 
-        variables = load_variables(run, checkpoints, checkpoints.best_step(), config, network)
+        variables = load_variables(run, checkpoints, checkpoints.best_step())
         logits = network.apply(variables, inputs.center_window(images, config.image), False)
 
     Raises:
-      CheckpointError, TryAgainError: see `Checkpoints.restore`.
+      CheckpointError: the step cannot be read.
     """
-    form = saved_form(config, abstract_variables(ReaderTask(config)))
     try:
-        restored = checkpoints.restore(step, form, is_partial=True)
+        return checkpoints.restore_weights(step)
     except CheckpointError as error:
         train = "give another --step, or run the same train command: it passes over a damaged step"
         raise CheckpointError(f"{error}; {run.remedy(train)}") from None
-    return restored["ema"] if config.optimizer.ema_decay else restored
-
-
-def saved_form(config: Config, variables: Any) -> Any:
-    """The part of a checkpoint's tree that holds the variables that evaluation uses."""
-    return {"ema": variables} if config.optimizer.ema_decay else variables

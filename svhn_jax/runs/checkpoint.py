@@ -229,19 +229,27 @@ class Checkpoints:
             raise self._unusable(step, error) from None
         return tree
 
-    def restore_weights(self, step: int) -> Any:
-        """The weights of a step that evaluation uses, of any network: "ema", or "params" and
-        "batch_stats", of the saved tree. As numpy arrays; raises as `restore` does.
+    def restore_weights(self, step: int) -> dict[str, Any]:
+        """The variables that evaluation uses, of any network: the running average if there is one.
+
+        Returns:
+          "params" and "batch_stats", as numpy arrays.
+
+        Raises:
+          CheckpointError: as `restore`.
         """
         try:
             saved = self._manager.item_metadata(step)["state"].tree
             names = ["ema"] if saved.get("ema") else ["params", "batch_stats"]
             abstract = jax.tree.map(
-                lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), {n: saved[n] for n in names}
+                lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype),
+                {name: saved.get(name, {}) for name in names},
             )
         except Exception as error:  # as in `restore`
             raise self._unusable(step, error) from None
-        return self.restore(step, abstract, is_partial=True)
+        tree = self.restore(step, abstract, is_partial=True)
+        weights: dict[str, Any] = tree.get("ema", tree)
+        return weights
 
     def _unusable(self, step: int, error: Exception) -> CheckpointError:
         return CheckpointError(

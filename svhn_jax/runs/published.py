@@ -28,7 +28,7 @@ def write(
 
     Args:
       run, step: the run, of any network, and the step that the weights are of.
-      weights: as `Checkpoints.restore_weights` returns them; they may have been changed.
+      weights: of `Checkpoints.restore_weights`; they may have been changed.
       validation: their metrics on the validation split.
       numbers: what else belongs to the weights, such as a temperature: JSON values for `facts`.
 

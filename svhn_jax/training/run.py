@@ -59,14 +59,12 @@ def run(
     if count != 1:
         processes.join(place, terminal)
     with processes.naming_lost_processes():
-        status = _run(make_task(config), folder, start, make_task, terminal)
+        status = _run(make_task(config), folder, start, terminal)
     processes.leave()
     return status
 
 
-def _run(
-    task: Task, run: RunFolder, start: str | None, make_task: MakeTask, terminal: Terminal
-) -> int:
+def _run(task: Task, run: RunFolder, start: str | None, terminal: Terminal) -> int:
     terminal = terminal if processes.is_process_zero() else terminal.silenced()
     setup = processes.all_or_none(lambda: prepare(task, run))
     processes.check_same(f"{task.config} {setup.fingerprints}", "a configuration or data")
@@ -78,7 +76,7 @@ def _run(
         processes.on_process_zero(lambda: open_checkpoints(setup, terminal))
         or NoCheckpoints() as checkpoints,
     ):
-        state, window = _begin(setup, checkpoints, start, make_task, terminal)
+        state, window = _begin(setup, checkpoints, start, terminal)
         step, number = int(state.step), 0
         if step >= setup.total_steps:
             terminal.print(
@@ -113,7 +111,6 @@ def _begin(
     setup: RunSetup,
     checkpoints: Checkpoints | NoCheckpoints,
     start: str | None,
-    make_task: MakeTask,
     terminal: Terminal,
 ) -> tuple[TrainState, dict[str, float]]:
     """The state to continue from, and the sums of the steps since the last log line before it.
@@ -133,9 +130,7 @@ def _begin(
     terminal.print(f"No checkpoint in {setup.run.steps_path}: begins at step 0")
     variables = None
     if start:
-        loaded = processes.on_process_zero(
-            lambda: start_variables(start, task, make_task, terminal)
-        )
+        loaded = processes.on_process_zero(lambda: start_variables(start, task, terminal))
         zeros = _zeros(states.abstract_variables(task))
         variables = processes.broadcast_from_zero(loaded or zeros)
     return jax.jit(create, out_shardings=everywhere)(variables), {}

@@ -1,22 +1,18 @@
 """Weights of another run to begin with: `train --start FOLDER`."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
 
-from svhn_jax.config import Config
 from svhn_jax.errors import InputError
 from svhn_jax.output import Terminal
 from svhn_jax.runs.checkpoint import Checkpoints
 from svhn_jax.runs.folder import RunFolder
-from svhn_jax.training.state import initial_variables, saved_variables
+from svhn_jax.training.state import initial_variables
 from svhn_jax.training.task import Task
 
 
-def start_variables(
-    folder: str, task: Task, make_task: Callable[[Config], Task], terminal: Terminal
-) -> Any:
+def start_variables(folder: str, task: Task, terminal: Terminal) -> Any:
     """Variables for the task's network, as numpy arrays: of a saved run where they fit, else random.
 
     They are those of its best step, else of its newest, the running average if it has one. An
@@ -26,14 +22,13 @@ def start_variables(
       InputError: there is no such run, no step, or nothing fits.
     """
     run = RunFolder(folder)
-    saved_task = make_task(run.config())
     with Checkpoints(run.steps_path, terminal) as checkpoints:
         step = checkpoints.best_step()
         if step is None:
             step = max(checkpoints.steps(), default=None)
         if step is None:
             raise InputError(f"{folder}: holds no checkpoint to start from")
-        saved = jax.tree_util.tree_leaves_with_path(saved_variables(checkpoints, step, saved_task))
+        saved = jax.tree_util.tree_leaves_with_path(checkpoints.restore_weights(step))
     known = {(path, leaf.shape): leaf for path, leaf in saved}
     fresh = jax.device_get(jax.jit(lambda: initial_variables(task))())
     paths, structure = jax.tree_util.tree_flatten_with_path(fresh)

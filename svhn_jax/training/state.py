@@ -8,7 +8,6 @@ import jax.numpy as jnp
 from flax import struct
 
 from svhn_jax.model.randomness import random_key
-from svhn_jax.runs.checkpoint import Checkpoints
 from svhn_jax.training import optimizer
 from svhn_jax.training.task import Task
 
@@ -55,17 +54,6 @@ def initial_variables(task: Task) -> dict[str, Any]:
 def abstract_variables(task: Task) -> Any:
     """Shapes and types of the network's variables."""
     return jax.eval_shape(lambda: initial_variables(task))
-
-
-def saved_variables(checkpoints: Checkpoints, step: int, task: Task) -> Any:
-    """The variables that evaluation uses, of a saved step, as numpy arrays.
-
-    Raises:
-      CheckpointError, TryAgainError: see `Checkpoints.restore`.
-    """
-    abstract, has_ema = abstract_variables(task), bool(task.config.optimizer.ema_decay)
-    tree = checkpoints.restore(step, {"ema": abstract} if has_ema else abstract, is_partial=True)
-    return tree["ema"] if has_ema else tree
 
 
 def average(ema: Any, variables: Any, step: jax.Array, decay: float) -> Any:

@@ -148,14 +148,11 @@ def test_start_takes_the_weights_that_fit_and_names_the_others(whole, capfd):
 
     def params(name):
         with Checkpoints(f"{whole.runs_dir}/{name}/steps") as checkpoints:
-            step = checkpoints.best_step()
-            config = longer if name == "started" else whole
-            task = training_run.ReaderTask(config)
-            return training_run.states.saved_variables(checkpoints, step, task)["params"]
+            return checkpoints.restore_weights(checkpoints.best_step())["params"]
 
     before, after = params(whole.name), params("started")
     np.testing.assert_allclose(after["stem"]["kernel"], before["stem"]["kernel"], atol=1e-6)
-    with pytest.raises(InputError, match="no run there"):
+    with pytest.raises(InputError, match="nothing: holds no checkpoint"):
         training_run.run(replace(longer, name="nowhere"), start=f"{whole.runs_dir}/nothing")
 
 
