@@ -1,33 +1,86 @@
-"""python -m svhn_jax.benchmark --config configs/NAME.py [overrides]: how fast a configuration trains and evaluates here.
+"""python -m svhn_jax.benchmark --config configs/NAME.py [overrides]: how fast a configuration trains here.
 
 On images of random pixels; needs no data set. Measured in turn, round by round, after a round that
-does not count: the train step alone (its batch is on the devices), the same without augmentation, training with
-the set resident on the devices and streamed from disk, evaluation, and matrix products, the ceiling.
-Then training on 1, 2, 4 ... devices, in turn; the dispatch of a step that does nothing; and, before
-all of it, the time from the start of a process to its first step, with nothing compiled and with all.
-Prints a table, or with --json one line of JSON. Spreads are the least and the greatest of the rounds.
+does not count: the train step alone (its batch is on the devices), training with the set resident
+on the devices and streamed from disk, and matrix products, the ceiling. Spreads are the least and
+the greatest of the rounds.
 """
 
-from svhn_jax import interrupts
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from svhn_jax import cli
+from svhn_jax.checked import Checked, at_least, within
+from svhn_jax.config import Config
+from svhn_jax.errors import InputError
+from svhn_jax.output import Terminal
+
+ALONE, CEILING = "train, step alone", "matrix products"
+
+
+@dataclass(frozen=True)
+class Options(Checked):
+    """Measures a configuration."""
+
+    config: Path = Path("configs/demo.py")
+    """the configuration file; options named like its fields override them"""
+    rounds: Annotated[int, at_least(1)] = 5
+    """runs of each measurement"""
+    seconds: Annotated[float, within(0.01, 3600)] = 3.0
+    """length of a run"""
+    images: Annotated[int, at_least(1)] = 20_000
+    """number of images in the training set"""
+    settings: Annotated[Config, cli.UNPREFIXED] = field(default_factory=Config)
+
+
+def main(options: Options, terminal: Terminal) -> None:
+    import jax.numpy as jnp  # takes seconds: not for --help
+    from rich.table import Table
+
+    from svhn_jax.benchmarking import timing
+    from svhn_jax.benchmarking.workload import SIDE, BenchmarkLoop, random_data
+    from svhn_jax.model import counting
+    from svhn_jax.training import devices
+    from svhn_jax.training.reader_task import ReaderTask
+
+    config, task, mesh = options.settings, ReaderTask(options.settings), devices.make_mesh()
+    devices.check_batch_size("batch_size", config.batch_size, mesh)
+    if options.images < config.batch_size:
+        raise options.mistake("images", f"at least batch_size, {config.batch_size}")
+    if config.image.crop > SIDE:
+        raise InputError(f"image.crop is {config.image.crop}; it must be at most {SIDE} here")
+    with tempfile.TemporaryDirectory() as folder:
+        data = random_data(options.images, Path(folder), config.model.max_digits)
+        resident = BenchmarkLoop(config, data, mesh)
+        streamed = BenchmarkLoop(config, data, mesh, is_streamed=True)
+        resident.step_only(1)
+        steps = max(1, round(options.seconds / timing.seconds(resident.step_only, 1)))
+        images = steps * config.batch_size
+        runs = {
+            ALONE: lambda: images / timing.seconds(resident.step_only, steps),
+            "train, resident": lambda: images / timing.seconds(resident.end_to_end, steps),
+            "train, streamed": lambda: images / timing.seconds(streamed.end_to_end, steps),
+            CEILING: timing.matmul_run(jnp.dtype(config.model.compute_dtype), mesh),
+        }
+        results = timing.in_turn(runs, options.rounds, terminal)
+    macs = counting.count_macs(task.network, task.input_shape)
+    # Forwards and two gradients, two operations each.
+    results["arithmetic of training"] = [6 * macs * rate / 1e12 for rate in results[ALONE]]
+    table = Table(title=f"{options.config}, batch {config.batch_size}")
+    table.add_column("measurement")
+    table.add_column("median (least to greatest)", justify="right")
+    for name, values in results.items():
+        unit = "images/s" if name in runs and name != CEILING else "TFLOP/s"
+        table.add_row(f"{name}, {unit}", str(timing.spread(values)))
+    peak_gb = timing.peak_memory(mesh) / 1e9
+    table.add_row("peak memory, GB", f"{peak_gb:.2f}")
+    terminal.print(table)
+    spreads = {name: timing.spread(values)._asdict() for name, values in results.items()}
+    about = {"config": str(options.config), "batch_size": config.batch_size, "images": images}
+    terminal.result(about | spreads | {"peak_memory_gb": peak_gb} | timing.hardware(mesh))
+
 
 if __name__ == "__main__":
-    interrupts.end_at_once()  # the imports below take time
-
-import sys
-
-from svhn_jax import command_line
-from svhn_jax.errors import run_command
-from svhn_jax.options import Benchmark
-
-
-def main() -> int:
-    options = command_line.parse_with_config(
-        Benchmark, "python -m svhn_jax.benchmark", __doc__ or ""
-    )
-    from svhn_jax.benchmarking import measure  # imports JAX, which takes seconds: not for --help
-
-    return measure.run(options, sys.argv[1:])
-
-
-if __name__ == "__main__":
-    run_command(main)
+    cli.run(Options, main)

@@ -35,7 +35,7 @@ import tyro
 
 from svhn_jax import __version__, config_files, files
 from svhn_jax.checked import Rule
-from svhn_jax.errors import InputError, TryAgainError
+from svhn_jax.errors import InputError, TryAgainError, one_line
 from svhn_jax.output import Terminal
 
 Options = TypeVar("Options")
@@ -65,6 +65,7 @@ REMEDIES = {
     errno.EPERM: WRITABLE,
     errno.EROFS: WRITABLE,
 }
+DEVICE_VARIABLES = ("JAX_PLATFORMS", "JAX_PLATFORM_NAME", "CUDA_VISIBLE_DEVICES")
 EXTRAS = {"gcsfs": "gcs", "google-cloud-storage": "gcs", "s3fs": "s3"}
 
 
@@ -169,7 +170,29 @@ def call(kind: type[Options], main: Main[Options], argv: Sequence[str] | None = 
             raise
         Terminal().error(f"error: a bucket needs more packages: pip install 'svhn_jax[{extra}]'")
         return BAD_INPUT
+    except Exception:
+        if not (problem := _device_problem()):
+            raise
+        Terminal().error(f"error: {problem}")
+        return BAD_INPUT
     return status or 0
+
+
+def _device_problem() -> str:
+    """One line if JAX was imported and finds no device; else empty."""
+    if not (jax := sys.modules.get("jax")):
+        return ""
+    try:
+        jax.devices()
+    except Exception as error:
+        names = [name for name in DEVICE_VARIABLES if name in os.environ]
+        given = ", ".join(f"{name}={os.environ[name]}" for name in names)
+        return (
+            f"JAX finds no device it may use ({given or one_line(error)}): install JAX for that "
+            "device (pip install 'svhn_jax[cuda]' or '[tpu]'), check its driver (nvidia-smi), or "
+            f"unset {' and '.join(names) or 'JAX_PLATFORMS'} to use the CPU"
+        )
+    return ""
 
 
 def _parse(kind: type[Options], arguments: list[str], text: str) -> tuple[Options, Output]:

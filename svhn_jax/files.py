@@ -51,15 +51,17 @@ def hold_lock(path: Path, doing: str, terminal: Terminal = SILENT) -> IO[str]:
     return file
 
 
-def is_locked(path: Path) -> bool:
-    """Whether a process holds the lock at `path`; True where the file system has no locks."""
+def is_locked(path: Path, *, unknown: bool = True) -> bool:
+    """Whether a process holds the lock at `path`; `unknown` where the file system has no locks."""
     try:
         with open(path) as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False
-    except OSError:
+    except BlockingIOError:
         return True
+    except OSError:
+        return unknown
     return False
 
 

@@ -199,3 +199,15 @@ def test_a_signal_cleans_up_and_is_one_line(tmp_path, number, status):
     assert (tmp_path / "cleaned").exists()
     assert err.count("\n") == 1
     assert number.name in err
+
+
+@pytest.mark.parametrize("variable", ["JAX_PLATFORMS=cuda", "JAX_PLATFORM_NAME=gpu"])
+def test_a_device_that_is_not_there_is_one_line(variable):
+    name, _, value = variable.partition("=")
+    code = "import jax; from svhn_jax import cli; cli.run(cli.Output, lambda *_: jax.devices())"
+    env = os.environ | {"JAX_PLATFORMS": ""} | {name: value}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+    assert done.returncode == 1
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert variable in line
+    assert "Traceback" not in done.stderr

@@ -1,4 +1,4 @@
-"""The loop of svhn_jax.training.run without lines, validations and checkpoints, and data to run it on: for measurements."""
+"""The train loop without log lines, validations and checkpoints, and random data: to measure."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,7 +9,6 @@ from jax.sharding import Mesh
 
 from svhn_jax.config import Config
 from svhn_jax.labels import BLANK, DEFAULT_MAX_DIGITS
-from svhn_jax.model import metrics
 from svhn_jax.training import devices, steps
 from svhn_jax.training import state as states
 from svhn_jax.training.dataset import TrainingSet
@@ -17,15 +16,14 @@ from svhn_jax.training.input_pipeline import InputPipeline, StepInputs
 from svhn_jax.training.reader_task import ReaderTask
 
 SIDE = 64  # of random images, pixels
-STEPS_OF_A_RUN = 10_000  # the schedule's; it does not end while we measure
+STEPS_OF_A_RUN = 10_000  # the schedule does not end while we measure
 
 
 def random_data(count: int, folder: Path, max_digits: int = DEFAULT_MAX_DIGITS) -> TrainingSet:
-    """A training set of random pixels and two-digit numbers; images.npy and labels.npy in `folder`, memory-mapped."""
+    """Random pixels and two-digit numbers, memory-mapped from images.npy and labels.npy in `folder`."""
     rng = np.random.default_rng(0)
-    images = np.lib.format.open_memmap(
-        folder / "images.npy", "w+", np.uint8, (count, SIDE * SIDE * 3)
-    )
+    shape = count, SIDE * SIDE * 3
+    images = np.lib.format.open_memmap(folder / "images.npy", "w+", np.uint8, shape)
     for start in range(0, count, 4096):
         part = images[start : start + 4096]
         part[:] = rng.integers(0, 256, part.shape, np.uint8)
@@ -37,7 +35,7 @@ def random_data(count: int, folder: Path, max_digits: int = DEFAULT_MAX_DIGITS) 
 
 
 def load_random_data(folder: Path) -> TrainingSet:
-    """What `random_data` left there."""
+    """The data set that `random_data` left there."""
     images, labels = np.load(folder / "images.npy", mmap_mode="r"), np.load(folder / "labels.npy")
     return TrainingSet((images,), labels, np.arange(len(images)), "random")
 
@@ -47,11 +45,10 @@ class BenchmarkLoop:
 
     def __init__(self, config: Config, data: TrainingSet, mesh: Mesh, *, is_streamed: bool = False):
         """Makes the state and places the set; the step is compiled when it first runs."""
-        task = ReaderTask(config)
-        self._step = steps.compile_train_step(task, STEPS_OF_A_RUN, mesh)
-        create = jax.jit(lambda: states.create(task), out_shardings=devices.replicated(mesh))
+        self._task = ReaderTask(config)
+        self._step = steps.compile_train_step(self._task, STEPS_OF_A_RUN, mesh)
+        create = jax.jit(lambda: states.create(self._task), out_shardings=devices.replicated(mesh))
         self.state = create()
-        self._max_digits = config.model.max_digits
         self._pipeline = InputPipeline(config, data, mesh, is_resident=not is_streamed)
         self._same = next(self._pipeline.batches(0, 1))
         self._done = 0
@@ -72,4 +69,4 @@ class BenchmarkLoop:
             self._done += 1
         rows = sums.take()
         jax.block_until_ready(self.state)
-        return [metrics.summarize([row], self._max_digits)["loss"] for row in rows]
+        return [self._task.summarize([row])["loss"] for row in rows]

@@ -181,12 +181,16 @@ def _profiling(folder: str | None, terminal: Terminal) -> Iterator[Callable[[int
                 )
                 is_running = True
             elif is_running:
-                is_running = False
-                jax.profiler.stop_trace()
-                terminal.print(f"trace of {len(PROFILED)} steps: {folder}")
+                stop()
+
+    def stop() -> None:
+        nonlocal is_running
+        is_running = False
+        jax.profiler.stop_trace()
+        terminal.print(f"trace of a few steps: {folder}")
 
     try:
         yield at
     finally:
-        if is_running:
-            jax.profiler.stop_trace()
+        if is_running:  # the run ended meanwhile
+            stop()

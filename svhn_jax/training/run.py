@@ -5,13 +5,16 @@ import json
 from collections.abc import Callable
 from contextlib import closing
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 from etils import epath
 
+from svhn_jax import files
 from svhn_jax.config import Config
+from svhn_jax.errors import InputError
 from svhn_jax.model.settings import own_settings
 from svhn_jax.output import SILENT, Terminal
 from svhn_jax.runs.checkpoint import Checkpoints
@@ -56,6 +59,9 @@ def run(
         compilation.make_deterministic()
     folder = RunFolder(f"{config.runs_dir}/{config.name}")
     place = processes.find_place(coordinator, count, index, str(folder.path))
+    if place and files.is_locked(Path(folder.path) / "lock", unknown=False):
+        # It would meet the port of that training, which would end.
+        raise InputError(f"{folder.path}: is being trained; wait for it, or give another --name")
     if count != 1:
         processes.join(place, terminal)
     with processes.naming_lost_processes():

@@ -24,12 +24,8 @@ def test_things_run_in_turn_and_the_first_round_does_not_count():
 
 
 def test_a_ratio_is_taken_within_each_round():
-    assert timing.ratios({"ours": [2.0, 9.0, 4.0], "peer": [1.0, 3.0, 4.0]}, "ours", "peer") == (
-        2.0,
-        1.0,
-        3.0,
-        3,
-    )
+    results = {"ours": [2.0, 9.0, 4.0], "peer": [1.0, 3.0, 4.0]}
+    assert timing.ratios(results, "ours", "peer") == (2.0, 1.0, 3.0, 3)
 
 
 def test_the_ceiling_counts_two_operations_for_each_product_on_every_device(monkeypatch):

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import signal
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -80,6 +81,24 @@ def test_a_signal_in_the_last_step_leaves_a_finished_run(whole, monkeypatch):
     signal_at(monkeypatch, 12, signal.SIGINT)
     assert training_run.run(last) == 0
     assert rows_of(last) == rows_of(whole)
+
+
+def test_strict_settings_of_the_users_program_change_no_number(whole, request):
+    strict = {
+        "jax_enable_x64": True,
+        "jax_numpy_rank_promotion": "raise",
+        "jax_numpy_dtype_promotion": "strict",
+        "jax_debug_nans": True,
+        "jax_transfer_guard": "disallow",
+        "jax_default_device": jax.devices()[3],
+    }
+    for name, value in strict.items():
+        request.addfinalizer(partial(jax.config.update, name, jax.config.values[name]))
+        jax.config.update(name, value)
+    changed = replace(whole, name="strict")
+    assert training_run.run(changed) == 0
+    assert training_run.run(changed) == 0  # reads the saved step
+    assert rows_of(changed) == rows_of(whole)
 
 
 def test_ctrl_c_after_a_signal_interrupts_and_a_second_sigterm_does_not():
@@ -188,6 +207,23 @@ def test_a_trace_of_a_few_steps_is_recorded(config):
     profiled = replace(config, name="profiled", num_steps=21, profile=True, eval_every_steps=100)
     assert training_run.run(profiled) == 0
     assert list(Path(config.runs_dir, "profiled", "profile").rglob("*.xplane.pb"))
+
+
+def test_nothing_is_compiled_after_the_second_validation(config, monkeypatch):
+    compiled, at_validation = [], []
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda name, *_, **__: compiled.append(name) if name.endswith("compile_duration") else None
+    )
+    write = loop.RunLogger.write_validation
+
+    def counting(self, *arguments):
+        write(self, *arguments)
+        at_validation.append(len(compiled))
+
+    monkeypatch.setattr(loop.RunLogger, "write_validation", counting)
+    assert training_run.run(replace(config, name="counted", eval_every_steps=3)) == 0
+    assert at_validation[0] > 0
+    assert at_validation[1:] == [at_validation[1]] * 3
 
 
 def test_deterministic_adds_to_the_flags_of_xla(monkeypatch):
