@@ -40,7 +40,7 @@ OURS, OURS_FED = "svhn_jax", "svhn_jax, end to end"
 LOADER, RESIDENT = "PyTorch, DataLoader", "PyTorch, set on the device"
 CROP_ONLY = AugmentConfig(brightness=0.0, contrast=0.0, saturation=0.0)
 SAME = 2e-3  # greatest relative difference of the first losses, in float32
-LEARNING_RATE = 3e-4  # the losses of every configuration fall with it in three updates
+LEARNING_RATE = 3e-4  # losses of every configuration fall with it
 IMAGES_OF_BATCHES = 16  # size of the training set, of random pixels, in batches
 Mode = Literal["eager", "default", "reduce-overhead", "max-autotune"]
 
