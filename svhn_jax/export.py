@@ -10,17 +10,12 @@ import importlib.util
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from svhn_jax import cli, files
 from svhn_jax.checked import Checked
 from svhn_jax.errors import InputError
 from svhn_jax.output import Terminal
-
-if TYPE_CHECKING:  # they import JAX, which takes seconds
-    from svhn_jax.data.arrays import Split
-    from svhn_jax.exporting.check import Comparison
-    from svhn_jax.inference.reader import Reader
 
 
 @dataclass(frozen=True)
@@ -59,48 +54,44 @@ def main(options: Options, terminal: Terminal) -> None:
     needed = ["onnx", "onnxruntime"] if options.to == "onnx" else ["flatbuffers"]
     if missing := [name for name in needed if not importlib.util.find_spec(name)]:
         raise InputError(f"--to {options.to} needs {missing[0]}: pip install 'svhn_jax[export]'")
-    from svhn_jax.exporting import interface  # these import JAX: not for --help
+    from svhn_jax.exporting import check, interface  # these import JAX: not for --help
     from svhn_jax.inference.photo_reader import PRETRAINED
     from svhn_jax.inference.reader import Reader
     from svhn_jax.model.settings import own_settings
 
-    with own_settings(), terminal.progress("exporting", 3, "stages") as advance:
+    with own_settings():
         reader = Reader(options.run or str(PRETRAINED), options.step)
-        suffix = "" if options.precision == "float32" else f"-{options.precision}"
+        precision, crop = options.precision, reader.crop
+        suffix = "" if precision == "float32" else f"-{precision}"
         path = options.file or Path(f"{reader.folder.path.name}{suffix}.{options.to}")
         files.require_writable(path)
-        crops = _split(options.check, options.split, reader)
-        calibration = _split(options.calibrate, "train", reader)
-        advance(1)
-        content, run = _build(options, reader, calibration)
-        advance(1)
-        comparison = _compare(reader, run, crops)
-        comparison.require_sound(str(path), options.precision)
-        files.write_bytes(path, content)
-        advance(1)
+        crops, labels = check.random_crops(crop.size), None
+        if options.check:
+            crops, labels = _split(options.check, options.split, reader)
+        content, run = _build(options, reader)
+        comparison = check.compare(reader, run, crops, labels)
+    comparison.require_sound(str(path), precision)
+    files.write_bytes(path, content)
     name, size = reader.config.name, len(content) / 1e6
-    terminal.print(f"{path}: step {reader.step} of {name}, {size:.1f} MB")
-    terminal.print(_summary(options, comparison))
-    crop = reader.crop
+    terminal.print(f"{path}: step {reader.step} of {name}, {size:.1f} MB", str(comparison))
     terminal.print(
         f"its input: crops of {crop.size} x {crop.size} pixels, the number's box enlarged by "
         f"{crop.margin:.0%}; docs/export.md has the rest"
     )
-    metadata = interface.metadata(reader, options.precision)
     about = {"file": str(path), "bytes": len(content), "check": comparison._asdict()}
-    terminal.result(about | {"metadata": metadata})
+    terminal.result(about | {"metadata": interface.metadata(reader, precision)})
 
 
-def _split(folder: str | None, split: str, reader: "Reader") -> "Split | None":
-    """A split of a prepared data set whose crops are those that the run reads."""
-    if folder is None:
-        return None
+def _split(folder: str, split: str, reader: Any) -> tuple[Any, Any]:
+    """Crops and labels of a prepared data set whose crops are those that the run reads."""
     from svhn_jax.training.dataset import load_images
 
-    return load_images(folder, split, reader.config, (reader.crop, f"the run {reader.folder.path}"))
+    rule = reader.crop, f"the run {reader.folder.path}"
+    loaded = load_images(folder, split, reader.config, rule)
+    return loaded.images, loaded.labels
 
 
-def _build(options: Options, reader: "Reader", calibration: "Split | None") -> tuple[bytes, Any]:
+def _build(options: Options, reader: Any) -> tuple[bytes, Any]:
     """The file, and the function that runs it."""
     if options.to == "stablehlo":
         from svhn_jax.exporting import stablehlo
@@ -110,33 +101,10 @@ def _build(options: Options, reader: "Reader", calibration: "Split | None") -> t
     from svhn_jax.exporting import onnx_model, quantization
 
     model = onnx_model.build(reader, "float16" if options.precision == "float16" else "float32")
-    if calibration:
-        model = quantization.quantize(model, calibration.images)
+    if options.calibrate:
+        model = quantization.quantize(model, _split(options.calibrate, "train", reader)[0])
     content = bytes(model.SerializeToString())
     return content, partial(onnx_model.run, onnx_model.load(content))
-
-
-def _compare(reader: "Reader", run: Any, split: "Split | None") -> "Comparison":
-    from svhn_jax.exporting import check
-
-    if split is None:
-        return check.compare(reader, run, check.random_crops(reader.crop.size))
-    return check.compare(reader, run, split.images, split.labels)
-
-
-def _summary(options: Options, comparison: "Comparison") -> str:
-    """The comparison in words."""
-    of = f"{options.split} photos of {options.check}" if options.check else "random crops"
-    same = comparison.crops - comparison.changed
-    text = (
-        f"{same:,} of {comparison.crops:,} {of} are read as by JAX; "
-        f"their probabilities differ by {comparison.greatest_difference:.1e} at most"
-    )
-    if comparison.accuracy is not None:
-        text += (
-            f"; sequence accuracy {comparison.accuracy:.4f}, by JAX {comparison.accuracy_jax:.4f}"
-        )
-    return text
 
 
 if __name__ == "__main__":

@@ -84,7 +84,7 @@ def test_every_network_reads_as_in_jax_at_any_batch_size(name, monkeypatch):
     run = run_of(onnx_model.build(reader))
     compared = check.compare(reader, run, CROPS)
     assert (compared.crops, compared.changed, compared.accuracy) == (len(CROPS), 0, None)
-    assert compared.greatest_difference < 1e-5
+    assert compared.greatest_difference < check.TOLERANCE
     read = run(CROPS)
     np.testing.assert_allclose(run(CROPS[5:8])["digit_p"], read["digit_p"][5:8], atol=1e-5)
     assert len(np.unique(read["length"])) >= 3
@@ -105,20 +105,16 @@ def test_the_comparison_notices_other_probabilities_and_another_order_of_digits(
     def turned(crops):
         return (read := run(crops)) | {"digits": read["digits"][:, ::-1]}
 
-    check.compare(reader, run, CROPS).require_sound("x.onnx", "float32")
+    read = run(CROPS)
+    labels = np.concatenate([read["length"][:, None], read["digits"]], axis=1)
+    labels[:6, 0] = (labels[:6, 0] + 1) % 7
+    compared = check.compare(reader, run, CROPS, labels)
+    compared.require_sound("x.onnx", "float32")
+    assert (compared.accuracy, compared.accuracy_jax) == (0.75, 0.75)
     assert check.compare(reader, turned, CROPS).changed > 10
     for wrong in (shifted, turned):
         with pytest.raises(InputError, match=r"^x\.onnx: "):
             check.compare(reader, wrong, CROPS).require_sound("x.onnx", "float32")
-
-
-def test_accuracy_is_that_of_whole_numbers(plain):
-    reader, _, run = plain
-    read = run(CROPS[:8])
-    labels = np.concatenate([read["length"][:, None], read["digits"]], axis=1)
-    labels[:2, 0] = (labels[:2, 0] + 1) % 7
-    compared = check.compare(reader, run, CROPS[:8], labels)
-    assert (compared.accuracy, compared.accuracy_jax) == (0.75, 0.75)
 
 
 def test_a_file_describes_itself(plain):
@@ -186,12 +182,3 @@ def test_int8_is_a_quarter_as_large_and_keeps_the_heads():
     assert compared.greatest_difference > 0
     assert compared.changed < 12
     assert (onnx_model.described(model)["precision"], model.producer_name) == ("int8", "svhn_jax")
-
-
-def test_an_unknown_architecture_is_refused(plain):
-    reader = SimpleNamespace(**vars(plain[0]))
-    reader.config = SimpleNamespace(
-        model=SimpleNamespace(architecture="lstm"), image=reader.config.image
-    )
-    with pytest.raises(InputError, match="lstm"):
-        onnx_model.build(reader)
