@@ -1,222 +1,399 @@
 """python tests/fuzz/fuzz_data.py --inputs N --seed S: svhn_jax.preprocess on damaged and hostile input.
 
-Makes N inputs, each a sound split with a few things changed: tar headers, gzip streams, digitStruct.mat
-byte by byte and through the HDF5 library, PNG and JPEG, labels.csv, folders, prepared sets, unfinished
-builds. The command must end within 10 s and 2 GB, either with a set whose manifest accounts for every
-record, or with one line that says what is wrong, and must touch nothing but its own. Prints a table by
-kind, and as the last line the figures as JSON; ends with status 1 if the command failed on an input.
+Each input is a sound split with a few things changed. The command runs in a process of its own, in which it also
+does the work of its worker processes. It must end in time, with a data set that names every photo, or
+with one line on stderr, and must change nothing but its own. A crash of a C library is counted: a worker that crashes is one line.
 """
 
-import json
+import contextlib
+import gzip
+import io
 import os
 import random
+import resource
+import select
 import shutil
+import signal
 import sys
+import tarfile
 import tempfile
+import traceback
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # processes are forked from this one
+import fuzz_pictures
+import h5py
+import numpy as np
+from fuzz_pictures import NUMBERS, mutated, respliced
+from PIL import Image
 
-import fuzz_inputs_folders
-import fuzz_inputs_hdf5
-import fuzz_inputs_mat
-import fuzz_inputs_photos
-import fuzz_inputs_prepared
-import fuzz_inputs_tar
-import fuzz_inputs_values
-import fuzz_material
-import fuzz_run
-import fuzz_verdict
-import tyro
-from fuzz_scene import Material, Scene
-from rich.console import Console
-from rich.table import Table
+sys.path.append(str(Path(__file__).parents[1]))
+import archives
 
-from svhn_jax.errors import InputError, run_command
+from svhn_jax import cli, preprocess
+from svhn_jax.checked import Checked
+from svhn_jax.cli import OptionalInt, OptionalPath
+from svhn_jax.data import arrays
+from svhn_jax.data.prepare import build
+from svhn_jax.data.sources import digit_struct
+from svhn_jax.data.synthetic import digit_struct_writer
+from svhn_jax.data.workers import Workers
+from svhn_jax.output import Terminal
 
-MODULES = (
-    fuzz_inputs_tar,
-    fuzz_inputs_mat,
-    fuzz_inputs_hdf5,
-    fuzz_inputs_values,
-    fuzz_inputs_photos,
-    fuzz_inputs_folders,
-    fuzz_inputs_prepared,
-)
-KINDS = {name: kind for module in MODULES for name, kind in module.KINDS.items()}
+MAT, COUNT, LIMIT_S, MEMORY = "digitStruct.mat", 8, 20.0, 2**32
+FIELDS = ("label", "left", "top", "width", "height")
+NAMES = ("../x.png", "/etc/passwd", "train/../../x.png", "train/sub/2.png", "train/2.png", "train",
+         "1.png", "train/\x1b[2J.png", "train/a\nerror: b.png", "train/" + "x" * 200 + ".png", "",
+         f"train/{MAT}", "train/\udcff.png", "test/1.png")  # fmt: skip
+CELLS = ("", "0", "-1", "1e400", "nan", "12.5", "1_0", "\u0661", "5" * 5000, "+5", "../x.png", "..",
+         "/etc/passwd", "a\x1b[2J.png", "\u202e1.png", "fifo.png", "link.png", "big.png", "dir.png",
+         '"', "a\nerror: b", "labels.csv", "1.PNG", "\x00", "=1+1")  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(Checked):
     """Runs svhn_jax.preprocess on damaged and hostile input."""
 
-    inputs: int = 3000
+    inputs: int = 1000
     """how many"""
     seed: int = 0
-    """of all that is drawn: the same seed, the same inputs"""
-    real: Path | None = None
-    """folder with a real test.tar.gz to cut the material from; by default it is drawn"""
-    jobs: int = 2
-    """inputs tried at a time"""
-    kinds: tuple[str, ...] = ()
-    """kinds of input; by default all"""
-    only: int | None = None
-    """try this one input of them, as numbered in the list of failures"""
-    keep: Path | None = None
-    """folder for the inputs that the command failed on, and what it said"""
-
-    def __post_init__(self) -> None:
-        if self.inputs < 1 or self.jobs < 1:
-            raise InputError("--inputs and --jobs must be at least 1")
-        if unknown := sorted(set(self.kinds) - KINDS.keys()):
-            raise InputError(
-                f"--kinds: no kind {unknown[0]!r}; there are {', '.join(map(repr, KINDS))}"
-            )
+    """of all draws: the same seed, the same inputs"""
+    real: OptionalPath = None
+    """folder with a real test.tar.gz to take the material from; by default it is drawn"""
+    only: OptionalInt = None
+    """the number of one of them, to try alone"""
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one input."""
+@dataclass
+class Material:
+    """A sound split: photos by name, and the same records in several layouts."""
 
-    index: int
-    kind: str
-    status: int
-    seconds: float
-    megabytes: float
-    problems: tuple[str, ...]
+    photos: dict[str, bytes]
+    mats: list[bytes]
 
 
-def main() -> int:
-    console = Console(highlight=False, markup=False)
-    options = tyro.cli(Options, prog="python tests/fuzz/fuzz_data.py", description=__doc__)
-    with tempfile.TemporaryDirectory(prefix="fuzz-") as work:
-        material = fuzz_material.make(Path(work) / "material", options.real)
-        outcomes = _try_all(options, material, Path(work))
-    for outcome in outcomes:
-        for problem in outcome.problems:
-            console.print(f"input {outcome.index} ({outcome.kind}): {problem}", soft_wrap=True)
-    figures = _figures(outcomes, options)
-    _print_table(console, figures["kinds"])
-    print(json.dumps(figures))
-    return 1 if figures["failures"] else 0
+def material_of(real: Path | None, folder: Path) -> Material:
+    if real:
+        with tarfile.open(real / "test.tar.gz") as archive:
+            names = [f"test/{n}.png" for n in range(1, COUNT + 1)]
+            mat, *photos = (archive.extractfile(name).read() for name in (f"test/{MAT}", *names))
+        return Material({f"{n}.png": one for n, one in enumerate(photos, 1)}, [mat])
+    numbers = [str(7**n)[:6] for n in range(COUNT)]
+    files = archives.split_files(folder, numbers)
+    records = []
+    for n, number in enumerate(numbers, 1):
+        boxes = [[4.0 + 6 * i, 6, 6, 12] for i in range(len(number))]
+        records.append((f"{n}.png", archives.fields(number, boxes)))
+        image = np.random.default_rng(n).integers(0, 256, (24, 40, 3), np.uint8)
+        stream = io.BytesIO()
+        Image.fromarray(image).save(stream, "PNG")
+        files[f"{n}.png"] = stream.getvalue()
+    plain = files.pop(MAT)
+    (folder / "plain.mat").write_bytes(plain)
+    digit_struct_writer.write(folder / "ours.mat", digit_struct.read(folder / "plain.mat"))
+    latest = archives.mat_bytes(folder, records, "latest")
+    return Material(files, [(folder / "ours.mat").read_bytes(), plain, latest])
 
 
-def _kinds_drawn(options: Options) -> list[str]:
-    """The kind of each input: as often as its weight has it, and each at least once where there is room."""
-    chosen = {
-        name: weight
-        for name, (_, weight) in KINDS.items()
-        if not options.kinds or name in options.kinds
-    }
-    rng = random.Random(options.seed)
-    drawn = [
-        *chosen,
-        *rng.choices(list(chosen), list(chosen.values()), k=max(0, options.inputs - len(chosen))),
-    ]
-    return drawn[: options.inputs]
+Known = set[str] | None
+"""The names that the data set must hold or name as skipped; None where the input does not say."""
 
 
-def _try_all(options: Options, material: Material, work: Path) -> list[Outcome]:
-    """Tries the inputs in `jobs` processes, each of which forks the command anew for every one."""
-    kinds = list(enumerate(_kinds_drawn(options)))
-    kinds = [kinds[options.only]] if options.only is not None else kinds
-    for job in range(options.jobs):
-        if not os.fork():
-            status = 1
-            try:
-                with open(work / f"outcomes-{job}", "w") as stream:
-                    for index, kind in kinds[job :: options.jobs]:
-                        print(
-                            json.dumps(vars(_try(options, material, work, index, kind))),
-                            file=stream,
-                            flush=True,
-                        )
-                status = 0
-            except BaseException:
-                sys.excepthook(*sys.exc_info())
-            finally:
-                os._exit(status)
-    statuses = [os.waitstatus_to_exitcode(os.wait()[1]) for _ in range(options.jobs)]
-    lines = [
-        line
-        for job in range(options.jobs)
-        for line in (work / f"outcomes-{job}").read_text().splitlines()
-    ]
-    outcomes = [Outcome(**json.loads(line)) for line in lines]
-    if any(statuses) or len(outcomes) != len(kinds):
-        raise InputError(
-            f"{len(kinds) - len(outcomes)} inputs could not be made or judged; see above"
-        )
-    return sorted(outcomes, key=lambda outcome: outcome.index)
+def _place(raw: Path, rng: random.Random, photos: dict[str, bytes], mat: bytes) -> Known:
+    """A sound archive or folder of these files."""
+    as_archive = rng.random() < 0.5
+    archives.write_split(raw, "train", photos | {MAT: mat}, as_archive=as_archive)
+    return set(photos)
 
 
-def _make(options: Options, material: Material, folder: Path, index: int, kind: str) -> Scene:
-    scene = Scene(folder, random.Random(f"{options.seed} {index} {kind}"), material)
-    scene.set_up()
-    KINDS[kind][0](scene)
-    return scene
+def mat_bytes(raw: Path, rng: random.Random, sound: Material) -> Known:
+    content = rng.choice(sound.mats)
+    for _ in range(rng.choice((1, 1, 4, 30))):
+        content = (respliced if rng.random() < 0.1 else mutated)(content, rng)
+    return _place(raw, rng, sound.photos, content)
 
 
-def _try(options: Options, material: Material, work: Path, index: int, kind: str) -> Outcome:
-    """Makes an input, runs the command on it, and judges; one that is late gets a second chance, alone on its core or not."""
-    folder, log = work / f"{index}", work / f"{index}.log"
-    for _ in range(2):
-        scene = _make(options, material, folder, index, kind)
-        before = fuzz_verdict.snapshot(scene)
-        run = fuzz_run.run(scene, log)
-        problems = fuzz_verdict.problems(scene, before, run)
-        shutil.rmtree(folder)
-        if not run.is_late:
-            break
-    if problems and options.keep:
-        place = options.keep / f"{index}-{kind.replace(' ', '-')}"
-        shutil.rmtree(place, ignore_errors=True)
-        _make(options, material, place, index, kind)
-        (place / "verdict.txt").write_text(
-            fuzz_verdict.describe(scene, run, problems), errors="backslashreplace"
-        )
-    shutil.rmtree(log)
-    return Outcome(
-        index, kind, run.status, round(run.seconds, 3), round(run.megabytes), tuple(problems)
+def mat_structure(raw: Path, rng: random.Random, sound: Material) -> Known:
+    """Links, circles, other shapes, types and storage, in place of a record, a field or a column."""
+    path = raw / "changed.mat"
+    path.write_bytes(rng.choice(sound.mats[1:] or sound.mats))
+    with h5py.File(path, "r+") as file:
+        for _ in range(rng.choice((1, 1, 2))):
+            with contextlib.suppress(*digit_struct.BAD, AttributeError, IndexError):
+                _restructure(file, rng, raw)
+    content = path.read_bytes()
+    path.unlink()
+    return _place(raw, rng, sound.photos, content)
+
+
+def _restructure(file: h5py.File, rng: random.Random, raw: Path) -> None:
+    struct = file["digitStruct"]
+    row = rng.randrange(len(struct["bbox"]))
+    box = file[struct["bbox"][row, 0]]
+    group, name = rng.choice(
+        [(box, rng.choice(FIELDS))] * 4
+        + [(struct, "name"), (struct, "bbox"), (file, "digitStruct")]
     )
-
-
-def _figures(outcomes: list[Outcome], options: Options) -> dict[str, Any]:
-    kinds = {}
-    for kind in KINDS:
-        if of_kind := [outcome for outcome in outcomes if outcome.kind == kind]:
-            kinds[kind] = _sums(of_kind)
-    material = "real" if options.real else "drawn"
-    return {**_sums(outcomes), "seed": options.seed, "material": material, "kinds": kinds}
-
-
-def _sums(outcomes: list[Outcome]) -> dict[str, float]:
-    return {
-        "inputs": len(outcomes),
-        "ok": sum(outcome.status == 0 for outcome in outcomes),
-        "refused": sum(outcome.status == 1 for outcome in outcomes),
-        "failures": sum(bool(outcome.problems) for outcome in outcomes),
-        "slowest_s": max(outcome.seconds for outcome in outcomes),
-        "most_mb": max(outcome.megabytes for outcome in outcomes),
-    }
-
-
-def _print_table(console: Console, kinds: dict[str, dict[str, float]]) -> None:
-    table = Table(title="svhn_jax.preprocess on damaged and hostile input")
-    for column in ("kind", "inputs", "ok", "refused", "failures", "slowest s", "most MB"):
-        table.add_column(column, justify="left" if column == "kind" else "right")
-    for kind, sums in kinds.items():
-        table.add_row(
-            kind,
-            *(
-                f"{value:,.1f}" if name == "slowest_s" else f"{value:,}"
-                for name, value in sums.items()
-            ),
+    if rng.random() < 0.15:  # another reference
+        targets = (file, struct, box, file[struct["name"][row, 0]], box["left"])
+        struct[rng.choice(("name", "bbox"))][row, 0] = rng.choice(
+            [one.ref for one in targets] + [h5py.Reference()]
         )
-    console.print(table)
+        return
+    old = group[name]
+    del group[name]
+    outside = str(raw / "outside.mat")
+    links = (h5py.SoftLink(f"{group.name}/{name}"), h5py.SoftLink("/nowhere"), h5py.SoftLink(old.name or "/"),
+             h5py.ExternalLink(outside, "/digitStruct"), h5py.ExternalLink("/dev/zero", "/x"), file, box, np.dtype("f8"))  # fmt: skip
+    dtypes = ("<f8", ">f4", "<i8", "|u1", "S5", "c16", "bool", h5py.ref_dtype, h5py.regionref_dtype,
+              h5py.string_dtype(), h5py.enum_dtype({"a": 1}), [("a", "f8")])  # fmt: skip
+    shapes = (
+        (1, 1),
+        (2, 1),
+        (1, 3),
+        (0, 1),
+        (),
+        (1,),
+        (8, 1),
+        (len(struct.get("bbox", box)), 1),
+        (1001, 1),
+        (2,) * 9,
+    )
+    kind = rng.randrange(5)
+    if kind == 0:
+        group[name] = rng.choice(links)
+    elif kind == 1:
+        group.create_dataset(name, rng.choice(shapes), rng.choice(dtypes))
+    elif kind == 2:  # claims more than there is
+        rows, dtype = rng.choice((10**3, 10**5, 10**9, 2**40)), rng.choice(("f8", h5py.ref_dtype))
+        group.create_dataset(
+            name, (rows, 1), dtype, chunks=(1024, 1), compression=rng.choice((None, "gzip"))
+        )
+    elif kind == 3:
+        group.create_dataset(name, (8, 1), "f8", external=[(outside, 0, 64)])
+    else:
+        data = np.array(
+            rng.choices((0, 1, 5, 11, -1, 2.5, np.nan, np.inf, 1e6, 1e300), k=rng.randrange(4))
+        )
+        group[name] = data[:, None]
+
+
+def tar_headers(raw: Path, rng: random.Random, sound: Material) -> Known:
+    """Members of strange names, types and sizes, most with sound checksums."""
+    stream = io.BytesIO()
+    files = list((sound.photos | {MAT: sound.mats[0]}).items())
+    form = rng.choice((tarfile.GNU_FORMAT, tarfile.PAX_FORMAT, tarfile.USTAR_FORMAT))
+    for _ in range(rng.choice((1, 2, 4))):
+        files.insert(rng.randrange(len(files)), rng.choice(files))
+    strange = {rng.randrange(len(files)) for _ in range(rng.choice((1, 1, 3)))}
+    for index, (name, content) in enumerate(files):
+        entry = tarfile.TarInfo(f"train/{name}")
+        entry.size = len(content)
+        if index in strange:
+            change = rng.randrange(4)
+            entry.name = rng.choice(NAMES) if change == 0 else entry.name
+            entry.type = bytes([rng.choice(b"01234567xgLKSXDV\xff")]) if change == 1 else entry.type
+            entry.size = (
+                rng.choice((0, 1, 511, 2**20, 2**33 - 1, 2**62)) if change == 2 else entry.size
+            )
+            entry.linkname = rng.choice(("../outside", "1.png", "/dev/zero"))
+            keys = (
+                "path",
+                "size",
+                "GNU.sparse.map",
+                "GNU.sparse.size",
+                "GNU.sparse.major",
+                "hdrcharset",
+                "mtime",
+            )
+            if change == 3:
+                values = (*NAMES[:6], *map(str, NUMBERS), "1,2,3", "9" * 5000)
+                entry.pax_headers = {rng.choice(keys): rng.choice(values)}
+        try:
+            header = entry.tobuf(form, "utf-8", "surrogateescape")
+        except ValueError:  # a name or number that this format cannot hold
+            header = tarfile.TarInfo("x").tobuf()
+        stream.write(mutated(header, rng) if rng.random() < 0.02 else header)
+        stream.write(content + bytes(-len(content) % 512))
+    end = rng.choice((bytes(1024), bytes(1024), b"", bytes(100), rng.randbytes(2000)))
+    (raw / "train.tar.gz").write_bytes(gzip.compress(stream.getvalue() + end, 1))
+    return None
+
+
+def archive_bytes(raw: Path, rng: random.Random, sound: Material) -> Known:
+    """Bytes changed, cut or moved: in the compressed stream, under a sound checksum, or in a plain tar."""
+    path = raw / "train.tar.gz"
+    archives.write_split(raw, "train", sound.photos | {MAT: sound.mats[0]})
+    packed, change = path.read_bytes(), rng.choice((mutated, respliced))
+    plain = gzip.decompress(packed)
+    zeros = gzip.compress(bytes(2**24), 9) * 8
+    path.write_bytes(
+        rng.choice(
+            (change(packed, rng), gzip.compress(change(plain, rng), 1), change(plain, rng), plain,
+             packed + packed, packed + rng.randbytes(50), packed + zeros, packed[:-8] + bytes(8), b"")
+        )
+    )  # fmt: skip
+    return None
+
+
+def pictures(raw: Path, rng: random.Random, sound: Material) -> Known:
+    changed = dict(sound.photos)
+    for name in rng.sample(sorted(changed), rng.choice((1, 2, COUNT))):
+        kinds = [kind for kind in fuzz_pictures.KINDS if kind not in ("strange size", "animated")]
+        make, _ = fuzz_pictures.KINDS[rng.choice(kinds)]
+        changed[name] = make(rng, [*sound.photos.values()])
+    return _place(raw, rng, changed, sound.mats[0])
+
+
+def folder(raw: Path, rng: random.Random, sound: Material) -> Known:
+    """Links, pipes, holes and folders of the names of photos; labels.csv right and wrong, or digitStruct.mat."""
+    archives.write_split(raw, "train", sound.photos | {MAT: sound.mats[0]}, as_archive=False)
+    place = raw / "train"
+    traps = {"fifo.png": os.mkfifo, "link.png": lambda path: path.symlink_to("/etc/hostname"),
+             "dir.png": Path.mkdir, "self.png": lambda path: path.symlink_to(path.name)}  # fmt: skip
+    for name, make in traps.items():
+        path = place / (name if rng.random() < 0.7 else f"{rng.randrange(1, COUNT + 1)}.png")
+        with contextlib.suppress(FileExistsError, IsADirectoryError):
+            path.unlink(missing_ok=True)
+            make(path)
+    with open(place / "big.png", "wb") as file:
+        file.truncate(2**40)
+    names = {path.name for path in place.iterdir() if not path.is_dir()} - {MAT}
+    if rng.random() < 0.3:
+        return names
+    rows = [
+        [f"{n}.png", str(n), *rng.choice((["", "", "", ""], ["1", "2", "20", "12.5"]))]
+        for n in range(1, COUNT + 1)
+    ]
+    for _ in range(rng.randrange(4)):
+        row = rng.choice(rows)
+        row[rng.randrange(len(row))] = rng.choice(CELLS)
+    header = "file,label,left,top,width,height"
+    lines = rng.choice(("\n", "\r\n", "\r")).join((header, *map(",".join, rows)))
+    content = lines.encode(
+        rng.choice(("utf-8", "utf-8", "utf-8-sig", "utf-16", "latin-1")), "replace"
+    )
+    (place / "labels.csv").write_bytes(
+        rng.choice((content, content, mutated(content, rng), respliced(content, rng)))
+    )
+    return None
+
+
+KINDS = (
+    mat_bytes,
+    mat_bytes,
+    mat_structure,
+    mat_structure,
+    tar_headers,
+    archive_bytes,
+    pictures,
+    folder,
+)
+
+
+def run(raw: Path, log: Path, options: list[str]) -> int | None:
+    """The exit status of the command in a fork of this process, minus a signal; None: it took too long."""
+    if not (pid := os.fork()):
+        status = 70
+        try:
+            resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+            os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            digit_struct.usable_cores, build.Workers = (lambda: 0), (lambda jobs: Workers(0))
+            arguments = ["--raw", str(raw), "--to", str(raw.parent / "out" / "set"), "--size", "16"]
+            status = cli.call(preprocess.Options, preprocess.main, [*arguments, *options])
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    process = os.pidfd_open(pid)
+    is_late = not select.select([process], [], [], LIMIT_S)[0]
+    if is_late:
+        os.kill(pid, signal.SIGKILL)
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    os.close(process)
+    return None if is_late else status
+
+
+def problems(status: int | None, printed: str, known: Known, case: Path) -> list[str]:
+    """What is wrong with a run; a crash is not, for a worker's crash is one line."""
+    if status is None or status == 70:
+        return [f"status {status}: {printed[-300:]}"]
+    first, *rest = printed.splitlines() or [""]
+    found = []
+    if status == 1 and not (
+        first.startswith("error: ") and all(one.startswith("line ") for one in rest)
+    ):
+        found.append(f"not one line of error: {printed[:300]!r}")
+    if "Traceback" in printed or not all(line.isprintable() for line in printed.splitlines()):
+        found.append(f"a traceback or control characters: {printed[-300:]!r}")
+    if beside := {path.name for path in (case / "out").iterdir()} - {"set"}:
+        found.append(f"left {beside}")
+    if status == 0:
+        named, damaged = names_in(case / "out" / "set")
+        found += [f"{path} differs from its checksum" for path in damaged]
+        if lost := (known or set()) - named:
+            found.append(f"not accounted for: {sorted(lost)}")
+    return found
+
+
+def names_in(target: Path) -> tuple[set[str], list[Path]]:
+    """The photos that a data set holds or names as skipped; its damaged arrays."""
+    manifest = arrays.read_manifest(target)
+    named = {one["name"] for source in manifest["sources"].values() for one in source["skipped"]}
+    for split in manifest["splits"]:
+        arrays.load_geometry(target, split)
+        named |= {
+            name.decode().partition("/")[2] for name in arrays.load_split(target, split).names
+        }
+    return named, [path for path, is_damaged in arrays.damaged_arrays(target) if is_damaged]
+
+
+def files_of(folder: Path) -> dict[str, Any]:
+    small = (path for path in folder.rglob("*") if path.is_file() and path.stat().st_size < 2**26)
+    return {str(path): path.read_bytes() for path in small if not path.is_symlink()}
+
+
+def try_one(
+    index: int, options: Options, sound: Material, work: Path
+) -> tuple[str, str, list[str]]:
+    """Makes an input and runs the command on it; its kind, outcome and problems."""
+    rng, case = random.Random(f"{options.seed} {index}"), work / str(index)
+    kind, raw, log = KINDS[index % len(KINDS)], case / "raw", work / "log"
+    for path in (raw, case / "out"):
+        path.mkdir(parents=True)
+    known = kind(raw, rng, sound)
+    before = files_of(raw)
+    more = rng.choice(([], ["--skip-bad"], ["--validation-fraction", "0.5", "--margin", "10"]))
+    status = run(raw, log, more)
+    found = problems(status, log.read_text(errors="backslashreplace"), known, case)
+    if files_of(raw) != before:
+        found.append("the photos changed")
+    shutil.rmtree(case)
+    outcome = {0: "prepared", 1: "one line"}.get(status or 0, "crashed" if status else "late")
+    return kind.__name__, outcome if status is not None else "late", found
+
+
+def main(options: Options, terminal: Terminal) -> int:
+    counts, failures = Counter[str](), 0
+    with tempfile.TemporaryDirectory() as work:
+        digit_struct.usable_cores = lambda: 0  # in this process, too: nothing here starts others
+        (Path(work) / "material").mkdir()
+        sound = material_of(options.real, Path(work) / "material")
+        one = options.only
+        for index in range(options.inputs) if one is None else [one]:
+            kind, outcome, found = try_one(index, options, sound, Path(work))
+            counts[f"{kind}: {outcome}"] += 1
+            failures += bool(found)
+            for one in found:
+                terminal.print(f"input {index} ({kind}): {one}")
+    for what, count in sorted(counts.items()):
+        terminal.print(f"{what}: {count:,}")
+    terminal.result({"inputs": options.inputs, "failures": failures} | counts)
+    return int(bool(failures))
 
 
 if __name__ == "__main__":
-    run_command(main)
+    sys.exit(cli.call(Options, main))
