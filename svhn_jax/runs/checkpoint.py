@@ -28,7 +28,7 @@ from svhn_jax.model.settings import own_settings
 from svhn_jax.output import SILENT, Terminal
 from svhn_jax.runs import checksums
 
-VALUES = "validation and window"  # their name among the checksums
+VALUES = "validation and window"  # their name among the checksums of arrays
 DELETING = "deleting"  # a step is renamed into this folder before its files are deleted
 
 
@@ -36,7 +36,7 @@ class Checkpoints:
     """The steps saved in one folder. A thread saves; leaving the `with` block waits for it.
 
     with Checkpoints(run.steps_path) as checkpoints:
-        tree = checkpoints.restore(checkpoints.best_step(), abstract)
+        variables = checkpoints.restore_weights(checkpoints.best_step())
     """
 
     def __init__(
@@ -119,11 +119,9 @@ class Checkpoints:
         # A copy, because the next train step donates the state; of one device: all hold the same.
         copied = _copy(jax.tree.map(lambda x: x.addressable_data(0), tree))
         before, self._newest = self._saving, step
-        self._saving = self._thread.submit(
-            self._write, step, copied, validation or {}, window or {}
-        )
-        if before:
-            self._require(before)
+        about = {"validation": validation or {}, "window": window or {}}
+        self._saving = self._thread.submit(self._write, step, copied, about)
+        self._require(before)
 
     def raise_if_failed(self) -> None:
         """Raises CheckpointError if the last save has failed. Does not wait for a running one."""
@@ -133,16 +131,13 @@ class Checkpoints:
     def wait(self) -> None:
         """Waits until every save is on disk; raises CheckpointError if one failed."""
         saving, self._saving = self._saving, None
-        if saving:
-            self._require(saving)
+        self._require(saving)
 
     @own_settings()
-    def _write(
-        self, step: int, copied: Any, validation: dict[str, float], window: dict[str, float]
-    ) -> None:
+    def _write(self, step: int, copied: Any, about: dict[str, Any]) -> None:
         tree = jax.device_get(copied)
-        sums = checksums.of_arrays(tree) | {VALUES: checksums.of_values(step, validation, window)}
-        about = {"validation": validation, "window": window, "sha256": sums}
+        values = checksums.of_values(step, about["validation"], about["window"])
+        about["sha256"] = checksums.of_arrays(tree) | {VALUES: values}
         items = {"state": ocp.args.PyTreeSave(tree), "about": ocp.args.JsonSave(about)}
         self._manager.save(step, args=ocp.args.Composite(**items))
         self._known[step] = about
@@ -151,10 +146,11 @@ class Checkpoints:
     def _delete_old_steps(self) -> None:
         steps = self.steps()
         kept = {*steps[-self._keep_newest :], self.best_step()}
-        for step in steps:
-            is_kept = self._keep_every_steps and step % self._keep_every_steps == 0
-            if step not in kept and not is_kept:
-                self._manager.delete(step)
+        kept |= {step for step in steps if not self._about(step)}  # one of them may be the best
+        if self._keep_every_steps:
+            kept |= {step for step in steps if step % self._keep_every_steps == 0}
+        for step in {*steps} - kept:
+            self._manager.delete(step)
         self._finish_deletions()
 
     def _finish_deletions(self) -> None:
@@ -162,9 +158,10 @@ class Checkpoints:
         if (deleting := self._folder / DELETING).exists():
             deleting.rmtree()
 
-    def _require(self, saving: "Future[None]") -> None:
+    def _require(self, saving: "Future[None] | None") -> None:
         try:
-            saving.result()
+            if saving:
+                saving.result()
         except Exception as error:  # a full disk arrives as ValueError, OSError or others
             raise CheckpointError(
                 f"{self._folder}: could not save a checkpoint; check free space and permissions, "
@@ -206,12 +203,11 @@ class Checkpoints:
         self._known.pop(step, None)
         return target
 
-    def restore(self, step: int, abstract: Any, *, is_partial: bool = False) -> Any:
+    def restore(self, step: int, abstract: Any) -> Any:
         """The tree of a step, as numpy arrays.
 
         Args:
-          abstract: shapes and types of the saved arrays.
-          is_partial: read only the part of the saved tree that `abstract` holds.
+          abstract: shapes and types of the saved arrays, or of a part of the tree.
 
         Raises:
           CheckpointError: the step is damaged, cannot be reached, or does not fit.
@@ -219,9 +215,7 @@ class Checkpoints:
         restore_args = jax.tree.map(
             lambda x: ocp.RestoreArgs(restore_type=np.ndarray, dtype=x.dtype), abstract
         )
-        args = ocp.args.PyTreeRestore(
-            abstract, restore_args=restore_args, partial_restore=is_partial
-        )
+        args = ocp.args.PyTreeRestore(abstract, restore_args=restore_args, partial_restore=True)
         try:
             tree = self._read(step, "state", args)
             checksums.verify(tree, abstract, self._about(step)["sha256"])
@@ -247,7 +241,7 @@ class Checkpoints:
             )
         except Exception as error:  # as in `restore`
             raise self._unusable(step, error) from None
-        tree = self.restore(step, abstract, is_partial=True)
+        tree = self.restore(step, abstract)
         weights: dict[str, Any] = tree.get("ema", tree)
         return weights
 
@@ -304,12 +298,9 @@ def _quieten_orbax() -> None:
     """Drops about fifty log lines a save, and reports of threads to a read that has failed."""
     for chatty in ("absl", "asyncio"):
         logging.getLogger(chatty).setLevel(logging.CRITICAL)
-    if sys.unraisablehook is sys.__unraisablehook__:
-        sys.unraisablehook = lambda unraisable: (
-            None
-            if str(unraisable.exc_value) == "Event loop is closed"
-            else sys.__unraisablehook__(unraisable)
-        )
+    if (hook := sys.unraisablehook) is sys.__unraisablehook__:
+        late = "Event loop is closed"
+        sys.unraisablehook = lambda report: None if str(report.exc_value) == late else hook(report)
 
 
 @jax.jit

@@ -52,7 +52,7 @@ def test_a_state_comes_back_to_the_bit(tmp_path, fresh):
         restored = checkpoints.restore(3, abstract(fresh))
         assert jax.tree.structure(restored) == jax.tree.structure(fresh)
         assert_same(restored, at_step(fresh, 3))
-        part = checkpoints.restore(3, {"ema": abstract(fresh)["ema"]}, is_partial=True)
+        part = checkpoints.restore(3, {"ema": abstract(fresh)["ema"]})
         assert_same(part["ema"], at_step(fresh, 3)["ema"])
         assert_same(checkpoints.restore_weights(3), at_step(fresh, 3)["ema"])
         assert checkpoints.validation(3) == figures(0.5)
@@ -183,6 +183,7 @@ def test_a_step_with_damaged_metrics_is_not_the_best_and_is_named(tmp_path, fres
     with Checkpoints(str(tmp_path), Terminal()) as checkpoints:
         assert checkpoints.best_step() == checkpoints.best_step() == 5
     assert capsys.readouterr().out.count(f"warning: {tmp_path}/3: ") == 1
+    assert write(tmp_path, fresh, {9: figures(0.5)}, keep_newest=1) == [3, 5, 9]
 
 
 def test_a_save_holds_the_state_as_it_was_though_its_memory_is_donated(tmp_path, fresh):
