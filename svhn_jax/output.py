@@ -1,15 +1,13 @@
-"""What commands print: lines for people, a progress bar on a terminal, or one line of JSON for scripts."""
+"""What commands print: lines for people, a progress bar, or one line of JSON for scripts."""
 
 import json
 import math
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
-import rich
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -22,11 +20,9 @@ from rich.progress import (
 )
 from rich.text import Text
 
-Item = TypeVar("Item")
-
 
 class Terminal:
-    """Where a command prints: lines for people, progress on a terminal, one line of JSON for scripts.
+    """Where a command prints: lines and progress for people, one line of JSON for scripts.
 
     quiet, json: the options of the command; either silences lines for people. Errors always print.
     """
@@ -65,7 +61,7 @@ class Terminal:
 
     @contextmanager
     def progress(self, title: str, total: int, unit: str) -> Iterator[Callable[[int], object]]:
-        """A bar with rate and time left, on a terminal; yields a function that advances it by a count."""
+        """A bar with rate and time left, on a terminal; yields a function that advances it."""
         columns = (
             TextColumn("{task.description}", markup=False),
             BarColumn(20),
@@ -78,39 +74,8 @@ class Terminal:
             yield partial(bar.advance, bar.add_task(title, total=total))
 
 
-@dataclass(frozen=True)
-class Output:
-    """The options of every command on what it prints."""
-
-    quiet: bool = False
-    """print errors alone"""
-    json: bool = False
-    """print the result as JSON, one line (predict: one for each photo), and else errors alone"""
-
-    @property
-    def is_silent(self) -> bool:
-        """Whether lines for people are left out."""
-        return self.quiet or self.json
-
-
-def console(output: Output, *, is_silent: bool = False) -> Console:
-    """The command's console. It becomes rich's global one, on which `progress` and `track` draw.
-
-    Args:
-      is_silent: print nothing, whatever the options; for all processes of a run but the first.
-    """
-    rich.reconfigure(highlight=False, markup=False, quiet=output.is_silent or is_silent)
-    return rich.get_console()
-
-
-def print_json(output: Output, result: Any) -> None:
-    """Prints the result of the command as one line of JSON, with --json alone."""
-    if output.json:
-        print(json_line(result), flush=True)
-
-
 def json_line(value: Any) -> str:
-    """A value as one line of JSON; a number that is not finite, which JSON does not have, becomes null."""
+    """A value as one line of JSON; a number that is not finite becomes null."""
     return json.dumps(_finite(value), allow_nan=False)
 
 
@@ -123,7 +88,7 @@ def _finite(value: Any) -> Any:
 
 
 class RateColumn(ProgressColumn):
-    """How much is done a second, of what the task counts."""
+    """The rate of progress, in the unit of the task."""
 
     def __init__(self, unit: str):
         super().__init__()
@@ -132,33 +97,6 @@ class RateColumn(ProgressColumn):
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
         return Text("" if speed is None else f"{speed:,.{0 if speed >= 10 else 1}f} {self._unit}/s")
-
-
-@contextmanager
-def progress(title: str, total: int, unit: str) -> Iterator[Callable[[int], object]]:
-    """A bar with rate and time left, on a terminal alone; yields a function that advances it by a count of `unit`."""
-    with _bar(unit) as bar:
-        yield partial(bar.advance, bar.add_task(title, total=total))
-
-
-def track(items: Iterable[Item], title: str, total: int, unit: str) -> Iterator[Item]:
-    """Yields the items, and shows how many of `total` there were, as `progress` does."""
-    with _bar(unit) as bar:
-        yield from bar.track(items, total=total, description=title)
-
-
-def _bar(unit: str) -> Progress:
-    console = rich.get_console()
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(20),
-        MofNCompleteColumn(),
-        RateColumn(unit),
-        TimeRemainingColumn(),
-    )
-    return Progress(
-        *columns, console=console, transient=True, disable=console.quiet or not console.is_terminal
-    )
 
 
 SILENT = Terminal(quiet=True)

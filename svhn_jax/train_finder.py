@@ -7,25 +7,20 @@ not all composed are composed again. TO gets weights.npz and finder.json, with t
 validation; until then a finder that is there stays.
 """
 
-from svhn_jax import interrupts
-
-if __name__ == "__main__":
-    interrupts.end_at_once()  # the imports below take time
-
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from svhn_jax import command_line, files, output
+from svhn_jax import cli, files
 from svhn_jax.checked import Checked, at_least
+from svhn_jax.cli import OptionalPath
 from svhn_jax.data.workers import Workers, usable_cores
-from svhn_jax.errors import InputError, run_command
+from svhn_jax.errors import InputError
 from svhn_jax.finding import material
 from svhn_jax.finding.config import FinderConfig
-from svhn_jax.options import OptionalPath, OutputOptions
-from svhn_jax.output import Output
+from svhn_jax.output import Terminal
 
 
 @dataclass(frozen=True)
@@ -46,13 +41,10 @@ class Options(Checked):
     """number of synthetic scenes without a number in which it is counted how often the finder says none"""
     jobs: Annotated[int, at_least(1)] = field(default_factory=usable_cores)
     """number of processes that compose scenes; the scenes do not depend on it"""
-    output: OutputOptions = field(default_factory=Output)
     settings: Annotated[FinderConfig, tyro.conf.arg(name="")] = field(default_factory=FinderConfig)
 
 
-def main() -> int:
-    options = command_line.parse(Options, "python -m svhn_jax.train_finder", __doc__ or "")
-    console = output.console(options.output)
+def main(options: Options, terminal: Terminal) -> int:
     for folder in (options.raw, options.boxed):
         if folder and not folder.is_dir():
             raise InputError(f"{folder}: no such folder; give the folder of the photos")
@@ -66,19 +58,14 @@ def main() -> int:
     )  # imports JAX, which takes seconds: not for --help
     from svhn_jax.inference import find_scores
     from svhn_jax.inference.finder import Finder
-    from svhn_jax.training import compilation
 
-    def tell(line: str) -> None:
-        console.print(line, soft_wrap=True)
-
-    compilation.enable_compilation_cache()
     settings, work = options.settings, options.work.absolute()  # Orbax takes absolute paths alone
     folders = {"raw": options.raw, "boxed": options.boxed, "start": options.start}
     origin = {name: str(folder.absolute()) if folder else None for name, folder in folders.items()}
     training.require_same_run(settings, work / "steps", origin)
     with (
         Workers(options.jobs) as workers,
-        output.progress("composing", settings.scenes, "scenes") as advance,
+        terminal.progress("composing", settings.scenes, "scenes") as advance,
     ):
         scenes = scene_files.build(
             work / "scenes",
@@ -91,16 +78,15 @@ def main() -> int:
         )
     start = weights.load_for(settings, options.start) if options.start else None
     variables = weights.as_saved(
-        training.train(settings, scenes, work / "steps", tell, start, origin)
+        training.train(settings, scenes, work / "steps", terminal.print, start, origin)
     )
     finder = Finder(weights.Trained(settings, variables, least_score=0.0))
     chosen = find_scores.choose_least_score(finder, options.raw, options.empty_scenes)
     weights.save(options.to, settings, variables, least_score=chosen.least_score)
-    tell(f"{options.to}: {chosen}")
-    output.print_json(options.output, {"to": str(options.to)} | chosen._asdict())
+    terminal.print(f"{options.to}: {chosen}")
+    terminal.result({"to": str(options.to)} | chosen._asdict())
     return 0
 
 
 if __name__ == "__main__":
-    interrupts.raise_interrupts()
-    run_command(main)
+    cli.run(Options, main)

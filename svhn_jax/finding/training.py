@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from svhn_jax import files
-from svhn_jax.errors import InputError, UnfinishedError
+from svhn_jax.errors import InputError
 from svhn_jax.finding import steps
 from svhn_jax.finding.config import FinderConfig
 from svhn_jax.finding.scene_files import Scenes
@@ -39,7 +39,7 @@ def train(
 
     Raises:
       InputError: the batch does not split over the devices, or the loss is not finite.
-      UnfinishedError: Ctrl-C or SIGTERM; the state was saved.
+      InputError: Ctrl-C or SIGTERM; the state was saved.
     """
     mesh = devices.make_mesh()
     devices.check_batch_size("batch_size", config.batch_size, mesh)
@@ -63,9 +63,7 @@ def train(
                 if done % SAVE_EVERY == 0 or done == config.steps or received:
                     checkpoints.save(done, state.tree(), None)
                 if received:
-                    raise UnfinishedError(
-                        f"stopped at step {done}; the same command goes on from there"
-                    )
+                    raise InputError(f"stopped at step {done}; the same command goes on from there")
         return jax.device_get(state.ema)
 
 

@@ -5,7 +5,7 @@ import jax
 import numpy as np
 import pytest
 
-from svhn_jax.errors import InputError, UnfinishedError
+from svhn_jax.errors import InputError
 from svhn_jax.finding import training, weights
 from svhn_jax.finding.config import SCENE, FinderConfig
 from svhn_jax.finding.scene_files import Scenes
@@ -31,7 +31,7 @@ def test_a_stopped_run_goes_on_to_the_same_bits(scenes, tmp_path, monkeypatch):
         if line.startswith("step 2 "):
             signal.raise_signal(signal.SIGTERM)
 
-    with pytest.raises(UnfinishedError, match="stopped at step 2"):
+    with pytest.raises(InputError, match="stopped at step 2"):
         training.train(CONFIG, scenes, tmp_path / "stopped", stop)
     resumed = training.train(CONFIG, scenes, tmp_path / "stopped", lambda _: None)
     for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(resumed), strict=True):
