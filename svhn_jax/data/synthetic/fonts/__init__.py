@@ -1,4 +1,4 @@
-"""The generator's fonts; README.md beside them says where each comes from."""
+"""The fonts of rendered numbers; README.md names their sources and licenses."""
 
 import functools
 import io
@@ -7,8 +7,9 @@ from importlib import resources
 import numpy as np
 from PIL import ImageFont
 
-# How often a face is drawn: 1 unless one of these words begins its file's name. Set by eye: sheets of real train photos
-# show mostly grotesques, and Clarendon and Didone figures of enamel plates; script, marker and display faces are rare.
+# Relative frequency of a face: 1 unless its file name begins with one of these. Set by eye: real
+# train photos show mostly grotesques, and Clarendon and Didone figures of enamel plates; script,
+# marker and display faces are rare.
 WEIGHTS = {
     "besley": 3.0,
     "bodoni-moda": 4.0,
@@ -55,13 +56,13 @@ WEIGHTS = {
 
 @functools.cache
 def _font_files() -> tuple[tuple[bytes, ...], np.ndarray]:
-    """The files, in the order of their names, and float[files] of cumulated probabilities."""
+    """The files, in the order of their names, and float[files] of cumulative probabilities."""
     folder = resources.files(__name__)
     files = sorted(
         (item for item in folder.iterdir() if item.name.endswith(".ttf")),
         key=lambda item: item.name,
     )
-    # the longest beginning decides
+    # the longest match decides
     matches = [[word for word in WEIGHTS if file.name.startswith(word)] for file in files]
     weights = np.array([WEIGHTS[max(words, key=len)] if words else 1.0 for words in matches])
     return tuple(file.read_bytes() for file in files), np.cumsum(weights) / weights.sum()
@@ -76,12 +77,12 @@ def _font(index: int, size: int) -> ImageFont.FreeTypeFont:
 
 @functools.cache
 def _zero_height(index: int) -> float:
-    """Height of the figure 0, as a share of the type size."""
+    """Height of the figure 0 as a share of the type size."""
     box = _font(index, 100).getbbox("0")
     return (box[3] - box[1]) / 100
 
 
 def random_font(rng: np.random.Generator, digit_height: float) -> ImageFont.FreeTypeFont:
-    """A face whose figure 0 is about as many pixels high."""
+    """A random face at a size at which its figure 0 is about `digit_height` pixels high."""
     index = int(np.searchsorted(_font_files()[1], rng.random()))
     return _font(index, max(4, 2 * round(digit_height / _zero_height(index) / 2)))
