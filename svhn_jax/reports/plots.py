@@ -6,8 +6,7 @@ Text and axes take the page's text colour, so that both themes work.
 import io
 import re
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -42,34 +41,31 @@ SHADES = LinearSegmentedColormap.from_list(
 )
 
 
-class Chart:
-    """A pair of axes; `svg` is its <svg> element after the block of `_chart`."""
-
-    def __init__(self, axes: Axes):
-        self.axes, self.svg = axes, ""
-
-
-@contextmanager
-def _chart(*, height: float = 3.0, percent: str = "y", **texts: Any) -> Iterator[Chart]:
-    """Axes to draw on in the block; percent: the axes of shares; texts: as `Axes.set`."""
+def _axes(height: float = 3.0, **texts: Any) -> Axes:
+    """Empty axes; texts: as `Axes.set`."""
     with mpl.rc_context(STYLE):
-        figure = Figure((4.4, height), layout="constrained")
-        chart = Chart(figure.subplots())
-        yield chart
-        axes = chart.axes
-        axes.set(**texts)
-        for axis in (getattr(axes, f"{name}axis") for name in percent):
-            axis.set_major_locator(MaxNLocator(6))
-            axis.set_major_formatter(PercentFormatter(1, decimals=None))
-        if axes.get_legend_handles_labels()[0]:  # above the axes, where it hides nothing
-            place: Any = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": 3}
-            axes.legend(**place, frameon=False, labelcolor=INK, fontsize=8)
-        text = io.StringIO()
+        axes = Figure((4.4, height), layout="constrained").subplots()
+    axes.set(**texts)
+    axes.tick_params(colors=INK)
+    return axes
+
+
+def _svg(axes: Axes, percent: str = "y") -> str:
+    """The <svg> element of a plot; percent: the axes of shares."""
+    for axis in (getattr(axes, f"{name}axis") for name in percent):
+        axis.set_major_locator(MaxNLocator(6))
+        axis.set_major_formatter(PercentFormatter(1, decimals=None))
+    if axes.get_legend_handles_labels()[0]:  # above the axes, where it hides nothing
+        place: Any = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": 3}
+        axes.legend(**place, frameon=False, labelcolor=INK, fontsize=8)
+    text, figure = io.StringIO(), axes.get_figure()
+    assert isinstance(figure, Figure)
+    with mpl.rc_context(STYLE):
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
     svg = text.getvalue()[text.getvalue().index("<svg") :]
     prefix = f"plot-{zlib.crc32(svg.encode()):08x}-"  # ids of several plots on one page differ
     svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{prefix}", svg)
-    chart.svg = svg.replace(INK, "currentColor")
+    return svg.replace(INK, "currentColor")
 
 
 def learning_curve(rows: Sequence[Mapping[str, Any]], name: str, ylabel: str) -> str:
@@ -80,19 +76,19 @@ def learning_curve(rows: Sequence[Mapping[str, Any]], name: str, ylabel: str) ->
       name: of the metric: "loss", which is drawn from 0 on, or an accuracy, which is a share.
     """
     is_loss = name == "loss"
-    with _chart(xlabel="step (updates)", ylabel=ylabel, percent="" if is_loss else "y") as chart:
-        for split, color in (("train", BLUE), ("validation", ORANGE)):
-            points = [
-                (row["step"], row[name])
-                for row in rows
-                if row.get("split") == split and row.get(name) is not None
-            ]
-            if points:
-                line: Any = {"marker": "." if len(points) < 30 else "", "color": color}
-                chart.axes.plot(*zip(*points, strict=True), label=split, **line)
-        if is_loss:
-            chart.axes.set_ylim(bottom=0)
-    return chart.svg
+    axes = _axes(xlabel="step (updates)", ylabel=ylabel)
+    for split, color in (("train", BLUE), ("validation", ORANGE)):
+        points = [
+            (row["step"], row[name])
+            for row in rows
+            if row.get("split") == split and row.get(name) is not None
+        ]
+        if points:
+            line: Any = {"marker": "." if len(points) < 30 else "", "color": color}
+            axes.plot(*zip(*points, strict=True), label=split, **line)
+    if is_loss:
+        axes.set_ylim(bottom=0)
+    return _svg(axes, "" if is_loss else "y")
 
 
 def coverage_curve(kept: np.ndarray, accuracies: np.ndarray, targets: Mapping[float, float]) -> str:
@@ -103,12 +99,12 @@ def coverage_curve(kept: np.ndarray, accuracies: np.ndarray, targets: Mapping[fl
     """
     lowest = max(0, min([*accuracies, *targets]) - 0.02)
     texts: Any = {"xlabel": "coverage: photos kept", "ylabel": "whole numbers right among them"}
-    with _chart(percent="xy", xlim=(0, 1.02), ylim=(lowest, 1.002), **texts) as chart:
-        chart.axes.plot(kept, accuracies, color=BLUE, drawstyle="steps-pre")
-        for target, share in targets.items():
-            chart.axes.axhline(target, color=INK, lw=0.6, ls=":")
-            chart.axes.plot([share], [target], "o", color=ORANGE, ms=5)
-    return chart.svg
+    axes = _axes(xlim=(0, 1.02), ylim=(lowest, 1.002), **texts)
+    axes.plot(kept, accuracies, color=BLUE, drawstyle="steps-pre")
+    for target, share in targets.items():
+        axes.axhline(target, color=INK, lw=0.6, ls=":")
+        axes.plot([share], [target], "o", color=ORANGE, ms=5)
+    return _svg(axes, "xy")
 
 
 def reliability(bins: Sequence[CalibrationBin]) -> str:
@@ -116,12 +112,12 @@ def reliability(bins: Sequence[CalibrationBin]) -> str:
     total = max(1, sum(row.photos for row in bins))
     points = [row.confidence for row in bins], [row.accuracy for row in bins]
     limits: Any = {"xlim": (-0.02, 1.05), "ylim": (-0.02, 1.05)}
-    with _chart(percent="xy", xlabel="confidence", ylabel="whole numbers right", **limits) as chart:
-        chart.axes.plot([0, 1], [0, 1], color=INK, lw=0.6, ls=":")
-        chart.axes.plot(*points, color=BLUE, lw=1)
-        sizes = [8 + 200 * row.photos / total for row in bins]
-        chart.axes.scatter(*points, s=sizes, color=BLUE, alpha=0.7)
-    return chart.svg
+    axes = _axes(xlabel="confidence", ylabel="whole numbers right", **limits)
+    axes.plot([0, 1], [0, 1], color=INK, lw=0.6, ls=":")
+    axes.plot(*points, color=BLUE, lw=1)
+    sizes = [8 + 200 * row.photos / total for row in bins]
+    axes.scatter(*points, s=sizes, color=BLUE, alpha=0.7)
+    return _svg(axes, "xy")
 
 
 def confusion(matrix: np.ndarray, names: Sequence[str], what: str) -> str:
@@ -135,18 +131,16 @@ def confusion(matrix: np.ndarray, names: Sequence[str], what: str) -> str:
     there = np.flatnonzero(matrix.sum(axis=0) + matrix.sum(axis=1))
     matrix, shown = matrix[np.ix_(there, there)], [names[int(index)] for index in there]
     shares = matrix / np.maximum(1, matrix.sum(axis=1, keepdims=True))
-    texts = {"xlabel": f"predicted {what}", "ylabel": f"true {what}"}
-    with _chart(height=4.4, percent="", **texts) as chart:
-        axes = chart.axes
-        axes.imshow(shares, cmap=SHADES, vmin=0, vmax=1)
-        for (row, column), count in np.ndenumerate(matrix):
-            if count:
-                axes.text(column, row, f"{count}", ha="center", va="center", fontsize=7)
-        axes.set_xticks(range(len(shown)), shown)
-        axes.set_yticks(range(len(shown)), shown)
-        axes.tick_params(length=0)
-        axes.grid(visible=False)
-    return chart.svg
+    axes = _axes(4.4, xlabel=f"predicted {what}", ylabel=f"true {what}")
+    axes.imshow(shares, cmap=SHADES, vmin=0, vmax=1)
+    for (row, column), count in np.ndenumerate(matrix):
+        if count:
+            axes.text(column, row, f"{count}", ha="center", va="center", fontsize=7, color=INK)
+    axes.set_xticks(range(len(shown)), shown)
+    axes.set_yticks(range(len(shown)), shown)
+    axes.tick_params(length=0)
+    axes.grid(visible=False)
+    return _svg(axes, "")
 
 
 def accuracy_bars(intervals: Mapping[str, tuple[Interval, int]], what: str, ylabel: str) -> str:
@@ -160,12 +154,12 @@ def accuracy_bars(intervals: Mapping[str, tuple[Interval, int]], what: str, ylab
     shares = [one.share for one in bars]
     errors = np.array([(one.share - one.low, one.high - one.share) for one in bars])
     labels = [f"{name}\nn = {count}" for name, (_, count) in intervals.items()]
-    with _chart(xlabel=what, ylabel=ylabel, ylim=(0, 1.02)) as chart:
-        chart.axes.bar(labels, shares, color=BLUE, alpha=0.75, width=0.6)
-        whiskers: Any = {"fmt": "none", "ecolor": INK, "lw": 1, "capsize": 3}
-        chart.axes.errorbar(labels, shares, yerr=np.maximum(0, errors).T, **whiskers)
-        chart.axes.grid(axis="x", visible=False)
-    return chart.svg
+    axes = _axes(xlabel=what, ylabel=ylabel, ylim=(0, 1.02))
+    axes.bar(labels, shares, color=BLUE, alpha=0.75, width=0.6)
+    whiskers: Any = {"fmt": "none", "ecolor": INK, "lw": 1, "capsize": 3}
+    axes.errorbar(labels, shares, yerr=np.maximum(0, errors).T, **whiskers)
+    axes.grid(axis="x", visible=False)
+    return _svg(axes)
 
 
 def grouped_shares(groups: Mapping[str, Mapping[str, float]], xlabel: str, ylabel: str) -> str:
@@ -176,12 +170,12 @@ def grouped_shares(groups: Mapping[str, Mapping[str, float]], xlabel: str, ylabe
     """
     categories = list(dict.fromkeys(name for shares in groups.values() for name in shares))
     width = 0.8 / max(1, len(groups))
-    with _chart(xlabel=xlabel, ylabel=ylabel) as chart:
-        for index, (group, shares) in enumerate(groups.items()):
-            places = np.arange(len(categories)) + (index - (len(groups) - 1) / 2) * width
-            heights = [shares.get(name, 0) for name in categories]
-            color: Any = {"color": COLORS[index], "alpha": 0.8, "label": group}
-            chart.axes.bar(places, heights, width * 0.95, **color)
-        chart.axes.set_xticks(range(len(categories)), categories)
-        chart.axes.grid(axis="x", visible=False)
-    return chart.svg
+    axes = _axes(xlabel=xlabel, ylabel=ylabel)
+    for index, (group, shares) in enumerate(groups.items()):
+        places = np.arange(len(categories)) + (index - (len(groups) - 1) / 2) * width
+        heights = [shares.get(name, 0) for name in categories]
+        color: Any = {"color": COLORS[index], "alpha": 0.8, "label": group}
+        axes.bar(places, heights, width * 0.95, **color)
+    axes.set_xticks(range(len(categories)), categories)
+    axes.grid(axis="x", visible=False)
+    return _svg(axes)
