@@ -5,10 +5,10 @@ picture of some photos with their boxes. Of raw photos it reads the headers only
 the sheet. --verify checks the arrays of a prepared data set against their SHA-256.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import tyro
@@ -26,8 +26,7 @@ from svhn_jax.errors import InputError
 from svhn_jax.labels import DEFAULT_MAX_DIGITS, MaxDigits
 from svhn_jax.output import Terminal
 
-Tile = tuple[Image.Image, str, str]  # a picture, its number and its name
-Summary = dict[str, Any]  # see `_summary`
+Summary = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -40,35 +39,46 @@ class Options(Checked):
     """PNG file to write: photos with their boxes and labels"""
     photos: Annotated[int, within(1, 1000)] = 48
     """number of photos of each split on the sheet"""
-    seed: int = 0
-    """seed for the choice of photos on the sheet"""
     max_digits: MaxDigits = DEFAULT_MAX_DIGITS
     """of raw photos: longer numbers are shown with a + and counted as more"""
     verify: bool = False
     """check every array of a prepared data set against its checksum"""
 
 
+class Contents(NamedTuple):
+    """One split; boxes: float[N, 4], the number in its photo; tiles: picture, number and name."""
+
+    title: str
+    names: list[str]
+    targets: np.ndarray
+    boxes: np.ndarray
+    sizes: np.ndarray
+    skipped: list[Skipped]
+    tiles: list[tuple[Image.Image, str, str]]
+
+
 def main(options: Options, terminal: Terminal) -> int:
     if not options.folder.is_dir():
         raise InputError(f"{options.folder}: no such folder; give a data set")
     is_prepared = (options.folder / arrays.MANIFEST).is_file()
-    result: dict[str, Any] = {"folder": str(options.folder), "splits": []}
+    summaries: list[Summary] = []
+    result: dict[str, Any] = {"folder": str(options.folder), "splits": summaries}
     if options.verify:
         if not is_prepared:
             raise InputError(f"{options.folder}: no prepared data set; only those have checksums")
         damaged = [path for path, is_bad in arrays.damaged_arrays(options.folder) if is_bad]
         result["damaged"] = [str(path) for path in damaged]
-        terminal.error(*(f"DAMAGED: {path}" for path in damaged))
         if damaged:
+            terminal.error(*(f"DAMAGED: {path}" for path in damaged))
             terminal.error(f"delete {options.folder}, then preprocess again")
             terminal.result(result)
             return 1
         terminal.print("every array matches its checksum")
-    tiles: list[Tile] = []
-    for split, more in _prepared(options) if is_prepared else _raw(options, terminal):
-        _print(terminal, split)
-        result["splits"].append(split)
-        tiles += more
+    tiles: list[tuple[Image.Image, str, str]] = []
+    for contents in _prepared(options) if is_prepared else _raw(options, terminal):
+        summaries.append(_summary(contents))
+        _print(terminal, summaries[-1])
+        tiles += contents.tiles
     if options.sheet:
         files.write_bytes(options.sheet, pictures.png(pictures.tile_sheet(tiles)))
         terminal.print(f"{options.sheet}: {len(tiles)} photos with their boxes")
@@ -76,86 +86,66 @@ def main(options: Options, terminal: Terminal) -> int:
     return 0
 
 
-def _prepared(options: Options) -> Iterator[tuple[Summary, list[Tile]]]:
+def _prepared(options: Options) -> Iterator[Contents]:
     manifest = arrays.read_manifest(options.folder)
-    margin = manifest["crop"]["margin"]
+    margin, side = manifest["crop"]["margin"], manifest["crop"]["size"]
+    rim = side * margin / (1 + margin) / 2
+    inside = np.array([[rim, rim, side - 2 * rim, side - 2 * rim]])
     for split in manifest["splits"]:
-        images, targets, names, *_ = arrays.load_split(options.folder, split)
+        images, targets, codes, *_ = arrays.load_split(options.folder, split)
         boxes, sizes = map(np.asarray, arrays.load_geometry(options.folder, split))
-        texts = [name.decode() for name in names.tolist()]
-        tiles = []
-        for row in _sample(len(texts), options):
-            side = images.shape[1]
-            rim, is_whole = side * margin / (1 + margin) / 2, [*boxes[row]] == [0, 0, *sizes[row]]
-            box = np.array([[rim, rim, side - 2 * rim, side - 2 * rim]])[is_whole:]
-            picture = pictures.tile(Image.fromarray(np.asarray(images[row])), box)
-            tiles.append((picture, labels.decode(targets[row]), texts[row]))
-        suspicious = statistics.suspicious(targets, boxes, sizes)
-        title = f"{options.folder}: {split}"
-        yield _summary(title, texts, targets, boxes, sizes, [], suspicious), tiles
+        names, tiles = [code.decode() for code in codes.tolist()], []
+        for row in _sample(len(names), options):
+            is_whole = [*boxes[row]] == [0, 0, *sizes[row]]  # then it is not enlarged
+            picture = pictures.tile(Image.fromarray(np.asarray(images[row])), inside[is_whole:])
+            tiles.append((picture, labels.decode(targets[row]), names[row]))
+        yield Contents(f"{options.folder}: {split}", names, targets, boxes, sizes, [], tiles)
+    none = np.zeros((0, 1 + manifest["max_digits"]), int)
     for split, source in manifest["sources"].items():
         if skipped := [Skipped(**entry) for entry in source["skipped"]]:
-            none = np.zeros((0, 1 + manifest["max_digits"]), int)
-            yield _summary(f"{source['path']} ({split})", [], none, none, none, skipped, {}), []
+            yield Contents(f"{source['path']} ({split})", [], none, none, none, skipped, [])
 
 
-def _raw(options: Options, terminal: Terminal) -> Iterator[tuple[Summary, list[Tile]]]:
+def _raw(options: Options, terminal: Terminal) -> Iterator[Contents]:
     for source in sources.find_all(options.folder):
         account = Account(source)
-        chosen = set(_sample(len(account.records), options))
-        sizes, tiles = np.zeros((len(account.records), 2), int), []
-        with terminal.progress(f"{account.name}: photos", len(sizes), "photos") as advance:
+        records, chosen = account.records, set(_sample(len(account.records), options))
+        targets = labels.encode_all((record.digits for record in records), options.max_digits)
+        sizes, boxes, tiles = np.zeros((len(records), 2), int), np.zeros((len(records), 4)), []
+        with terminal.progress(f"{account.name}: photos", len(records), "photos") as advance:
             for photo, row in account.photos():
-                record, problem, image = account.records[row], "", None
+                record, problem, image = records[row], "", Image.new("RGB", (1, 1))
                 try:
                     if row in chosen:
                         image = photos.decode_photo(photo.content)
-                    size = image.size if image else photos.photo_size(photo.content)
-                    if crop.is_outside(crop.number_in(record.boxes, *size), *size):
+                    size = image.size if row in chosen else photos.photo_size(photo.content)
+                    number = crop.number_in(record.boxes, *size)
+                    if crop.is_outside(number, *size):
                         raise ValueError("its boxes lie outside the photo")
-                    sizes[row] = size
+                    sizes[row], boxes[row] = size, number.left_top_width_height()
                 except ValueError as error:
                     problem = str(error)
                     account.skip(photo.name, problem)
                 if row in chosen:
-                    boxes = record.boxes if image else record.boxes[:0]
-                    picture = pictures.tile(
-                        image or Image.new("RGB", (1, 1)), boxes, skipped=problem
-                    )
-                    number = labels.decode(labels.encode(record.digits, options.max_digits))
-                    tiles.append((picture, number, f"{account.name}/{record.name}"))
+                    picture = pictures.tile(image, record.boxes, skipped=problem)
+                    name = f"{account.name}/{record.name}"
+                    tiles.append((picture, labels.decode(targets[row]), name))
                 advance(1)
-        yield _summary_of(options, account, sizes), tiles
-
-
-def _summary_of(options: Options, account: Account, sizes: np.ndarray) -> Summary:
-    """The summary of raw photos; sizes: int[N, 2], 0 for photos that cannot be used."""
-    rows = np.flatnonzero(sizes[:, 0])
-    records, sizes = [account.records[row] for row in rows], sizes[rows]
-    targets = labels.encode_all((record.digits for record in records), options.max_digits)
-    boxes = np.zeros((len(rows), 4))
-    for row, (record, size) in enumerate(zip(records, sizes.tolist(), strict=True)):
-        boxes[row] = crop.number_in(record.boxes, *size).left_top_width_height()
-    suspicious = statistics.suspicious(targets, boxes, sizes) | statistics.suspicious_boxes(records)
-    names, title = [record.name for record in records], f"{options.folder}: {account.name}"
-    return _summary(title, names, targets, boxes, sizes, account.skipped, suspicious)
+        title, used = f"{options.folder}: {account.name}", np.flatnonzero(sizes[:, 0])
+        names = [records[row].name for row in used]
+        skipped = account.skipped
+        yield Contents(title, names, targets[used], boxes[used], sizes[used], skipped, tiles)
 
 
 def _sample(count: int, options: Options) -> list[int]:
-    rng = np.random.default_rng(options.seed)
-    return sorted(rng.permutation(count)[: options.photos].tolist()) if options.sheet else []
+    rows = np.random.default_rng(0).permutation(count)[: options.photos]
+    return sorted(rows.tolist()) if options.sheet else []
 
 
-def _summary(
-    title: str,
-    names: Sequence[str],
-    targets: np.ndarray,
-    boxes: np.ndarray,
-    sizes: np.ndarray,
-    skipped: Sequence[Skipped],
-    suspicious: Mapping[str, np.ndarray],
-) -> Summary:
+def _summary(contents: Contents) -> Summary:
     """What is printed of a split, as JSON values; see `svhn_jax.data.statistics`."""
+    title, names, targets, boxes, sizes, skipped, _ = contents
+    suspicious = statistics.suspicious(targets, boxes, sizes)
     return {
         "title": title,
         "numbers": len(targets),

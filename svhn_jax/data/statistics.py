@@ -1,17 +1,13 @@
 """Statistics of a data set, and suspicious records, for people to see before training."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from svhn_jax import labels
-from svhn_jax.data.records import Record
 
 QUANTILES = (0.0, 0.01, 0.5, 0.99, 1.0)
 # Measured on the 46,470 published train and test numbers:
 SMALL_PIXELS = 10  # of height; one number has less
 NARROW, WIDE = 0.14, 1.12  # width of a digit / height; one number in a thousand is beyond each
-UNEVEN_WIDTH, UNEVEN_HEIGHT = 4.0, 1.3  # largest digit / smallest; 0.06 % and 0.02 % are beyond
 
 
 def lengths(targets: np.ndarray) -> np.ndarray:
@@ -65,19 +61,3 @@ def suspicious(targets: np.ndarray, boxes: np.ndarray, sizes: np.ndarray) -> dic
         "very wide for so few digits": is_row & (shape > WIDE),
     }
     return {reason: np.flatnonzero(rows) for reason, rows in reasons.items() if rows.any()}
-
-
-def suspicious_boxes(records: Sequence[Record]) -> dict[str, np.ndarray]:
-    """Records with suspicious boxes of digits, in the form of `suspicious`."""
-    reasons: dict[str, list[int]] = {}
-    for row, record in enumerate(records):
-        left, _, width, height = record.boxes.T
-        if len(left) < 2:
-            continue
-        if (np.diff(left) < 0).any():
-            reasons.setdefault("digits not from left to right", []).append(row)
-        if width.max() > UNEVEN_WIDTH * width.min():
-            reasons.setdefault("one digit much wider than another", []).append(row)
-        if height.max() > UNEVEN_HEIGHT * height.min():
-            reasons.setdefault("one digit much higher than another", []).append(row)
-    return {reason: np.array(rows) for reason, rows in reasons.items()}
