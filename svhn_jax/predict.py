@@ -117,7 +117,7 @@ def _boxes(options: Options, photos: Sequence[Named]) -> list["AnyBox"]:
         except ValueError as error:
             raise InputError(f"--box is {printable(options.box)}: {error}") from None
     if options.boxes is not None:
-        found = boxes_csv.match(options.boxes, boxes_csv.read(options.boxes), photos)
+        found = boxes_csv.read(options.boxes, photos)
         rows = range(len(photos))
         return [(found[row] or "whole") if row in found else None for row in rows]
     return [None] * len(photos)

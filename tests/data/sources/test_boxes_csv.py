@@ -3,7 +3,7 @@
 import pytest
 
 from svhn_jax.data.sources import boxes_csv, named
-from svhn_jax.data.sources.boxes_csv import BoxRow
+from svhn_jax.data.sources.named import Named
 from svhn_jax.errors import InputError
 
 HEADER = "file,left,top,width,height"
@@ -24,28 +24,28 @@ def table(tmp_path, monkeypatch):
     return write
 
 
+BOTH = [Named("street/1.png", "street"), Named("street/2.png", "street")]
+
+
 def test_rows_have_a_box_or_none(table):
     path = table(HEADER, "1.png,-3,0.25,20,1e1", "", '"2.png",,,,')
-    assert boxes_csv.read(path) == [
-        BoxRow(2, "1.png", (-3, 0.25, 20, 10)),
-        BoxRow(4, "2.png", None),
-    ]
+    assert boxes_csv.read(path, BOTH) == {0: (-3, 0.25, 20, 10), 1: None}
     path = table("file,label,left,top,width,height", "1.png,102,1,2,3,4", "2.png,7,,,,")
-    assert boxes_csv.read(path) == [BoxRow(2, "1.png", (1, 2, 3, 4)), BoxRow(3, "2.png", None)]
+    assert boxes_csv.read(path, BOTH) == {0: (1, 2, 3, 4), 1: None}
 
 
 def test_bad_rows_are_listed_all_at_once(table):
     bad = ["1.png,1,2,3", "1.png,a,2,3,4", "1.png,1,2,0,4", ",1,2,3,4", "a\0/1.png,1,2,3,4"]
-    with pytest.raises(InputError, match=r"boxes.csv: 5 rows") as error:
-        boxes_csv.read(table(HEADER, *bad))
-    words = ("4 values", "left is 'a'", "no width", "no name", "no name")
-    assert [f"line {2 + row}: " in line for row, line in enumerate(error.value.details)] == [
-        True
-    ] * 5
-    assert all(word in line for word, line in zip(words, error.value.details, strict=True))
+    with pytest.raises(InputError, match=r"boxes.csv: 6 rows") as error:
+        boxes_csv.read(table(HEADER, *bad, "1.png,1,2,3,4", "street/1.png,,,,"), BOTH)
+    words = ("4 values", "left is 'a'", "no width", "no name", "no name", "line 7 names it already")
+    lines = [2, 3, 4, 5, 6, 8]
+    for line, word, shown in zip(lines, words, error.value.details, strict=True):
+        assert shown.startswith(f"line {line}: ")
+        assert word in shown
     for path in (table(HEADER).with_name("none.csv"), table("file,box", "1.png,2")):
         with pytest.raises(InputError, match=f"{path}: .*{HEADER}"):
-            boxes_csv.read(path)
+            boxes_csv.read(path, BOTH)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_a_row_names_a_photo_from_its_own_folder_the_current_one_or_that_of_the_
     path = table(HEADER, f"{file.format(folder=tmp_path)},1,2,3,4", "9.png,1,2,3,4")
     for arguments in (["street"], ["street/*.png"], [tmp_path / "street/1.png", "street/2.png"]):
         photos = named.find([*map(str, arguments)])
-        assert boxes_csv.match(path, boxes_csv.read(path), photos) == {0: (1, 2, 3, 4)}
+        assert boxes_csv.read(path, photos) == {0: (1, 2, 3, 4)}
 
 
 def test_a_photo_that_is_a_link_or_is_named_twice_is_found(table, tmp_path):
@@ -67,17 +67,12 @@ def test_a_photo_that_is_a_link_or_is_named_twice_is_found(table, tmp_path):
     names = ["-", "other/1.png", "other/2.png", "other/link.png", "street/2.png"]
     assert [one.name for one in photos] == names
     path = table(HEADER, "link.png,1,2,3,4", f"{tmp_path}/other/../street/2.png,5,6,7,8")
-    boxes = boxes_csv.match(path, boxes_csv.read(path), photos)
-    assert boxes == {2: (5, 6, 7, 8), 3: (1, 2, 3, 4), 4: (5, 6, 7, 8)}
+    boxes = boxes_csv.read(path, photos)
+    assert boxes == {1: (1, 2, 3, 4), 2: (5, 6, 7, 8), 3: (1, 2, 3, 4), 4: (5, 6, 7, 8)}
 
 
-def test_two_rows_of_one_photo_and_a_table_of_other_photos_are_errors(table):
-    photos = named.find(["street"])
-    path = table(HEADER, "1.png,1,2,3,4", "street/1.png,1,2,3,4")
-    with pytest.raises(InputError, match="lines 2 and 3"):
-        boxes_csv.match(path, boxes_csv.read(path), photos)
-    path = table("sep=;", HEADER.replace(",", ";"), "STREET\\\\1.PNG;1;2;3;4")
-    assert boxes_csv.match(path, boxes_csv.read(path), photos) == {0: (1, 2, 3, 4)}
-    path = table(HEADER, "3.png,1,2,3,4")
-    with pytest.raises(InputError, match="none of its 1 rows"):
-        boxes_csv.match(path, boxes_csv.read(path), photos)
+def test_names_as_other_systems_write_them_and_tables_of_other_photos(table):
+    path = table("sep=;", HEADER.replace(",", ";"), "STREET\\1.PNG;1;2;3;4")
+    assert boxes_csv.read(path, BOTH) == {0: (1, 2, 3, 4)}
+    with pytest.raises(InputError, match="no row names a photo"):
+        boxes_csv.read(table(HEADER, "3.png,1,2,3,4"), BOTH)

@@ -281,7 +281,7 @@ def test_any_table_is_read_or_refused_in_one_line(text, encoding):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "labels.csv")
         path.write_bytes(text.encode(encoding, "replace"))
-        for read in (labels_csv.read, boxes_csv.read):
+        for read in (labels_csv.read, lambda path: boxes_csv.read(path, [])):
             try:
                 read(path)
             except InputError as error:
