@@ -218,7 +218,7 @@ def _parse(kind: type[Options], arguments: list[str], text: str) -> tuple[Option
     parsed: Any = tyro.cli(
         whole,
         args=arguments,
-        prog=prog.split(" --")[0],
+        prog=" ".join(prog.split()[:3]),  # python -m svhn_jax.COMMAND
         description="",
         default=whole(options=default) if default else None,
     )
