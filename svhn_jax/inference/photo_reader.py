@@ -84,14 +84,8 @@ class PhotoReader:
         """Loads the weights and compiles.
 
         Args:
-          run: the run's folder; by default the weights that come with the package.
-          step: best, latest or a step's number.
+          run, step, tta: as in `svhn_jax.load`.
           finder: finds the number where no box is given; without one, the whole photo is read.
-          tta: average five windows of each crop: more accurate, five times the work.
-
-        Raises:
-          InputError: there is no such run or step.
-          CheckpointError: the step is damaged.
         """
         views = len(inputs.VIEWS) if tta else 1
         self.reader = Reader(str(run or PRETRAINED), step, batch_size=BATCH_SIZE, views=views)

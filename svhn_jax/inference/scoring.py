@@ -1,7 +1,6 @@
 """Scores saved steps of a run on one split of a data set."""
 
 import re
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,7 +22,6 @@ from svhn_jax.runs.folder import RunFolder
 from svhn_jax.runs.results import merge_results, write_predictions
 from svhn_jax.training import devices, evaluator
 from svhn_jax.training.dataset import load_images
-from svhn_jax.training.evaluator import score_split
 
 Advance = Callable[[int], object]
 
@@ -61,38 +59,27 @@ class Scorer:
         other = f"-{re.sub(r'[^A-Za-z0-9_.-]', '_', Path(data).name)}" if data else ""
         fingerprint = f"-{self.split.fingerprint[:8]}" if data else ""
         self.name = f"{split}{other}{fingerprint}{'-tta' if tta else ''}"
-        self.network = networks.build(self.config.model)
         self._batch_size = batch_size or self.config.eval_batch_size
         self._mesh, views = devices.make_mesh(), len(inputs.VIEWS) if tta else 1
-        self._eval_step = evaluator.compile_eval_step(self.config, self.network, self._mesh, views)
-        self._is_compiled = False
+        network = networks.build(self.config.model)
+        self._eval_step = evaluator.compile_eval_step(self.config, network, self._mesh, views)
 
     @own_settings()
     def score(
         self, checkpoints: Checkpoints, step: int, advance: Advance = lambda count: None
     ) -> tuple[dict[str, float], PredictionTable]:
-        """The metrics of a saved step on the whole split, images/s among them, and its predictions.
+        """The metrics of a saved step on the whole split, and its predictions.
 
         Raises:
           CheckpointError: the step cannot be read.
         """
         loaded = load_variables(self.run, checkpoints, step)
         variables = devices.put(loaded, devices.replicated(self._mesh))
-        if not self._is_compiled:  # so that images/s does not count the time of compiling
-            size, whole = self._batch_size, self.split
-            self._read(
-                variables,
-                whole._replace(images=whole.images[:size], labels=whole.labels[:size]),
-            )
-            self._is_compiled = True
-        started = time.perf_counter()
-        metrics, predicted = self._read(variables, self.split, advance)
-        rate = len(self.split.images) / (time.perf_counter() - started)
+        metrics, predicted = evaluator.score_split(
+            self._eval_step, variables, self.split, self._batch_size, self._mesh, advance
+        )
         table = predictions.tabulate(self.split, predicted)
-        return metrics | predictions.summarize(table) | {"images_per_s": rate}, table
-
-    def _read(self, variables: Any, split: Split, advance: Advance = lambda count: None) -> Any:
-        return score_split(self._eval_step, variables, split, self._batch_size, self._mesh, advance)
+        return metrics | predictions.summarize(table), table
 
     def write(self, step: int, metrics: dict[str, float], table: PredictionTable) -> None:
         """Writes the predictions of a step, and merges its metrics into the results table."""
@@ -120,7 +107,6 @@ def score_step(
     data: str | None = None,
     *,
     tta: bool = False,
-    batch_size: int | None = None,
     terminal: Terminal = SILENT,
 ) -> Scored:
     """Scores one step of a run and writes nothing.
@@ -132,7 +118,7 @@ def score_step(
       InputError: there is no such run, step or data.
       CheckpointError: the step is damaged.
     """
-    scorer = Scorer(run, split, data, tta=tta, batch_size=batch_size)
+    scorer = Scorer(run, split, data, tta=tta)
     with Checkpoints(scorer.run.steps_path) as checkpoints:
         number = choose_steps(step, checkpoints, scorer.run)[-1]
         with terminal.progress(f"step {number}", len(scorer.split.images), "photos") as advance:
