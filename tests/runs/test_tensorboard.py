@@ -1,7 +1,6 @@
 """What TensorBoard shows of runs, asked over its HTTP interface."""
 
 import dataclasses
-import io
 import json
 import re
 import subprocess
@@ -65,7 +64,8 @@ def ask(runs):
 
         until = time.monotonic() + 60
         while (
-            len(json.loads(ask("plugin/histograms/tags"))) < len(RATES) and time.monotonic() < until
+            len(json.loads(ask("plugin/scalars/tags"))) < 2 * len(RATES)
+            and time.monotonic() < until
         ):
             time.sleep(0.5)
         try:
@@ -87,23 +87,6 @@ def test_training_and_validation_share_their_charts(ask):
         ask("plugin/scalars/scalars", run="fast/events/validation", tag="metrics/loss")
     )
     assert [step for _, step, _ in points] == [3, 4]
-
-
-def test_panels_show_photos_with_readings(ask):
-    (entry, *_) = json.loads(
-        ask("plugin/images/images", run="fast/events/validation", tag="readings", sample=0, index=0)
-    )
-    with Image.open(io.BytesIO(ask(f"plugin/images/individualImage?{entry['query']}&"))) as picture:
-        assert (picture.width, picture.height) == (96, 55)
-
-
-def test_every_weight_has_a_histogram(ask):
-    tags = json.loads(ask("plugin/histograms/tags"))["fast/events/validation"]
-    assert tags.keys() == {"params/dense/kernel", "params/dense/bias"}
-    points = json.loads(
-        ask("plugin/histograms/histograms", run="fast/events/validation", tag=next(iter(tags)))
-    )
-    assert {step for _, step, _ in points} == {3, 4}
 
 
 def test_the_configuration_is_a_text_and_compares_the_runs(ask):
