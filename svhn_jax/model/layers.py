@@ -24,9 +24,8 @@ def conv(
     use_bias: bool = False,
 ) -> nn.Conv:
     """A convolution with zero padding; convolution="auto" means Winograd on CPUs."""
-    is_winograd = config.convolution == "winograd" or (
-        config.convolution == "auto" and jax.default_backend() == "cpu"
-    )
+    is_on_cpu = config.convolution == "auto" and jax.default_backend() == "cpu"
+    is_winograd = strides == 1 and (config.convolution == "winograd" or is_on_cpu)
     return nn.Conv(
         channels,
         (kernel, kernel),

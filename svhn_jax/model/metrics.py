@@ -59,7 +59,6 @@ def summarize(rows: Sequence[Mapping[str, Any]], max_digits: int) -> dict[str, f
     if not total["examples"]:
         total["loss"] = math.nan
     examples = max(1.0, total["examples"])
-    skipped = {name: total[name] for name in ("updates_skipped",) if name in total}
     return {
         "examples": total["examples"],
         "loss": total["loss"] / examples,
@@ -67,17 +66,20 @@ def summarize(rows: Sequence[Mapping[str, Any]], max_digits: int) -> dict[str, f
         "positional_digit_accuracy": total["positions_right"] / (max_digits * examples),
         "length_accuracy": total["lengths_right"] / examples,
         "sequence_accuracy": total["sequences_right"] / examples,
-    } | skipped
+    }
 
 
-def selection_score(metrics: Any) -> float:
-    """Greatest at the best step: sequence accuracy, then lower loss. NO_SCORE: none, not finite."""
+def selection_score(metrics: Mapping[str, Any] | None) -> float:
+    """The best step has the greatest; NO_SCORE if it was not validated, or is not finite.
+
+    metrics["selection_score"] if it is there; else sequence accuracy, then lower loss.
+    """
+    known = metrics or {}
     try:
-        accuracy, loss = float(metrics["sequence_accuracy"]), float(metrics["loss"])
+        loss = float(known["loss"])
+        if (score := known.get("selection_score")) is None:
+            score = known["sequence_accuracy"] - 1e-9 * min(loss, 100.0)
+        score = float(score)
     except (KeyError, TypeError, ValueError):
         return NO_SCORE
-    return (
-        accuracy - 1e-9 * min(loss, 100.0)
-        if math.isfinite(accuracy) and math.isfinite(loss)
-        else NO_SCORE
-    )
+    return score if math.isfinite(score) and math.isfinite(loss) else NO_SCORE

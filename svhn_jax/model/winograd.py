@@ -28,43 +28,18 @@ CACHED_BYTES = 16_000_000  # tiles held at once
 
 
 def conv_general_dilated(
-    lhs: jax.Array,
-    rhs: jax.Array,
-    window_strides: Any,
-    padding: Any,
-    lhs_dilation: Any = None,
-    rhs_dilation: Any = None,
-    dimension_numbers: Any = None,
-    feature_group_count: int = 1,
-    precision: Any = None,
+    images: jax.Array, kernel: jax.Array, *rest: Any, **options: Any
 ) -> jax.Array:
     """As `jax.lax.conv_general_dilated`, by Winograd's algorithm where that is faster on a CPU.
 
-    That is: stride 1, no dilation, output as large as the input, float32, and a kernel of one of
-    the sizes above with many channels. The caller decides by device: `layers.conv`.
+    Only for a plain convolution: NHWC, stride 1, no dilation or groups, output as large as the
+    input (svhn_jax.model.layers.conv). The device is not considered here.
     """
-    is_plain = {
-        *window_strides,
-        *(lhs_dilation or (1,)),
-        *(rhs_dilation or (1,)),
-        feature_group_count,
-    } == {1}
-    if (
-        is_plain
-        and lhs.dtype == rhs.dtype == jnp.float32
-        and (m := output_tile(lhs.shape, rhs.shape))
-    ):
-        numbers = lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers)
-        is_nhwc = numbers == lax.conv_dimension_numbers(
-            lhs.shape, rhs.shape, ("NHWC", "HWIO", "NHWC")
-        )
-        margin = rhs.shape[0] // 2
-        if is_nhwc and padding in ("SAME", [(margin, margin)] * 2, ((margin, margin),) * 2):
-            return winograd(lhs, rhs, m)
-    return lax.conv_general_dilated(
-        lhs, rhs, window_strides, padding, lhs_dilation, rhs_dilation, dimension_numbers,
-        feature_group_count=feature_group_count, precision=precision,
-    )  # fmt: skip
+    is_float32 = images.dtype == kernel.dtype == jnp.float32
+    m = output_tile(images.shape, kernel.shape) if is_float32 else None
+    if m is None:
+        return lax.conv_general_dilated(images, kernel, *rest, **options)
+    return winograd(images, kernel, m)
 
 
 def output_tile(images_shape: tuple[int, ...], kernel_shape: tuple[int, ...]) -> int | None:

@@ -18,9 +18,9 @@ NAMES_SHOWN = 5
 class DataOrder:
     """Which rows each step trains on.
 
-    Steps take consecutive rows of an endless sequence of permutations of `epoch`, so that each epoch shows every row
-    once for any batch size. The order is a pure function of (seed, step): nothing is saved, and a resumed run sees the
-    same batches as an uninterrupted one.
+    Steps take consecutive rows of an endless sequence of permutations of `epoch`: each epoch shows
+    every row once for any batch size. The order is a pure function of (seed, step), so a resumed
+    run sees the batches of an uninterrupted one.
 
         rows = DataOrder(data.epoch, config.batch_size, config.seed).rows(step)
         images, labels = data.take(rows), data.labels[rows]
@@ -87,22 +87,18 @@ class TrainingSet(NamedTuple):
 
 
 def load_training_set(config: Config) -> TrainingSet:
-    """The train splits of `data.dir` and of each of `data.mix_in`, as many times an epoch as the configuration says.
+    """The train splits of `data.dir` and `data.mix_in`, repeated within an epoch as configured.
 
     Raises:
-      InputError: a data set is missing, empty, cropped by another rule than the first, or of another max_digits than the model.
+      InputError: see `load_images`; or the data sets are cropped by different rules.
     """
     parts: list[arrays.Split] = []
-    epoch, fingerprint = [], hashlib.sha256()
-    first_row = 0
-    mixed_in = config.data.mix_in_repeat or (1,) * len(config.data.mix_in)
-    repeats = zip(
-        (config.data.dir, *config.data.mix_in), (config.data.repeat, *mixed_in), strict=True
-    )
-    for folder, repeat in repeats:
-        split = load_images(
-            folder, "train", config, (parts[0].crop, config.data.dir) if parts else None
-        )
+    epoch, fingerprint, first_row = [], hashlib.sha256(), 0
+    folders = (config.data.dir, *config.data.mix_in)
+    repeats = (config.data.repeat, *(config.data.mix_in_repeat or (1,) * len(folders[1:])))
+    for folder, repeat in zip(folders, repeats, strict=True):
+        rule = (parts[0].crop, config.data.dir) if parts else None
+        split = load_images(folder, "train", config, rule)
         epoch.append(np.tile(np.arange(first_row, first_row + len(split.images)), repeat))
         first_row += len(split.images)
         fingerprint.update(f"{split.fingerprint} x {repeat}\n".encode())
@@ -116,54 +112,48 @@ def load_training_set(config: Config) -> TrainingSet:
 
 
 def refuse_held_out_photos(config: Config) -> None:
-    """Raises InputError if a train split of `data.mix_in` holds validation or test photos of `data.dir`."""
-    if not config.data.mix_in:
-        return
+    """Raises InputError if `data.mix_in` trains on validation or test photos of `data.dir`."""
     ours = remote.local(config.data.dir)
-    for split in ("validation", "test"):
-        if split not in arrays.read_manifest(ours)["splits"]:
-            continue
+    splits = ("validation", "test") if config.data.mix_in else ()
+    for split in set(splits) & arrays.read_manifest(ours)["splits"].keys():
         for folder in config.data.mix_in:
-            names = shared_photos(ours, split, remote.local(folder), "train")
-            if names:
-                shown = ", ".join(names[:NAMES_SHOWN]) + (
-                    ", ..." if len(names) > NAMES_SHOWN else ""
-                )
+            if names := shared_photos(ours, split, remote.local(folder), "train"):
                 raise InputError(
-                    f"{folder}: its train split holds {len(names):,} of the {split} photos of {config.data.dir} ({shown}): "
-                    f"training would see what {split} measures; prepare both from the same photos with the same --seed "
-                    f"and --validation-fraction, or leave {folder} out of data.mix_in"
+                    f"{folder}: its train split holds {len(names):,} of the {split} photos of "
+                    f"{config.data.dir} ({', '.join(names[:NAMES_SHOWN])}); prepare both from the "
+                    "same photos with one --seed and --validation-fraction, or leave it out"
                 )
 
 
 def load_images(
     folder: str, split: str, config: Config, rule: tuple[CropRule, str] | None = None
 ) -> arrays.Split:
-    """A split that holds at least one image, no smaller than the configured window, with labels of `model.max_digits`.
+    """A split that suits the configuration: at least one image, the window's size, max_digits.
 
     Args:
-      rule: the crop rule that the data set must have, and the name of what requires it, for messages.
+      rule: the crop rule that the data set must have, and the name of its origin, for messages.
 
     Raises:
-      InputError: the split is missing, cropped by another rule, of another max_digits, empty, or smaller than `image.crop`.
+      InputError: the split is missing, or does not suit.
     """
-    loaded = arrays.load_split(remote.local(folder), split)
+    loaded, ours = arrays.load_split(remote.local(folder), split), config.model.max_digits
     if rule:
         require_same_rule(folder, loaded.crop, *rule)
-    if loaded.max_digits != config.model.max_digits:
-        or_train = "" if rule else f", or train with --model.max-digits {loaded.max_digits}"
+    if loaded.max_digits != ours:
         raise InputError(
             f"{folder}: its labels hold at most {loaded.max_digits} digits, but model.max_digits is "
-            f"{config.model.max_digits}; prepare that data set again with --max-digits {config.model.max_digits}{or_train}"
+            f"{ours}; prepare it with --max-digits {ours}, or train with --model.max-digits "
+            f"{loaded.max_digits}"
         )
     if not len(loaded.images):
         raise InputError(
-            f"{folder}: its {split} split is empty; preprocess more photos or with another --validation-fraction"
+            f"{folder}: its {split} split is empty; prepare more photos, or with another "
+            "--validation-fraction"
         )
-    if loaded.images.shape[1] < config.image.crop:
-        side = loaded.images.shape[1]
+    side = loaded.images.shape[1]
+    if side < config.image.crop:
         raise InputError(
-            f"image.crop is {config.image.crop}, more than the {side} pixels of the images in {folder}; "
-            f"give --image.crop {side} or less, or prepare larger crops with --size"
+            f"image.crop is {config.image.crop}, more than the {side} pixels of the images in "
+            f"{folder}; give --image.crop {side} or less, or prepare larger crops with --size"
         )
     return loaded

@@ -1,7 +1,6 @@
 """Scoring a whole split of crops, in batches of any size."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import jax
@@ -21,34 +20,6 @@ from svhn_jax.training.batches import in_batches, joined
 from svhn_jax.training.devices import put, replicated, sharded
 
 
-def eval_step(
-    variables: Any,
-    images: jax.Array,
-    labels: jax.Array,
-    mask: jax.Array,
-    *,
-    config: Config,
-    network: nn.Module,
-    views: int = 1,
-) -> tuple[metrics.Sums, Predictions[jax.Array]]:
-    """Sums over the global batch (svhn_jax.model.metrics.count), and this device's predictions.
-
-    Runs on each device. The loss is the plain cross-entropy, so that runs of different LossConfig
-    can be compared.
-
-    Args:
-      variables: of the network; see TrainState.eval_variables.
-      images: uint8[b, S, S, 3], this device's part of the batch.
-      labels: int32[b, 1 + D].
-      mask: int32[b], 0 on padding.
-      views: see `averaged_logits`.
-    """
-    logits = averaged_logits(variables, images, config, network, views)
-    loss = losses.cross_entropy(logits, labels, LossConfig())
-    predictions = decode.decode(logits)
-    return jax.lax.psum(metrics.count(predictions.labels, labels, loss, mask), AXIS), predictions
-
-
 def averaged_logits(
     variables: Any, images: jax.Array, config: Config, network: nn.Module, views: int
 ) -> Logits:
@@ -66,16 +37,31 @@ def averaged_logits(
 def compile_eval_step(
     config: Config, network: nn.Module, mesh: Mesh, views: int = 1
 ) -> Callable[..., Any]:
-    """`eval_step` on all devices: (variables, images, labels, mask) -> (sums, predictions).
+    """(variables, images, labels, mask) -> (sums, predictions), on all devices.
 
-    The batch is split over the devices; sums and predictions come back whole on each.
+    Images uint8[B, S, S, 3], labels int32[B, 1 + D] and mask int32[B], 0 on padding, are split over
+    the devices; sums (svhn_jax.model.metrics.count) and predictions come back whole on each. The
+    loss is the plain cross-entropy, so that runs of different LossConfig can be compared.
+
+    Args:
+      views: see `averaged_logits`.
     """
-    everywhere, split = replicated(mesh), sharded(mesh)
+
+    def eval_step(
+        variables: Any, images: jax.Array, labels: jax.Array, mask: jax.Array
+    ) -> tuple[metrics.Sums, Predictions[jax.Array]]:
+        logits = averaged_logits(variables, images, config, network, views)
+        loss = losses.cross_entropy(logits, labels, LossConfig())
+        predictions = decode.decode(logits)
+        sums = metrics.count(predictions.labels, labels, loss, mask)
+        return jax.lax.psum(sums, AXIS), predictions
+
+    everywhere, split = replicated(mesh), sharded(mesh).spec
     mapped = jax.shard_map(
-        partial(eval_step, config=config, network=network, views=views),
+        eval_step,
         mesh=mesh,
-        in_specs=(everywhere.spec, split.spec, split.spec, split.spec),
-        out_specs=(everywhere.spec, split.spec),
+        in_specs=(everywhere.spec, split, split, split),
+        out_specs=(everywhere.spec, split),
     )
     options = compilation.compiler_options(mesh)
     return jax.jit(mapped, out_shardings=everywhere, compiler_options=options)
@@ -95,7 +81,6 @@ def score_split(
         metrics, predictions = score_split(eval_step, variables, split, 256, mesh)
 
     Args:
-      eval_step: from `compile_eval_step`.
       variables: of the network, on the devices.
       split: at least one image.
       batch_size: rounded up to a multiple of the devices.

@@ -52,7 +52,7 @@ def choose_placement(data: TrainingSet, wanted: str, mesh: Mesh) -> Placement:
     if wanted != "auto":
         return Placement(wanted == "resident", f"{wanted}, as configured: {size}")
     free = min(_free_bytes(device) for device in mesh.local_devices)
-    if processes.is_true_on_all(data.nbytes <= RESIDENT_FRACTION * free):
+    if processes.gather(np.array(data.nbytes <= RESIDENT_FRACTION * free)).all():
         reason = f"resident: {size} on each device, which has {free / 1e9:,.1f} GB free"
         return Placement(True, reason)
     return Placement(

@@ -25,6 +25,7 @@ PROFILED = range(10, 20)  # steps of this process that --profile records; the fi
 
 def train(
     setup: RunSetup,
+    is_resident: bool,
     state: TrainState,
     window: dict[str, float],
     checkpoints: Checkpoints | NoCheckpoints,
@@ -33,6 +34,7 @@ def train(
     """Trains to the last step, or until a signal, and saves.
 
     Args:
+      is_resident: see `input_pipeline.Placement`.
       window: sums of the steps since the last log line before `state` was saved.
 
     Returns:
@@ -47,7 +49,7 @@ def train(
     score = setup.task.scorer(setup.validation, setup.mesh)
     learning_rate = optimizer.host_schedule(config.optimizer, last)
     pipeline = processes.all_or_none(
-        lambda: InputPipeline(config, setup.data, setup.mesh, is_resident=setup.is_resident)
+        lambda: InputPipeline(config, setup.data, setup.mesh, is_resident=is_resident)
     )
     sums, watch = steps.DeferredMetrics(window), _Watch(setup, checkpoints, terminal)
     is_writer = processes.is_process_zero()

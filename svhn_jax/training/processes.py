@@ -6,7 +6,7 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -24,7 +24,8 @@ JOIN_S = 300
 HEARTBEAT_S = 60  # JAX ends all processes if one sends no heartbeat for this long
 AGREE_EVERY_STEPS = 10  # steps between agreements to stop: each waits for the devices
 FIRST_PORT, PORTS = 61440, 4096
-LOST = (
+# Words in JAX's errors of a lost process.
+LOST = [
     "Gloo",
     "NCCL",
     "UNAVAILABLE",
@@ -33,7 +34,7 @@ LOST = (
     "CANCELLED",
     "coordination",
     "Connection",
-)
+]
 
 
 @dataclass(frozen=True)
@@ -84,39 +85,39 @@ def find_place(
     return _slurm(os.environ, run) or _open_mpi(os.environ, run)
 
 
-def _slurm(env: Any, run: str) -> Place | None:
-    if int(env.get("SLURM_NTASKS") or 1) < 2 or "SLURM_PROCID" not in env:
+def _slurm(env: Mapping[str, str], run: str) -> Place | None:
+    count = int(env.get("SLURM_NTASKS") or 1)
+    if count < 2 or "SLURM_PROCID" not in env:
         return None
     # The first of node7, node7,other, node[7-9,12] or node[7,9].
-    first = re.match(r"([^,\[]+)(?:\[(\w+))?", env.get("SLURM_STEP_NODELIST") or "localhost")
-    host = "".join(part or "" for part in first.groups()) if first else "localhost"
+    found = re.match(r"([^,\[]+)(?:\[(\w+))?", env.get("SLURM_STEP_NODELIST") or "localhost")
+    host = "".join(part or "" for part in found.groups()) if found else "localhost"
     port = _port(env, env.get("SLURM_JOB_ID"), env.get("SLURM_STEP_ID"), run)
-    local = [int(env["SLURM_LOCALID"])] if "SLURM_LOCALID" in env else None
-    return Place(
-        "SLURM", f"{host}:{port}", int(env["SLURM_NTASKS"]), int(env["SLURM_PROCID"]), local
-    )
+    local = _numbers(env.get("SLURM_LOCALID"))
+    return Place("SLURM", f"{host}:{port}", count, int(env["SLURM_PROCID"]), local)
 
 
-def _open_mpi(env: Any, run: str) -> Place | None:
-    if int(env.get("OMPI_COMM_WORLD_SIZE") or 1) < 2 or "OMPI_COMM_WORLD_RANK" not in env:
+def _open_mpi(env: Mapping[str, str], run: str) -> Place | None:
+    count = int(env.get("OMPI_COMM_WORLD_SIZE") or 1)
+    if count < 2 or "OMPI_COMM_WORLD_RANK" not in env:
         return None
     # Such as 1531576320.0;tcp://10.96.0.1,10.148.0.1:34911 or 13145.0;tcp6://[fe80::b9b,2620::2]:4
     uri = env.get("OMPI_MCA_orte_hnp_uri") or ""
     found = re.search(r"tcp://([^,:]+)|tcp6://(\[[^,\]]+)", uri)
     host = (found[1] or f"{found[2]}]") if found else "localhost"
-    local = (
-        [int(env["OMPI_COMM_WORLD_LOCAL_RANK"])] if "OMPI_COMM_WORLD_LOCAL_RANK" in env else None
-    )
-    count, index = int(env["OMPI_COMM_WORLD_SIZE"]), int(env["OMPI_COMM_WORLD_RANK"])
+    local = _numbers(env.get("OMPI_COMM_WORLD_LOCAL_RANK"))
+    index = int(env["OMPI_COMM_WORLD_RANK"])
     return Place("Open MPI", f"{host}:{_port(env, uri, run)}", count, index, local)
 
 
-def _port(env: Any, *parts: str | None) -> str:
+def _numbers(text: str | None) -> list[int] | None:
+    return None if text is None else [int(text)]
+
+
+def _port(env: Mapping[str, str], *parts: str | None) -> str:
     """The port of a run: two runs of one job, and two job steps, have different ones."""
-    digest = hashlib.sha256(repr(parts).encode()).digest()
-    return env.get("JAX_COORDINATOR_PORT") or str(
-        FIRST_PORT + int.from_bytes(digest[:4], "big") % PORTS
-    )
+    number = int(hashlib.sha256(repr(parts).encode()).hexdigest()[:8], 16)
+    return env.get("JAX_COORDINATOR_PORT") or str(FIRST_PORT + number % PORTS)
 
 
 def join(place: Place | None, terminal: Terminal) -> None:
@@ -194,7 +195,7 @@ def all_or_none(work: Callable[[], Result]) -> Result:
         result = work()
     except Exception as error:
         failure = error
-    verdicts = _gather(np.array(failure is not None))
+    verdicts = gather(np.array(failure is not None))
     if verdicts.any():
         # The others receive the verdict before this process ends. Process 0 ends last: JAX ends
         # the others without it.
@@ -208,17 +209,6 @@ def all_or_none(work: Callable[[], Result]) -> Result:
 def on_process_zero(work: Callable[[], Result]) -> Result | None:
     """Calls `work` on process 0 and returns its result; None on the others. All raise if it fails."""
     return all_or_none(lambda: work() if is_process_zero() else None)
-
-
-def check_same(text: str, name: str) -> None:
-    """Raises InputError if `text` differs between processes; `name` is its name in the message."""
-    digests = _gather(np.frombuffer(hashlib.sha256(text.encode()).digest(), np.uint8))
-    digests = digests.reshape(jax.process_count(), -1)
-    differing = np.flatnonzero((digests != digests[0]).any(axis=1))
-    if len(differing):
-        raise InputError(
-            f"process {differing[0]} has {name} other than process 0; start all with the same"
-        )
 
 
 def broadcast_from_zero(tree: Any) -> Any:
@@ -240,12 +230,7 @@ def broadcast_text(text: str) -> str:
     return bytes(broadcast_from_zero(np.resize(content, size))).decode()
 
 
-def is_true_on_all(fact: bool) -> bool:
-    """Whether `fact` is true on every process."""
-    return bool(np.all(_gather(np.array(fact))))
-
-
-def _gather(value: np.ndarray) -> np.ndarray:
+def gather(value: np.ndarray) -> np.ndarray:
     """The values of all processes, stacked by process."""
     with jax.transfer_guard("allow"):  # intended, though JAX counts it as implicit
         return np.asarray(multihost_utils.process_allgather(value))
@@ -272,7 +257,7 @@ def stop_signals() -> Iterator[Callable[[int], int]]:
         first = received[0] if received else 0
         if jax.process_count() == 1:
             return first
-        return int(_gather(np.array(first)).max()) if step % AGREE_EVERY_STEPS == 0 else 0
+        return int(gather(np.array(first)).max()) if step % AGREE_EVERY_STEPS == 0 else 0
 
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

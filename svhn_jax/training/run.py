@@ -1,6 +1,5 @@
 """A training run from set-up to last step: what python -m svhn_jax.train does."""
 
-import dataclasses
 import json
 from collections.abc import Callable
 from contextlib import closing
@@ -20,8 +19,9 @@ from svhn_jax.output import SILENT, Terminal
 from svhn_jax.runs.checkpoint import Checkpoints
 from svhn_jax.runs.folder import RunFolder
 from svhn_jax.runs.no_checkpoints import NoCheckpoints
-from svhn_jax.training import compilation, devices, input_pipeline, loop, processes
+from svhn_jax.training import compilation, devices, loop, processes
 from svhn_jax.training import state as states
+from svhn_jax.training.input_pipeline import choose_placement
 from svhn_jax.training.reader_task import ReaderTask
 from svhn_jax.training.setup import RunSetup, describe, open_checkpoints, prepare
 from svhn_jax.training.start import start_variables
@@ -64,8 +64,12 @@ def run(
         raise InputError(f"{folder.path}: is being trained; wait for it, or give another --name")
     if count != 1:
         processes.join(place, terminal)
-    with processes.naming_lost_processes():
-        status = _run(make_task(config), folder, start, terminal)
+    try:
+        with processes.naming_lost_processes():
+            status = _run(make_task(config), folder, start, terminal)
+    except OSError as error:  # such as a full disk, which names no file
+        error.filename = error.filename or str(folder.path)
+        raise
     processes.leave()
     return status
 
@@ -73,10 +77,9 @@ def run(
 def _run(task: Task, run: RunFolder, start: str | None, terminal: Terminal) -> int:
     terminal = terminal if processes.is_process_zero() else terminal.silenced()
     setup = processes.all_or_none(lambda: prepare(task, run))
-    processes.check_same(f"{task.config} {setup.fingerprints}", "a configuration or data")
-    placement = input_pipeline.choose_placement(setup.data, task.config.data.placement, setup.mesh)
-    setup = dataclasses.replace(setup, is_resident=placement.is_resident)
-    describe(setup, placement.reason, terminal)
+    processes.all_or_none(lambda: _require_same(f"{task.config} {setup.fingerprints}"))
+    placement = choose_placement(setup.data, task.config.data.placement, setup.mesh)
+    describe(setup, placement, terminal)
     with (
         closing(run),
         processes.on_process_zero(lambda: open_checkpoints(setup, terminal))
@@ -90,18 +93,13 @@ def _run(task: Task, run: RunFolder, start: str | None, terminal: Terminal) -> i
                 f"give --start {run.path} and another --name"
             )
         else:
-            step, number = loop.train(setup, state, window, checkpoints, terminal)
+            step, number = loop.train(
+                setup, placement.is_resident, state, window, checkpoints, terminal
+            )
             checkpoints.wait()
         best = checkpoints.best_step()
-    terminal.result(
-        {
-            "run": str(run.path),
-            "step": step,
-            "total_steps": setup.total_steps,
-            "best_step": best,
-            "is_stopped": bool(number),
-        }
-    )
+    done = {"run": str(run.path), "step": step, "total_steps": setup.total_steps}
+    terminal.result(done | {"best_step": best, "is_stopped": bool(number)})
     if number:
         terminal.print(f"Saved step {step} to {run.steps_path}; the same command continues there")
         return 128 + number
@@ -140,6 +138,13 @@ def _begin(
         zeros = _zeros(states.abstract_variables(task))
         variables = processes.broadcast_from_zero(loaded or zeros)
     return jax.jit(create, out_shardings=everywhere)(variables), {}
+
+
+def _require_same(text: str) -> None:
+    if processes.broadcast_text(text) != text:
+        raise InputError(
+            "this process has a configuration or data other than process 0; start all with the same"
+        )
 
 
 def _zeros(abstract: Any) -> Any:

@@ -16,26 +16,22 @@ from svhn_jax.runs.folder import DataRecord, RunFolder
 from svhn_jax.training import devices
 from svhn_jax.training import state as states
 from svhn_jax.training.dataset import TrainingSet
+from svhn_jax.training.input_pipeline import Placement
 from svhn_jax.training.task import Task
 
 
 @dataclass(frozen=True)
 class RunSetup:
-    """A run before its first step. is_resident: its training images are kept on the devices."""
+    """A run before its first step. fingerprints: of the splits that it trains and validates on."""
 
     config: Config
     task: Task
     mesh: Mesh
     data: TrainingSet
     validation: Any
+    fingerprints: dict[str, str]
     run: RunFolder
     total_steps: int
-    is_resident: bool = False
-
-    @property
-    def fingerprints(self) -> dict[str, str]:
-        """Fingerprint of each split that the run trains or validates on."""
-        return {"train": self.data.fingerprint, "validation": self.validation.fingerprint}
 
 
 def prepare(task: Task, run: RunFolder) -> RunSetup:
@@ -47,14 +43,16 @@ def prepare(task: Task, run: RunFolder) -> RunSetup:
     config, mesh = task.config, devices.make_mesh()
     devices.check_batch_size("batch_size", config.batch_size, mesh)
     data, validation = task.load()
-    if config.batch_size > len(data.epoch):
-        most = len(data.epoch) // mesh.size * mesh.size
+    images = len(data.epoch)
+    if config.batch_size > images:
+        most = images // mesh.size * mesh.size
         remedy = f"give --batch-size {most} or less" if most else "train on fewer devices"
         raise InputError(
-            f"batch_size is {config.batch_size}, more than the {len(data.epoch)} images of an "
-            f"epoch; {remedy}"
+            f"batch_size is {config.batch_size}, more than the {images} images of an epoch; {remedy}"
         )
-    return RunSetup(config, task, mesh, data, validation, run, config.total_steps(len(data.epoch)))
+    fingerprints = {"train": data.fingerprint, "validation": validation.fingerprint}
+    steps = config.total_steps(images)
+    return RunSetup(config, task, mesh, data, validation, fingerprints, run, steps)
 
 
 def open_checkpoints(setup: RunSetup, terminal: Terminal) -> Checkpoints:
@@ -87,23 +85,22 @@ def open_checkpoints(setup: RunSetup, terminal: Terminal) -> Checkpoints:
     return checkpoints
 
 
-def describe(setup: RunSetup, reason: str, terminal: Terminal) -> None:
-    """Prints what will be trained, on what. reason: see `input_pipeline.Placement`."""
-    config, data, task = setup.config, setup.data, setup.task
+def describe(setup: RunSetup, placement: Placement, terminal: Terminal) -> None:
+    """Prints what will be trained, on what."""
+    config, data, task, steps = setup.config, setup.data, setup.task, setup.total_steps
     window = f"{config.image.crop} of {data.side} pixels"
     params = counting.count_params(states.abstract_variables(task)["params"])
     macs = counting.count_macs(task.network, task.input_shape)
-    everywhere = jax.devices()
+    many = jax.devices()
     among = f" of {jax.process_count()} processes" if jax.process_count() > 1 else ""
     rows = {
         "run": f"{config.name}, in {setup.run.path}",
         "data": f"{', '.join((config.data.dir, *config.data.mix_in))}: {len(data.labels):,} training "
         f"images ({len(data.epoch):,} an epoch), {len(setup.validation.labels):,} validation",
-        "input": reason,
-        "batch": f"{config.batch_size} images over {len(everywhere)} device(s){among}: "
-        f"{everywhere[0].device_kind}",
-        "epochs": f"{setup.total_steps * config.batch_size / len(data.epoch):.4g}, "
-        f"{setup.total_steps:,} steps",
+        "input": placement.reason,
+        "batch": f"{config.batch_size} images over {len(many)} device(s){among}: "
+        f"{many[0].device_kind}",
+        "epochs": f"{steps * config.batch_size / len(data.epoch):.4g}, {steps:,} steps",
         "learning rate": f"{config.optimizer.learning_rate:g}, {config.optimizer.schedule}",
         "random crop": window if config.augment.random_crop else f"no (the middle {window})",
         "grayscale": "yes" if config.image.grayscale else "no",

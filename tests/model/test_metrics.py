@@ -59,3 +59,19 @@ def test_batches_of_any_cut_give_the_same_metrics():
     together.pop("loss")  # `count` above numbers the losses anew in each batch
     apart.pop("loss")
     assert together == apart
+
+
+@pytest.mark.parametrize(
+    ("validation", "score"),
+    [
+        ({"sequence_accuracy": 0.5, "loss": 1.0}, 0.5 - 1e-9),
+        ({"sequence_accuracy": 0.5, "loss": 1e9}, 0.5 - 1e-7),
+        ({"selection_score": 0.7, "loss": 1.0}, 0.7),
+        ({"selection_score": 0.7, "loss": float("nan")}, metrics.NO_SCORE),
+        ({"sequence_accuracy": None, "loss": 1.0}, metrics.NO_SCORE),
+        ({}, metrics.NO_SCORE),
+        (None, metrics.NO_SCORE),
+    ],
+)
+def test_the_best_step_has_the_greatest_score(validation, score):
+    assert metrics.selection_score(validation) == score

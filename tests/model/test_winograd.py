@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 
 import jax
@@ -8,7 +9,8 @@ from jax import lax
 from jax.sharding import PartitionSpec
 from tiny import mesh_of
 
-from svhn_jax.model import winograd
+from svhn_jax.config import ModelConfig
+from svhn_jax.model import layers, winograd
 
 NHWC = ("NHWC", "HWIO", "NHWC")
 
@@ -79,28 +81,24 @@ def test_the_tile_with_least_work_is_chosen_and_none_where_it_does_not_pay():
     assert winograd.output_tile((1, 16, 16, 192), (1, 1, 192, 192)) is None
 
 
-def is_winograd(images, kernel, **options):
-    options = {"window_strides": (1, 1), "padding": "SAME", "dimension_numbers": NHWC} | options
-    function = lambda images, kernel: winograd.conv_general_dilated(images, kernel, **options)  # noqa: E731
-    assert_close([function(images, kernel)], [plain(images, kernel, **options)])
-    return "conv_general_dilated" not in str(jax.make_jaxpr(function)(images, kernel))
-
-
-def test_it_stands_in_for_the_convolution_whatever_is_asked():
-    images, kernel, _ = random_arrays(1, 8, 48, 48, 5)
-    assert is_winograd(images, kernel)
-    assert is_winograd(images, kernel, padding=((2, 2), (2, 2)))
-    assert not is_winograd(images, kernel, padding="VALID")
-    assert not is_winograd(images, kernel, padding=((2, 2), (1, 3)))
-    assert not is_winograd(images, kernel, window_strides=(2, 2))
-    assert not is_winograd(images, kernel, rhs_dilation=(2, 2))
-    assert not is_winograd(images, kernel, lhs_dilation=(1, 2), padding=((2, 2), (2, 2)))
-    assert not is_winograd(images, kernel[:, :, :24], feature_group_count=2)
-    assert not is_winograd(images, kernel[:3])
-    assert not is_winograd(
-        images.transpose(0, 3, 1, 2), kernel, dimension_numbers=("NCHW", "HWIO", "NCHW")
+@pytest.mark.parametrize(
+    ("strides", "kernel_shape", "dtype", "is_winograd"),
+    [
+        (1, (5, 5, 48, 48), jnp.float32, True),
+        (2, (5, 5, 48, 48), jnp.float32, False),
+        (1, (5, 5, 48, 24), jnp.float32, False),
+        (1, (5, 5, 48, 48), jnp.bfloat16, False),
+    ],
+)
+def test_a_layer_uses_it_where_it_is_faster(strides, kernel_shape, dtype, is_winograd):
+    config = ModelConfig(convolution="winograd", compute_dtype=jnp.dtype(dtype).name)
+    layer = layers.conv(config, kernel_shape[-1], 5, "conv", strides=strides)
+    images = jnp.asarray(random_arrays(1, 8, 48, 48, 5)[0])
+    variables = layer.init(jax.random.key(0), images)
+    program = str(jax.make_jaxpr(layer.apply)(variables, images))
+    assert ("conv_general_dilated" not in program) == is_winograd
+    xla = layers.conv(
+        dataclasses.replace(config, convolution="xla"), kernel_shape[-1], 5, "conv", strides=strides
     )
-    in_half = lambda x: winograd.conv_general_dilated(  # noqa: E731
-        x.astype(jnp.bfloat16), kernel.astype(jnp.bfloat16), (1, 1), "SAME", dimension_numbers=NHWC
-    )
-    assert "conv_general_dilated" in str(jax.make_jaxpr(in_half)(images))
+    if dtype == jnp.float32:
+        assert_close([layer.apply(variables, images)], [xla.apply(variables, images)])

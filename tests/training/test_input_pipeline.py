@@ -81,7 +81,7 @@ def test_a_set_that_does_not_fit_is_told_with_the_remedy(data, monkeypatch):
         raise MemoryError
 
     monkeypatch.setattr(input_pipeline.devices, "put", full)
-    with pytest.raises(InputError, match=r"do not fit; --data\.placement streamed"):
+    with pytest.raises(InputError, match=r"--data\.placement streamed"):
         pipeline_of(data, 1, is_resident=True)
 
 
@@ -103,39 +103,22 @@ def test_the_set_is_resident_where_it_takes_at_most_half_of_what_is_free(data, m
     assert not decide(2 * data.nbytes, "streamed").is_resident
 
 
-def write_group(
-    folder, limit, usage, inactive, stat="inactive_file", names=("memory.max", "memory.current")
-):
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / names[0]).write_text(f"{limit}\n")
-    (folder / names[1]).write_text(f"{usage}\n")
-    (folder / "memory.stat").write_text(f"anon 1\n{stat} {inactive}\n")
-
-
-V1 = {"stat": "total_inactive_file", "names": ("memory.limit_in_bytes", "memory.usage_in_bytes")}
-
-
 @pytest.mark.parametrize(
-    ("cgroup", "groups", "free"),
+    ("group", "limits", "free"),
     [
-        ("0::/\n", [("", {}, (1000, 300, 100))], 800),  # a container sees its own group as the root
-        (
-            "0::/pod/app\n",
-            [("pod/app", {}, ("max", 300, 0)), ("pod", {}, (1000, 900, 0))],
-            100,
-        ),  # a parent's limit
-        (
-            "4:cpu,memory:/docker/1\n1:name=systemd:/\n",
-            [("memory", V1, (500, 600, 50))],
-            0,
-        ),  # v1, its own mount
-        ("0::/\n", [], math.inf),
+        ("/", {"": (1000, 300, 100)}, 800),  # a container sees its own group as the root
+        ("/pod/app", {"pod/app": ("max", 300, 0), "pod": (1000, 900, 0)}, 100),  # a parent's limit
+        ("/", {}, math.inf),
     ],
 )
-def test_the_limits_of_a_container_count(tmp_path, monkeypatch, cgroup, groups, free):
-    (tmp_path / "proc").write_text(cgroup)
-    for name, form, values in groups:
-        write_group(tmp_path / name, *values, **form)
+def test_the_limits_of_a_container_count(tmp_path, monkeypatch, group, limits, free):
+    (tmp_path / "proc").write_text(f"0::{group}\n")
+    for name, (limit, usage, inactive) in limits.items():
+        folder = tmp_path / name
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "memory.max").write_text(f"{limit}\n")
+        (folder / "memory.current").write_text(f"{usage}\n")
+        (folder / "memory.stat").write_text(f"anon 1\ninactive_file {inactive}\n")
     monkeypatch.setattr(input_pipeline, "CGROUPS", tmp_path)
-    monkeypatch.setattr(input_pipeline, "OWN_CGROUPS", tmp_path / "proc")
+    monkeypatch.setattr(input_pipeline, "OWN_CGROUP", tmp_path / "proc")
     assert input_pipeline._container_free_bytes() == free
