@@ -1,20 +1,24 @@
 """python -m svhn_jax.publish --run FOLDER --to NEW: publishes the weights of one saved step.
 
-NEW is a small run folder that svhn_jax.evaluate reads like any other, without the optimizer's
-state, the other steps and the logs. Its confidence is calibrated: the logits are divided by a
+NEW is a small run folder that commands read like any other, without the optimizer's state, the
+other steps and the logs. A reader's confidence is calibrated: its logits are divided by a
 temperature fitted on the run's validation photos. That changes no digit, but in rare cases the
-predicted length; the command prints how often. Its compute_dtype is float32, and its paths are
-those of the configuration, so that it does not name this machine's folders.
+predicted length; the command prints how often. The compute_dtype is float32, and paths are those of
+the configuration, so that they do not name this machine's folders.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from svhn_jax import cli, files
 from svhn_jax.checked import Checked
 from svhn_jax.cli import OptionalStr
 from svhn_jax.errors import InputError
 from svhn_jax.output import Terminal
+
+if TYPE_CHECKING:  # it imports JAX, which takes seconds
+    from svhn_jax.inference.calibration import Calibrated
 
 FEW_PHOTOS = 200
 FEW_CHANGES = 50  # warns if more than one prediction in 50 changes
@@ -41,28 +45,44 @@ class Options(Checked):
 
 def main(options: Options, terminal: Terminal) -> None:
     files.require_writable(options.to)
+    from svhn_jax.inference.weights import choose_steps, load_variables
+    from svhn_jax.runs import published
+    from svhn_jax.runs.checkpoint import Checkpoints
+    from svhn_jax.runs.folder import RunFolder
+
+    run, to = RunFolder(options.run), options.to
+    config = run.config()
+    with Checkpoints(run.steps_path, terminal) as checkpoints:
+        step = choose_steps(options.step, checkpoints, run)[-1]
+        weights, validation = load_variables(run, checkpoints, step), checkpoints.validation(step)
+    numbers = dict[str, float]()
+    if str(config.model.architecture) != "finder":
+        fitted = _calibrated(options, step, terminal)
+        weights, validation = fitted.variables, fitted.metrics
+        numbers = {"temperature": fitted.temperature, "changed": fitted.changed}
+    published.write(to, run, step, weights, validation, numbers)
+    size = sum(path.stat().st_size for path in to.rglob("*") if path.is_file())
+    terminal.print(f"{to}: step {step}, {size / 1e6:.1f} MB")
+    terminal.result({"step": step, "bytes": size} | numbers)
+
+
+def _calibrated(options: Options, step: int, terminal: Terminal) -> "Calibrated":
+    """The weights of a reader with calibrated confidence; prints what that changes."""
     from svhn_jax.inference import calibration
     from svhn_jax.inference.reader import Reader
     from svhn_jax.inference.scoring import open_split
-    from svhn_jax.runs import published
 
-    reader, to = Reader(options.run, options.step, is_float32=True), options.to
+    reader = Reader(options.run, step, is_float32=True)
     split, _ = open_split(reader.folder, "validation", options.data)
-    if len(split.labels) < FEW_PHOTOS:
-        terminal.warn(f"the temperature, of {len(split.labels)} photos, is uncertain")
+    count = len(split.labels)
+    if count < FEW_PHOTOS:
+        terminal.warn(f"the temperature, of {count} photos, is uncertain")
     fitted = calibration.calibrate(reader, split)
-    numbers = {"temperature": fitted.temperature}
-    published.write(to, reader.folder, reader.step, fitted.variables, fitted.metrics, numbers)
-    changes = f"changes {fitted.changed:,} of {len(split.labels):,} predictions"
-    if fitted.changed * FEW_CHANGES > len(split.labels):
+    changes = f"changes {fitted.changed:,} of {count:,} predictions"
+    if fitted.changed * FEW_CHANGES > count:
         terminal.warn(f"the temperature {changes}; train longer, then publish a later step")
-    size = sum(path.stat().st_size for path in to.rglob("*") if path.is_file())
-    terminal.print(
-        f"{to}: step {reader.step}, {size / 1e6:.1f} MB; temperature {fitted.temperature:.3f} "
-        f"{changes}. Read with it:\n"
-        f"  python -m svhn_jax.evaluate --run {to} --data DIR --split test"
-    )
-    terminal.result({"step": reader.step, "bytes": size, "changed": fitted.changed} | numbers)
+    terminal.print(f"temperature {fitted.temperature:.3f}, which {changes}")
+    return fitted
 
 
 if __name__ == "__main__":
