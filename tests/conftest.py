@@ -1,4 +1,4 @@
-"""Eight virtual CPU devices for every test, and one cache of compiled programs; the settings must precede jax."""
+"""Eight virtual CPU devices and one cache of compiled programs; set before jax is imported."""
 
 import os
 import re
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-# A machine of few cores deadlocks in collectives of many virtual devices unless XLA's thread pool is larger.
+# Many virtual devices on few cores deadlock in collectives unless XLA's thread pool is larger.
 os.environ["NPROC"] = "32"
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = (
@@ -27,10 +27,10 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 @pytest.fixture(scope="session", autouse=True)
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The cache of compiled programs: new in each session, shared by its tests and their subprocesses.
+    """The cache of compiled programs: new in each session, shared with subprocesses.
 
-    LLVM's optimizations, half of the compile time, are left out in this process; the commands, in subprocesses, run
-    as they do for a user. XLA's own passes stay.
+    LLVM's optimizations, half of the compile time, are off in this process; subprocesses run as for
+    a user. XLA's own passes stay.
     """
     import jax
 

@@ -10,7 +10,7 @@ from conftest import REPOSITORY
 
 PACKAGE = REPOSITORY / "svhn_jax"
 MODULES = sorted(PACKAGE.rglob("*.py"))
-# Imports run one way: from a folder to folders of a lower rank, or within it. The root holds what all share, and the commands.
+# Imports run from a folder to folders of a lower rank. The root holds commands and shared modules.
 RANKS = {
     "base": 0,
     "data": 1,
@@ -41,14 +41,18 @@ def imports_of(path):
 def test_reading_and_cropping_photos_needs_no_jax():
     code = (
         "import sys, pkgutil, svhn_jax.data, svhn_jax.preprocess, svhn_jax.synthesize\n"
-        "[__import__(m.name) for m in pkgutil.walk_packages(svhn_jax.data.__path__, 'svhn_jax.data.')]\n"
+        "modules = pkgutil.walk_packages(svhn_jax.data.__path__, 'svhn_jax.data.')\n"
+        "[__import__(module.name) for module in modules]\n"
         "sys.exit('jax' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY).returncode == 0
 
 
 def test_training_needs_no_tensorflow():
-    code = "import sys, svhn_jax.training.run, svhn_jax.inference.evaluation\nsys.exit(any(m.startswith('tensorflow') for m in sys.modules))"
+    code = (
+        "import sys, svhn_jax.training.run, svhn_jax.inference.evaluation\n"
+        "sys.exit(any(name.startswith('tensorflow') for name in sys.modules))"
+    )
     assert (
         subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=REPOSITORY).returncode == 0
     )
@@ -61,9 +65,9 @@ def test_orbax_is_imported_in_one_place():
 
 
 def folder_of(module):
-    """ "data" of svhn_jax.data.crop; "command" of a module of the root that has a main, else "base".
+    """The rank's name: of svhn_jax.data.crop "data"; of a module of the root "command" or "base".
 
-    The package itself, which users import, counts as a command: nothing in the package imports a name of it.
+    The package itself counts as a command: nothing in the package imports a name of it.
     """
     parts = module.split(".")[1:]
     if parts == ["__init__"]:

@@ -105,7 +105,7 @@ def test_colour_stays_in_range():
 
 
 def change_of_input(**fields):
-    """RMS change of the model's input, as a share of the input's RMS, of images far from black and white."""
+    """RMS change of the input as a share of its RMS, for images far from black and white."""
     images, image = IMAGES // 4 + 96, ImageConfig(crop=20)
     before = CENTER(images, image)
     after = WINDOW(images, KEYS, image, dataclasses.replace(STILL, **fields))
@@ -119,7 +119,8 @@ def test_the_normalisation_undoes_brightness_and_contrast_but_not_a_colour_cast(
 
 
 def test_changes_that_are_off_are_not_in_the_program():
-    program = str(jax.make_jaxpr(lambda x, keys: augment.random_window(x, keys, ImageConfig(crop=20), AugmentConfig()))(
+    image, changes = ImageConfig(crop=20), AugmentConfig()
+    program = str(jax.make_jaxpr(lambda x, keys: augment.random_window(x, keys, image, changes))(
         IMAGES, KEYS
     ))  # fmt: skip
     assert program.count("random_bits") == 1

@@ -19,7 +19,7 @@ def logits_of(length_p, digit_p):
 
 
 def test_a_digit_the_heads_doubt_makes_the_shorter_number_more_probable():
-    # P("7") = 0.4 x 0.9 = 0.36; P("74") = 0.5 x 0.9 x 0.6 = 0.27: the likeliest length is not the likeliest number.
+    # P("7") = 0.4 x 0.9 = 0.36; P("74") = 0.5 x 0.9 x 0.6 = 0.27: not the likeliest length.
     logits = logits_of(
         [1e-9, 0.4, 0.5, 0.1, 1e-9, 1e-9, 1e-9], {0: {7: 0.9, 1: 0.1}, 1: {4: 0.6, 9: 0.4}}
     )
@@ -93,7 +93,7 @@ def test_prediction_is_the_best_of_all_numbers_by_brute_force():
 
 
 def test_eight_digits_by_brute_force_over_every_number():
-    """Each position holds one of two digits, so that all numbers can be listed: the best one is read, and all add up to 1."""
+    """With two digits a position all numbers can be listed: their probabilities sum to 1."""
     rng = np.random.default_rng(0)
     length = rng.normal(size=(20, 10)) * 2
     digits = np.full((20, 8, 11), -60.0)
