@@ -47,9 +47,17 @@ FIELDS = ("label", "left", "top", "width", "height")
 NAMES = ("../x.png", "/etc/passwd", "train/../../x.png", "train/sub/2.png", "train/2.png", "train",
          "1.png", "train/\x1b[2J.png", "train/a\nerror: b.png", "train/" + "x" * 200 + ".png", "",
          f"train/{MAT}", "train/\udcff.png", "test/1.png")  # fmt: skip
-CELLS = ("", "0", "-1", "1e400", "nan", "12.5", "1_0", "\u0661", "5" * 5000, "+5", "../x.png", "..",
-         "/etc/passwd", "a\x1b[2J.png", "\u202e1.png", "fifo.png", "link.png", "big.png", "dir.png",
-         '"', "a\nerror: b", "labels.csv", "1.PNG", "\x00", "=1+1")  # fmt: skip
+PAX = (
+    "path",
+    "size",
+    "GNU.sparse.map",
+    "GNU.sparse.size",
+    "GNU.sparse.major",
+    "hdrcharset",
+    "mtime",
+)
+SIZES = (0, 1, 511, 2**20, 2**33 - 1, 2**62)
+WRONG = (0, 1, 5, 11, -1, 2.5, np.nan, np.inf, 1e6, 1e300)
 
 
 @dataclass(frozen=True)
@@ -174,10 +182,7 @@ def _restructure(file: h5py.File, rng: random.Random, raw: Path) -> None:
     elif kind == 3:
         group.create_dataset(name, (8, 1), "f8", external=[(outside, 0, 64)])
     else:
-        data = np.array(
-            rng.choices((0, 1, 5, 11, -1, 2.5, np.nan, np.inf, 1e6, 1e300), k=rng.randrange(4))
-        )
-        group[name] = data[:, None]
+        group[name] = np.array(rng.choices(WRONG, k=rng.randrange(4)))[:, None]
 
 
 def tar_headers(raw: Path, rng: random.Random, sound: Material) -> Known:
@@ -195,22 +200,10 @@ def tar_headers(raw: Path, rng: random.Random, sound: Material) -> Known:
             change = rng.randrange(4)
             entry.name = rng.choice(NAMES) if change == 0 else entry.name
             entry.type = bytes([rng.choice(b"01234567xgLKSXDV\xff")]) if change == 1 else entry.type
-            entry.size = (
-                rng.choice((0, 1, 511, 2**20, 2**33 - 1, 2**62)) if change == 2 else entry.size
-            )
+            entry.size = rng.choice(SIZES) if change == 2 else entry.size
             entry.linkname = rng.choice(("../outside", "1.png", "/dev/zero"))
-            keys = (
-                "path",
-                "size",
-                "GNU.sparse.map",
-                "GNU.sparse.size",
-                "GNU.sparse.major",
-                "hdrcharset",
-                "mtime",
-            )
-            if change == 3:
-                values = (*NAMES[:6], *map(str, NUMBERS), "1,2,3", "9" * 5000)
-                entry.pax_headers = {rng.choice(keys): rng.choice(values)}
+            values = (*NAMES[:6], *map(str, NUMBERS), "1,2,3", "9" * 5000)
+            entry.pax_headers = {rng.choice(PAX): rng.choice(values)} if change == 3 else {}
         try:
             header = entry.tobuf(form, "utf-8", "surrogateescape")
         except ValueError:  # a name or number that this format cannot hold
@@ -248,49 +241,21 @@ def pictures(raw: Path, rng: random.Random, sound: Material) -> Known:
 
 
 def folder(raw: Path, rng: random.Random, sound: Material) -> Known:
-    """Links, pipes, holes and folders of the names of photos; labels.csv right and wrong, or digitStruct.mat."""
+    """Links, pipes, holes and folders of the names of photos."""
     archives.write_split(raw, "train", sound.photos | {MAT: sound.mats[0]}, as_archive=False)
     place = raw / "train"
     traps = {"fifo.png": os.mkfifo, "link.png": lambda path: path.symlink_to("/etc/hostname"),
-             "dir.png": Path.mkdir, "self.png": lambda path: path.symlink_to(path.name)}  # fmt: skip
+             "dir.png": Path.mkdir, "self.png": lambda path: path.symlink_to(path.name),
+             "big.png": lambda path: (path.touch(), os.truncate(path, 2**40))}  # fmt: skip
     for name, make in traps.items():
         path = place / (name if rng.random() < 0.7 else f"{rng.randrange(1, COUNT + 1)}.png")
         with contextlib.suppress(FileExistsError, IsADirectoryError):
             path.unlink(missing_ok=True)
             make(path)
-    with open(place / "big.png", "wb") as file:
-        file.truncate(2**40)
-    names = {path.name for path in place.iterdir() if not path.is_dir()} - {MAT}
-    if rng.random() < 0.3:
-        return names
-    rows = [
-        [f"{n}.png", str(n), *rng.choice((["", "", "", ""], ["1", "2", "20", "12.5"]))]
-        for n in range(1, COUNT + 1)
-    ]
-    for _ in range(rng.randrange(4)):
-        row = rng.choice(rows)
-        row[rng.randrange(len(row))] = rng.choice(CELLS)
-    header = "file,label,left,top,width,height"
-    lines = rng.choice(("\n", "\r\n", "\r")).join((header, *map(",".join, rows)))
-    content = lines.encode(
-        rng.choice(("utf-8", "utf-8", "utf-8-sig", "utf-16", "latin-1")), "replace"
-    )
-    (place / "labels.csv").write_bytes(
-        rng.choice((content, content, mutated(content, rng), respliced(content, rng)))
-    )
-    return None
+    return {path.name for path in place.iterdir() if not path.is_dir()} - {MAT}
 
 
-KINDS = (
-    mat_bytes,
-    mat_bytes,
-    mat_structure,
-    mat_structure,
-    tar_headers,
-    archive_bytes,
-    pictures,
-    folder,
-)
+KINDS = (mat_bytes, mat_structure, tar_headers, archive_bytes, pictures, folder)
 
 
 def run(raw: Path, log: Path, options: list[str]) -> int | None:
@@ -300,7 +265,8 @@ def run(raw: Path, log: Path, options: list[str]) -> int | None:
         try:
             resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
             os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            sys.stdout, sys.stderr = open(os.devnull, "w"), open(2, "w", closefd=False)  # noqa: SIM115
+            tempfile.tempdir = str(raw.parent)
             digit_struct.usable_cores, build.Workers = (lambda: 0), (lambda jobs: Workers(0))
             arguments = ["--raw", str(raw), "--to", str(raw.parent / "out" / "set"), "--size", "16"]
             status = cli.call(preprocess.Options, preprocess.main, [*arguments, *options])

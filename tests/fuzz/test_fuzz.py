@@ -17,7 +17,7 @@ def fuzz_data(monkeypatch):
 
 
 def test_damaged_and_hostile_inputs_do_no_harm(fuzz_data, capsys):
-    status = fuzz_data.main(fuzz_data.Options(inputs=90, seed=1), Terminal())
+    status = fuzz_data.main(fuzz_data.Options(inputs=60, seed=1), Terminal())
     assert status == 0, capsys.readouterr().out
 
 
@@ -34,6 +34,6 @@ def test_wrong_outcomes_are_noticed(fuzz_data, tmp_path):
     assert problems(None) == problems(70) == problems(1) == problems(1, "error: no\nyes\n") == 1
     assert problems(1, "error: a\x1b[2J.png\n") == problems(0, known=photos | {"4.png"}) == 1
     (tmp_path / "out" / ".set.1.partial").mkdir()
-    (tmp_path / "out" / "set" / "train" / "images.npy").write_bytes(b"")
-    with pytest.raises(fuzz_data.archives.InputError if False else Exception):
-        problems(0)
+    images = tmp_path / "out" / "set" / "train" / "images.npy"
+    images.write_bytes(images.read_bytes()[:-1] + b"7")
+    assert problems(0) == 2

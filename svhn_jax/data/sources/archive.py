@@ -117,9 +117,17 @@ def _walk(
 ) -> Iterator[tuple[tarfile.TarInfo, IO[bytes] | None]]:
     while member := archive.next():
         archive.members.clear()  # type: ignore[attr-defined]  # or it would keep all 200,000
+        _refuse_giant(member)  # an extended header may have changed its size
         yield member, archive.extractfile(member) if member.isfile() else None
     while unpacked.read(2**20):
         pass
+
+
+def _refuse_giant(member: tarfile.TarInfo) -> None:
+    """Raises ReadError: tarfile would search for the member's end long after that of the archive."""
+    limit = MAX_HEADER_BYTES if member.type in HEADERS else MAX_MAT_BYTES
+    if not 0 <= member.size <= limit or member.type == tarfile.GNUTYPE_SPARSE:
+        raise tarfile.ReadError(f"a member of type {member.type!r} and {member.size} bytes")
 
 
 class _Member(tarfile.TarInfo):
@@ -131,7 +139,5 @@ class _Member(tarfile.TarInfo):
             member = super().frombuf(buf, encoding, errors)
         except (tarfile.InvalidHeaderError, tarfile.TruncatedHeaderError) as error:  # type: ignore[attr-defined]
             raise tarfile.ReadError(f"a damaged member header: {error}") from None
-        limit = MAX_HEADER_BYTES if member.type in HEADERS else MAX_MAT_BYTES
-        if not 0 <= member.size <= limit or member.type == tarfile.GNUTYPE_SPARSE:
-            raise tarfile.ReadError(f"a member of type {member.type!r} and {member.size} bytes")
+        _refuse_giant(member)
         return member
