@@ -100,7 +100,7 @@ class RunFolder:
             ) from None
 
     def facts(self) -> dict[str, Any]:
-        """run.json: "versions" and "total_steps", or "published"; {} if it is missing or damaged."""
+        """run.json: "versions" and "total_steps", or "published"; {} if missing or damaged."""
         try:
             facts = json.loads((self.path / "run.json").read_bytes())
         except (FileNotFoundError, ValueError):
