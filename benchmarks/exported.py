@@ -73,13 +73,11 @@ def _forms(
     artefact = stablehlo.build(reader)
     loaded = jax.jit(export.deserialize(bytearray(artefact)).call)
     forms: dict[str, Read] = {
-        "JAX": lambda crops: readers[len(crops)].read(crops),
+        "JAX": lambda crops: readers.get(len(crops), reader).read(crops),
         "StableHLO": lambda crops: jax.device_get(loaded(crops)),
     }
-    sizes = {
-        "JAX": sum(leaf.nbytes for leaf in jax.tree.leaves(reader.variables)),
-        "StableHLO": len(artefact),
-    }
+    in_jax = sum(leaf.nbytes for leaf in jax.tree.leaves(reader.variables))
+    sizes = {"JAX": in_jax, "StableHLO": len(artefact)}
     models = {name: onnx_model.build(reader, name) for name in ("float32", "float16")}
     models["int8"] = quantization.quantize(models["float32"], calibration)
     for precision, model in models.items():
