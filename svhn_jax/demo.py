@@ -1,7 +1,7 @@
 """python -m svhn_jax.demo: the whole pipeline on synthetic photos, in a few minutes on 2 cores.
 
-Renders archives of house numbers, crops them, trains configs/demo.py and scores it on numbers it has not
-seen. A second run skips finished steps.
+Renders archives of house numbers, crops them, trains configs/demo.py and scores it on numbers it
+has not seen. A second run skips finished steps.
 """
 
 import json
@@ -42,7 +42,7 @@ def main(options: Options, terminal: Terminal) -> int:
             return status
     seconds = time.perf_counter() - started
     terminal.print(
-        f"\nAll of it took {seconds:.0f} s. These are synthetic photos; README.md has the real ones. "
+        f"\nAll of it took {seconds:.0f} s. These are synthetic photos; README.md has real ones. "
         "A page of the results:\n  python -m svhn_jax.report --run checkpoints/demo --to demo.html"
     )
     if terminal.is_json:

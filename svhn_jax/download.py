@@ -1,8 +1,8 @@
 """python -m svhn_jax.download --to DIR: downloads the archives of SVHN Format 1, and verifies them.
 
-An archive is written to NAME.tar.gz.part and renamed when its size and SHA-256 are right. Run the same command
-again to resume an interrupted download; complete archives are verified and not downloaded again. Proxies are
-taken from http_proxy, https_proxy and no_proxy.
+An archive is written to NAME.tar.gz.part and renamed when its size and SHA-256 are right. Run
+the same command again to resume an interrupted download; complete archives are verified and not
+downloaded again. Proxies are taken from http_proxy, https_proxy and no_proxy.
 """
 
 import http.client
@@ -70,7 +70,8 @@ def fetch_archives(
     pause: waits that many seconds before the next attempt.
 
     Raises:
-      InputError: what went wrong, with the remedy. What has come by then stays, unless its checksum is wrong.
+      InputError: what went wrong, with the remedy. What has come by then stays, unless its
+        checksum is wrong.
     """
     folder.mkdir(parents=True, exist_ok=True)
     missing = {}

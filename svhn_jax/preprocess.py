@@ -1,8 +1,10 @@
-"""python -m svhn_jax.preprocess --raw DIR --to DIR: crops the numbers of the photos to 64x64 arrays.
+"""python -m svhn_jax.preprocess --raw DIR --to DIR: crops the numbers of the photos to 64x64
+arrays.
 
-Reads train, extra and test, or those of them that exist, crops every number, holds out a stratified
-validation split, and writes memory-mapped arrays and a manifest that names every skipped record.
-svhn_jax.data.arrays describes the layout, svhn_jax.data.sources.labels_csv the labels of your own photos.
+Reads train, extra and test, or those of them that exist, crops every number, holds out a
+stratified validation split, and writes memory-mapped arrays and a manifest that names every
+skipped record. svhn_jax.data.arrays describes the layout, svhn_jax.data.sources.labels_csv the
+labels of your own photos.
 """
 
 from collections.abc import Sequence
@@ -33,11 +35,12 @@ class Options(Checked):
     """Crops the numbers of SVHN Format 1 archives, or of your own photos, to arrays."""
 
     raw: Path
-    """folder with train.tar.gz, test.tar.gz and extra.tar.gz, or with the extracted train/, test/ and extra/;
-    or a folder of your own photos with labels.csv, or with train/ and test/ that have one each (boxes in pixels
-    of the upright photo, after EXIF orientation); with --source tfds, TFDS's data folder"""
+    """folder with train.tar.gz, test.tar.gz and extra.tar.gz, or with the extracted train/,
+    test/ and extra/; or a folder of your own photos with labels.csv, or with train/ and test/
+    that have one each (boxes in pixels of the upright photo, after EXIF orientation); with
+    --source tfds, TFDS's data folder"""
     to: Path
-    """folder for the arrays and the manifest; an existing data set is replaced when the new one is complete"""
+    """folder for the arrays; an existing data set is replaced when the new one is complete"""
     source: Literal["files", "tfds"] = "files"
     """files: archives or folders; tfds: svhn_full, prepared with TensorFlow Datasets"""
     splits: Splits = ()
@@ -49,16 +52,18 @@ class Options(Checked):
     size: Annotated[int, within(8, 512)] = 64
     """side of the crops in pixels"""
     max_digits: MaxDigits = DEFAULT_MAX_DIGITS
-    """the most digits of a number that its label holds; of a longer one it holds the first ones, and that there
-    are more. A run on these data needs the same model.max_digits"""
+    """the most digits of a number that its label holds; of a longer one it holds the first ones,
+    and that there are more. A run on these data needs the same model.max_digits"""
     validation_fraction: Fraction = 0.05
-    """share of train and of extra, for each length 1 to max_digits, that is held out for validation; at least
-    one number is held out, unless the share is 0 or there is only one number"""
+    """share of train and of extra, for each length 1 to max_digits, that is held out for
+    validation; at least one number is held out, unless the share is 0 or there is only one
+    number"""
     seed: Annotated[int, at_least(0)] = 0
     """seed for the choice of validation photos"""
     skip_bad: bool = False
-    """skip the rows of your labels.csv that cannot be used, and name them in the manifest; by default the command
-    lists them and writes nothing. Bad records of the published archives are always skipped and named"""
+    """skip the rows of your labels.csv that cannot be used, and name them in the manifest; by
+    default the command lists them and writes nothing. Bad records of the published archives are
+    always skipped and named"""
     jobs: Annotated[int, at_least(1)] = field(default_factory=usable_cores)
     """number of processes that decode and crop; the arrays do not depend on it"""
 
@@ -92,7 +97,7 @@ def main(options: Options, terminal: Terminal) -> None:
 
 
 def _is_up_to_date(options: Options, settings: dict[str, Any], sources: Sequence[Source]) -> bool:
-    """Whether the data set has these settings and sources, and no row was skipped that must not be."""
+    """Whether the data set has these settings and sources, and skipped nothing else."""
     if not arrays.is_sound(options.to, settings):
         return False
     made_of = arrays.read_manifest(options.to)["sources"]
@@ -105,7 +110,7 @@ def _is_up_to_date(options: Options, settings: dict[str, Any], sources: Sequence
 
 
 def _refuse_other_folders(options: Options, splits: Sequence[str]) -> None:
-    """Raises InputError if the target, which will be replaced, holds other files, or a larger data set."""
+    """Raises InputError if the target holds other files, or a larger data set."""
     folder, raw = options.to.resolve(), options.raw.resolve()
     if folder == raw or folder in raw.parents or raw in folder.parents:
         raise InputError(f"{options.to}: overlaps the folder of the photos; give another --to")

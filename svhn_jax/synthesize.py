@@ -1,9 +1,11 @@
-"""python -m svhn_jax.synthesize --to DIR: renders synthetic house numbers, as archives in the published layout.
+"""python -m svhn_jax.synthesize --to DIR: renders synthetic house numbers, as archives in the
+published layout.
 
 Writes DIR/train.tar.gz, DIR/extra.tar.gz and DIR/test.tar.gz, each with SPLIT/N.png and
-SPLIT/digitStruct.mat. With --arrays DIR it writes the prepared data set that svhn_jax.preprocess would make of
-these archives, in less time and space. The lengths of the numbers are distributed as in the published split;
-with --max-digits 6 or more every length is as frequent. A photo depends only on (seed, split, N) and that option.
+SPLIT/digitStruct.mat. With --arrays DIR it writes the prepared data set that svhn_jax.preprocess
+would make of these archives, in less time and space. The lengths of the numbers are distributed
+as in the published split; with --max-digits 6 or more every length is as frequent. A photo
+depends only on (seed, split, N) and that option.
 """
 
 from dataclasses import dataclass, field
@@ -41,14 +43,15 @@ class Options(Checked):
     seed: Annotated[int, at_least(0)] = 0
     """seed of the photos"""
     max_digits: MaxDigits = DEFAULT_MAX_DIGITS
-    """with --arrays: the most digits of a number that its label holds. Above 5, as for meters and plates, numbers
-    of 1 to this many digits are rendered, each length as often; up to 5 the photos do not depend on it"""
+    """with --arrays: the most digits of a number that its label holds. Above 5, as for meters
+    and plates, numbers of 1 to this many digits are rendered, each length as often; up to 5 the
+    photos do not depend on it"""
     size: Annotated[int, within(8, 512)] = 64
     """with --arrays: side of the crops in pixels"""
     margin: Annotated[float, within(0, 10)] = 0.3
-    """with --arrays: how much the box of a number is enlarged, as a share of its width and height"""
+    """with --arrays: how much the box of a number is enlarged, as a share of its sides"""
     validation_fraction: Fraction = 0.05
-    """with --arrays: share of train and of extra, for each length 1 to max_digits, that is held out for validation"""
+    """with --arrays: share of train and of extra, for each length, that is held out"""
     jobs: Annotated[int, at_least(1)] = field(default_factory=usable_cores)
     """number of processes; the photos do not depend on it"""
 

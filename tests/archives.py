@@ -31,7 +31,8 @@ def write_mat(
 ) -> None:
     """A digitStruct.mat of any fields, wrong ones too, whose numbers have the type `kind`.
 
-    Record i has the name /#refs#/name{i} and the box /#refs#/box{i}. MATLAB's layout is that of libver "earliest".
+    Record i has the name /#refs#/name{i} and the box /#refs#/box{i}. MATLAB's layout is that of
+    libver "earliest".
     """
     with h5py.File(path, "w", libver=libver) as file:
         names = file.create_dataset("digitStruct/name", (len(records), 1), h5py.ref_dtype)

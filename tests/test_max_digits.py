@@ -1,4 +1,4 @@
-"""Readings of meters, seven digits each, from photos with labels.csv to a report: every command on the way."""
+"""Meters of seven digits, from photos with labels.csv to a report: every command."""
 
 import csv
 import dataclasses
@@ -49,7 +49,7 @@ def run(command, *arguments):
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory):
-    """A folder with the meters' photos in mine/, arrays of eight digits in data/, and a run of six steps on them."""
+    """Photos of meters in mine/, arrays of eight digits in data/, and a run of six steps."""
     folder = tmp_path_factory.mktemp("meters")
     for split, readings in READINGS.items():
         write_photos(folder / "mine" / split, readings)

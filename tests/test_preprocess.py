@@ -64,7 +64,7 @@ def small(tmp_path):
 
 def test_every_number_lands_once_with_its_own_image_label_and_name(raw, tmp_path):
     manifest = prepare(raw, tmp_path / "set", "--size", 16, "--validation-fraction", 0.1)
-    # a tenth, rounded down, of train's 9, 30 and 19 and of extra's 20: 0 + 3 + 1 + 2; the one of six digits stays
+    # a tenth, rounded down, of train's 9, 30 and 19 and of extra's 20: 0 + 3 + 1 + 2
     counts = {split: entry["examples"] for split, entry in manifest["splits"].items()}
     assert counts == {"train": 59 + 20 - 6, "validation": 6, "test": 5}
     assert manifest["splits"]["validation"]["lengths"] == {"2": 5, "3": 1}

@@ -1,4 +1,4 @@
-"""The command that renders archives: their layout, what it may replace, and how it ends when it is stopped."""
+"""The command that renders archives: their layout, what it replaces, and how it is stopped."""
 
 import os
 import signal
@@ -88,7 +88,7 @@ def test_an_archive_of_other_photos_is_refused_and_kept(tmp_path, capsys):
 @pytest.mark.parametrize("option", ["--to", "--arrays"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_stopped_it_is_one_line_and_leaves_nothing(tmp_path, option, number):
-    """SIGINT to all its processes, as a terminal sends it; SIGTERM to the command; SIGKILL to a worker."""
+    """SIGINT to all processes, as a terminal sends it; SIGTERM to one; SIGKILL to a worker."""
     command = [sys.executable, "-m", "svhn_jax.synthesize", option, tmp_path / "made"]
     process = subprocess.Popen(
         [*command, "--train", "100000", "--jobs", "2"],

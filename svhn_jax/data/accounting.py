@@ -47,8 +47,8 @@ class Account:
     def photos(self) -> Iterator[tuple[Photo, int]]:
         """Yields every photo that can be read and has a record, with its row in `records`.
 
-        The others are skipped: also, after the last photo, records that have none. Photos whose record is skipped
-        or beyond the limit are left out.
+        The others are skipped: also, after the last photo, records that have none. Photos whose
+        record is skipped or beyond the limit are left out.
         """
         missing = dict(self.rows)
         for photo in self.source.photos():
@@ -73,7 +73,7 @@ class Account:
 
 
 def skipped_lines(skipped: Iterable[Skipped], *, rest_in: str = "") -> list[str]:
-    """A line for each reason, the most frequent first: how many were skipped for it, and the first names.
+    """A line for each reason, the most frequent first, with a count and the first names.
 
     rest_in: a file that has the others; then only the first REASONS_SHOWN reasons are shown.
     """

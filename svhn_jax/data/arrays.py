@@ -1,11 +1,11 @@
 """Reads prepared data sets: a folder with memory-mapped arrays and a manifest.
 
-    DIR/manifest.json          counts, skipped records, sources, crop settings, seed, versions, checksums
-    DIR/SPLIT/images.npy       uint8[N, size, size, 3]
-    DIR/SPLIT/labels.npy       int32[N, 1 + D], D = max_digits; see svhn_jax.labels
-    DIR/SPLIT/names.npy        bytes S[N], the photo of each row, such as train/1.png
-    DIR/SPLIT/boxes.npy        float32[N, 4], the number in that photo: left, top, width, height in pixels
-    DIR/SPLIT/sizes.npy        int32[N, 2], that photo's width and height in pixels
+    DIR/manifest.json       counts, skipped records, sources, crop settings, versions, checksums
+    DIR/SPLIT/images.npy    uint8[N, size, size, 3]
+    DIR/SPLIT/labels.npy    int32[N, 1 + D], D = max_digits; see svhn_jax.labels
+    DIR/SPLIT/names.npy     bytes S[N], the photo of each row, such as train/1.png
+    DIR/SPLIT/boxes.npy     float32[N, 4], the number there: left, top, width, height in pixels
+    DIR/SPLIT/sizes.npy     int32[N, 2], that photo's width and height in pixels
 
 A folder is complete exactly when it has a manifest; svhn_jax.data.writing writes it.
 """
@@ -53,7 +53,7 @@ class Split(NamedTuple):
 
 
 def read_manifest(folder: str | Path) -> dict[str, Any]:
-    """The manifest of a prepared data set. It may come from elsewhere: the fields that the package uses are checked.
+    """The manifest of a prepared data set, with the fields checked: it may come from a bucket.
 
     A manifest without max_digits gets the default.
 
@@ -141,7 +141,7 @@ def load_split(folder: str | Path, split: str) -> Split:
 
 
 def is_sound(folder: str | Path, settings: dict[str, Any]) -> bool:
-    """Whether the folder holds a data set of these settings whose arrays agree with its manifest."""
+    """Whether the folder holds a data set of these settings whose arrays fit its manifest."""
     try:
         manifest = read_manifest(folder)
         for split in manifest["splits"]:
@@ -162,8 +162,10 @@ def nonempty_splits(folder: str | Path) -> list[str]:
 
 
 def load_geometry(folder: str | Path, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """For each row, in pixels of its photo: the number's box float32[N, 4] (left, top, width, height), and the
-    photo's size int32[N, 2] (width, height).
+    """Each number's box and its photo's size, in pixels.
+
+    Returns:
+      float32[N, 4] (left, top, width, height) and int32[N, 2] (width, height).
 
     Raises:
       InputError: as `load_split`.

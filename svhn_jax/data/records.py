@@ -8,7 +8,7 @@ import numpy as np
 class Record(NamedTuple):
     """One photo's annotation: file name, digits 0 ... 9 in reading order, boxes.
 
-    boxes: float64[n, 4], (left, top, width, height) in pixels from the photo's corner; n = 0: the number fills the photo.
+    boxes: float64[n, 4], (left, top, width, height) in pixels; n = 0: the number fills the photo.
     line: in labels.csv; 0 if the record comes from another file.
     """
 
@@ -27,7 +27,7 @@ class Photo(NamedTuple):
 
 
 class Skipped(NamedTuple):
-    """A record or photo that cannot be used: its name (a record without one: its position), the reason, its line as in `Record`."""
+    """A record or photo that cannot be used: its name or position, the reason, the line."""
 
     name: str
     reason: str

@@ -23,7 +23,8 @@ class Workers:
         with Workers(usable_cores()) as workers:
             sizes = list(workers.in_order(os.path.getsize, paths))
 
-    A C library that crashes on a damaged file ends a worker, not the command. With 0 jobs this process works.
+    A C library that crashes on a damaged file ends a worker, not the command. With 0 jobs this
+    process works.
     """
 
     def __init__(self, jobs: int):
@@ -74,7 +75,7 @@ def usable_cores() -> int:
 
 
 def _submit(pool: ProcessPoolExecutor, work: Callable[[T], R], task: T) -> "Future[R]":
-    """Submits a task. A process that this starts inherits the blocked Ctrl-C: the parent handles it."""
+    """Submits a task. A process that this starts ignores Ctrl-C: the parent handles it."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         return pool.submit(work, task)

@@ -23,13 +23,13 @@ ROWS_AT_ONCE = 4096
 
 @contextmanager
 def building(folder: Path) -> Iterator[Path]:
-    """Yields an empty folder beside `folder`, which it replaces as a whole if the block ends without an error.
+    """Yields an empty folder beside `folder`, which it replaces if the block ends well.
 
         with building(Path("data/full")) as unfinished:
             (unfinished / "manifest.json").write_text("{}")
 
-    After an error or a kill `folder` is as it was. Two processes that write one folder at once have places of
-    their own; the last one's stays.
+    After an error or a kill `folder` is as it was. Two processes that write one folder at once
+    have places of their own; the last one's stays.
 
     Raises:
       OSError: it cannot be written; names `folder`.
@@ -79,7 +79,8 @@ def require_replaceable(folder: Path) -> None:
 class Row(NamedTuple):
     """What a split holds of one photo, apart from the image.
 
-    order: rows are sorted by it. label: int32[1 + D]. box: left, top, width, height. size: width, height; pixels.
+    order: rows are sorted by it. label: int32[1 + D].
+    box, size: left, top, width, height of the number; width, height of the photo; pixels.
     """
 
     order: tuple[int, int]

@@ -1,4 +1,4 @@
-"""The prepared data set on disk: written rows load, damage is named, replacing is all or nothing."""
+"""The data set on disk: written rows load, damage is named, replacing is all or nothing."""
 
 import json
 import subprocess

@@ -1,8 +1,10 @@
-"""python tests/fuzz/fuzz_data.py --inputs N --seed S: svhn_jax.preprocess on damaged and hostile input.
+"""python tests/fuzz/fuzz_data.py --inputs N --seed S: svhn_jax.preprocess on damaged and hostile
+input.
 
-Each input is a sound split with a few things changed. The command runs in a process of its own, in which it also
-does the work of its worker processes. It must end in time, with a data set that names every photo, or
-with one line on stderr, and must change nothing but its own. A crash of a C library is counted: a worker that crashes is one line.
+Each input is a sound split with a few things changed. The command runs in a process of its own,
+in which it also does the work of its worker processes. It must end in time, with a data set that
+names every photo, or with one line on stderr, and must change nothing but its own. A crash of a
+C library is counted: a worker that crashes is one line.
 """
 
 import contextlib
@@ -124,7 +126,7 @@ def mat_bytes(raw: Path, rng: random.Random, sound: Material) -> Known:
 
 
 def mat_structure(raw: Path, rng: random.Random, sound: Material) -> Known:
-    """Links, circles, other shapes, types and storage, in place of a record, a field or a column."""
+    """Links, circles, other shapes, types and storage in place of a field or column."""
     path = raw / "changed.mat"
     path.write_bytes(rng.choice(sound.mats[1:] or sound.mats))
     with h5py.File(path, "r+") as file:
@@ -153,8 +155,9 @@ def _restructure(file: h5py.File, rng: random.Random, raw: Path) -> None:
     old = group[name]
     del group[name]
     outside = str(raw / "outside.mat")
-    links = (h5py.SoftLink(f"{group.name}/{name}"), h5py.SoftLink("/nowhere"), h5py.SoftLink(old.name or "/"),
-             h5py.ExternalLink(outside, "/digitStruct"), h5py.ExternalLink("/dev/zero", "/x"), file, box, np.dtype("f8"))  # fmt: skip
+    places = (f"{group.name}/{name}", "/nowhere", old.name or "/")
+    files = (h5py.ExternalLink(one, "/digitStruct") for one in (outside, "/dev/zero"))
+    links = (*map(h5py.SoftLink, places), *files, file, box, np.dtype("f8"))
     dtypes = ("<f8", ">f4", "<i8", "|u1", "S5", "c16", "bool", h5py.ref_dtype, h5py.regionref_dtype,
               h5py.string_dtype(), h5py.enum_dtype({"a": 1}), [("a", "f8")])  # fmt: skip
     shapes = (
@@ -216,7 +219,7 @@ def tar_headers(raw: Path, rng: random.Random, sound: Material) -> Known:
 
 
 def archive_bytes(raw: Path, rng: random.Random, sound: Material) -> Known:
-    """Bytes changed, cut or moved: in the compressed stream, under a sound checksum, or in a plain tar."""
+    """Bytes changed, cut or moved, of the compressed stream or of the tar."""
     path = raw / "train.tar.gz"
     archives.write_split(raw, "train", sound.photos | {MAT: sound.mats[0]})
     packed, change = path.read_bytes(), rng.choice((mutated, respliced))
@@ -225,7 +228,7 @@ def archive_bytes(raw: Path, rng: random.Random, sound: Material) -> Known:
     path.write_bytes(
         rng.choice(
             (change(packed, rng), gzip.compress(change(plain, rng), 1), change(plain, rng), plain,
-             packed + packed, packed + rng.randbytes(50), packed + zeros, packed[:-8] + bytes(8), b"")
+             packed * 2, packed + rng.randbytes(50), packed + zeros, packed[:-8] + bytes(8), b"")
         )
     )  # fmt: skip
     return None
@@ -259,7 +262,7 @@ KINDS = (mat_bytes, mat_structure, tar_headers, archive_bytes, pictures, folder)
 
 
 def run(raw: Path, log: Path, options: list[str]) -> int | None:
-    """The exit status of the command in a fork of this process, minus a signal; None: it took too long."""
+    """The exit status of the command in a fork, minus a signal; None: it took too long."""
     if not (pid := os.fork()):
         status = 70
         try:

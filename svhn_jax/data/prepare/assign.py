@@ -12,9 +12,10 @@ def choose_validation(
 ) -> dict[str, np.ndarray]:
     """Chooses the numbers of train and extra that are held out for validation.
 
-    For each length 1 to max_digits it draws the given share, rounded down, by (seed, source, length).
-    5 % of train and extra are 11,782 numbers, as in the seed project. If that share is less than one number of
-    every length, one number of the most frequent length is held out, if there are at least two numbers.
+    For each length 1 to max_digits it draws the given share, rounded down, by (seed, source,
+    length). 5 % of train and extra are 11,782 numbers, as in the seed project. If that share is
+    less than one number of every length, one number of the most frequent length is held out, if
+    there are at least two numbers.
 
     Args:
       lengths: int[N], the number of digits of each number, by the name of the source.
@@ -42,7 +43,7 @@ def choose_validation(
 
 
 def splits_of(source: str, is_held_out: np.ndarray) -> list[str]:
-    """The split of each number of a source: test keeps its name, train and extra become train or validation."""
+    """The split of each number of a source: test, or train and validation."""
     if source == "test":
         return ["test"] * len(is_held_out)
     return ["validation" if one else "train" for one in is_held_out.tolist()]

@@ -32,7 +32,7 @@ BEFORE_PHOTO = "a box starts left of or above the photo"
 
 
 class CropTask(NamedTuple):
-    """A photo to crop: its row in the account's records, its bytes, the box of its number in pixels."""
+    """A photo to crop: its row in the account's records, its bytes, its number's box."""
 
     row: int
     content: bytes
@@ -85,12 +85,13 @@ def build(
       sources: train and extra go to train and validation, test goes to test.
       settings: as the function `settings` returns them.
       jobs: processes that decode and crop; the arrays do not depend on it.
-      skip_bad: skip rows of a labels.csv that cannot be used. Bad records of other sources are always skipped.
+      skip_bad: skip rows of a labels.csv that cannot be used. Bad records of other sources are
+        always skipped.
       terminal: shows the progress.
 
     Raises:
-      InputError: a source cannot be read, a row of a labels.csv cannot be used, a source has no photo that can be
-        used, or too little space is free.
+      InputError: a source cannot be read, a row of a labels.csv cannot be used, a source has no
+        photo that can be used, or too little space is free.
     """
     stamps = {source.split: source.stamp() for source in sources}  # before anything is read
     accounts = [Account(source, settings["limit"]) for source in sources]
@@ -128,7 +129,7 @@ def _crop_source(
     settings: dict[str, Any],
     terminal: Terminal,
 ) -> dict[str, Any]:
-    """Writes the crop of each record to its target; returns what the manifest says of the source."""
+    """Writes the crop of each record to its target; returns the source's part of the manifest."""
     max_digits = settings["max_digits"]
     too_long = f"a number of more than {max_digits} digits"
     kept, noted = 0, Counter({BEFORE_PHOTO: 0, OFF_PHOTO: 0, too_long: 0})
@@ -187,7 +188,7 @@ def crop_block(block: list[CropTask], *, margin: float, size: int) -> list[Cropp
 
 
 def _refuse_bad(account: Account, kept: int, skip_bad: bool) -> None:
-    """Raises InputError for rows of a labels.csv that must not be skipped, or if no photo is kept."""
+    """Raises InputError for bad rows of a labels.csv, and if no photo is kept."""
     path, skipped = account.source.path, account.skipped
     bad = sorted((one for one in skipped if one.line), key=lambda one: one.line)
     if bad and not skip_bad:

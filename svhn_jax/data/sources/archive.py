@@ -1,7 +1,8 @@
 """Reads one split from SPLIT.tar.gz, without unpacking the photos.
 
-The content of an archive is untrusted: no file is written under a member's name, and sizes are checked
-before anything is read. A plain tar is read, too: some browsers unpack what they download.
+The content of an archive is untrusted: no file is written under a member's name, and sizes are
+checked before anything is read. A plain tar is read, too: some browsers unpack what they
+download.
 """
 
 import gzip
@@ -43,7 +44,7 @@ class Archive:
         return stamp([self.path])
 
     def records(self) -> list[Record | Skipped]:
-        """Every record of the split's digitStruct.mat, which is unpacked to a temporary file first."""
+        """Every record of digitStruct.mat, which is unpacked to a temporary file first."""
         with tempfile.NamedTemporaryFile(suffix=".mat") as file:
             self._copy_mat(file)
             return digit_struct.read(file.name, called=f"{self.path}: {self.split}/{MAT_NAME}")
@@ -56,7 +57,7 @@ class Archive:
                     free = shutil.disk_usage(folder).free
                     if member.size > free:
                         raise InputError(
-                            f"{folder}: {MAT_NAME} needs {member.size / 1e9:.2f} GB while it is read, "
+                            f"{folder}: {MAT_NAME} needs {member.size / 1e9:.2f} GB, "
                             f"{free / 1e9:.2f} GB are free; set TMPDIR to another folder"
                         )
                     shutil.copyfileobj(content, target, 2**20)
@@ -89,7 +90,7 @@ class Archive:
 
     @contextmanager
     def _members(self) -> Iterator[Iterator[tuple[tarfile.TarInfo, IO[bytes] | None]]]:
-        """Yields every member and the content of a file, in order, and reads to the archive's last byte.
+        """Yields every member with its content, and reads to the archive's last byte.
 
         Raises:
           InputError: the archive is damaged.
@@ -124,7 +125,7 @@ def _walk(
 
 
 def _refuse_giant(member: tarfile.TarInfo) -> None:
-    """Raises ReadError: tarfile would search for the member's end long after that of the archive."""
+    """Raises ReadError: tarfile would search for its end long after the archive's."""
     limit = MAX_HEADER_BYTES if member.type in HEADERS else MAX_MAT_BYTES
     if not 0 <= member.size <= limit or member.type == tarfile.GNUTYPE_SPARSE:
         raise tarfile.ReadError(f"a member of type {member.type!r} and {member.size} bytes")

@@ -1,12 +1,12 @@
 """Reads digitStruct.mat: the names, labels and boxes of an SVHN Format 1 split.
 
-The file is MATLAB v7.3, that is HDF5. /digitStruct/name[i, 0] refers to a uint16 array of character
-codes, /digitStruct/bbox[i, 0] to a group with the fields label, left, top, width and height. Each
-field is a (1, 1) number, or for n digits an (n, 1) array of references to such numbers. Label 10 means
-the digit 0. Boxes are in reading order.
+The file is MATLAB v7.3, that is HDF5. /digitStruct/name[i, 0] refers to a uint16 array of
+character codes, /digitStruct/bbox[i, 0] to a group with the fields label, left, top, width and
+height. Each field is a (1, 1) number, or for n digits an (n, 1) array of references to such
+numbers. Label 10 means the digit 0. Boxes are in reading order.
 
-The low-level calls of h5py take a seventh of the time of the usual ones. Worker processes read, because the
-HDF5 library may crash on a damaged file.
+The low-level calls of h5py take a seventh of the time of the usual ones. Worker processes read,
+because the HDF5 library may crash on a damaged file.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""Finds where the photos and records of a split come from: an archive, a folder, or your own photos."""
+"""Finds the source of a split: an archive, a folder, or your own photos."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ class Source(Protocol):
     path: Path
 
     def stamp(self) -> str:
-        """A hash of the names, sizes and times of the files: quick, and changes whenever the files do."""
+        """A hash of the names, sizes and times of the files."""
 
     def records(self) -> list[Record | Skipped]:
         """Every record, in the order of the source."""
@@ -31,7 +31,7 @@ class Source(Protocol):
 
 
 def find_source(raw: Path, split: str) -> Source:
-    """The source of one split: SPLIT.tar.gz, else the folder SPLIT/ with digitStruct.mat or labels.csv.
+    """The source of one split: SPLIT.tar.gz, else SPLIT/ with digitStruct.mat or labels.csv.
 
         source = find_source(Path("data/raw"), "train")
         first = source.records()[0]
@@ -56,7 +56,7 @@ def _find(raw: Path, split: str) -> Source | None:
 
 
 def find_all(raw: Path, splits: Sequence[str] = ()) -> list[Source]:
-    """The sources of the given splits, by default of all splits in the folder, in the order of SOURCE_SPLITS.
+    """The sources of the given splits, by default of all, in the order of SOURCE_SPLITS.
 
     Raises:
       InputError: a split does not exist, or the folder has none.

@@ -1,7 +1,7 @@
 """Reads the data set svhn_full that was prepared with TensorFlow Datasets (TFDS).
 
-Reading needs the package tensorflow_datasets, but not TensorFlow. The package is imported only when a
-source is opened.
+Reading needs the package tensorflow_datasets, but not TensorFlow. The package is imported only
+when a source is opened.
 """
 
 from collections.abc import Iterator, Sequence
@@ -34,7 +34,7 @@ def import_tfds() -> Any:
 
 
 def find_all(data_dir: Path, splits: Sequence[str] = ()) -> "list[TfdsSource]":
-    """The sources of the given splits, by default of all in the data set, in the order of SOURCE_SPLITS.
+    """The sources of the given splits, by default of all, in the order of SOURCE_SPLITS.
 
     data_dir: TFDS's folder of data sets, which has svhn_full.
 
@@ -63,7 +63,7 @@ def _remedy(data_dir: Path) -> str:
 
 @contextmanager
 def _errors_as_damage(folder: Path) -> Iterator[None]:
-    """A file that is missing, cut or altered raises RuntimeError, ParseError, KeyError and others."""
+    """A damaged file raises RuntimeError, ParseError, KeyError and others."""
     try:
         yield
     except ImportError as error:
@@ -96,7 +96,7 @@ class TfdsSource:
             yield example
 
     def records(self) -> list[Record | Skipped]:
-        """The record of every photo, in the order of storage; then what was skipped when the data set was made."""
+        """The record of every photo, then what was skipped when the data set was made."""
         records: list[Record | Skipped] = []
         for example in self._examples():
             digits, boxes = example["digits"]["label"], example["digits"]["bbox"]

@@ -1,4 +1,4 @@
-"""SVHN's full house numbers for TensorFlow Datasets: importing this package registers the data set svhn_full."""
+"""Full house numbers for TensorFlow Datasets: importing this registers svhn_full."""
 
 from importlib.util import find_spec
 

@@ -1,7 +1,8 @@
 """python -m svhn_jax.data.svhn_full --raw DIR --data-dir DIR: makes the TFDS data set svhn_full.
 
-Reads the published archives of train, test and extra, or those of them that exist, and writes array_record
-files, which TensorFlow Datasets reads with and without TensorFlow. Names what it skips.
+Reads the published archives of train, test and extra, or those of them that exist, and writes
+array_record files, which TensorFlow Datasets reads with and without TensorFlow. Names what it
+skips.
 """
 
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ class Options(Checked):
     """Writes SVHN's full house numbers as a TensorFlow Datasets data set."""
 
     raw: Path
-    """folder with train.tar.gz, test.tar.gz, extra.tar.gz, or the extracted train/, test/, extra/"""
+    """folder with the archives train.tar.gz, test.tar.gz, extra.tar.gz, or with extracted ones"""
     data_dir: Path
     """TFDS's folder of data sets, in which this one becomes svhn_full/VERSION"""
 

@@ -1,7 +1,7 @@
-"""The TFDS builder of SVHN's full house numbers: photos byte for byte, and every digit with its box.
+"""The TFDS builder of full house numbers: photos byte for byte, every digit with its box.
 
-Neither writing nor reading needs TensorFlow. TFDS's usual base class needs it for a split of more than
-1 GB, such as extra; ShardBasedBuilder streams, with one shard in memory at a time.
+Neither writing nor reading needs TensorFlow. TFDS's usual base class needs it for a split of
+more than 1 GB, such as extra; ShardBasedBuilder streams, with one shard in memory at a time.
 """
 
 import math
@@ -33,7 +33,8 @@ class Builder(tfds.core.ShardBasedBuilder):
         "1.0.0": "Photos, file names, numbers, digits and boxes of train, test and extra."
     }
     MANUAL_DOWNLOAD_INSTRUCTIONS = f"""
-    manual_dir is a folder with one or more of train.tar.gz, test.tar.gz and extra.tar.gz from {BASE_URL}.
+    manual_dir is a folder with train.tar.gz, test.tar.gz, extra.tar.gz or some of them, from
+    {BASE_URL}.
     `python -m svhn_jax.download` downloads and verifies them, and resumes.
     Without that folder TFDS downloads all three, 2.6 GB, and cannot resume.
     """
@@ -79,7 +80,7 @@ class Builder(tfds.core.ShardBasedBuilder):
 
 
 def _raw_folder(dl_manager: Any) -> Path:
-    """manual_dir if there is one; else a folder of the three archives, downloaded, under their published names."""
+    """manual_dir if there is one; else a folder of the downloaded archives."""
     try:
         return Path(dl_manager.manual_dir)
     except AssertionError:  # no such folder, or nothing in it
@@ -94,7 +95,7 @@ def _raw_folder(dl_manager: Any) -> Path:
 
 
 def _shards(account: Account, skipped: list[dict[str, str]]) -> list[Callable[[], Examples]]:
-    """One function for each shard; called in turn, they give the parts of one stream of examples."""
+    """One function for each shard; in turn they give the parts of one stream of examples."""
     for record in account.records:
         if len(record.boxes) != len(record.digits):
             raise InputError(

@@ -1,4 +1,4 @@
-"""Writes SPLIT.tar.gz of synthetic photos in the published layout: SPLIT/N.png and SPLIT/digitStruct.mat."""
+"""Writes SPLIT.tar.gz of synthetic photos in the published layout."""
 
 import gzip
 import io
@@ -24,7 +24,7 @@ STORED = 0  # gzip level: compressing PNG files takes as long as making them, an
 
 
 def receipt(count: int, seed: int, max_digits: int) -> str:
-    """Identifies the photos of an archive; the gzip header stores it as the name of the file inside."""
+    """Identifies the photos of an archive; its gzip header stores it as a file name."""
     longer = f"-{max_digits}" if max_digits > typesetting.PUBLISHED_DIGITS else ""
     return f"{RECEIPT}{svhn_jax.__version__}-{render.VERSION}-{count}-{seed}{longer}.tar"
 
@@ -50,7 +50,7 @@ def write(
     workers: Workers,
     advance: Callable[[int], object],
 ) -> None:
-    """Writes the archive of one split, whole or not at all; calls `advance` with counts of photos."""
+    """Writes the archive of one split as a whole; calls `advance` with counts of photos."""
     records: list[Record] = []
     work = partial(photo_files, seed, split, max_digits=max_digits)
     with (

@@ -1,7 +1,7 @@
 """Makes a prepared data set of synthetic photos without archives.
 
-The arrays are byte for byte those that preprocess makes of archives of the same photos; the manifest
-states that they are synthetic.
+The arrays are byte for byte those that preprocess makes of archives of the same photos; the
+manifest states that they are synthetic.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from svhn_jax.data.writing import Row
 
 
 class Rendered(NamedTuple):
-    """The crop uint8[size, size, 3] of a photo, its digits, the number's box and the photo's size in pixels."""
+    """A crop uint8[size, size, 3], the digits, their box and the photo's size in pixels."""
 
     image: np.ndarray
     digits: tuple[int, ...]
@@ -42,7 +42,7 @@ def settings(counts: dict[str, int], rule: crop.CropRule, **others: Any) -> dict
 def build(
     folder: Path, settings: dict[str, Any], workers: Workers, advance: Callable[[int], object]
 ) -> None:
-    """Renders and crops the photos of these settings into the empty `folder`; calls `advance` with counts of photos.
+    """Renders and crops photos into the empty `folder`; calls `advance` with counts of photos.
 
     Raises:
       InputError: a process was killed, or too little space is free.

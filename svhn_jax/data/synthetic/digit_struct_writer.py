@@ -1,7 +1,7 @@
 """Writes digitStruct.mat, the annotations of an SVHN Format 1 split, in the layout of MATLAB v7.3.
 
-svhn_jax.data.sources.digit_struct describes the layout. Unlike MATLAB, equal scalars are stored once. The low-level
-calls of h5py write five times as fast as the usual ones.
+svhn_jax.data.sources.digit_struct describes the layout. Unlike MATLAB, equal scalars are stored
+once. The low-level calls of h5py write five times as fast as the usual ones.
 """
 
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""The TFDS data set svhn_full, written and read without TensorFlow, against the archives it was made from."""
+"""The TFDS data set svhn_full, without TensorFlow, against the archives it was made from."""
 
 import http.server
 import shutil

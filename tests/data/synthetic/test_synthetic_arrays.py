@@ -1,4 +1,4 @@
-"""A data set straight from the generator: the arrays that archives and preprocess give, and what it may replace."""
+"""A data set made directly: the arrays that archives and preprocess give."""
 
 import json
 
