@@ -1,8 +1,7 @@
 """python benchmarks/against_ocr.py --search PHOTOS: our reader and general OCR, no box given.
 
 PHOTOS is a folder with labels.csv (file,label and optionally layout), or with the archives of
-SVHN, whose --split is read. The peer is PP-OCRv4 (pip install rapidocr-onnxruntime) with its
-defaults; its answer is the text of digits that it scores highest. Both get the same upright photos.
+SVHN, whose --split is read. The peer is PP-OCRv4 (pip install -e '.[ocr]') with its defaults; its answer is the text of digits that it scores highest. Both get the same upright photos.
 """
 
 from dataclasses import dataclass
@@ -42,7 +41,7 @@ def main(options: Options, terminal: Terminal) -> None:
     try:
         from rapidocr_onnxruntime import RapidOCR
     except ImportError:
-        raise InputError("no PP-OCR here: pip install rapidocr-onnxruntime") from None
+        raise InputError("PP-OCR is not installed: pip install -e '.[ocr]'") from None
     reader, engine = svhn_jax.load(options.run, tta=options.tta), RapidOCR()
 
     def ours(photo: Image.Image) -> tuple[str, float]:
