@@ -1,7 +1,8 @@
 """python benchmarks/against_ocr.py --search PHOTOS: our reader and general OCR, no box given.
 
 PHOTOS is a folder with labels.csv (file,label and optionally layout), or with the archives of
-SVHN, whose --split is read. The peer is PP-OCRv4 (pip install -e '.[ocr]') with its defaults; its answer is the text of digits that it scores highest. Both get the same upright photos.
+SVHN, whose --split is read. The peer is PP-OCRv4 (pip install -e '.[ocr]') with its defaults; its
+answer is the text of digits that it scores highest. Both get the same upright photos.
 """
 
 from dataclasses import dataclass
