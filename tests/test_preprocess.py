@@ -384,7 +384,7 @@ def test_a_folder_that_holds_no_split_is_named_with_a_remedy(small, tmp_path, ca
         ("raw/test.tar.gz", "not a folder"),
         ("empty", "svhn_jax.download"),
         ("zipped", "test.zip"),
-        ("folders/test", f"give {tmp_path}/folders"),
+        ("folders/test", f"--raw {tmp_path}/folders --splits test"),
     ):
         assert call(tmp_path / folder, tmp_path / "set") == 1
         assert named in (printed := capsys.readouterr().err)

@@ -83,9 +83,11 @@ def find_all(raw: Path, splits: Sequence[str] = ()) -> list[Source]:
 def _remedy(raw: Path) -> str:
     """What to give in place of a folder that holds no split."""
     if (raw / MAT_NAME).is_file():
+        folder = raw.resolve()
+        if folder.name in SOURCE_SPLITS:
+            return f"is the folder of one split; give --raw {folder.parent} --splits {folder.name}"
         return (
-            f"is the folder of one split; name it train, test or extra, and give {raw.parent} "
-            "with --splits and that name"
+            "is the folder of one split; name it train, test or extra, and give the folder it is in"
         )
     for split in SOURCE_SPLITS:
         if found := next(raw.glob(f"{split}.*"), None):
