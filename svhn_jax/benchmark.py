@@ -1,4 +1,4 @@
-"""python -m svhn_jax.benchmark --config configs/NAME.py [overrides]: how fast a configuration trains here.
+"""python -m svhn_jax.benchmark --config configs/NAME.py [overrides]: measures how fast it trains.
 
 On images of random pixels; needs no data set. Measured in turn, round by round, after a round that
 does not count: the train step alone (its batch is on the devices), training with the set resident

@@ -106,7 +106,7 @@ def run(kind: type[Options], main: Main[Options]) -> NoReturn:
     """Runs a command and exits with its status: 130 or 143 after SIGINT or SIGTERM.
 
     A signal raises KeyboardInterrupt, so that `main` cleans up; a second one ends the process.
-    After an error the process exits at once: threads of Orbax and JAX would wait for lost processes.
+    After an error the process exits at once: threads of Orbax and JAX may wait for lost processes.
     """
     received: list[int] = []
     for stream in (sys.stdout, sys.stderr):  # letters that the terminal lacks are escaped
@@ -143,7 +143,7 @@ def run(kind: type[Options], main: Main[Options]) -> NoReturn:
 def call(kind: type[Options], main: Main[Options], argv: Sequence[str] | None = None) -> int:
     """Parses `argv` (default: sys.argv), runs `main`, and returns the exit status.
 
-    An error that the user can correct is one line on stderr; any other exception is a bug and is raised.
+    An error that the user can correct is one line on stderr; other exceptions are raised.
     """
     arguments = sys.argv[1:] if argv is None else [*argv]
     try:

@@ -1,7 +1,7 @@
 """python -m svhn_jax.train --config configs/NAME.py [overrides]: trains a run, or continues it.
 
 A run is the folder RUNS/NAME (see svhn_jax.runs.folder). The same command again continues from its
-newest checkpoint. Ctrl-C or SIGTERM saves first, once it trains; then the exit status is 130 or 143.
+newest checkpoint. While it trains, Ctrl-C or SIGTERM saves first; the exit status is 130 or 143.
 
 Started many times at once (by SLURM or Open MPI, on a TPU pod slice, or with --coordinator,
 --processes, --process), the processes train one run together on all their devices; process 0 alone

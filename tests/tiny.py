@@ -1,4 +1,4 @@
-"""What several tests of the training half share: a tiny configuration and random data of a given size."""
+"""Shared by tests: a tiny configuration and random data of a given size."""
 
 import dataclasses
 import json
@@ -73,7 +73,7 @@ def prepare(
     seed: int = 0,
     max_digits: int = 5,
 ) -> arrays.Split:
-    """A prepared data set of random images; returns its train split. One of 5 digits has the manifest of an older version."""
+    """A prepared data set of random images; returns its train split."""
     folder.mkdir(parents=True)
     entries, train = {}, random_split(count, side=side, seed=seed, max_digits=max_digits)
     splits = {"train": train} | (
@@ -119,7 +119,7 @@ def save_run(folder: Path, config: Config = CONFIG) -> tuple[RunFolder, Config, 
 
 
 def float32_products(function: Callable[..., Any], *arguments: Any) -> list[str]:
-    """The lines of all float32 matrix products and convolutions of a function lowered for a GPU, which need not exist."""
+    """The lines of float32 matrix products and convolutions of a function lowered for a GPU."""
     lowered = jax.jit(function).trace(*arguments).lower(lowering_platforms=("cuda",)).as_text()
     lines = [
         line
@@ -131,7 +131,4 @@ def float32_products(function: Callable[..., Any], *arguments: Any) -> list[str]
 
 def write_config(folder: Path, config: Config, name: str = "tiny.py") -> None:
     """A configuration file in `folder`."""
-    sections = "\n".join(f"from svhn_jax.config import {name}" for name in (
-        "AugmentConfig", "Config", "DataConfig", "ImageConfig", "LossConfig", "ModelConfig", "OptimizerConfig"
-    ))  # fmt: skip
-    (folder / name).write_text(f"{sections}\nconfig = {config!r}\n")
+    (folder / name).write_text(f"from svhn_jax.config import *\nconfig = {config!r}\n")

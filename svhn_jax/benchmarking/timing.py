@@ -1,4 +1,4 @@
-"""How fast something is: runs taken in turn, their median and spread, and the hardware's ceiling."""
+"""How fast something is: runs in turn, their median and spread, the hardware's ceiling."""
 
 import platform
 import resource

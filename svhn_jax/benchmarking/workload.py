@@ -20,7 +20,7 @@ STEPS_OF_A_RUN = 10_000  # the schedule does not end while we measure
 
 
 def random_data(count: int, folder: Path, max_digits: int = DEFAULT_MAX_DIGITS) -> TrainingSet:
-    """Random pixels and two-digit numbers, memory-mapped from images.npy and labels.npy in `folder`."""
+    """Random pixels and two-digit numbers: images.npy (mapped) and labels.npy in `folder`."""
     rng = np.random.default_rng(0)
     shape = count, SIDE * SIDE * 3
     images = np.lib.format.open_memmap(folder / "images.npy", "w+", np.uint8, shape)

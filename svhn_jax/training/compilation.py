@@ -35,7 +35,7 @@ def _is_option(name: str) -> bool:
 
 
 def enable_compilation_cache() -> None:
-    """Keeps compiled programs on disk, in a program that uses this package; commands do it by themselves.
+    """Keeps compiled programs on disk, for programs that use this package; commands do so anyway.
 
     The user's own JAX_COMPILATION_CACHE_DIR stays.
     """

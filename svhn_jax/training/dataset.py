@@ -141,8 +141,8 @@ def load_images(
         require_same_rule(folder, loaded.crop, *rule)
     if loaded.max_digits != ours:
         raise InputError(
-            f"{folder}: its labels hold at most {loaded.max_digits} digits, but model.max_digits is "
-            f"{ours}; prepare it with --max-digits {ours}, or train with --model.max-digits "
+            f"{folder}: its labels hold at most {loaded.max_digits} digits, but model.max_digits "
+            f"is {ours}; prepare it with --max-digits {ours}, or train with --model.max-digits "
             f"{loaded.max_digits}"
         )
     if not len(loaded.images):

@@ -51,5 +51,5 @@ def check_batch_size(name: str, batch_size: int, mesh: Mesh) -> None:
     if batch_size % mesh.size:
         near = max(mesh.size, batch_size // mesh.size * mesh.size)
         raise InputError(
-            f"{name} is {batch_size}; it must be a multiple of the {mesh.size} devices, such as {near}"
+            f"{name} is {batch_size}; it must be a multiple of {mesh.size} devices, as {near} is"
         )

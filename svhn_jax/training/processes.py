@@ -132,8 +132,8 @@ def join(place: Place | None, terminal: Terminal) -> None:
     if place:
         where = f" at {place.coordinator}"
         terminal.print(
-            f"process {place.index} of {place.count} ({place.launcher}): waits up to {JOIN_S} s for "
-            f"the others{where}; --processes 1 trains alone"
+            f"process {place.index} of {place.count} ({place.launcher}): waits up to {JOIN_S} s "
+            f"for the others{where}; --processes 1 trains alone"
         )
         arguments: dict[str, Any] = {
             "coordinator_address": place.coordinator,
@@ -187,7 +187,7 @@ def is_process_zero() -> bool:
 
 
 def all_or_none(work: Callable[[], Result]) -> Result:
-    """Calls `work` on every process. If one fails, it raises its error, and the others raise too."""
+    """Calls `work` on every process. If one fails, all raise: that one its own error."""
     if jax.process_count() == 1:
         return work()
     failure: Exception | None = None
@@ -207,12 +207,12 @@ def all_or_none(work: Callable[[], Result]) -> Result:
 
 
 def on_process_zero(work: Callable[[], Result]) -> Result | None:
-    """Calls `work` on process 0 and returns its result; None on the others. All raise if it fails."""
+    """The result of `work` on process 0, which alone calls it; None on the others. Or all raise."""
     return all_or_none(lambda: work() if is_process_zero() else None)
 
 
 def broadcast_from_zero(tree: Any) -> Any:
-    """The arrays of process 0, on every process. The others pass arrays of equal shapes and types."""
+    """The arrays of process 0, on all processes, which pass arrays of equal shapes and types."""
     if jax.process_count() == 1:
         return tree
     # As bytes: JAX broadcasts by adding zeros, which turns -0.0 into 0.0.

@@ -42,7 +42,7 @@ def run(
     index: int | None = None,
     terminal: Terminal = SILENT,
 ) -> int:
-    """Trains the run, or continues it. Returns the exit status: 0, or 128 + the signal that stopped it.
+    """Trains the run, or continues it. Returns 0, or 128 + the signal that stopped it.
 
         config = config_files.load("configs/demo.py")
         run(config)

@@ -48,7 +48,7 @@ def prepare(task: Task, run: RunFolder) -> RunSetup:
         most = images // mesh.size * mesh.size
         remedy = f"give --batch-size {most} or less" if most else "train on fewer devices"
         raise InputError(
-            f"batch_size is {config.batch_size}, more than the {images} images of an epoch; {remedy}"
+            f"batch_size is {config.batch_size}, and an epoch has {images} images; {remedy}"
         )
     fingerprints = {"train": data.fingerprint, "validation": validation.fingerprint}
     steps = config.total_steps(images)
@@ -92,11 +92,12 @@ def describe(setup: RunSetup, placement: Placement, terminal: Terminal) -> None:
     params = counting.count_params(states.abstract_variables(task)["params"])
     macs = counting.count_macs(task.network, task.input_shape)
     many = jax.devices()
+    folders = ", ".join((config.data.dir, *config.data.mix_in))
     among = f" of {jax.process_count()} processes" if jax.process_count() > 1 else ""
     rows = {
         "run": f"{config.name}, in {setup.run.path}",
-        "data": f"{', '.join((config.data.dir, *config.data.mix_in))}: {len(data.labels):,} training "
-        f"images ({len(data.epoch):,} an epoch), {len(setup.validation.labels):,} validation",
+        "data": f"{folders}: {len(data.labels):,} "
+        f"training images ({len(data.epoch):,} an epoch), {len(setup.validation.labels):,} validation",
         "input": placement.reason,
         "batch": f"{config.batch_size} images over {len(many)} device(s){among}: "
         f"{many[0].device_kind}",

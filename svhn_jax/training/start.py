@@ -13,7 +13,7 @@ from svhn_jax.training.task import Task
 
 
 def start_variables(folder: str, task: Task, terminal: Terminal) -> Any:
-    """Variables for the task's network, as numpy arrays: of a saved run where they fit, else random.
+    """Variables for the task's network, as numpy arrays: a saved run's where they fit, else random.
 
     They are those of its best step, else of its newest, the running average if it has one. An
     array fits if its path and shape are the same; the others are named in one line.

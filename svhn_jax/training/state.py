@@ -14,7 +14,7 @@ from svhn_jax.training.task import Task
 
 @struct.dataclass
 class TrainState:
-    """step: completed updates. ema: running average of params and batch_stats; {} if there is none."""
+    """step: completed updates. ema: running average of params and batch_stats; may be {}."""
 
     step: jax.Array
     params: Any

@@ -1,4 +1,4 @@
-"""The train loop in this process, on all virtual devices, with a run folder of its own for each test."""
+"""The train loop in this process, on all virtual devices; each test has its own run."""
 
 import dataclasses
 import json

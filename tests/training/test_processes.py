@@ -1,4 +1,4 @@
-"""Runs of many processes, each with two virtual devices, over loopback: real processes, JAX's own collectives."""
+"""Runs of two real processes, each with two virtual devices, over loopback."""
 
 import contextlib
 import json
@@ -99,7 +99,7 @@ def test_pods_that_do_not_know_of_one_another_do_not_train_one_run(monkeypatch):
 
 @pytest.fixture(scope="module")
 def one_device_env(one_device_env):
-    """As in conftest.py; programs for many counts of devices and processes compile in half the time."""
+    """As in conftest.py; programs for many counts of devices compile in half the time."""
     return one_device_env | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
 
 
@@ -115,7 +115,7 @@ def workplace(tmp_path_factory, one_device_env):
 
 
 class Processes:
-    """One command as processes 0 and 1 of a run; stdout and stderr of each in a file of `folder`."""
+    """One command as processes 0 and 1 of a run; the output of each in a file of `folder`."""
 
     def __init__(self, folder, env, *command):
         with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as free:

@@ -70,7 +70,7 @@ def test_eight_devices_give_the_losses_and_batch_statistics_of_one(one_device):
 
 
 def test_the_update_is_the_gradient_of_the_mean_loss_of_the_whole_batch():
-    """Against jax.grad of the plain loss over the 16 images on one device, with SGD and one step."""
+    """Against jax.grad of the plain loss over the 16 images on one device, one step of SGD."""
     config = dataclasses.replace(
         SGD,
         optimizer=dataclasses.replace(SGD.optimizer, ema_decay=0.0, learning_rate=1.0, beta1=0.0),
@@ -89,7 +89,7 @@ def test_the_update_is_the_gradient_of_the_mean_loss_of_the_whole_batch():
     images = augment.random_window(split.images[rows], keys, config.image, config.augment)
 
     def loss(params):
-        with_axis = jax.shard_map(  # one device that holds the whole batch, for the axis name of the batch norms
+        with_axis = jax.shard_map(  # one device, for the axis name of the batch norms
             lambda params, x: network.apply(
                 {"params": params, "batch_stats": first.batch_stats},
                 x,
@@ -119,7 +119,7 @@ def test_two_halves_make_the_same_run_to_the_bit(one_device):
 
 @pytest.mark.parametrize("device_count", [1, 4])
 def test_streamed_and_resident_runs_are_the_same(device_count, one_device):
-    """To the bit, because one compiled step serves both ways, from equal batches; so for any processor."""
+    """To the bit, because one compiled step serves both, from equal batches."""
     resident = one_device if device_count == 1 else run_steps(6, device_count)
     streamed = run_steps(6, device_count, is_streamed=True)
     assert streamed[1] == resident[1]
@@ -127,7 +127,7 @@ def test_streamed_and_resident_runs_are_the_same(device_count, one_device):
 
 
 def test_both_ways_of_input_give_the_step_arrays_of_one_kind():
-    """What makes the test above true on every processor: equal shapes, types and shardings compile to one program."""
+    """So one program serves both, on every processor."""
     split, mesh = random_split(40), mesh_of(4)
     data = TrainingSet((split.images.reshape(40, -1),), split.labels, np.arange(40), "")
     resident, streamed = (
@@ -140,7 +140,7 @@ def test_both_ways_of_input_give_the_step_arrays_of_one_kind():
 
 
 def test_golden_step(one_device):
-    """The figures of this model, data and seed. Update them when a change of the mathematics is meant."""
+    """Of this model, data and seed. Update it when a change of the mathematics is intended."""
     assert one_device[1][0] == pytest.approx(GOLDEN_FIRST_LOSS, rel=1e-4)
     assert one_device[1][5] == pytest.approx(GOLDEN_SIXTH_LOSS, rel=1e-3)
 
@@ -191,7 +191,7 @@ def test_training_learns_what_a_handful_of_images_say():
 
 @pytest.fixture(scope="module")
 def skipping():
-    """A config that skips updates that are not finite, a batch, the compiled step, and the state before it."""
+    """A step that skips updates that are not finite, and a state to begin with."""
     optimizer = dataclasses.replace(CONFIG.optimizer, skip_nonfinite=True, warmup_fraction=0.0)
     config, mesh, split = (
         dataclasses.replace(CONFIG, optimizer=optimizer),
@@ -234,7 +234,7 @@ def test_an_update_that_is_not_finite_is_skipped_and_not_counted(skipping, is_fi
 
 
 def test_a_skipped_update_does_not_delay_the_schedule(skipping):
-    """The cosine is at zero after the last step, whatever was skipped: an update at step 10 of 10 moves nothing."""
+    """The cosine is zero after the last step: an update at step 10 of 10 changes nothing."""
     run, healthy = skipping
     skipped, _ = run(broken(healthy))
     at_the_end = healthy.replace(step=np.int32(10), opt_state=skipped.opt_state)
