@@ -96,8 +96,8 @@ def describe(setup: RunSetup, placement: Placement, terminal: Terminal) -> None:
     among = f" of {jax.process_count()} processes" if jax.process_count() > 1 else ""
     rows = {
         "run": f"{config.name}, in {setup.run.path}",
-        "data": f"{folders}: {len(data.labels):,} "
-        f"training images ({len(data.epoch):,} an epoch), {len(setup.validation.labels):,} validation",
+        "data": f"{folders}: {len(data.labels):,} training images ({len(data.epoch):,} an epoch), "
+        f"{len(setup.validation.labels):,} validation",
         "input": placement.reason,
         "batch": f"{config.batch_size} images over {len(many)} device(s){among}: "
         f"{many[0].device_kind}",
