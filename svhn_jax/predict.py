@@ -97,7 +97,7 @@ def main(options: Options, terminal: Terminal) -> int:
     if options.csv:
         text = reading.to_csv(rows, reader.max_digits)
         files.write_bytes(options.csv, text.encode("utf-8", "surrogateescape"))
-    _print_summary(options, terminal, sum(not photo.problem for photo in photos), rows)
+    _print_summary(options, terminal, len(photos), rows)
     return int(len(rows) < len(photos))
 
 

@@ -48,29 +48,23 @@ END_OF_JPEG = b"\xff\xd9"
 
 def read_photo(folder: Path, name: str) -> Photo:
     """Reads a photo of a folder; a link that leads out of the folder is not followed."""
-    path = folder / name
-    if leads_out(folder, path):
-        return Photo(name, b"", "a link that leads out of the folder")
     try:
-        return Photo(name, read_file(path))
+        return Photo(name, read_file(folder / name, folder))
     except ValueError as error:
         return Photo(name, b"", str(error))
 
 
-def leads_out(folder: str | Path, path: str | Path) -> bool:
-    """Whether links lead from a path below the folder to a file outside of it."""
-    return not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
-
-
-def read_file(path: Path) -> bytes:
-    """The bytes of a photo file that the user has named; links are followed.
+def read_file(path: str | Path, folder: str | Path = "") -> bytes:
+    """The bytes of a photo file, which must lie in `folder` if one is given; links are followed.
 
     Raises:
       ValueError: there is no such file, it is no regular file, too large, or may not be read.
     """
+    if folder and not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
+        raise ValueError("a link that leads out of the folder; name it itself to have it read")
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise ValueError("not a regular file; give a photo")
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise ValueError("neither a regular file nor a folder with photos in it")
         with open(path, "rb") as file:
             return read_stream(file)
     except OSError as error:
@@ -105,7 +99,7 @@ def decode_photo(content: bytes) -> Image.Image:
             if image.format not in ("JPEG", "PNG", "GIF", "BMP"):
                 raise
             image = _loaded_without_end(content)
-        _check_size(image)  # a HEIC may hold another size than it claims
+        _check(image)  # a HEIC may hold another size than it claims
         return to_rgb(_turned(image, orientation))
 
 
@@ -115,10 +109,10 @@ def upright(image: Image.Image) -> Image.Image:
     Turned by the orientation of its file, as in `decode_photo`.
     """
     with _errors_as_value_errors():
-        _require_known_white(image)
+        _check(image)
         image.load()
-        orientation = 1 if image.format in ("WEBP", "TIFF") else _orientation_in(image)
-        return to_rgb(_turned(image, orientation))
+        exif = b"" if image.format in ("WEBP", "TIFF") else image.info.get("exif", b"")
+        return to_rgb(_turned(image, exif_orientation(exif)))
 
 
 def photo_size(content: bytes) -> tuple[int, int]:
@@ -140,17 +134,13 @@ def to_rgb(image: Image.Image) -> Image.Image:
         grey[values == image.info.get("transparency", -1)] = 255
         return Image.fromarray(grey).convert("RGB")
     if image.has_transparency_data:
-        image = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
+        image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _turned(image: Image.Image, orientation: int) -> Image.Image:
     return image.transpose(TURNS[orientation]) if orientation in TURNS else image
-
-
-def _orientation_in(image: Image.Image) -> int:
-    return exif_orientation(image.info.get("exif", b"").removeprefix(b"Exif\0\0"))
 
 
 def _open(content: bytes) -> tuple[Image.Image, int]:
@@ -161,14 +151,13 @@ def _open(content: bytes) -> tuple[Image.Image, int]:
     content, orientation = without_metadata(content)
     if content.startswith(tiff.STARTS):
         image: ImageFile.ImageFile = tiff.open_largest(content)
-    elif _is_heif(content):
+    elif content[4:8] == b"ftyp" and not re.search(b"avi[fs]", content[8 : min(content[3], 128)]):
         image = _open_heif(content)
     else:
         image = Image.open(io.BytesIO(content), formats=FORMATS)
     if image.format == "AVIF":  # Pillow gives the turn that the container states as EXIF
-        orientation = _orientation_in(image)
-    _check_size(image)
-    _require_known_white(image)
+        orientation = exif_orientation(image.info.get("exif", b""))
+    _check(image)
     return image, orientation
 
 
@@ -178,20 +167,11 @@ def _ignore_warnings_of_pillow() -> None:
     warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-def _check_size(image: Image.Image) -> None:
-    size, remedy = f"{image.width} x {image.height} pixels", "save a smaller version"
-    if image.width * image.height > MAX_PHOTO_PIXELS:
-        raise ValueError(f"{size}, more than {MAX_PHOTO_PIXELS}; {remedy}")
-    if max(image.size) > MAX_PHOTO_SIDE:
-        raise ValueError(f"{size}, a side of more than {MAX_PHOTO_SIDE}; {remedy}")
-
-
-def _require_known_white(image: Image.Image) -> None:
-    tags = getattr(image, "tag_v2", {})
-    # A PPM file states its maximum value. Pillow neither scales 12 bits nor inverts 16 bits.
-    is_known = image.mode != "F" and (image.mode != "I" or image.format == "PPM")
-    is_plain = (tags.get(258, (16,)), tags.get(262, 1)) == ((16,), 1)
-    if not is_known or (image.mode.startswith("I;16") and not is_plain):
+def _check(image: Image.Image) -> None:
+    if image.width * image.height > MAX_PHOTO_PIXELS or max(image.size) > MAX_PHOTO_SIDE:
+        size = f"{image.width} x {image.height} pixels, more than {MAX_PHOTO_PIXELS} or a side"
+        raise ValueError(f"{size} of more than {MAX_PHOTO_SIDE}; save a smaller version")
+    if image.mode == "F" or (image.mode == "I" and image.format != "PPM"):
         raise ValueError("pixels whose white is unknown; save the photo with 8 bits a channel")
 
 
@@ -206,12 +186,6 @@ def _loaded_without_end(content: bytes) -> Image.Image:
     if any(image.tobytes() != images[0].tobytes() for image in images):
         raise OSError("its end is missing")
     return images[0]
-
-
-def _is_heif(content: bytes) -> bool:
-    """Whether the first box (ISO/IEC 14496-12, 4.3) names HEIF, and not AVIF."""
-    names_heif = content[4:11] in (b"ftyphei", b"ftyphev", b"ftypmif", b"ftypmsf")
-    return names_heif and not re.search(b"avi[fs]", content[8 : min(content[3], 128)])
 
 
 def _open_heif(content: bytes) -> ImageFile.ImageFile:

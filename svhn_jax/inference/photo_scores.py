@@ -106,10 +106,10 @@ def labelled_photos(folder: Path) -> Iterator[LabelledPhoto]:
     table = folder / labels_csv.NAME
     if not table.is_file():
         raise InputError(f"{table}: no such file; write file,label in line 1, a photo in each row")
-    for line, columns, (name, number, *rest) in labels_csv.table(table, HEADERS):
+    for line, row in labels_csv.table(table, HEADERS):
+        name, number, layout = row["file"], row["label"], row.get("layout", "")
         if not (number.isascii() and number.isdigit()):
             raise InputError(f"{table}: line {line}: label {number!r} is not a number")
-        layout = rest[0] if columns == len(HEADERS[0]) and rest else ""
         yield LabelledPhoto(name, _decoded(folder / name), number, layout)
 
 

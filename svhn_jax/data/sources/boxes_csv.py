@@ -32,26 +32,27 @@ def read(path: Path, photos: Sequence[Named]) -> dict[int, Sides | None]:
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file; its first line must be {','.join(COLUMNS)}")
-    places, folders = _places(photos), _folders(path, photos)
+    exact: dict[str, list[int]] = {}
+    for index, photo in enumerate(photos):
+        if photo.name != STDIN:
+            exact.setdefault(os.path.realpath(photo.name), []).append(index)
+    places = {labels_csv.plain(place): indices for place, indices in exact.items()} | exact
+    named = (photo.folder or os.path.dirname(photo.name) for photo in photos)
+    folders = dict.fromkeys((os.path.dirname(path), "", *named))
     lines: dict[int, int] = {}
     found: dict[int, Sides | None] = {}
     bad: list[str] = []
-    for line, columns, values in labels_csv.table(path, (COLUMNS, labels_csv.COLUMNS)):
-        file = values[0]
+    for line, row in labels_csv.table(path, (COLUMNS, labels_csv.COLUMNS)):
         try:
-            if len(values) != columns:
-                raise ValueError(f"{len(values)} values; the first line has {columns}")
-            if not file or "\0" in file:
-                raise ValueError("no name of a file")
-            [box] = labels_csv.boxes(values[-4:]).tolist() or [None]
-            exact = [os.path.realpath(os.path.join(folder, file)) for folder in folders]
-            keys = (key for key in (*exact, *map(labels_csv.plain, exact)) if key in places)
+            [box] = labels_csv.boxes_in(row).tolist() or [None]
+            paths = [os.path.realpath(os.path.join(folder, row["file"])) for folder in folders]
+            keys = (key for key in (*paths, *map(labels_csv.plain, paths)) if key in places)
             for index in places.get(next(keys, ""), ()):
                 if lines.setdefault(index, line) != line:
                     raise ValueError(f"line {lines[index]} names it already")
                 found[index] = tuple(box) if box else None
         except ValueError as error:
-            bad.append(f"line {line}: {printable(file)}: {error}")
+            bad.append(f"line {line}: {printable(row['file'])}: {error}")
     if bad:
         raise InputError(f"{path}: {len(bad)} rows cannot be used; correct or delete them", bad)
     if not found:
@@ -62,18 +63,3 @@ def read(path: Path, photos: Sequence[Named]) -> dict[int, Sides | None]:
     boxed = [(Path(photos[index].name), box) for index, box in found.items() if box]
     labels_csv.refuse_corners(path, boxed)
     return found
-
-
-def _places(photos: Sequence[Named]) -> dict[str, list[int]]:
-    """Positions of photos by their real paths, also as `labels_csv.plain` makes them."""
-    places: dict[str, list[int]] = {}
-    for index, photo in enumerate(photos):
-        if photo.name != STDIN:
-            places.setdefault(os.path.realpath(photo.name), []).append(index)
-    return {labels_csv.plain(place): indices for place, indices in places.items()} | places
-
-
-def _folders(path: Path, photos: Sequence[Named]) -> list[str]:
-    """Where the files of a table may be."""
-    named = (photo.folder or os.path.dirname(photo.name) for photo in photos)
-    return list(dict.fromkeys((os.path.dirname(path), "", *named)))

@@ -11,9 +11,10 @@ may be omitted, in the header or in a row: then the number fills the photo.
 import csv
 import functools
 import io
+import itertools
 import os
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -24,7 +25,6 @@ from svhn_jax.errors import InputError, printable
 
 NAME = "labels.csv"
 COLUMNS = ("file", "label", *crop.SIDES)
-MAX_BYTES = 2**26  # a million rows
 LONGEST_LABEL = 30  # digits
 BOXES_CHECKED = 20  # whether they are corners; the headers of so many photos are read
 
@@ -41,34 +41,31 @@ def read(path: Path) -> list[Record | Skipped]:
     records: list[Record | Skipped] = []
     lines: dict[str, int] = {}
     names = functools.cache(lambda: _names_in(path.parent))
-    for line, columns, row in table(path, (COLUMNS, COLUMNS[:2])):
-        file = row[0]
+    for line, row in table(path, (COLUMNS, COLUMNS[:2])):
+        file, label = row["file"], row["label"]
         try:
-            if len(row) != columns:
-                raise ValueError(f"{len(row)} values; the first line has {columns}")
             if not os.path.isfile(path.parent / file):
                 file = names().get(plain(file), file)
-            _check_file(file, path.parent)
-            file, label = str(PurePosixPath(file)), row[1]
+            file = _checked(file, path.parent)
             if not (label.isascii() and label.isdigit()) or len(label) > LONGEST_LABEL:
                 raise ValueError(f"label {label[:100]!r} is not a number; write its digits")
-            record = Record(file, tuple(map(int, label)), boxes(row[2:]), line)
+            record = Record(file, tuple(map(int, label)), boxes_in(row), line)
             if lines.setdefault(file, line) != line:
                 raise ValueError(f"line {lines[file]} names it already")
             records.append(record)
         except ValueError as error:
             records.append(Skipped(printable(file), str(error), line))
     if not records:
-        raise InputError(
-            f"{path}: no rows after its first line; write a photo and its number in each"
-        )
+        raise InputError(f"{path}: no rows; write a photo and its number in each")
     good = [record for record in records if isinstance(record, Record) and len(record.boxes)]
     refuse_corners(path, [(path.parent / one.name, one.boxes[0].tolist()) for one in good])
     return records
 
 
-def table(path: Path, headers: Sequence[tuple[str, ...]]) -> Iterator[tuple[int, int, list[str]]]:
-    """The rows of a CSV file that are not blank: line, columns of the header, and values.
+def table(path: Path, headers: Sequence[tuple[str, ...]]) -> Iterator[tuple[int, dict[str, str]]]:
+    """The rows of a CSV file that are not blank: the line, and the values by column.
+
+    A value that is missing is ""; values beyond the last column are in the column "".
 
     Args:
       headers: what may stand in the first line. The separator may be a comma, semicolon or tab.
@@ -76,8 +73,6 @@ def table(path: Path, headers: Sequence[tuple[str, ...]]) -> Iterator[tuple[int,
     Raises:
       InputError: the whole file is not such a table.
     """
-    if path.stat().st_size > MAX_BYTES:
-        raise InputError(f"{path}: larger than {MAX_BYTES} bytes; split it")
     content = path.read_bytes()
     is_wide = content.startswith((b"\xff\xfe", b"\xfe\xff"))  # Excel's "Unicode text"
     try:
@@ -85,22 +80,25 @@ def table(path: Path, headers: Sequence[tuple[str, ...]]) -> Iterator[tuple[int,
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: byte {error.start + 1} is not UTF-8; save it as UTF-8") from None
     stream = io.StringIO(text, newline="")
-    first = stream.readline()
     # Excel writes ; in much of Europe, and understands a line such as "sep=;" before the header.
-    is_told = first.strip().strip('"').lower().startswith("sep=")
-    found = first.strip().strip('"')[4:5] if is_told else ""
-    found = found or next((one for one in ";\t" if one in first and "," not in first), ",")
-    stream.seek(stream.tell() if is_told else 0)
-    rows = csv.reader(stream, strict=True, delimiter=found)
+    first = stream.readline().rstrip("\r\n").strip('"')
+    is_told = first.lower().startswith("sep=")
+    if not is_told:
+        stream.seek(0)
+    guess = next((one for one in ";\t" if one in first and "," not in first), ",")
+    separator = first[4:5] or "," if is_told else guess
+    rows = csv.reader(stream, strict=True, delimiter=separator)
     try:
         header = tuple(cell.strip().lower() for cell in next(rows, []))
         if header not in headers:
             wanted = " or ".join(",".join(one) for one in headers)
-            shown = printable(found.join(header)[:100])
+            shown = printable(separator.join(header)[:100])
             raise InputError(f"{path}: the first line is {shown!r}; it must be {wanted}")
         for row in rows:
-            if any(cell.strip() for cell in row):
-                yield rows.line_num + is_told, len(header), [cell.strip() for cell in row]
+            values = [cell.strip() for cell in row]
+            if any(values):
+                named = itertools.zip_longest(header, values, fillvalue="")
+                yield rows.line_num + is_told, dict(named)
     except csv.Error as error:
         place = f"the row that ends in line {rows.line_num + is_told}"
         raise InputError(f"{path}: {place} is not valid CSV ({error}); correct it") from None
@@ -118,17 +116,21 @@ def _names_in(folder: Path) -> dict[str, str]:
     return {plain(name): name for name in names}
 
 
-def _check_file(file: str, folder: Path) -> None:
+def _checked(file: str, folder: Path) -> str:
+    """The name of a file in the folder, without ./ and //."""
     name = PurePosixPath(file)
-    is_bad = not file.isprintable() or len(os.fsencode(file)) > 255
-    if not file or is_bad or name.is_absolute() or ".." in name.parts:
+    if not file or not file.isprintable() or name.is_absolute() or ".." in name.parts:
         raise ValueError("not the name of a file in the folder")
-    if name.suffix.lower() not in photos.SUFFIXES:
-        raise ValueError(f"files with the suffix {name.suffix!r} are not read; convert the photo")
     if not os.path.isfile(folder / file):  # Path.is_file raises for a folder without permission
         raise ValueError("no such file in the folder")
-    if not os.access(folder / file, os.R_OK):
-        raise ValueError("no permission to read it")
+    return str(name)
+
+
+def boxes_in(row: Mapping[str, str]) -> np.ndarray:
+    """The box of a row, as `boxes`."""
+    if row.get(""):
+        raise ValueError("more values than columns")
+    return boxes([row.get(side, "") for side in crop.SIDES])
 
 
 def boxes(box: Sequence[str]) -> np.ndarray:
@@ -139,16 +141,13 @@ def boxes(box: Sequence[str]) -> np.ndarray:
     """
     if not any(box):
         return np.zeros((0, 4))
-    values = []
-    for column, text in zip(crop.SIDES, box, strict=True):
-        try:
-            values.append(float(text))
-        except ValueError:
-            point = text.replace(",", ".")[:100]
-            remedy = (
-                f"write {point}" if "," in text else "give all four of the box in pixels, or none"
-            )
-            raise ValueError(f"{column} is {text[:100]!r}, not a number; {remedy}") from None
+    try:
+        values = [float(text) for text in box]
+    except ValueError:
+        shown = printable(";".join(box)[:100])
+        raise ValueError(
+            f"the box is {shown}: give four numbers in pixels, or none; a decimal point, no comma"
+        ) from None
     crop.box_of(*values)
     return np.array([values])
 
@@ -160,13 +159,12 @@ def refuse_corners(path: Path, boxed: Sequence[tuple[Path, Sequence[float]]]) ->
     """
     boxed, corners = boxed[:BOXES_CHECKED], 0
     for file, (left, top, right, bottom) in boxed:
-        if right > left and bottom > top:
-            try:
-                width, height = photos.photo_size(photos.read_file(file))
-            except ValueError:
-                continue  # found again, and reported, where the photo is read
-            is_past = left + right > 1.02 * width or top + bottom > 1.02 * height
-            corners += is_past and right <= width and bottom <= height
+        try:
+            width, height = photos.photo_size(photos.read_file(file))
+        except ValueError:
+            continue  # found again, and reported, where the photo is read
+        is_past = left + right > 1.02 * width or top + bottom > 1.02 * height
+        corners += is_past and left < right <= width and top < bottom <= height
     if corners > len(boxed) / 2:
         raise InputError(
             f"{path}: its boxes reach past the edges of the photos; the last two columns are "

@@ -104,12 +104,6 @@ def test_corners_in_place_of_width_and_height_are_refused(folder, corners):
         labels_csv.read(path)
 
 
-def test_a_decimal_comma_is_named(folder):
-    path = write(folder, HEADER.replace(",", ";"), "door 1.jpg;5;1,5;2;3;4")
-    [skipped] = labels_csv.read(path)
-    assert (skipped.line, "write 1.5" in skipped.reason) == (2, True)
-
-
 @pytest.mark.parametrize("name", ["train/labels.csv", "test.tar.gz", "extra/digitStruct.mat"])
 def test_a_table_beside_splits_is_refused(folder, name):
     write(folder, "file,label", "gate.png,7")
@@ -136,31 +130,29 @@ def test_photos_without_a_row_are_named(folder, tmp_path):
     assert {entry["reason"] for entry in skipped} == {"no row in labels.csv"}
 
 
-BAD_ROWS = {  # by what is said of them
+BAD_ROWS = {  # by a part of the reason
     "no such file": "gone.png,7,,,,",
     "not the name of a file": "../labels.csv,7,,,,",
     "not the name": "/etc/hostname.png,7,,,,",
-    "suffix '.csv'": "labels.csv,7,,,,",
     "label '12a'": "door 1.jpg,12a,,,,",
     "label ''": "door 1.jpg,,,,,",
-    "5 values": "door 1.jpg,5,1,2,3",
-    "height is ''": "door 1.jpg,5,1,2,3,",
+    "1;2;3;": "door 1.jpg,5,1,2,3",
+    "no comma": 'door 1.jpg,5,"1,5",2,3,4',
+    "more values": "door 1.jpg,5,1,5,2,3,4",
     "no width or height": "door 1.jpg,5,1,2,0,9",
     "top is nan": "door 1.jpg,5,1,nan,5,9",
     "line 2": "gate.png,7,,,,",
-    "no width": "long.png,5,1,2,30,1e-9",
     "name of a file": ",5,1,2,30,9",
-    "a file in the folder": "é" * 200 + ".png,5,,,,",
+    "file in the folder": "é" * 200 + ".png,5,,,,",
 }
 
 
 def test_every_bad_row_is_listed_with_its_line_number(folder):
     rows = labels_csv.read(write(folder, HEADER, "gate.png,7,,,,", *BAD_ROWS.values()))
     assert isinstance(rows[0], Record)
-    assert [one.line for one in rows] == [*range(2, 17)]
-    assert [
-        words for one, words in zip(rows[1:], BAD_ROWS, strict=True) if words not in one.reason
-    ] == []
+    assert [one.line for one in rows] == [*range(2, 16)]
+    for row, part in zip(rows[1:], BAD_ROWS, strict=True):
+        assert part in row.reason
 
 
 BAD_PHOTOS = {  # line: name, row, part of the reason
@@ -211,19 +203,6 @@ def test_skip_bad_leaves_those_rows_out_and_the_manifest_has_their_lines(
     prepare(folder, tmp_path / "set", "--skip-bad")
     assert "up to date" in capfd.readouterr().out
     assert prepare(folder, tmp_path / "set")[0] == 1  # nor is that set what the default makes
-
-
-@pytest.mark.parametrize(
-    ("count", "fraction", "held_out"), [(14, 0.05, 1), (2, 0.01, 1), (1, 0.5, 0), (14, 0, 0)]
-)
-def test_few_photos_leave_at_least_one_for_validation(tmp_path, count, fraction, held_out):
-    (tmp_path / "mine").mkdir()
-    for number in range(count):
-        (tmp_path / "mine" / f"{number}.png").write_bytes(png())
-    write(tmp_path / "mine", "file,label", *(f"{number}.png,{number}" for number in range(count)))
-    _, manifest = prepare(tmp_path / "mine", tmp_path / "set", "--validation-fraction", fraction)
-    assert manifest["splits"]["validation"]["examples"] == held_out
-    assert manifest["splits"]["train"]["examples"] == count - held_out
 
 
 @pytest.mark.parametrize(
