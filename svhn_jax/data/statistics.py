@@ -1,13 +1,46 @@
 """Statistics of a data set, and suspicious records, for people to see before training."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from svhn_jax import labels
+from svhn_jax.data.records import Skipped
 
 QUANTILES = (0.0, 0.01, 0.5, 0.99, 1.0)
 # Measured on the 46,470 published train and test numbers:
 SMALL_PIXELS = 10  # of height; one number has less
 NARROW, WIDE = 0.14, 1.12  # width of a digit / height; one number in a thousand is beyond each
+
+
+def summary(
+    title: str,
+    names: Sequence[str],
+    targets: np.ndarray,
+    boxes: np.ndarray,
+    sizes: np.ndarray,
+    skipped: Sequence[Skipped] = (),
+) -> dict[str, Any]:
+    """What there is to see of N photos and of skipped records, as JSON values.
+
+    Args:
+      names, targets: of each photo; labels int32[N, 1 + D].
+      boxes: float[N, 4], the number in each photo: left, top, width, height in pixels.
+      sizes: int[N, 2], width and height of each photo in pixels.
+    """
+    return {
+        "title": title,
+        "numbers": len(targets),
+        "lengths": lengths(targets).tolist(),
+        "digits_by_position": positions(targets).tolist(),
+        "quantiles": quantiles(boxes, sizes),
+        "skipped": [one._asdict() for one in skipped],
+        "suspicious": {
+            why: [names[row] for row in rows]
+            for why, rows in suspicious(targets, boxes, sizes).items()
+        },
+    }
 
 
 def lengths(targets: np.ndarray) -> np.ndarray:
@@ -22,12 +55,7 @@ def positions(targets: np.ndarray) -> np.ndarray:
 
 
 def quantiles(boxes: np.ndarray, sizes: np.ndarray) -> dict[str, list[float]]:
-    """Minimum, 1 %, median, 99 % and maximum of photo and number sizes.
-
-    Args:
-      boxes: float[N, 4], the number in each photo: left, top, width, height in pixels.
-      sizes: int[N, 2], width and height of each photo in pixels.
-    """
+    """Minimum, 1 %, median, 99 % and maximum of photo and number sizes, see `summary`."""
     if not len(sizes):
         return {}
     columns = {
@@ -42,11 +70,7 @@ def quantiles(boxes: np.ndarray, sizes: np.ndarray) -> dict[str, list[float]]:
 
 
 def suspicious(targets: np.ndarray, boxes: np.ndarray, sizes: np.ndarray) -> dict[str, np.ndarray]:
-    """Suspicious rows, int[...] for each reason; most of them are correct nevertheless.
-
-    Args:
-      targets: int32[N, 1 + D]; boxes and sizes as in `quantiles`.
-    """
+    """Suspicious rows, int[...] for each reason; most of them are correct nevertheless."""
     right, bottom = boxes[:, 0] + boxes[:, 2], boxes[:, 1] + boxes[:, 3]
     shape = boxes[:, 2] / boxes[:, 3] / np.maximum(1, targets[:, 0])
     # Skip numbers that run downwards or have more digits than the label: their shape says nothing.
