@@ -1,6 +1,6 @@
 """One self-contained HTML page of text, plots, tables and pictures; it runs no script.
 
-Every function returns HTML. Texts are escaped; only the SVG of plots is taken as it is.
+Every function returns HTML. Texts are escaped.
 """
 
 import base64
@@ -37,8 +37,11 @@ def render(title: str, subtitle: str, numbers: Numbers, sections: Sequence[Secti
 
 
 def plots(charts: Iterable[tuple[str, str]]) -> str:
-    """Charts side by side: a heading and an <svg> element of each."""
-    figures = (f"<figure><h3>{escape(name)}</h3>{svg}</figure>" for name, svg in charts)
+    """Charts side by side: a heading and the SVG text of each."""
+    figures = (
+        f"<figure><h3>{escape(name)}</h3>{_image('svg+xml', svg.encode(), name)}</figure>"
+        for name, svg in charts
+    )
     return f'<div class="plots">{"".join(figures)}</div>'
 
 
@@ -55,12 +58,16 @@ def gallery(title: str, pictures: Iterable[str]) -> str:
 
 def picture(image: np.ndarray, caption: str, note: str, *, is_wrong: bool = False) -> str:
     """uint8[H, W, 3] with its number and name; is_wrong: the caption is red."""
-    data = base64.b64encode(png(Image.fromarray(np.asarray(image)))).decode()
     mark = ' class="wrong"' if is_wrong else ""
     return (
-        f'<figure><img src="data:image/png;base64,{data}" alt="{escape(note)}">'
+        f"<figure>{_image('png', png(Image.fromarray(np.asarray(image))), note)}"
         f"<b{mark}>{escape(caption)}</b><br>{escape(note)}</figure>\n"
     )
+
+
+def _image(kind: str, content: bytes, name: str) -> str:
+    data = base64.b64encode(content).decode()
+    return f'<img src="data:image/{kind};base64,{data}" alt="{escape(name)}">'
 
 
 def code(text: str) -> str:

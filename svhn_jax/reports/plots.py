@@ -1,44 +1,29 @@
-"""The plots of a report, as SVG text for an HTML page.
-
-Text and axes take the page's text colour, so that both themes work.
-"""
+"""The plots of a report, as SVG text: each function draws one."""
 
 import io
-import re
-import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from svhn_jax.inference.scores import CalibrationBin, Interval
+from svhn_jax.inference import scores
 
-INK = "#010203"  # stands for the page's text colour until it becomes "currentColor"
 BLUE, ORANGE, GREEN = COLORS = ("#3b82f6", "#ea8a1a", "#22a06b")
 STYLE: Any = {  # of matplotlib's rcParams
     "svg.fonttype": "none",  # text stays text
     "svg.hashsalt": "svhn_jax",  # the same plot gives the same SVG
     "font.family": "sans-serif",
     "font.size": 9,
-    "text.color": INK,
-    "axes.edgecolor": INK,
-    "axes.labelcolor": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
     "grid.alpha": 0.25,
-    "grid.linewidth": 0.6,
 }
-SHADES = LinearSegmentedColormap.from_list(
-    "shades", [(0.23, 0.51, 0.96, 0.0), (0.23, 0.51, 0.96, 0.65)]
-)
+THIN: Any = {"color": "black", "lw": 0.6, "ls": ":"}
 
 
 def _axes(height: float = 3.0, **texts: Any) -> Axes:
@@ -46,7 +31,6 @@ def _axes(height: float = 3.0, **texts: Any) -> Axes:
     with mpl.rc_context(STYLE):
         axes = Figure((4.4, height), layout="constrained").subplots()
     axes.set(**texts)
-    axes.tick_params(colors=INK)
     return axes
 
 
@@ -57,15 +41,12 @@ def _svg(axes: Axes, percent: str = "y") -> str:
         axis.set_major_formatter(PercentFormatter(1, decimals=None))
     if axes.get_legend_handles_labels()[0]:  # above the axes, where it hides nothing
         place: Any = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": 3}
-        axes.legend(**place, frameon=False, labelcolor=INK, fontsize=8)
+        axes.legend(**place, frameon=False, fontsize=8)
     text, figure = io.StringIO(), axes.get_figure()
     assert isinstance(figure, Figure)
     with mpl.rc_context(STYLE):
-        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
-    svg = text.getvalue()[text.getvalue().index("<svg") :]
-    prefix = f"plot-{zlib.crc32(svg.encode()):08x}-"  # ids of several plots on one page differ
-    svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{prefix}", svg)
-    return svg.replace(INK, "currentColor")
+        figure.savefig(text, format="svg", metadata={"Date": None})
+    return text.getvalue()[text.getvalue().index("<svg") :]
 
 
 def learning_curve(rows: Sequence[Mapping[str, Any]], name: str, ylabel: str) -> str:
@@ -78,44 +59,37 @@ def learning_curve(rows: Sequence[Mapping[str, Any]], name: str, ylabel: str) ->
     is_loss = name == "loss"
     axes = _axes(xlabel="step (updates)", ylabel=ylabel)
     for split, color in (("train", BLUE), ("validation", ORANGE)):
-        points = [
-            (row["step"], row[name])
-            for row in rows
-            if row.get("split") == split and row.get(name) is not None
-        ]
-        if points:
-            line: Any = {"marker": "." if len(points) < 30 else "", "color": color}
-            axes.plot(*zip(*points, strict=True), label=split, **line)
+        there = [row for row in rows if row.get("split") == split and row.get(name) is not None]
+        steps, values = [row["step"] for row in there], [row[name] for row in there]
+        if there:
+            axes.plot(steps, values, "." * (len(there) < 30) + "-", color=color, label=split)
     if is_loss:
         axes.set_ylim(bottom=0)
     return _svg(axes, "" if is_loss else "y")
 
 
-def coverage_curve(kept: np.ndarray, accuracies: np.ndarray, targets: Mapping[float, float]) -> str:
-    """Accuracy among the photos that are kept, over the share kept, see scores.coverage_curve.
-
-    Args:
-      targets: the coverage reached at each accuracy.
-    """
-    lowest = max(0, min([*accuracies, *targets]) - 0.02)
+def coverage(confidence: np.ndarray, is_right: np.ndarray) -> str:
+    """Accuracy among the most confident photos over their share, see scores.coverage_curve."""
+    kept, accuracies = scores.coverage_curve(confidence, is_right)
+    lowest = max(0, min([*accuracies, *scores.COVERAGE_TARGETS]) - 0.02)
     texts: Any = {"xlabel": "coverage: photos kept", "ylabel": "whole numbers right among them"}
     axes = _axes(xlim=(0, 1.02), ylim=(lowest, 1.002), **texts)
     axes.plot(kept, accuracies, color=BLUE, drawstyle="steps-pre")
-    for target, share in targets.items():
-        axes.axhline(target, color=INK, lw=0.6, ls=":")
-        axes.plot([share], [target], "o", color=ORANGE, ms=5)
+    for target in scores.COVERAGE_TARGETS:
+        axes.axhline(target, **THIN)
+        axes.plot([scores.coverage(confidence, is_right, target)], [target], "o", color=ORANGE)
     return _svg(axes, "xy")
 
 
-def reliability(bins: Sequence[CalibrationBin]) -> str:
+def reliability(confidence: np.ndarray, is_right: np.ndarray) -> str:
     """Accuracy over mean confidence for each bin; the area of a dot is its share of the photos."""
-    total = max(1, sum(row.photos for row in bins))
+    bins = scores.calibration_bins(confidence, is_right)
     points = [row.confidence for row in bins], [row.accuracy for row in bins]
     limits: Any = {"xlim": (-0.02, 1.05), "ylim": (-0.02, 1.05)}
     axes = _axes(xlabel="confidence", ylabel="whole numbers right", **limits)
-    axes.plot([0, 1], [0, 1], color=INK, lw=0.6, ls=":")
+    axes.plot([0, 1], [0, 1], **THIN)
     axes.plot(*points, color=BLUE, lw=1)
-    sizes = [8 + 200 * row.photos / total for row in bins]
+    sizes = [8 + 200 * row.photos / len(confidence) for row in bins]
     axes.scatter(*points, s=sizes, color=BLUE, alpha=0.7)
     return _svg(axes, "xy")
 
@@ -132,50 +106,44 @@ def confusion(matrix: np.ndarray, names: Sequence[str], what: str) -> str:
     matrix, shown = matrix[np.ix_(there, there)], [names[int(index)] for index in there]
     shares = matrix / np.maximum(1, matrix.sum(axis=1, keepdims=True))
     axes = _axes(4.4, xlabel=f"predicted {what}", ylabel=f"true {what}")
-    axes.imshow(shares, cmap=SHADES, vmin=0, vmax=1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1.6)  # 1.6: the text stays black
     for (row, column), count in np.ndenumerate(matrix):
         if count:
-            axes.text(column, row, f"{count}", ha="center", va="center", fontsize=7, color=INK)
+            axes.text(column, row, f"{count}", ha="center", va="center", fontsize=7)
     axes.set_xticks(range(len(shown)), shown)
     axes.set_yticks(range(len(shown)), shown)
-    axes.tick_params(length=0)
     axes.grid(visible=False)
     return _svg(axes, "")
 
 
-def accuracy_bars(intervals: Mapping[str, tuple[Interval, int]], what: str, ylabel: str) -> str:
-    """A bar with its 95 % interval for each group.
+def accuracy_bars(groups: Mapping[Any, tuple[int, int]], what: str, ylabel: str) -> str:
+    """A bar with its 95 % interval (Wilson) for each group.
 
     Args:
-      intervals: accuracy and number of photos by name of the group.
+      groups: right and number of photos by name of the group.
       what: the axis of the groups. ylabel: the axis of the accuracy.
     """
-    bars = [interval for interval, _ in intervals.values()]
+    bars = [scores.wilson_interval(*counts) for counts in groups.values()]
     shares = [one.share for one in bars]
     errors = np.array([(one.share - one.low, one.high - one.share) for one in bars])
-    labels = [f"{name}\nn = {count}" for name, (_, count) in intervals.items()]
+    labels = [f"{name}\nn = {count}" for name, (_, count) in groups.items()]
     axes = _axes(xlabel=what, ylabel=ylabel, ylim=(0, 1.02))
     axes.bar(labels, shares, color=BLUE, alpha=0.75, width=0.6)
-    whiskers: Any = {"fmt": "none", "ecolor": INK, "lw": 1, "capsize": 3}
-    axes.errorbar(labels, shares, yerr=np.maximum(0, errors).T, **whiskers)
-    axes.grid(axis="x", visible=False)
+    axes.errorbar(labels, shares, np.maximum(0, errors).T, fmt="none", ecolor="black", capsize=3)
     return _svg(axes)
 
 
-def grouped_shares(groups: Mapping[str, Mapping[str, float]], xlabel: str, ylabel: str) -> str:
+def grouped_shares(groups: Mapping[str, np.ndarray], names: Sequence[str], xlabel: str) -> str:
     """Bars side by side: for each category the share it has in each group.
 
     Args:
-      groups: share by category, by name of the group; at most three groups.
+      groups: int[K], counts by category, by name of the group; at most three groups.
+      names: of the K categories.
     """
-    categories = list(dict.fromkeys(name for shares in groups.values() for name in shares))
-    width = 0.8 / max(1, len(groups))
-    axes = _axes(xlabel=xlabel, ylabel=ylabel)
-    for index, (group, shares) in enumerate(groups.items()):
-        places = np.arange(len(categories)) + (index - (len(groups) - 1) / 2) * width
-        heights = [shares.get(name, 0) for name in categories]
-        color: Any = {"color": COLORS[index], "alpha": 0.8, "label": group}
-        axes.bar(places, heights, width * 0.95, **color)
-    axes.set_xticks(range(len(categories)), categories)
-    axes.grid(axis="x", visible=False)
+    axes, width = _axes(xlabel=xlabel, ylabel="photos"), 0.8 / len(groups)
+    for index, (group, counts) in enumerate(groups.items()):
+        places = np.arange(len(names)) + (index - (len(groups) - 1) / 2) * width
+        shares = counts / max(1, counts.sum())
+        axes.bar(places, shares, width * 0.95, color=COLORS[index], alpha=0.8, label=group)
+    axes.set_xticks(range(len(names)), names)
     return _svg(axes)

@@ -21,20 +21,15 @@ CURVES = (
 )
 COLUMNS = ("loss", "sequence_accuracy", "digit_accuracy", "length_accuracy")
 LEARNING = (
-    "Training is measured with augmentation and dropout; validation without, on the averaged "
-    "parameters where the run keeps an average. Where validation falls while training still rises, "
-    "the network overfits."
+    "Training is measured with augmentation and dropout, validation without. Where validation "
+    "falls while training still rises, the network overfits."
 )
 CONFIDENCE = (
-    "Coverage: the accuracy of the photos that are kept if those of least confidence are left to a "
-    "person (Goodfellow et al. 2014). Calibration: a confidence of 80 % should be right 8 times "
-    "in 10 (the dotted line); above the line the network is too modest, below it too sure. The area "
-    "of a dot is its share of the photos."
+    "Coverage: the accuracy of the photos that are kept if a person reads those of least "
+    "confidence (Goodfellow et al. 2014). Calibration: a confidence of 80 % should be right 8 "
+    "times in 10 (the dotted line). The area of a dot is its share of the photos."
 )
-CONFUSIONS = (
-    'Digits at the same position are compared; "none": the number has ended. Cells are counts, '
-    "shaded by their share of the row."
-)
+CONFUSIONS = 'Counts, shaded by their share of the row; "none": the number has ended.'
 
 
 def render(scored: Scored, split: str) -> str:
@@ -96,40 +91,31 @@ def _groups(table: PredictionTable) -> str:
         labels.length_name(length, table.max_digits): counts
         for length, counts in predictions.by_length(table).items()
     }
-    positions = {str(n): counts for n, counts in predictions.by_position(table).items()}
-    charts = []
-    for title, groups, what in (
-        ("Whole numbers right", lengths, "digits in the number"),
-        ("Digits right", positions, "position of the digit, from the left"),
-    ):
-        bars = {
-            name: (scores.wilson_interval(*counts), counts[1]) for name, counts in groups.items()
-        }
-        if bars:
-            charts.append((title, plots.accuracy_bars(bars, what, title.lower())))
+    positions = predictions.by_position(table)
+    charts = [
+        (title, plots.accuracy_bars(groups, what, title.lower()))
+        for title, groups, what in (
+            ("Whole numbers right", lengths, "digits in the number"),
+            ("Digits right", positions, "position of the digit, from the left"),
+        )
+        if groups
+    ]
     return page.plots(charts)
 
 
 def _confidence(table: PredictionTable) -> str:
     right, confidence = table.is_right, table.confidence
-    kept, accuracies = scores.coverage_curve(confidence, right)
-    targets = {
-        target: scores.coverage(confidence, right, target) for target in scores.COVERAGE_TARGETS
-    }
-    bins = scores.calibration_bins(confidence, right)
-    coverage = plots.coverage_curve(kept, accuracies, targets)
-    return page.plots([("Coverage", coverage), ("Calibration", plots.reliability(bins))])
+    drawn = plots.coverage(confidence, right), plots.reliability(confidence, right)
+    return page.plots(zip(("Coverage", "Calibration"), drawn, strict=True))
 
 
 def _confusions(table: PredictionTable) -> str:
     classes = range(labels.length_classes(table.max_digits))
     lengths = [labels.length_name(length, table.max_digits) for length in classes]
-    by_digit = scores.digit_confusion(table.truths, table.predictions)
-    by_length = scores.length_confusion(table.truths, table.predictions)
-    digits = plots.confusion(by_digit, [*map(str, range(10)), "none"], "digit")
-    return page.plots(
-        [("Digits", digits), ("Lengths", plots.confusion(by_length, lengths, "length"))]
-    )
+    read = table.truths, table.predictions
+    digits = plots.confusion(scores.digit_confusion(*read), [*"0123456789", "none"], "digit")
+    by_length = plots.confusion(scores.length_confusion(*read), lengths, "length")
+    return page.plots([("Digits", digits), ("Lengths", by_length)])
 
 
 def _photos(scored: Scored) -> list[str]:
@@ -150,7 +136,6 @@ def _photos(scored: Scored) -> list[str]:
 def _picture(scored: Scored, row: int) -> str:
     table = scored.table
     truth, prediction = labels.shown(table.truths[row]), labels.shown(table.predictions[row])
-    is_wrong = truth != prediction
-    caption = f"{prediction}, is {truth}" if is_wrong else prediction
+    caption = prediction if truth == prediction else f"{prediction}, is {truth}"
     note = f"{table.confidence[row]:.1%} · {table.names[row]}"
-    return page.picture(scored.split.images[row], caption, note, is_wrong=is_wrong)
+    return page.picture(scored.split.images[row], caption, note, is_wrong=truth != prediction)

@@ -4,7 +4,6 @@ import html
 import re
 import shutil
 import subprocess
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
@@ -29,29 +28,12 @@ PROBE = """<iframe id="page" width="390" height="800" srcdoc="{}"></iframe>
 }};</script>"""
 
 
-class Ids(HTMLParser):
-    def __init__(self, html):
-        super().__init__()
-        self.ids, self.links, self.outside = [], [], []
-        self.feed(html)
-
-    def handle_starttag(self, tag, attrs):
-        for name, value in attrs:
-            if name == "id":
-                self.ids.append(value)
-            if name in ("href", "xlink:href", "src"):
-                (self.links if value.startswith("#") else self.outside).append(value)
-
-
 def require_sound(html):
     """Links inside the page have targets, ids occur once, and nothing is loaded from elsewhere."""
-    found = Ids(html)
-    assert len(found.ids) == len(set(found.ids))
-    targets = {link[1:] for link in found.links} | set(re.findall(r"url\(#([^)]+)\)", html))
-    assert targets <= set(found.ids)
-    assert all(target.startswith("data:image/png;base64,") for target in found.outside)
-    assert "currentColor" in html
-    assert plots.INK not in html
+    ids, links = re.findall(r' id="([^"]+)"', html), re.findall(r' href="#([^"]+)"', html)
+    assert sorted(links) == sorted(set(ids)) == sorted(ids)
+    assert all(source.startswith("data:image/") for source in re.findall(r' src="([^"]+)"', html))
+    assert html.count(" href=") == len(links)
 
 
 def test_run_report_shows_the_scores():
@@ -71,7 +53,7 @@ def test_run_report_shows_the_scores():
         assert expected in html
     surest = max(np.flatnonzero(~right), key=lambda row: scored.table.confidence[row])
     assert scored.table.names[surest] in html
-    assert ("<odd>" in html, html.count("<img")) == (False, 48)
+    assert ("<odd>" in html, html.count('<img src="data:image/png')) == (False, 48)
 
 
 @pytest.mark.parametrize("photos", [1, 3])
@@ -121,11 +103,8 @@ def test_data_report(tmp_path):
 
 def test_longer_numbers_show_every_length_and_position(tmp_path):
     tiny.prepare(tmp_path / "data", 300, max_digits=12)
-    html = data_report.render(tmp_path / "data")
-    charts = dict(re.findall(r"<h3>([^<]+)</h3>(<svg.*?</svg>)", html, re.DOTALL))
-    assert [*charts] == ["Lengths", *(f"Digit {n}" for n in range(1, 13))]
-    shown = re.findall(r">([^<>\n]+)</text>", charts["Lengths"])
-    assert shown[:12] == [str(n) for n in range(1, 13)]
+    titles = re.findall(r"<h3>([^<]+)</h3><img", data_report.render(tmp_path / "data"))
+    assert titles == ["Lengths", *(f"Digit {n}" for n in range(1, 13))]
     require_sound(run_report.render(scored_step(300, max_digits=12), "test"))
 
 
