@@ -55,11 +55,7 @@ def main(options: Options, terminal: Terminal) -> None:
         texts = [(float(score), text.replace(" ", "")) for _, text, score in found or ()]
         return max((one for one in texts if one[1].isdecimal()), default=(0.0, ""))[::-1]
 
-    if (options.search / "labels.csv").is_file():
-        photos = photo_scores.labelled_photos(options.search)
-    else:
-        photos = photo_scores.split_photos(options.search, options.split)
-    each = list(islice(photos, options.limit))
+    each = list(islice(photo_scores.photos_of(options.search, options.split), options.limit))
     figures, readings = {}, {}
     for name, read in (("svhn_jax", ours), ("PP-OCRv4", peer)):
         read(each[0].photo)  # compiles; not timed

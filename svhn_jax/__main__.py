@@ -3,6 +3,7 @@
 import ast
 import difflib
 import runpy
+import signal
 import sys
 from pathlib import Path
 
@@ -36,6 +37,7 @@ def main() -> int:
     elif word == "--version":
         print(f"svhn_jax {svhn_jax.__version__}")
     elif word in ("-h", "--help"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `python -m svhn_jax | head` ends quietly
         print("The commands; --help after one lists its options:\n")
         for name in COMMANDS:
             print(f"  python -m svhn_jax {name:15} {_purpose(name)}")

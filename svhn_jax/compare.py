@@ -59,8 +59,6 @@ def main(options: Options, terminal: Terminal) -> None:
     opened = [_open(source, options.split, options.data) for source in sources]
     titles, (first, second) = [title for title, _ in opened], [table for _, table in opened]
     predictions.require_same_photos(first, second, (titles[0], titles[1]))
-    if not first.names:
-        raise InputError(f"{options.first}: has no photo to compare")
     paired = scores.compare(first.is_right, second.is_right)
     differing = _differing(first, second)
     if options.csv:
@@ -103,8 +101,6 @@ def _open(source: str, split: Split, data: str | None) -> tuple[str, PredictionT
     folder, at, step = source.rpartition("@")
     if not at or Path(source).is_dir():
         folder, step = source, "best"
-    if step == "all":
-        raise InputError(f"{source}: give one step: a number, best or latest")
     with naming_out_of_memory("eval_batch_size of the run's config.json sets them"):
         scored = scoring.score_step(folder, split, step, data)
     return f"{folder}@{scored.step}", scored.table

@@ -21,13 +21,11 @@ from svhn_jax import cli, config_files, files
 from svhn_jax.checked import Checked, at_least
 from svhn_jax.cli import PNG, OptionalInt, OptionalPath, OptionalStr
 from svhn_jax.data.pictures import contact_sheet, png
-from svhn_jax.data.sources import labels_csv
 from svhn_jax.errors import InputError, naming_out_of_memory
 from svhn_jax.output import Terminal
 
-if TYPE_CHECKING:  # they import JAX, which takes seconds
-    from svhn_jax.inference.evaluation import Evaluated
-    from svhn_jax.inference.scoring import Scorer
+if TYPE_CHECKING:  # it imports JAX, which takes seconds
+    from svhn_jax.inference.scoring import Scored
 
 SHEET_IMAGES = 24
 MOST_ERRORS = 1000
@@ -100,31 +98,43 @@ def main(options: Options, terminal: Terminal) -> int:
 
 
 def _evaluate(options: Options, terminal: Terminal) -> int:
-    from svhn_jax.inference import evaluation  # imports JAX, which takes seconds: not for --help
+    from svhn_jax.inference import predictions  # these import JAX: not for --help
     from svhn_jax.inference.scoring import Scorer
     from svhn_jax.runs.results import results_path
 
-    folder = options.run_folder or ""
-    if options.watch:
+    folder, tta, is_watching = options.run_folder or "", options.tta, options.watch
+    if is_watching:
         _wait_for_run(folder, options.patience_s)
-    tta, batch_size = options.tta, options.batch_size
-    scorer = Scorer(folder, options.split, options.data, tta=tta, batch_size=batch_size)
+    scorer = Scorer(folder, options.split, options.data, tta=tta, batch_size=options.batch_size)
     results = results_path(scorer.run, scorer.name)
     if not str(results).startswith(files.REMOTE):
         files.require_writable(Path(results))
-    if options.watch:
-        done = evaluation.follow(scorer, options.patience_s, terminal)
+    if is_watching:
+        done = scorer.follow(options.patience_s, terminal)
     else:
-        done = evaluation.evaluate(scorer, options.step or "latest", terminal)
-    if done.rows:
+        done = scorer.evaluate(options.step or "latest", terminal)
+    rows, last, groups = [], None, dict[str, Any]()
+    for last in done:
+        rows.append({"step": last.step} | last.metrics)
+        if is_watching:
+            _print_step(rows[-1], terminal)
+    if last:
+        groups["by_length"] = predictions.by_length(last.table)
+        groups["by_position"] = predictions.by_position(last.table)
         terminal.print(f"{scorer.config.name}: {options.split} of {scorer.folder}")
-        _print(done, terminal)
+        terminal.print("".join(f"{heading:>11}" for heading in ("step", *TABLE.values())))
+        for row in rows:
+            terminal.print("".join(f"{_shown(row[name]):>11}" for name in ("step", *TABLE)))
+        others = {name: value for name, value in last.metrics.items() if name not in TABLE}
+        _print_values(f"step {last.step}", others | groups, terminal)
         terminal.print(f"written to {results}")
-        _draw(options, scorer, done, terminal)
-    if not options.watch:
-        terminal.result(_as_json(folder, options.split, done))
-        terminal.error(*(f"left out: {why}" for why in done.damaged.values()))
-    return int(bool(done.damaged))
+        _draw(options, last, terminal)
+    if not is_watching:
+        about = {"run": folder, "split": options.split, "steps": rows}
+        damaged = list(scorer.damaged.values())
+        terminal.result(about | {"damaged": damaged, "last_step": groups})
+    terminal.error(*(f"left out: {why}" for why in scorer.damaged.values()))
+    return int(bool(scorer.damaged))
 
 
 def _wait_for_run(folder: str, patience_s: float) -> None:
@@ -134,18 +144,10 @@ def _wait_for_run(folder: str, patience_s: float) -> None:
         time.sleep(1)
 
 
-def _print(done: "Evaluated", terminal: Terminal) -> None:
-    """A line of metrics for each step, and all metrics of the last one."""
-    from svhn_jax.inference import predictions
-
-    terminal.print("".join(f"{heading:>11}" for heading in ("step", *TABLE.values())))
-    for step, row in done.rows.items():
-        terminal.print(f"{step:11}" + "".join(f"{_shown(row[name]):>11}" for name in TABLE))
-    if (table := done.table) is not None:
-        others = {name: value for name, value in row.items() if name not in TABLE}
-        right = {"by_length": predictions.by_length(table)}
-        right["by_position"] = predictions.by_position(table)
-        _print_values(f"step {step}", others | right, terminal)
+def _print_step(row: dict[str, float], terminal: Terminal) -> None:
+    terminal.result(row)
+    accuracy = f"sequence {row['sequence_accuracy']:.4f}, loss {row['loss']:.4f}"
+    terminal.print(f"[{time.strftime('%H:%M:%S')}] step {row['step']}: {accuracy}")
 
 
 def _print_values(title: str, values: Mapping[str, Any], terminal: Terminal) -> None:
@@ -165,11 +167,9 @@ def _shown(value: Any) -> str:
     return f"{value:,.0f}" if value.is_integer() and value > 1 else f"{value:,.4f}"
 
 
-def _draw(options: Options, scorer: "Scorer", done: "Evaluated", terminal: Terminal) -> None:
+def _draw(options: Options, scored: "Scored", terminal: Terminal) -> None:
     """Writes the contact sheets of --sheet and --errors."""
-    table, split = done.table, scorer.split
-    if table is None:
-        return
+    table, split = scored.table, scored.split
     misread = (~table.is_right).nonzero()[0]
     first = np.arange(min(SHEET_IMAGES, len(table.names)))
     for path, rows in ((options.sheet, first), (options.errors, misread[:MOST_ERRORS])):
@@ -177,24 +177,6 @@ def _draw(options: Options, scorer: "Scorer", done: "Evaluated", terminal: Termi
             sheet = contact_sheet(split.images[rows], split.labels[rows], table.predictions[rows])
             files.write_bytes(path, png(sheet))
             terminal.print(f"{path}: {len(rows):,} photos; {len(misread):,} are misread")
-
-
-def _as_json(run: str, split: str, done: "Evaluated") -> dict[str, Any]:
-    """Metrics of every step; of the last one also counts ([right, of how many]) and confusions."""
-    from svhn_jax.inference import predictions, scores
-
-    last = {}
-    if (table := done.table) is not None:
-        last = {
-            "step": max(done.rows),
-            "by_length": predictions.by_length(table),
-            "by_position": predictions.by_position(table),
-            "digit_confusion": scores.digit_confusion(table.truths, table.predictions).tolist(),
-            "length_confusion": scores.length_confusion(table.truths, table.predictions).tolist(),
-        }
-    steps = [{"step": step} | row for step, row in done.rows.items()]
-    damaged = list(done.damaged.values())
-    return {"run": run, "split": split, "steps": steps, "damaged": damaged, "last_step": last}
 
 
 def _search(options: Options, terminal: Terminal) -> int:
@@ -205,10 +187,7 @@ def _search(options: Options, terminal: Terminal) -> int:
     reader = load(options.run_folder, options.step or "best", tta=options.tta)
     result: dict[str, Any] = {}
     if options.search:
-        if (options.search / labels_csv.NAME).is_file():
-            photos = photo_scores.labelled_photos(options.search)
-        else:
-            photos = photo_scores.split_photos(options.search, options.split)
+        photos = photo_scores.photos_of(options.search, options.split)
         measured = photo_scores.measure(lambda photo: reader.read(photo)[:2], photos)
         result["search"] = photo_scores.summary(measured)
         _print_values(f"{options.search}, no box given", result["search"], terminal)

@@ -9,9 +9,10 @@ is 1.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
@@ -21,15 +22,18 @@ from svhn_jax import cli, files
 from svhn_jax.checked import Checked, within
 from svhn_jax.cli import CSV, OptionalFloat, OptionalPath, OptionalStr
 from svhn_jax.data import photos as photo_files
+from svhn_jax.data import pictures
 from svhn_jax.data.sources import boxes_csv, labels_csv, named
 from svhn_jax.data.sources.named import Named
 from svhn_jax.errors import InputError, printable
-from svhn_jax.inference import drawing, reading
+from svhn_jax.inference import reading
 from svhn_jax.inference.reading import Row
 from svhn_jax.output import Terminal
 
 if TYPE_CHECKING:  # it imports JAX, which takes seconds
-    from svhn_jax.inference.photo_reader import AnyBox, Cropped, PhotoReader
+    from svhn_jax.inference.photo_reader import AnyBox
+
+LONGEST_NAME = 50  # characters; a file name has at most 255 bytes
 
 
 @dataclass(frozen=True)
@@ -72,32 +76,40 @@ class Options(Checked):
 def main(options: Options, terminal: Terminal) -> int:
     photos = named.find(options.photos)
     boxes = _boxes(options, photos)
-    _refuse_to_overwrite(options, photos)
+    _refuse_to_overwrite(options)
     for path in (options.csv, options.draw):
         if path:
             files.require_writable(path)
     from svhn_jax import load  # imports JAX, which takes seconds: not for --help
 
     reader = load(options.run, options.step, tta=options.tta)
-    terminal.print(reading.header_line())
+    terminal.print(reading.HEADER)
     rows: list[Row] = []
     with terminal.progress("reading", len(photos), "photos") as advance:
-        crops = _crops(options, reader, zip(photos, boxes, strict=True), terminal, advance)
-        while chunk := list(islice(crops, 1 if options.draw else reader.batch_size)):
-            readings = reader.read_crops([cropped for _, cropped, _ in chunk])
-            for (name, _, photo), one in zip(chunk, readings, strict=True):
+        for photo, box in zip(photos, boxes, strict=True):
+            image = None  # before the next one is decoded
+            try:
+                image = photo_files.decode_photo(named.read(photo))
+                one = reader.read(image, box)
+            except (ValueError, InputError) as error:
+                name = photo.name if len(photo.name) <= 200 else f"…{photo.name[-199:]}"
+                terminal.error(f"error: {name}: {error}")
+            else:
                 least = options.min_confidence
-                row = Row(name, one, None if least is None else one.is_doubtful(least))
-                rows.append(row)
-                terminal.print(row.line())
-                terminal.result(row.as_json())
-                if options.draw and photo:
-                    drawing.draw(options.draw, photo, row)
-            del photo, chunk  # one decoded photo is in memory while the next is decoded
+                doubtful = None if least is None else one.is_doubtful(least)
+                rows.append(Row(photo.name, one, doubtful))
+                terminal.print(rows[-1].line())
+                terminal.result(rows[-1].as_json())
+                if options.draw:
+                    _draw(options.draw, image, rows[-1])
+            advance(1)
     if options.csv:
         text = reading.to_csv(rows, reader.max_digits)
         files.write_bytes(options.csv, text.encode("utf-8", "surrogateescape"))
-    _print_summary(options, terminal, len(photos), rows)
+    of = f"{len(rows):,} of " if len(rows) < len(photos) else ""
+    check = f", {sum(bool(row.is_doubtful) for row in rows):,} of them to check"
+    check = "" if options.min_confidence is None else check
+    terminal.print(f"{of}{len(photos):,} photo{'s' * (len(photos) != 1)} read{check}")
     return int(len(rows) < len(photos))
 
 
@@ -123,53 +135,35 @@ def _boxes(options: Options, photos: Sequence[Named]) -> list["AnyBox"]:
     return [None] * len(photos)
 
 
-def _refuse_to_overwrite(options: Options, photos: Sequence[Named]) -> None:
+def _refuse_to_overwrite(options: Options) -> None:
     """Raises InputError if --csv or --draw would replace a file that the user may want to keep."""
-    inputs = {os.path.realpath(photo.name) for photo in photos}
-    if options.boxes:
-        inputs.add(os.path.realpath(options.boxes))
-    if options.csv and os.path.realpath(options.csv) in inputs:
-        raise InputError(f"--csv is {options.csv}, which is read; give another name")
-    if options.csv and options.csv.exists() and not reading.is_csv_of_readings(options.csv):
-        raise InputError(f"--csv is {options.csv}, which exists, and is no table of readings")
-    if options.draw and os.path.lexists(options.draw):
-        folder = os.path.realpath(options.draw)
-        if not os.path.isdir(folder) or os.listdir(folder):
-            raise InputError(f"--draw is {options.draw}, no empty folder; give a new folder")
+    table, folder = options.csv, options.draw
+    if table and table.exists():
+        content = table.read_bytes() if table.is_file() else b"a folder"
+        if content and not content.startswith(",".join(reading.CSV_START).encode()):
+            raise InputError(f"--csv is {table}, which exists, and is no table of readings")
+    if folder and os.path.lexists(folder) and not (folder.is_dir() and not os.listdir(folder)):
+        raise InputError(f"--draw is {folder}, no empty folder; give a new folder")
 
 
-def _crops(
-    options: Options,
-    reader: "PhotoReader",
-    photos: Iterable[tuple[Named, "AnyBox"]],
-    terminal: Terminal,
-    advance: Callable[[int], object],
-) -> Iterator[tuple[str, "Cropped", Image.Image | None]]:
-    """Name and crops of each photo, with --draw the photo; a line on stderr for a bad one."""
-    for photo, box in photos:
-        advance(1)
-        try:
-            image = photo_files.decode_photo(named.read(photo))
-            yield photo.name, reader.crop(image, box), image if options.draw else None
-        except (ValueError, InputError) as error:
-            name = photo.name if len(photo.name) <= 200 else f"…{photo.name[-199:]}"
-            terminal.error(f"error: {name}: {error}")
-
-
-def _print_summary(options: Options, terminal: Terminal, photos: int, rows: list[Row]) -> None:
-    """Prints how many of the photos that were found were read, and what was written."""
-    of = f"{len(rows):,} of " if len(rows) < photos else ""
-    doubtful = sum(bool(row.is_doubtful) for row in rows)
-    check = (
-        ""
-        if options.min_confidence is None
-        else f", {doubtful:,} of them to check: confidence below {options.min_confidence:g}"
+def _draw(folder: Path, photo: Image.Image, row: Row) -> None:
+    """Writes the picture of an upright RGB photo to NAME.png, or NAME-2.png and so on."""
+    text = f"{row.reading.confidence:.1%}" + (f", {row.check}" if row.check else "")
+    picture = pictures.annotated(
+        photo,
+        row.reading.box,
+        row.reading.shown,
+        text,
+        printable(row.file).encode("ascii", "replace").decode(),  # the font has no other letters
+        color=pictures.WRONG if row.is_doubtful else pictures.RIGHT,
     )
-    terminal.print(f"{of}{photos:,} photo{'s' * (photos != 1)} read{check}")
-    if options.csv:
-        terminal.print(f"{options.csv}: {len(rows):,} rows")
-    if options.draw and rows:
-        terminal.print(f"{options.draw}: a picture of each")
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = re.sub(r"[^\w.-]", "_", Path(row.file).stem).lstrip(".-")[:LONGEST_NAME] or "photo"
+    path, count = folder / f"{stem}.png", 1
+    while path.exists():
+        count += 1
+        path = folder / f"{stem}-{count}.png"
+    files.write_bytes(path, pictures.png(picture, compress_level=1))  # the default is slow
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ class Options(Checked):
 
 def main(options: Options, terminal: Terminal) -> None:
     files.require_writable(options.to)
-    from svhn_jax.inference.weights import choose_steps, load_variables
+    from svhn_jax.inference.reader import choose_step
     from svhn_jax.runs import published
     from svhn_jax.runs.checkpoint import Checkpoints
     from svhn_jax.runs.folder import RunFolder
@@ -53,8 +53,8 @@ def main(options: Options, terminal: Terminal) -> None:
     run, to = RunFolder(options.run), options.to
     config = run.config()
     with Checkpoints(run.steps_path, terminal) as checkpoints:
-        step = choose_steps(options.step, checkpoints, run)[-1]
-        weights, validation = load_variables(run, checkpoints, step), checkpoints.validation(step)
+        step = choose_step(options.step, checkpoints, run)
+        weights, validation = checkpoints.restore_weights(step), checkpoints.validation(step)
     numbers = dict[str, float]()
     if str(config.model.architecture) != "finder":
         fitted = _calibrated(options, step, terminal)

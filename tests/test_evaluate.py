@@ -42,12 +42,11 @@ def test_table_predictions_and_json_agree(run, command, tmp_path):
         predictions = list(csv.DictReader(stream))
     with open(run / "results/validation.csv") as stream:
         [written] = csv.DictReader(stream)
-    assert (row["step"], values["last_step"]["step"], written["step"]) == (7, 7, "7")
+    assert (row["step"], written["step"]) == (7, "7")
     assert len(predictions) == row["examples"] == int(written["examples"]) == 4
     right = [one["truth"] == one["prediction"] for one in predictions]
     assert np.mean(right) == row["sequence_accuracy"] == float(written["sequence_accuracy"])
     assert sum(total for _, total in values["last_step"]["by_length"].values()) == 4
-    assert np.sum(values["last_step"]["length_confusion"]) == 4
     assert command("--run", run, "--quiet") == (0, "", [])
 
 
@@ -70,7 +69,7 @@ def test_what_is_printed_and_drawn(run, command, tmp_path):
         (["--run", "nosuch"], "nosuch"),
         (["--run", "https://x/y"], "https"),
         (["--run", "RUN", "--step", "lates"], "--step"),
-        (["--run", "RUN", "--split", "test"], "train or validation"),
+        (["--run", "RUN", "--split", "test"], "train, validation"),
         (["--run", "RUN", "--watch", "--step", "7"], "--watch"),
         (["--run", "RUN", "--sheet", "nosuch/x.png"], "--sheet"),
         (["--run", "RUN", "--patience-s", "-5"], "--patience-s"),

@@ -50,7 +50,7 @@ def test_reading_and_cropping_photos_needs_no_jax():
 
 def test_training_needs_no_tensorflow():
     code = (
-        "import sys, svhn_jax.training.run, svhn_jax.inference.evaluation\n"
+        "import sys, svhn_jax.training.run, svhn_jax.inference.scoring\n"
         "sys.exit(any(name.startswith('tensorflow') for name in sys.modules))"
     )
     assert (

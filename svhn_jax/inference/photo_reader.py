@@ -1,10 +1,10 @@
 """Reads the number in whole photos: decodes, finds the number, crops it, reads it."""
 
 from collections.abc import Iterable, Sequence
-from itertools import islice, repeat
+from itertools import repeat
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -30,18 +30,6 @@ BATCH_SIZE = 4  # of the one compiled program: few, as most calls read one photo
 AnyPhoto = str | PathLike[str] | bytes | bytearray | memoryview | Image.Image | np.ndarray
 WHOLE: Literal["whole"] = "whole"
 AnyBox = Sequence[float] | Literal["whole"] | None
-
-
-class Cropped(NamedTuple):
-    """A photo ready to be read.
-
-    images: uint8[n, S, S, 3], a crop of each candidate, or of the given box.
-    box: that was given; None for the whole photo. candidates: None if it was not searched.
-    """
-
-    images: np.ndarray
-    box: Box | None
-    candidates: Sequence[Candidate] | None
 
 
 def choose(candidates: Sequence[Candidate], read: Predictions[np.ndarray]) -> tuple[int, float]:
@@ -70,8 +58,6 @@ class PhotoReader:
     reader.read("door.jpg").number
     reader.read("door.jpg", box=(120, 80, 260, 90)).confidence
     """
-
-    batch_size = BATCH_SIZE
 
     def __init__(
         self,
@@ -106,74 +92,50 @@ class PhotoReader:
         Raises:
           InputError: the photo cannot be read, or the box lies outside of it.
         """
-        [reading] = self.read_crops([self.crop(decode(photo), box)])
-        return reading
+        image = decode(photo)
+        if isinstance(box, str) and box != WHOLE:
+            raise InputError(f"box is {box!r}; give (left, top, width, height), {WHOLE!r} or None")
+        if box is None and self._finder is not None:
+            candidates = self._finder.find(image)
+            if not candidates:
+                return Reading("", 0.0, (), 0.0, None, 0.0)
+            read = self._read([self.crop(image, one.box) for one in candidates])
+            best, confidence = choose(candidates, read)
+            return _reading(read, best, confidence, *candidates[best])
+        given = None if box is None or isinstance(box, str) else as_box(box)
+        read = self._read([self.crop(image, given)])
+        return _reading(read, 0, float(np.exp(read.log_p[0].astype(np.float64))), given, None)
 
     def read_many(
         self, photos: Iterable[AnyPhoto], boxes: Iterable[AnyBox] | None = None
     ) -> list[Reading]:
-        """The numbers in several photos, each as `read` gives it; few decoded photos are in memory.
+        """The numbers in several photos, each as `read` gives it.
 
         boxes: one for each photo (else ValueError), as in `read`; None: search in every photo.
         """
         if isinstance(photos, str | bytes):
             raise InputError("photos is one photo; give several, or use read")
         pairs = zip(photos, boxes or repeat(None), strict=boxes is not None)
-        crops = (self.crop(decode(photo), box) for photo, box in pairs)
-        readings: list[Reading] = []
-        while chunk := list(islice(crops, BATCH_SIZE)):
-            readings += self.read_crops(chunk)
-        return readings
+        return [self.read(photo, box) for photo, box in pairs]
 
-    def crop(self, photo: Image.Image, box: AnyBox = None) -> Cropped:
-        """Crops the number out of an upright RGB photo as in training; `box` as in `read`.
-
-        Raises:
-          InputError: the box lies outside the photo, or is none.
-        """
-        given, candidates = None, None
-        if isinstance(box, str) and box != WHOLE:
-            raise InputError(f"box is {box!r}; give (left, top, width, height), {WHOLE!r} or None")
-        if box is None and self._finder is not None:
-            candidates = self._finder.find(photo)
-        elif box is not None and not isinstance(box, str):
-            given = as_box(box)
+    def crop(self, photo: Image.Image, box: Box | None) -> np.ndarray:
+        """uint8[S, S, 3]: the number, cropped as in training; None: the whole photo."""
         rule = self.reader.crop
-        places = [given] if candidates is None else [one.box for one in candidates]
         try:
-            crops = [
-                crop_number(photo, place, margin=rule.margin, size=rule.size) for place in places
-            ]
+            return crop_number(photo, box, margin=rule.margin, size=rule.size)
         except ValueError as error:
             raise InputError(str(error)) from None
-        images = np.array(crops, np.uint8).reshape(-1, rule.size, rule.size, 3)
-        return Cropped(images, given, candidates)
 
-    def read_crops(self, crops: Sequence[Cropped]) -> list[Reading]:
-        """The number in each photo that `crop` has cropped."""
-        images = np.concatenate([one.images for one in crops]) if crops else np.zeros(0)
-        read = self.reader.read(images) if len(images) else None
-        readings, start = [], 0
-        for one in crops:
-            end = start + len(one.images)
-            if read is None or start == end:  # no place of a number was found
-                readings.append(Reading("", 0.0, (), 0.0, None, 0.0))
-                continue
-            readings.append(_reading(one, Predictions(*(part[start:end] for part in read))))
-            start = end
-        return readings
+    def _read(self, crops: Sequence[np.ndarray]) -> Predictions[np.ndarray]:
+        return self.reader.read(np.stack(crops))
 
 
-def _reading(cropped: Cropped, read: Predictions[np.ndarray]) -> Reading:
-    if cropped.candidates is None:
-        best, box, found = 0, cropped.box, None
-        confidence = float(np.exp(read.log_p[0].astype(np.float64)))
-    else:
-        best, confidence = choose(cropped.candidates, read)
-        box, found = cropped.candidates[best]
-    label = read.labels[best]
-    digits = np.exp(read.digit_log_p[best][label[1:] != BLANK].astype(np.float64)).tolist()
-    length_p = float(np.exp(read.length_log_p[best].astype(np.float64)))
+def _reading(
+    read: Predictions[np.ndarray], row: int, confidence: float, box: Box | None, found: float | None
+) -> Reading:
+    label = read.labels[row]
+    digits = np.exp(read.digit_log_p[row][label[1:] != BLANK].astype(np.float64)).tolist()
+    length_p = float(np.exp(read.length_log_p[row].astype(np.float64)))
     return Reading(labels.decode(label), confidence, tuple(digits), length_p, box, found)
 
 
@@ -203,17 +165,12 @@ def decode(photo: AnyPhoto) -> Image.Image:
         raise InputError(f"{name}: {error}") from None
 
 
-def _of_array(pixels: Any) -> Image.Image:
-    pixels = np.asarray(pixels)
-    if (
-        pixels.dtype != np.uint8
-        or pixels.ndim not in (2, 3)
-        or pixels.shape[2:] not in ((), (3,), (4,))
-    ):
+def _of_array(array: Any) -> Image.Image:
+    pixels = np.asarray(array)
+    is_grey_or_color = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (3, 4))
+    if pixels.dtype != np.uint8 or not is_grey_or_color or not pixels.size:
         raise ValueError(
             f"{pixels.dtype}{list(pixels.shape)}; give a path, a file's bytes, a Pillow image, "
             "uint8[height, width] or uint8[height, width, 3]"
         )
-    if not pixels.size:
-        raise ValueError("no pixels")
     return Image.fromarray(pixels)

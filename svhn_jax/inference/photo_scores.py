@@ -31,7 +31,6 @@ class LabelledPhoto(NamedTuple):
 class PhotoScore(NamedTuple):
     """The reading of one photo, its confidence, 0 to 1, and how long it took."""
 
-    name: str
     number: str
     layout: str
     reading: str
@@ -46,14 +45,14 @@ def measure(
 
     reader = svhn_jax.load()
     read = lambda photo: reader.read(photo)[:2]
-    summary(measure(read, labelled_photos(Path("photos"))))["share"]
+    summary(measure(read, photos_of(Path("photos"))))["share"]
     """
     measured = []
-    for name, photo, number, layout in photos:
+    for _, photo, number, layout in photos:
         started = time.perf_counter()
         reading, confidence = read(photo)
         seconds = time.perf_counter() - started
-        measured.append(PhotoScore(name, number, layout, reading, confidence, seconds))
+        measured.append(PhotoScore(number, layout, reading, confidence, seconds))
     return measured
 
 
@@ -97,30 +96,26 @@ def summary_of_empty(measured: list[PhotoScore]) -> dict[str, Any]:
     return {"pictures": len(measured), "found": len(found), **interval._asdict(), "sure": sure}
 
 
-def labelled_photos(folder: Path) -> Iterator[LabelledPhoto]:
-    """The photos of a folder with labels.csv: file,label, and layout or boxes, which are not used.
+def photos_of(folder: Path, split: str = "test") -> Iterator[LabelledPhoto]:
+    """The photos of a folder with labels.csv, else those of SVHN's archives in it; no boxes.
+
+    labels.csv: file,label, and layout or boxes, which are not used. split, of the archives: test,
+    or validation, the part of train that no shipped network was trained on.
 
     Raises:
-      InputError: there is no such table, or a photo of it cannot be read.
+      InputError: there are none, or a photo cannot be read.
     """
     table = folder / labels_csv.NAME
     if not table.is_file():
-        raise InputError(f"{table}: no such file; write file,label in line 1, a photo in each row")
+        held_out = material.validation(folder) if split == "validation" else None
+        for example in held_out or material.examples(find_source(folder, split)):
+            yield LabelledPhoto(example.name, example.photo, example.number)
+        return
     for line, row in labels_csv.table(table, HEADERS):
         name, number, layout = row["file"], row["label"], row.get("layout", "")
         if not (number.isascii() and number.isdigit()):
             raise InputError(f"{table}: line {line}: label {number!r} is not a number")
         yield LabelledPhoto(name, _decoded(folder / name), number, layout)
-
-
-def split_photos(raw: Path, split: str) -> Iterator[LabelledPhoto]:
-    """The photos of an archive or folder of SVHN Format 1, without their boxes.
-
-    split: test, or validation: the part of train that no shipped network was trained on.
-    """
-    held_out = material.validation(raw) if split == "validation" else None
-    for example in held_out or material.examples(find_source(raw, split)):
-        yield LabelledPhoto(example.name, example.photo, example.number)
 
 
 def empty_pictures(folder: Path) -> Iterator[LabelledPhoto]:

@@ -2,8 +2,9 @@
 
 import csv
 import io
+from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -11,17 +12,10 @@ from svhn_jax import labels
 from svhn_jax.data.arrays import Split
 from svhn_jax.errors import InputError, printable
 from svhn_jax.inference import scores
-from svhn_jax.labels import BLANK, MOST_DIGITS, max_digits_of
+from svhn_jax.labels import BLANK, max_digits_of
 
 if TYPE_CHECKING:  # it imports JAX, which takes seconds
     from svhn_jax.model.decode import Predictions
-
-COLUMNS = ("name", "truth", "prediction", "confidence", "length_p")  # and a column for each digit
-
-
-def columns(max_digits: int) -> tuple[str, ...]:
-    """The header of a table of predictions of at most so many digits."""
-    return (*COLUMNS, *(f"digit_{n}_p" for n in range(1, 1 + max_digits)))
 
 
 class PredictionTable(NamedTuple):
@@ -55,7 +49,8 @@ class PredictionTable(NamedTuple):
         """The table as CSV. Numbers may begin with 0 ("007"): read them as text."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(columns(self.max_digits))
+        digits = (f"digit_{n}_p" for n in range(1, 1 + self.max_digits))
+        writer.writerow(["name", "truth", "prediction", "confidence", "length_p", *digits])
         for name, truth, prediction, *p, digit_p in zip(*self, strict=True):
             shares = ["" if np.isnan(x) else f"{x:.6f}" for x in (*p, *digit_p)]
             writer.writerow([name, labels.decode(truth), labels.decode(prediction), *shares])
@@ -83,7 +78,7 @@ def summarize(table: PredictionTable) -> dict[str, float]:
     """Metrics of a table beyond accuracy, see svhn_jax.inference.scores.
 
     sequence_low and sequence_high: bounds of the 95 % interval of the sequence accuracy.
-    coverage_98, coverage_99, calibration_error; edit_distance: the mean.
+    coverage_98, coverage_99, calibration_error.
     """
     right = table.is_right
     interval = scores.wilson_interval(int(right.sum()), len(right))
@@ -93,7 +88,6 @@ def summarize(table: PredictionTable) -> dict[str, float]:
         "coverage_98": scores.coverage(table.confidence, right, 0.98),
         "coverage_99": scores.coverage(table.confidence, right, 0.99),
         "calibration_error": scores.calibration_error(table.confidence, right),
-        "edit_distance": float(scores.edit_distances(table.truths, table.predictions).mean()),
     }
 
 
@@ -116,56 +110,25 @@ def by_position(table: PredictionTable) -> dict[int, tuple[int, int]]:
 
 
 def read(path: Path) -> PredictionTable:
-    """Reads a file that `PredictionTable.to_csv` was written to.
-
-    Raises:
-      InputError: no such file, or not such a table; names the line.
-    """
+    """Reads a file that `PredictionTable.to_csv` was written to; InputError if it is another."""
     try:
-        header, *rows = csv.reader(io.StringIO(path.read_text()))
-        max_digits = len(header) - len(COLUMNS)
-        if not 1 <= max_digits <= MOST_DIGITS or tuple(header) != columns(max_digits):
-            raise ValueError("its first line is another")
+        _, *rows = csv.reader(io.StringIO(path.read_text()))
+        names, truths, predicted, *shares = zip(*rows, strict=True)
+        p = np.array([[float(share or "nan") for share in column] for column in shares]).T
+        most = p.shape[1] - 2
+        labelled = [np.stack([_label(x, most) for x in column]) for column in (truths, predicted)]
     except (OSError, ValueError, csv.Error) as error:
         why = printable(str(error))
         raise InputError(f"{path}: not a table of predictions of evaluate ({why})") from None
-    parsed = []
-    for line, row in enumerate(rows, start=2):
-        try:
-            parsed.append(_parsed(row, max_digits))
-        except ValueError as error:
-            raise InputError(f"{path}: line {line}: {printable(str(error))}") from None
-    names, truths, predicted, confidence, length_p, digit_p = (
-        zip(*parsed, strict=True) if parsed else ((),) * 6
-    )
-    return PredictionTable(
-        list(names),
-        np.array(truths, np.int32).reshape(-1, 1 + max_digits),
-        np.array(predicted, np.int32).reshape(-1, 1 + max_digits),
-        np.array(confidence),
-        np.array(length_p),
-        np.array(digit_p).reshape(-1, max_digits),
-    )
-
-
-def _parsed(row: list[str], max_digits: int) -> tuple[Any, ...]:
-    """The values of a row of a table; ValueError if it is none."""
-    name, truth, prediction, *texts = row
-    confidence, length_p, *digit_p = [float(text or "nan") for text in texts]
-    if len(digit_p) != max_digits or not 0 <= confidence <= 1:
-        raise ValueError("not a row of such a table")
-    truths, predictions = _label(truth, max_digits), _label(prediction, max_digits)
-    return name, truths, predictions, confidence, length_p, digit_p
+    return PredictionTable([*names], labelled[0], labelled[1], p[:, 0], p[:, 1], p[:, 2:])
 
 
 def _label(text: str, max_digits: int) -> np.ndarray:
-    """The inverse of svhn_jax.labels.decode; ValueError if there is none."""
+    """The inverse of svhn_jax.labels.decode."""
     digits = text.removesuffix("+")
     label = labels.encode_text(digits, max_digits) if text else labels.encode([], max_digits)
     if text.endswith("+"):
         label[0] = max_digits + 1
-    if labels.decode(label) != text:
-        raise ValueError(f"{text!r} is not a number of at most {max_digits} digits")
     return label
 
 
@@ -173,16 +136,12 @@ def require_same_photos(
     first: PredictionTable, second: PredictionTable, names: tuple[str, str]
 ) -> None:
     """Raises InputError, naming a photo, unless both have the same photos, labels and order."""
-    if first.max_digits != second.max_digits:
-        digits = f"{first.max_digits} and {second.max_digits}"
-        raise InputError(f"{names[0]}, {names[1]}: model.max_digits is {digits}; it must be equal")
-    pairs = zip(first.names, second.names, first.truths, second.truths, strict=False)
-    for row, (photo, other, truth, other_truth) in enumerate(pairs, start=1):
-        here, there = f"{photo} {labels.decode(truth)}", f"{other} {labels.decode(other_truth)}"
+    ours, theirs = (
+        [f"{name} {labels.decode(truth)}" for name, truth in zip(*table[:2], strict=True)]
+        for table in (first, second)
+    )
+    for row, (here, there) in enumerate(zip_longest(ours, theirs, fillvalue="none"), start=1):
         if here != there:
             raise InputError(
                 f"row {row} is {printable(here)} in {names[0]}, {printable(there)} in {names[1]}"
             )
-    if len(first.names) != len(second.names):
-        counts = f"{len(first.names)} photos in {names[0]}, {len(second.names)} in {names[1]}"
-        raise InputError(f"{counts}; compare the same photos")

@@ -10,7 +10,6 @@ import numpy as np
 from svhn_jax.config import Config
 from svhn_jax.data.crop import CropRule
 from svhn_jax.errors import InputError
-from svhn_jax.inference.weights import choose_steps, load_variables
 from svhn_jax.model import decode, networks
 from svhn_jax.model.decode import Predictions
 from svhn_jax.model.networks import Logits
@@ -20,7 +19,28 @@ from svhn_jax.runs.folder import RunFolder
 from svhn_jax.training import compilation, devices, evaluator
 from svhn_jax.training.batches import in_batches, joined
 
-BATCH_SIZE = 256  # for many crops, as `svhn_jax.inference.boxing` has them
+
+def choose_step(wanted: str | int, checkpoints: Checkpoints, run: RunFolder) -> int:
+    """The saved step named by "best" (on validation while training), "latest" or a number.
+
+    Raises:
+      InputError: there is no such step.
+    """
+    saved = checkpoints.steps()
+    if not saved:
+        raise InputError(f"{run.path}: no checkpoint; train it, or fetch published weights again")
+    if wanted == "latest":
+        return saved[-1]
+    if wanted == "best":
+        best = checkpoints.best_step()
+        if best is None:
+            remedy = run.remedy("give --step latest or a number")
+            raise InputError(f"{run.path}: no saved step has validation metrics; {remedy}")
+        return best
+    if str(wanted) not in map(str, saved):
+        numbers = ", ".join(map(str, saved))
+        raise InputError(f"--step is {wanted!r}; it must be latest, best or one of {numbers}")
+    return int(wanted)
 
 
 class Reader:
@@ -38,7 +58,7 @@ class Reader:
         run: str,
         step: str | int = "best",
         *,
-        batch_size: int = BATCH_SIZE,
+        batch_size: int = 256,
         views: int = 1,
         is_float32: bool = False,
     ):
@@ -55,8 +75,6 @@ class Reader:
           InputError: there is no such run or step.
           CheckpointError: the step is damaged.
         """
-        if step == "all":
-            raise InputError("--step is all; give one step: best, latest or a number")
         self.folder = RunFolder(run)
         self.config: Config = self.folder.config()
         if is_float32:
@@ -66,10 +84,9 @@ class Reader:
         self.max_digits: int = self.config.model.max_digits
         network = networks.build(self.config.model)
         with Checkpoints(self.folder.steps_path) as checkpoints:
-            self.step = choose_steps(step, checkpoints, self.folder)[-1]
-            loaded = load_variables(self.folder, checkpoints, self.step)
-        self.variables = loaded
-        self._on_device, self._batch_size = jax.device_put(loaded), batch_size
+            self.step = choose_step(step, checkpoints, self.folder)
+            self.variables = checkpoints.restore_weights(self.step)
+        self._on_device, self._batch_size = jax.device_put(self.variables), batch_size
         jit = partial(jax.jit, compiler_options=compilation.compiler_options(devices.make_mesh()))
 
         def forward(variables: Any, images: jax.Array) -> Logits:

@@ -3,10 +3,7 @@
 import csv
 import io
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any, NamedTuple
-
-from rich.cells import cell_len
 
 from svhn_jax.data.crop import SIDES, Box
 from svhn_jax.errors import printable
@@ -79,17 +76,13 @@ class Row(NamedTuple):
     def line(self) -> str:
         """The row of the printed table; a long path loses its start."""
         reading, file = self.reading, printable(self.file[-200:])
-        while cell_len(file) > FILE_WIDTH:
-            file = f"…{file[2:]}"
-        file += " " * (FILE_WIDTH - cell_len(file))
+        file = file if len(file) <= FILE_WIDTH else f"…{file[1 - FILE_WIDTH :]}"
         digits = " ".join(f"{100 * p:.0f}" for p in reading.digits)
-        confidence = f"{reading.confidence:.1%}"
-        return f"{file} {reading.shown:>8} {confidence:>10}  {digits:<19}  {self.check}".rstrip()
+        values = f"{reading.shown:>8} {reading.confidence:>10.1%}  {digits:<19}  {self.check}"
+        return f"{file:{FILE_WIDTH}} {values}".rstrip()
 
 
-def header_line() -> str:
-    """The first line of the printed table."""
-    return f"{'file':{FILE_WIDTH}} {'number':>8} {'confidence':>10}  {'each digit, %':<19}"
+HEADER = f"{'file':{FILE_WIDTH}} {'number':>8} {'confidence':>10}  each digit, %"
 
 
 def to_csv(rows: Iterable[Row], max_digits: int) -> str:
@@ -107,12 +100,3 @@ def to_csv(rows: Iterable[Row], max_digits: int) -> str:
         values = [*(f"{share:.6f}" for share in shares), *blanks, *sides, found, row.check]
         writer.writerow([row.file, reading.number, *values])
     return text.getvalue()
-
-
-def is_csv_of_readings(path: Path) -> bool:
-    """Whether a file begins as `to_csv` does, or is empty: it may be replaced."""
-    if not path.is_file():
-        return False
-    with open(path, "rb") as stream:
-        start = stream.read(1000)
-    return not start or start.startswith(",".join(CSV_START).encode())

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from svhn_jax.labels import BLANK, DIGIT_CLASSES, length_classes, max_digits_of
+from svhn_jax.labels import DIGIT_CLASSES, length_classes, max_digits_of
 
 COVERAGE_TARGETS = (0.98, 0.99)
 CALIBRATION_BINS = 15
@@ -102,24 +102,6 @@ def digit_confusion(truths: np.ndarray, predictions: np.ndarray) -> np.ndarray:
 def _confusion(truths: np.ndarray, predictions: np.ndarray, classes: int) -> np.ndarray:
     pairs = truths.ravel().astype(np.int64) * classes + predictions.ravel()
     return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
-
-
-def edit_distances(truths: np.ndarray, predictions: np.ndarray) -> np.ndarray:
-    """int[N]: the Levenshtein distance of each number to its prediction, in digits.
-
-    All rows at once (Wagner and Fischer 1974). Digits past max_digits do not count.
-
-    Args:
-      truths, predictions: labels int[N, 1 + D].
-    """
-    a, b, sizes = truths[:, 1:], predictions[:, 1:], max_digits_of(truths) + 1
-    table = np.zeros((sizes, sizes, len(a)), int)
-    table[:, 0] = table[0, :] = np.arange(sizes)[:, None]
-    for i in range(1, sizes):
-        for j in range(1, sizes):
-            substituted = table[i - 1, j - 1] + (a[:, i - 1] != b[:, j - 1])
-            table[i, j] = np.minimum(np.minimum(table[i - 1, j], table[i, j - 1]) + 1, substituted)
-    return table[(a != BLANK).sum(axis=1), (b != BLANK).sum(axis=1), np.arange(len(a))]
 
 
 class Paired(NamedTuple):

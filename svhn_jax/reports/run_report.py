@@ -68,7 +68,6 @@ def _numbers(scored: Scored) -> Numbers:
         ("coverage at 98 %", f"{metrics['coverage_98']:.2%}", kept),
         ("coverage at 99 %", f"{metrics['coverage_99']:.2%}", kept),
         ("calibration error", f"{metrics['calibration_error']:.2%}", "expected"),
-        ("edit distance", f"{metrics['edit_distance']:.3f}", "mean digits to change in a number"),
         ("loss", f"{metrics['loss']:.4f}", "nats a photo"),
     ]
 

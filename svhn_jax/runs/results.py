@@ -25,7 +25,6 @@ RESULT_COLUMNS = (
     "coverage_98",
     "coverage_99",
     "calibration_error",
-    "edit_distance",
 )
 FORMATS = {"step": ".0f", "examples": ".0f", "loss": ".4f"}  # others: ".6f"
 

