@@ -103,7 +103,7 @@ def test_damaged_weights_are_named(tmp_path, damage):
     run, _, _ = save_run(tmp_path)
     to = published(run, tmp_path / "weights")
     damage(to)
-    with pytest.raises(InputError, match="weights/(steps/7|data.json): "):
+    with pytest.raises(InputError, match=r"weights/(steps/7|data\.json): "):
         Reader(str(to))
 
 
