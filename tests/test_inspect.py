@@ -9,7 +9,6 @@ from PIL import Image
 
 from svhn_jax import cli, inspect, preprocess
 from svhn_jax.data import statistics
-from svhn_jax.output import Terminal
 
 YELLOW = (255, 210, 0)
 
@@ -137,14 +136,3 @@ def test_a_folder_of_nothing_and_a_bad_option_are_one_line(
     monkeypatch.chdir(tmp_path)
     status, _, errors = show(capfd, *arguments)
     assert (status, words in errors) == (1, True)
-
-
-def test_tables_of_the_largest_published_split_fit_80_columns(capfd, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "80")
-    targets = np.tile(np.array([[5, 1, 2, 3, 4, 5]], np.int32), (202_353, 1))
-    boxes, sizes = np.full((202_353, 4), 50.0), np.full((202_353, 2), 1_083)
-    split = statistics.summary("extra", ["a"], targets, boxes, sizes)
-    inspect._print(Terminal(), split)
-    shown = capfd.readouterr().out
-    assert shown.count("202353") == 5
-    assert "…" not in shown

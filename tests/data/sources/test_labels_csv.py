@@ -113,15 +113,6 @@ def test_a_table_beside_splits_is_refused(folder, name):
         find.find_all(folder)
 
 
-def test_photos_without_a_table_are_told_of_it(folder):
-    (folder / "gate.png").rename(folder / "street/gate.png")
-    (folder / "street").rename(folder / "train")
-    with pytest.raises(InputError, match=r"digitStruct\.mat"):
-        find.find_all(folder)[0].records()
-    with pytest.raises(InputError, match=r"train, test, extra.*labels\.csv"):
-        find.find_all(folder / "train")
-
-
 def test_photos_without_a_row_are_named(folder, tmp_path):
     write(folder, "file,label", "gate.png,7")
     _, manifest = prepare(folder, tmp_path / "set")
@@ -234,16 +225,6 @@ def test_own_photos_become_arrays_and_are_shown(folder, tmp_path, capfd):
     boxes, sizes = arrays.load_geometry(tmp_path / "set", "train")
     assert boxes.tolist() == [[10, 10, 20, 20], [0, 0, 60, 40], [0, 0, 60, 40]]
     assert sizes.tolist() == [[60, 40]] * 3
-
-
-def test_train_and_test_may_each_have_a_table(tmp_path):
-    for split, digit in (("train", 5), ("test", 6)):
-        (tmp_path / "raw" / split).mkdir(parents=True)
-        (tmp_path / "raw" / split / "1.png").write_bytes(png())
-        write(tmp_path / "raw" / split, "file,label", f"1.png,{digit}")
-    assert prepare(tmp_path / "raw", tmp_path / "set")[0] == 0
-    for split, digit in (("train", 5), ("test", 6)):
-        assert arrays.load_split(tmp_path / "set", split).labels[0, 1] == digit
 
 
 PIECES = st.sampled_from(
