@@ -3,13 +3,13 @@
 PHOTOS has a labels.csv (svhn_jax.data.sources.labels_csv). A row without a box gets the box under
 which the run's network reads its number with the greatest probability. NEW gets copies of the
 photos and a labels.csv with all boxes, for svhn_jax.preprocess. Photos whose number the network
-does not find, and damaged ones, are left out, and named in NEW/not_found.csv.
+does not find, and damaged ones, are left out: one line on stderr each, and status 1.
 """
 
 import csv
+import io
 import math
 import shutil
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -28,7 +28,6 @@ from svhn_jax.output import Terminal
 if TYPE_CHECKING:  # it imports JAX, which takes seconds
     from svhn_jax.inference.reader import Reader
 
-NOT_FOUND = "not_found.csv"
 BATCH_SIZE = 32  # crops: a photo's boxes are tried 24 at a time
 
 Sides = tuple[float, float, float, float]
@@ -57,28 +56,27 @@ def main(options: Options, terminal: Terminal) -> int:
 
     reader = Reader(options.run, options.step, batch_size=BATCH_SIZE)
     rows: list[list[str]] = []
-    left_out: list[list[str]] = []
     with terminal.progress("finding numbers", len(records), "photos") as advance:
         for record in records:
             number = "".join(map(str, record.digits))
             try:
                 box = _box(options, reader, record, number)
             except ValueError as error:
-                left_out.append([record.name, number, str(error)])
+                terminal.error(f"left out: {printable(record.name)}: {error}")
             else:
                 rows.append([record.name, number, *(f"{side:.2f}" for side in box)])
             advance(1)
     if not rows:
-        raise InputError(
-            f"{options.photos}: no number was found in {len(records):,} photos; give another --run "
-            "or --min-confidence",
-            [f"{name}: {reason}" for name, _, reason in left_out],
-        )
-    _write(options, rows, left_out)
-    others = f"; {NOT_FOUND} names the others" if left_out else ""
-    terminal.print(f"{options.to}: boxes of {len(rows):,} of {len(records):,} photos{others}")
+        raise InputError(f"{options.photos}: no number was found; give another --min-confidence")
+    for name, *_ in rows:
+        (options.to / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(options.photos / name, options.to / name)
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([labels_csv.COLUMNS, *rows])
+    files.write_text(options.to / labels_csv.NAME, text.getvalue())
+    terminal.print(f"{options.to}: boxes of {len(rows):,} of {len(records):,} photos")
     terminal.result({"photos": len(records), "boxes": len(rows)})
-    return 0
+    return int(len(rows) < len(records))
 
 
 def _records(options: Options) -> list[Record]:
@@ -112,20 +110,6 @@ def _box(options: Options, reader: "Reader", record: Record, number: str) -> Sid
     if math.exp(log_p) < options.min_confidence:
         raise ValueError(f"read as that number with probability {math.exp(log_p):.2f} at most")
     return box.left_top_width_height()
-
-
-def _write(options: Options, rows: list[list[str]], left_out: list[list[str]]) -> None:
-    """Writes the tables and copies the photos; labels.csv last."""
-    for name, *_ in rows:
-        (options.to / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(options.photos / name, options.to / name)
-    _write_table(options.to / NOT_FOUND, [["file", "label", "reason"], *left_out])
-    _write_table(options.to / labels_csv.NAME, [labels_csv.COLUMNS, *rows])
-
-
-def _write_table(path: Path, rows: Iterable[Iterable[str]]) -> None:
-    with files.replacing(path) as unfinished, open(unfinished, "w", newline="") as stream:
-        csv.writer(stream, lineterminator="\n").writerows(rows)
 
 
 if __name__ == "__main__":

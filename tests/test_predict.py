@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import weakref
 
 import numpy as np
 import pytest
@@ -15,7 +14,6 @@ from tiny import save_run
 
 import svhn_jax
 from svhn_jax import cli, predict
-from svhn_jax.data import photos as photo_files
 from svhn_jax.data.crop import union
 from svhn_jax.data.synthetic import render
 from svhn_jax.inference.photo_reader import PhotoReader
@@ -182,24 +180,6 @@ def test_what_would_overwrite_files_or_makes_no_sense_is_refused(street, command
     assert (status, named in error) == (1, True)
     assert (street.parent / "other/kept.csv").read_text() == TABLE
     assert sorted(os.listdir(street.parent)) == ["link.csv", "other", "street"]
-
-
-@pytest.mark.parametrize("draw", [(), ("--draw", "drawn")])
-def test_few_photos_are_in_memory_at_a_time(street, command, monkeypatch, draw):
-    living: list[weakref.ref] = []
-    counts = []
-    decode = photo_files.decode_photo
-
-    def counted(content):
-        image = decode(content)
-        living.append(weakref.ref(image))
-        counts.append(sum(one() is not None for one in living))
-        return image
-
-    monkeypatch.setattr(photo_files, "decode_photo", counted)
-    assert command(*["street"] * 4, "--whole", *draw)[0] == 0
-    assert len(counts) == 20
-    assert max(counts) <= 2
 
 
 def test_as_a_user_runs_it(street, run, one_device_env):

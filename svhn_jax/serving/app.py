@@ -73,7 +73,7 @@ class App:
         self._reader, self._min_confidence = reader, min_confidence
         self._host, self._public_name = host, public_name
         self._decoder = Decoder()
-        self._decoding, self._reading = asyncio.Lock(), asyncio.Lock()
+        self._turn = asyncio.Lock()  # photos are read one after another
         page = resources.files("svhn_jax.serving").joinpath("page.html").read_text("utf-8")
         self._page = page.replace('data-most-bytes=""', f'data-most-bytes="{MAX_BYTES}"')
         self._policy = policy(self._page)
@@ -99,8 +99,8 @@ class App:
         if not origin.is_allowed_host(host, self._host, name):
             text = "not the server's name; use its numeric address, or start with --public-name"
             return JSONResponse({"error": text}, 421)
-        sender, site = headers.get("origin"), headers.get("sec-fetch-site")
-        if request.method == "POST" and not origin.is_own_origin(sender, site, host, name or host):
+        sender = headers.get("origin")
+        if request.method == "POST" and not origin.is_own_origin(sender, host, name or host):
             text = "another web site sent this photo; open the page of svhn_jax.serve itself"
             return JSONResponse({"error": text}, 403)
         return None
@@ -132,16 +132,12 @@ class App:
     async def _read(
         self, request: Request, content: bytes, box: AnyBox
     ) -> tuple[Image.Image, Reading]:
-        """Decodes and reads photos in turn; while one is read, the next one is decoded."""
-        async with self._decoding:
+        """Decodes and reads a photo, in turn."""
+        async with self._turn:
             if await request.is_disconnected():
                 raise HTTPException(400, "the client has gone")
             photo = await asyncio.to_thread(self._decoder.decode, content)
-            await self._reading.acquire()  # inside, so that at most two decoded photos are held
-        try:
             reading = await asyncio.to_thread(self._reader.read, photo, box)
-        finally:
-            self._reading.release()
         self.photos_read += 1
         return photo, reading
 

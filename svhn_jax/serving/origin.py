@@ -32,13 +32,11 @@ def is_allowed_host(header: str, served: str, public_name: str | None = None) ->
     return host in names or (not is_loopback(served) and _address(host) is not None)
 
 
-def is_own_origin(origin: str | None, fetch_site: str | None, *names: str) -> bool:
-    """Whether the server's own page sent a request, by the headers Origin and Sec-Fetch-Site.
+def is_own_origin(origin: str | None, *names: str) -> bool:
+    """Whether the server's own page, or no browser, sent a request, by the header Origin.
 
     names: those of the server, each with its port: the Host header, and the public name.
     """
-    if fetch_site not in (None, "same-origin", "none"):
-        return False
     own = {f"{scheme}://{name.lower()}" for scheme in ("http", "https") for name in names}
     return origin is None or origin.lower() in own
 

@@ -76,15 +76,16 @@ def test_a_table_with_boxes_is_written_and_what_is_not_found_is_named(
     command, photos, tmp_path, capfd
 ):
     table = "file,label,left,top,width,height\na.png,123,,,,\ndark.png,7,,,,\n"
-    assert command(table, "--min-confidence", "0.1") == 0
-    assert "boxes of 1 of 2 photos" in capfd.readouterr().out
+    assert command(table, "--min-confidence", "0.1") == 1
+    printed = capfd.readouterr()
+    assert "boxes of 1 of 2 photos" in printed.out
+    assert printed.err.startswith("left out: dark.png: ")
     header, (name, number, *values) = rows_of(tmp_path / "new/labels.csv")
     assert header == ["file", "label", "left", "top", "width", "height"]
     left, top, width, height = map(float, values)
     assert (name, number) == ("a.png", "123")
     assert overlap(Box(left, top, left + width, top + height), PATCH) > 0.75
     assert (tmp_path / "new/a.png").read_bytes() == (photos / "a.png").read_bytes()
-    assert [row[:2] for row in rows_of(tmp_path / "new/not_found.csv")[1:]] == [["dark.png", "7"]]
     assert not (tmp_path / "new/dark.png").exists()
 
 

@@ -5,12 +5,6 @@ from sklearn import metrics as sklearn_metrics
 from sklearn.calibration import calibration_curve
 
 from svhn_jax.inference import scores
-from svhn_jax.labels import decode, encode_text
-from svhn_jax.model import metrics
-
-
-def labels(*texts, max_digits=5):
-    return np.stack([encode_text(text, max_digits) for text in texts])
 
 
 @pytest.fixture
@@ -83,25 +77,6 @@ def test_confusion_against_scikit_learn():
     np.testing.assert_array_equal(scores.digit_confusion(truths, predictions), expected)
     expected = sklearn_metrics.confusion_matrix(truths[:, 0], predictions[:, 0], labels=range(7))
     np.testing.assert_array_equal(scores.length_confusion(truths, predictions), expected)
-
-
-def test_accuracies_of_random_numbers_against_scikit_learn():
-    draw = np.random.default_rng(3)
-    numbers = ["".join(map(str, draw.integers(0, 10, draw.integers(1, 6)))) for _ in range(600)]
-    truths, predictions = labels(*numbers[:300]), labels(*numbers[300:])
-    predictions[::2] = truths[::2]
-    counted = metrics.count(predictions, truths, np.zeros(300), np.ones(300))
-    ours = metrics.summarize([{name: float(value) for name, value in counted.items()}], 5)
-    is_there = truths[:, 1:] != 10
-    whole = [decode(row) for row in truths], [decode(row) for row in predictions]
-    expected = {
-        "sequence_accuracy": whole,
-        "digit_accuracy": (truths[:, 1:][is_there], predictions[:, 1:][is_there]),
-        "positional_digit_accuracy": (truths[:, 1:].ravel(), predictions[:, 1:].ravel()),
-        "length_accuracy": (truths[:, 0], predictions[:, 0]),
-    }
-    for name, pair in expected.items():
-        assert ours[name] == pytest.approx(sklearn_metrics.accuracy_score(*pair)), name
 
 
 def test_compare_by_hand():

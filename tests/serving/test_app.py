@@ -121,9 +121,8 @@ def test_dns_rebinding_is_refused(served):
 
 @pytest.mark.parametrize(
     "headers",
-    [{"Origin": "http://evil.example"}, {"Origin": "null"}, {"Origin": "http://127.0.0.1:1"},
-     {"Sec_Fetch_Site": "cross-site"}, {"Sec_Fetch_Site": "same-site"}],
-)  # fmt: skip
+    [{"Origin": "http://evil.example"}, {"Origin": "null"}, {"Origin": "http://127.0.0.1:1"}],
+)
 def test_photos_from_other_sites_are_refused(served, headers):
     before = len(served.reader.seen)
     assert refused(served.read(picture(), **headers), 403, "another web site")
@@ -132,7 +131,7 @@ def test_photos_from_other_sites_are_refused(served, headers):
 
 def test_a_proxy_may_have_another_name():
     name = "photos.example.com:8443"
-    own = {"Host": name, "Origin": f"https://{name}", "Sec_Fetch_Site": "same-origin"}
+    own = {"Host": name, "Origin": f"https://{name}"}
     with running(name) as server:
         assert server.ask("GET", "/", Host=name).status_code == 200
         assert server.read(picture(), **own).status_code == 200
