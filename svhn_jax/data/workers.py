@@ -13,6 +13,8 @@ from typing import TypeVar
 from svhn_jax.errors import InputError
 
 TASKS_AHEAD = 4  # per process: enough to keep it busy, few enough to bound the memory
+# Imported once, by the process that forks the workers; without JAX, whose threads forbid a fork.
+PRELOADED = ["svhn_jax.cli", "svhn_jax.data.prepare.build", "svhn_jax.data.synthetic.arrays"]
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -24,20 +26,24 @@ class Workers:
             sizes = list(workers.in_order(os.path.getsize, paths))
 
     A C library that crashes on a damaged file ends a worker, not the command. With 0 jobs this
-    process works.
+    process works. After an error or a signal the workers are killed.
     """
 
     def __init__(self, jobs: int):
         self._ahead = jobs * TASKS_AHEAD
         self._pool = None
-        if jobs:  # spawn: a fork would copy locks that other threads hold
-            context = multiprocessing.get_context("spawn")
+        if jobs:  # a fork of this process would copy locks that other threads hold
+            context = multiprocessing.get_context("forkserver")
+            context.set_forkserver_preload(PRELOADED)
             self._pool = ProcessPoolExecutor(jobs, context, _follow_the_parent)
 
     def __enter__(self) -> "Workers":
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind:
+            for process in multiprocessing.active_children():
+                process.kill()
         if self._pool:
             self._pool.shutdown(cancel_futures=True)
 
@@ -76,7 +82,8 @@ def usable_cores() -> int:
 
 def _submit(pool: ProcessPoolExecutor, work: Callable[[T], R], task: T) -> "Future[R]":
     """Submits a task. A process that this starts ignores Ctrl-C: the parent handles it."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    stopping = {signal.SIGINT, signal.SIGTERM}  # also here: half of a start cannot be undone
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, stopping)
     try:
         return pool.submit(work, task)
     finally:
@@ -85,6 +92,7 @@ def _submit(pool: ProcessPoolExecutor, work: Callable[[T], R], task: T) -> "Futu
 
 def _follow_the_parent() -> None:
     """Ends this worker when its parent ends: one that waits for tasks would wait forever."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
     def end() -> None:
         if parent := multiprocessing.parent_process():
