@@ -20,6 +20,7 @@ import argparse
 import dataclasses
 import errno
 import io
+import multiprocessing.util
 import os
 import shutil
 import signal
@@ -137,6 +138,8 @@ def run(kind: type[Options], main: Main[Options]) -> NoReturn:
         status = 128 + received[0]
         Terminal().error(f"error: ended by {signal.Signals(received[0]).name}")
     sys.stderr.flush()
+    if "multiprocessing.forkserver" in sys.modules:  # the folder of its socket
+        shutil.rmtree(multiprocessing.util.get_temp_dir(), ignore_errors=True)
     os._exit(status)
 
 

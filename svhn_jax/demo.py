@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,14 +16,16 @@ from svhn_jax import cli
 from svhn_jax.errors import InputError
 from svhn_jax.output import Terminal
 
-COMMANDS = (
+PREPARE = (
     "svhn_jax.synthesize --to data/synthetic_raw --train 40000 --test 1000",
     "svhn_jax.preprocess --raw data/synthetic_raw --to data/synthetic",
+)
+TRAIN = (
     "svhn_jax.train --config configs/demo.py",
     "svhn_jax.evaluate --config configs/demo.py --split validation --step all",
     "svhn_jax.evaluate --config configs/demo.py --split test --step best",
 )
-SAVING_S = 30.0  # after Ctrl-C, which the terminal also sends to the command
+SAVING_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,8 @@ def main(options: Options, terminal: Terminal) -> int:
         raise InputError("configs/demo.py: not found; run this in the repository's top folder")
     started, printed = time.perf_counter(), ""
     silence = ["--json"] if terminal.is_json else ["--quiet"] if terminal.is_silent else []
-    for command in COMMANDS:
+    is_prepared = Path("data/synthetic/manifest.json").exists()
+    for command in TRAIN if is_prepared else PREPARE + TRAIN:
         terminal.print(f"\n$ python -m {command}")
         status, printed = _run(["-m", *command.split(), *silence], is_read=terminal.is_json)
         if status:
@@ -57,13 +61,12 @@ def _run(arguments: list[str], *, is_read: bool) -> tuple[int, str]:
     ) as process:
         try:
             printed = process.communicate()[0] or ""
-            return abs(process.returncode), printed
-        except KeyboardInterrupt:
-            try:
+        except KeyboardInterrupt:  # Ctrl-C: the terminal sends it to the command, too
+            with suppress(subprocess.TimeoutExpired):
                 process.wait(SAVING_S)
-            except subprocess.TimeoutExpired:
-                process.terminate()
+            process.terminate()
             raise
+    return abs(process.returncode), printed
 
 
 if __name__ == "__main__":

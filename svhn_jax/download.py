@@ -6,8 +6,6 @@ downloaded again. Proxies are taken from http_proxy, https_proxy and no_proxy.
 """
 
 import http.client
-import re
-import shutil
 import time
 import urllib.error
 import urllib.request
@@ -17,7 +15,7 @@ from pathlib import Path
 from typing import IO, Annotated
 
 import svhn_jax
-from svhn_jax import cli
+from svhn_jax import cli, files
 from svhn_jax.checked import URL, Checked
 from svhn_jax.cli import Splits
 from svhn_jax.data.sources import published
@@ -70,79 +68,58 @@ def fetch_archives(
     pause: waits that many seconds before the next attempt.
 
     Raises:
-      InputError: what went wrong, with the remedy. What has come by then stays, unless its
-        checksum is wrong.
+      InputError: the fault and its remedy. The bytes that have come stay, unless their checksum is
+        wrong.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    missing = {}
     for split, archive in archives.items():
         target = folder / f"{split}.tar.gz"
+        part = target.with_name(f"{target.name}.part")
+        url = f"{base_url.rstrip('/')}/{target.name}"
         if target.exists() and not archive.problem_of(target):
             terminal.print(f"{target} is complete")
-        else:
-            missing[target] = archive
-    rest = sum(archive.bytes - _size(_part(target)) for target, archive in missing.items())
-    if (free := shutil.disk_usage(folder).free) < rest:
-        raise InputError(
-            f"{folder}: needs {rest / 1e9:.2f} GB, {free / 1e9:.2f} GB free there; free some, "
-            "give another --to, or fewer --splits"
-        )
-    for target, archive in missing.items():
-        url = f"{base_url.rstrip('/')}/{target.name}"
-        _fetch(url, _part(target), archive, terminal, pause)
-        if problem := archive.problem_of(_part(target)):
-            _part(target).unlink()
+            continue
+        with (
+            open(part, "ab", buffering=0) as file,
+            terminal.progress(target.name, archive.bytes, "bytes") as advance,
+        ):
+            files.check_space(part, archive.bytes - file.tell())
+            _fetch(url, file, archive.bytes, advance, pause)
+        if problem := archive.problem_of(part):
+            part.unlink()
             raise InputError(
                 f"{url}: {problem}; deleted. Run the same command again; if that fails too, "
                 "give another --base-url"
             )
-        _part(target).replace(target)
+        part.replace(target)
         terminal.print(f"{target}: {archive.bytes:,} bytes, SHA-256 {archive.sha256}")
 
 
-def _part(target: Path) -> Path:
-    return target.with_name(f"{target.name}.part")
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
-
-
 def _fetch(
-    url: str, part: Path, archive: Published, terminal: Terminal, pause: Callable[[float], None]
+    url: str,
+    file: IO[bytes],
+    size: int,
+    advance: Callable[[int], object],
+    pause: Callable[[float], None],
 ) -> None:
-    """Appends to `part` what it lacks of the archive."""
-    if _size(part) > archive.bytes:  # of another archive
-        part.unlink()
+    """Appends to a file the bytes that it lacks of the `size` bytes of an archive."""
     failures, shown = 0, 0
-    with (
-        open(part, "ab", buffering=0) as file,
-        terminal.progress(part.stem, archive.bytes // 10**6, "MB") as advance,
-    ):
-        while (start := file.tell()) < archive.bytes:
-            try:
-                for block in _receive(url, start, archive.bytes):
-                    _append(part, file, block)
-                    advance(file.tell() // 10**6 - shown)
-                    shown = file.tell() // 10**6
-            except _Failure as failure:
-                failures = 1 if file.tell() > start else failures + 1
-                what = f"{failure} at {file.tell():,} of {archive.bytes:,} bytes"
-                if failures == MAX_FAILURES:
-                    raise InputError(
-                        f"{url}: {what}, {failures} times; check the network, the proxy and "
-                        "--base-url, then run the same command again to resume"
-                    ) from None
-                terminal.print(f"{part.stem}: {what}; again in {2**failures} s")
-                pause(2.0**failures)
-
-
-def _append(part: Path, file: IO[bytes], block: bytes) -> None:
-    try:
-        while block:  # a full disk takes a part of it
-            block = block[file.write(block) :]
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(part)) from None
+    while (start := file.tell()) < size:
+        try:
+            for block in _receive(url, start, size):
+                with files.naming(Path(file.name)):
+                    while block:  # a full disk takes a part of it
+                        block = block[file.write(block) :]
+                advance(file.tell() - shown)
+                shown = file.tell()
+        except _Failure as failure:
+            failures = 1 if file.tell() > start else failures + 1
+            if failures == MAX_FAILURES:
+                raise InputError(
+                    f"{url}: {failure} at byte {start:,} of {size:,}, {failures} times; check the "
+                    "network, the proxy and --base-url, then run the same command again to resume"
+                ) from None
+            pause(2.0**failures)
 
 
 def _receive(url: str, start: int, size: int) -> Iterator[bytes]:
@@ -156,22 +133,15 @@ def _receive(url: str, start: int, size: int) -> Iterator[bytes]:
     try:
         request = urllib.request.Request(url, headers=headers)
         with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
-            if response.status == 206:
-                about = response.headers["Content-Range"] or ""
-                found = re.match(r"bytes (\d+)-\d+/(\d+|\*)$", about)
-                if not found or int(found[1]) != start:
-                    raise _Failure("the server sent another range")
-                total, position = found[2], start
-            else:  # the whole file
-                total, position = response.headers["Content-Length"] or "*", 0
-            if total not in ("*", str(size)):
+            position = start if response.status == 206 else 0  # 200: the whole file
+            total = position + int(response.headers["Content-Length"] or size - position)
+            if total != size:
                 raise InputError(f"{url}: has {total} bytes, not {size}; give another --base-url")
             while position < size:
                 block = response.read1(min(BLOCK_BYTES, size - position))
                 if not block:
                     raise _Failure("the connection was closed")
-                if fresh := block[max(0, start - position) :]:
-                    yield fresh
+                yield block[max(0, start - position) :]
                 position += len(block)
     except urllib.error.HTTPError as error:
         error.close()

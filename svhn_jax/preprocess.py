@@ -7,7 +7,6 @@ skipped record. svhn_jax.data.arrays describes the layout, svhn_jax.data.sources
 labels of your own photos.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -23,7 +22,6 @@ from svhn_jax.data.crop import CropRule
 from svhn_jax.data.prepare import build
 from svhn_jax.data.records import Skipped
 from svhn_jax.data.sources import find, tfds
-from svhn_jax.data.sources.find import Source
 from svhn_jax.data.workers import usable_cores
 from svhn_jax.errors import InputError
 from svhn_jax.labels import DEFAULT_MAX_DIGITS, MaxDigits
@@ -71,7 +69,10 @@ class Options(Checked):
 def main(options: Options, terminal: Terminal) -> None:
     find_all = find.find_all if options.source == "files" else tfds.find_all
     sources = find_all(options.raw, options.splits)
-    _refuse_other_folders(options, [source.split for source in sources])
+    target, raw = options.to.resolve(), options.raw.resolve()
+    if target == raw or target in raw.parents or raw in target.parents:
+        raise InputError(f"{options.to}: overlaps the folder of the photos; give another --to")
+    writing.require_replaceable(options.to)
     settings = build.settings(
         CropRule(options.size, options.margin),
         max_digits=options.max_digits,
@@ -79,55 +80,12 @@ def main(options: Options, terminal: Terminal) -> None:
         seed=options.seed,
         limit=options.limit,
     )
-    if _is_up_to_date(options, settings, sources):
-        terminal.print(f"{options.to} is up to date: same sources, same settings")
-    else:
-        with writing.building(options.to) as folder:
-            build.build(
-                folder,
-                sources,
-                settings,
-                jobs=options.jobs,
-                skip_bad=options.skip_bad,
-                terminal=terminal,
-            )
+    jobs, skip_bad = options.jobs, options.skip_bad
+    with writing.building(options.to) as folder:
+        build.build(folder, sources, settings, jobs=jobs, skip_bad=skip_bad, terminal=terminal)
     manifest = arrays.read_manifest(options.to)
     _print_summary(terminal, manifest, options.to)
     terminal.result({"to": str(options.to)} | manifest)
-
-
-def _is_up_to_date(options: Options, settings: dict[str, Any], sources: Sequence[Source]) -> bool:
-    """Whether the data set has these settings and sources, and skipped nothing else."""
-    if not arrays.is_sound(options.to, settings):
-        return False
-    made_of = arrays.read_manifest(options.to)["sources"]
-    skipped = [one for source in made_of.values() for one in source["skipped"]]
-    return (
-        made_of.keys() == {source.split for source in sources}
-        and all(made_of[source.split].get("stamp") == source.stamp() for source in sources)
-        and (options.skip_bad or not any("line" in one for one in skipped))
-    )
-
-
-def _refuse_other_folders(options: Options, splits: Sequence[str]) -> None:
-    """Raises InputError if the target holds other files, or a larger data set."""
-    folder, raw = options.to.resolve(), options.raw.resolve()
-    if folder == raw or folder in raw.parents or raw in folder.parents:
-        raise InputError(f"{options.to}: overlaps the folder of the photos; give another --to")
-    writing.require_replaceable(options.to)
-    try:
-        manifest = arrays.read_manifest(folder)
-    except InputError:
-        return  # empty, damaged, or of another version
-    if options.limit and not manifest.get("limit"):
-        raise InputError(
-            f"{options.to}: holds more numbers than --limit {options.limit}; give another --to"
-        )
-    if lost := sorted(manifest["sources"].keys() - set(splits)):
-        raise InputError(
-            f"{options.to}: also holds {', '.join(lost)}, which this command would delete; "
-            "read those splits too, or give another --to"
-        )
 
 
 def _print_summary(terminal: Terminal, manifest: dict[str, Any], folder: Path) -> None:
@@ -150,10 +108,7 @@ def _print_summary(terminal: Terminal, manifest: dict[str, Any], folder: Path) -
         )
     for split, source in manifest["sources"].items():
         terminal.print(f"{split}: {source['kept']:,} kept, {len(source['skipped']):,} skipped")
-        skipped = (Skipped(**entry) for entry in source["skipped"])
-        noted = ((count, note) for note, count in source["noted"].items() if count)
-        lines = [f"  kept, with a note: {count:,} x {note}" for count, note in noted]
-        for line in (*skipped_lines(skipped, rest_in=arrays.MANIFEST), *lines):
+        for line in skipped_lines(Skipped(**entry) for entry in source["skipped"]):
             terminal.print(line)
 
 

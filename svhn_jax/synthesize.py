@@ -9,7 +9,6 @@ depends only on (seed, split, N) and that option.
 """
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Annotated
 
 from svhn_jax import cli
@@ -70,45 +69,36 @@ class Options(Checked):
 
 
 def main(options: Options, terminal: Terminal) -> None:
+    make = _make_arrays if options.arrays else _make_archives
     with Workers(min(options.jobs, sum(options.counts.values()) // PHOTOS_PER_PROCESS)) as workers:
-        if options.arrays:
-            _make_arrays(options, options.arrays, workers, terminal)
-        elif options.to:
-            _make_archives(options, options.to, workers, terminal)
-    made = {"photos": options.counts, "seed": options.seed}
-    terminal.result({"to": str(options.to or options.arrays)} | made)
+        make(options, workers, terminal)
+    to = str(options.to or options.arrays)
+    terminal.result({"to": to, "photos": options.counts, "seed": options.seed})
 
 
-def _make_archives(options: Options, folder: Path, workers: Workers, terminal: Terminal) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    missing = {}
-    for split, count in options.counts.items():
-        target = folder / f"{split}.tar.gz"
-        made_with = synthetic_archive.made_with(target) or ""
-        if made_with == synthetic_archive.receipt(count, options.seed, options.max_digits):
-            terminal.print(f"{target} is up to date: {count:,} synthetic photos")
-            continue
-        if target.exists() and not made_with.startswith(synthetic_archive.RECEIPT):
-            raise InputError(
-                f"{target}: not made by this command; move it away, or give another --to"
-            )
-        missing[split] = target
-    for split, target in missing.items():
-        count = options.counts[split]
-        with terminal.progress(f"{split}: rendering", count, "photos") as advance:
-            synthetic_archive.write(
-                target,
-                split,
-                count,
-                seed=options.seed,
-                max_digits=options.max_digits,
-                workers=workers,
-                advance=advance,
-            )
-        terminal.print(f"{target}: {count:,} synthetic photos")
+def _make_archives(options: Options, workers: Workers, terminal: Terminal) -> None:
+    assert options.to
+    options.to.mkdir(parents=True, exist_ok=True)
+    targets = {split: options.to / f"{split}.tar.gz" for split in options.counts}
+    for target in targets.values():
+        if target.exists() and not synthetic_archive.made_with(target):
+            raise InputError(f"{target}: not made by this command; give another --to")
+    for split, target in targets.items():
+        count, state = options.counts[split], " is up to date"
+        receipt = synthetic_archive.receipt(count, options.seed, options.max_digits)
+        if synthetic_archive.made_with(target) != receipt:
+            state = ""
+            settings = {"seed": options.seed, "max_digits": options.max_digits}
+            with terminal.progress(f"{split}: rendering", count, "photos") as advance:
+                synthetic_archive.write(
+                    target, split, count, **settings, workers=workers, advance=advance
+                )
+        terminal.print(f"{target}{state}: {count:,} synthetic photos")
 
 
-def _make_arrays(options: Options, folder: Path, workers: Workers, terminal: Terminal) -> None:
+def _make_arrays(options: Options, workers: Workers, terminal: Terminal) -> None:
+    assert options.arrays
+    folder, count = options.arrays, sum(options.counts.values())
     settings = synthetic_arrays.settings(
         options.counts,
         crop.CropRule(options.size, options.margin),
@@ -117,11 +107,12 @@ def _make_arrays(options: Options, folder: Path, workers: Workers, terminal: Ter
         seed=options.seed,
     )
     writing.require_replaceable(folder)
-    if arrays.is_sound(folder, {}) and "synthetic" not in arrays.read_manifest(folder):
+    there = arrays.read_manifest(folder) if (folder / arrays.MANIFEST).exists() else settings
+    if "synthetic" not in there:
         raise InputError(f"{folder}: not a synthetic data set; give a new or an empty folder")
-    is_there = arrays.is_sound(folder, settings)
-    if not is_there:
-        count = sum(options.counts.values())
+    state = " is up to date"
+    if there is settings or not settings.items() <= there.items():
+        state = ""
         with (
             writing.building(folder) as unfinished,
             terminal.progress("all: rendering", count, "photos") as advance,
@@ -129,7 +120,6 @@ def _make_arrays(options: Options, folder: Path, workers: Workers, terminal: Ter
             synthetic_arrays.build(unfinished, settings, workers, advance)
     splits = arrays.read_manifest(folder)["splits"].items()
     counts = ", ".join(f"{entry['examples']:,} {split}" for split, entry in splits)
-    state = " is up to date" if is_there else ""
     terminal.print(f"{folder}{state}: {counts} synthetic numbers, {options.size} x {options.size}")
 
 

@@ -19,13 +19,12 @@ TRAINED = [
 
 
 def prepared(tmp_path):
-    """A prepared data set of 12 train and 10 validation photos, with a skipped and a noted record."""
+    """A prepared data set of 12 train and 10 validation photos, with a skipped record."""
     folder = tmp_path / "data"
     tiny.prepare(folder, 12, validation=10)
     manifest = json.loads((folder / arrays.MANIFEST).read_text())
     skipped = [{"name": "9.png", "reason": "it is <damaged>"}]
-    noted = {"a box reaches past the photo's edge": 2}
-    source = {"kept": 22, "path": "raw", "noted": noted, "skipped": skipped}
+    source = {"kept": 22, "path": "raw", "skipped": skipped}
     manifest["sources"] = {"train": source}
     (folder / arrays.MANIFEST).write_text(json.dumps(manifest))
     return folder

@@ -6,8 +6,10 @@ import subprocess
 import sys
 import tarfile
 import time
+from contextlib import suppress
 
 import numpy as np
+import psutil
 import pytest
 from archives import MAT, REPOSITORY, contents, tree, write_split
 
@@ -85,10 +87,12 @@ def test_an_archive_of_other_photos_is_refused_and_kept(tmp_path, capsys):
     assert contents(tmp_path) == before
 
 
-@pytest.mark.parametrize("option", ["--to", "--arrays"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    ("option", "number"),
+    [("--to", signal.SIGINT), ("--to", signal.SIGKILL), ("--arrays", signal.SIGTERM)],
+)
 def test_stopped_it_is_one_line_and_leaves_nothing(tmp_path, option, number):
-    """SIGINT to all processes, as a terminal sends it; SIGTERM to one; SIGKILL to a worker."""
+    """SIGINT and SIGTERM to the parent alone; SIGKILL to a worker."""
     command = [sys.executable, "-m", "svhn_jax.synthesize", option, tmp_path / "made"]
     process = subprocess.Popen(
         [*command, "--train", "100000", "--jobs", "2"],
@@ -97,19 +101,23 @@ def test_stopped_it_is_one_line_and_leaves_nothing(tmp_path, option, number):
         text=True,
         start_new_session=True,
     )
-    deadline = time.monotonic() + 60
-    while not any(path.stat().st_size > 10_000 for path in tmp_path.rglob("*") if path.is_file()):
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    if number == signal.SIGINT:
-        os.killpg(process.pid, number)
-    elif number == signal.SIGTERM:
-        process.terminate()
-    else:
-        with open(f"/proc/{process.pid}/task/{process.pid}/children") as file:
-            os.kill(int(file.read().split()[-1]), number)
-    printed = process.communicate(timeout=60)[1]
+    try:
+        deadline = time.monotonic() + 60
+        while not any(
+            path.stat().st_size > 10_000 for path in tmp_path.rglob("*") if path.is_file()
+        ):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        if number == signal.SIGKILL:
+            busy = psutil.Process(process.pid).children(recursive=True)
+            max(busy, key=lambda one: sum(one.cpu_times()[:2])).kill()
+        else:
+            process.send_signal(number)
+        printed = process.communicate(timeout=20)[1]
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == (1 if number == signal.SIGKILL else 128 + number)
     assert printed.startswith("error: ")
     assert printed.count("\n") == 1
@@ -120,10 +128,6 @@ def test_stopped_it_is_one_line_and_leaves_nothing(tmp_path, option, number):
     ("options", "named"),
     [
         ("--to a --train -1", "--train is -1"),
-        ("--to a --jobs 0", "--jobs is 0"),
-        ("--to a --size 7", "--size is 7"),
-        ("--to a --margin -0.1", "--margin is -0.1"),
-        ("--to a --validation-fraction 1.0", "--validation-fraction is 1.0"),
         ("--to a --train 0 --test 0", "nothing to make"),
         ("--to a --arrays b", "either --to"),
         ("", "either --to"),

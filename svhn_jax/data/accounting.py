@@ -72,19 +72,15 @@ class Account:
         self.skipped.append(Skipped(name, reason, 0 if row is None else self.records[row].line))
 
 
-def skipped_lines(skipped: Iterable[Skipped], *, rest_in: str = "") -> list[str]:
-    """A line for each reason, the most frequent first, with a count and the first names.
-
-    rest_in: a file that has the others; then only the first REASONS_SHOWN reasons are shown.
-    """
+def skipped_lines(skipped: Iterable[Skipped]) -> list[str]:
+    """A line for each of the most frequent reasons, with a count and the first names."""
     skipped = list(skipped)
-    reasons = Counter(one.reason for one in skipped)
-    lines = []
-    for reason, count in reasons.most_common(REASONS_SHOWN if rest_in else None):
+    reasons, lines = Counter(one.reason for one in skipped), []
+    for reason, count in reasons.most_common(REASONS_SHOWN):
         names = some_names([str(one) for one in skipped if one.reason == reason])
         lines.append(f"  skipped: {count:,} x {reason}: {names}")
     if len(reasons) > len(lines):
-        lines.append(f"  and {len(reasons) - len(lines):,} more reasons, in {rest_in}")
+        lines.append(f"  and {len(reasons) - len(lines):,} more reasons")
     return lines
 
 

@@ -1,13 +1,12 @@
 """Reads and decodes photo files, which may be untrusted."""
 
 import functools
-import hashlib
 import io
 import os
 import re
 import stat
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -210,13 +209,3 @@ def _errors_as_value_errors() -> Iterator[None]:
     except Exception as error:  # Pillow raises OSError, SyntaxError, IndexError and others
         reason = printable(str(error))
         raise ValueError(f"damaged image ({reason}); copy it again, or save it anew") from None
-
-
-def stamp(paths: Iterable[Path]) -> str:
-    """SHA-256 of the names, sizes and times of files; changes whenever they do."""
-    digest = hashlib.sha256()
-    for path in paths:
-        about = path.stat()
-        entry = f"{path.name} {about.st_size} {about.st_mtime_ns}\n"
-        digest.update(entry.encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()

@@ -1,24 +1,36 @@
 """Writes prepared data sets; svhn_jax.data.arrays describes and reads them."""
 
-import glob
 import json
-import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import psutil
 
-from svhn_jax import files
+from svhn_jax import files, labels
 from svhn_jax.data.arrays import ABOUT_PHOTOS, MANIFEST, SPLITS, TRAINED_ON
+from svhn_jax.data.crop import Box
+from svhn_jax.data.prepare.assign import choose_validation
 from svhn_jax.errors import InputError
 
 NAMES = (*TRAINED_ON, *ABOUT_PHOTOS)
-ENDS = ("partial", "old")  # of the folders beside the one that is written
 ROWS_AT_ONCE = 4096
+
+
+class Crop(NamedTuple):
+    """A cropped photo: its row in the source, image uint8[size, size, 3], box and size in pixels.
+
+    box, size: of the number, and of the whole photo (width, height).
+    """
+
+    row: int
+    name: str
+    digits: tuple[int, ...]
+    image: np.ndarray
+    box: Box
+    size: tuple[int, int]
 
 
 @contextmanager
@@ -28,39 +40,27 @@ def building(folder: Path) -> Iterator[Path]:
         with building(Path("data/full")) as unfinished:
             (unfinished / "manifest.json").write_text("{}")
 
-    After an error or a kill `folder` is as it was. Two processes that write one folder at once
-    have places of their own; the last one's stays.
+    After an error or a kill `folder` is as it was; the next call deletes what a kill left.
 
     Raises:
       OSError: it cannot be written; names `folder`.
     """
     place = folder.resolve()
-    place.parent.mkdir(parents=True, exist_ok=True)
-    _delete_leftovers(place)
-    unfinished, old = (place.with_name(f".{place.name}.{os.getpid()}.{end}") for end in ENDS)
-    unfinished.mkdir()
+    unfinished, old = (place.with_name(f".{place.name}.{end}") for end in ("partial", "old"))
+    for path in (unfinished, old):
+        shutil.rmtree(path, ignore_errors=True)
     try:
+        unfinished.mkdir(parents=True)
         yield unfinished
         if place.exists():
             place.rename(old)
         unfinished.rename(place)
     except OSError as error:
-        named = [str(one) for one in (error.filename, error.filename2) if one]
-        if named and not any(one.startswith(str(unfinished)) for one in named):
+        if not str(error.filename or unfinished).startswith(str(unfinished)):
             raise
         raise OSError(error.errno, error.strerror or str(error), str(folder)) from None
     finally:
         for path in (unfinished, old):
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def _delete_leftovers(place: Path) -> None:
-    """Deletes what processes of this name that were killed have left beside `place`."""
-    for path in place.parent.glob(f".{glob.escape(place.name)}.*"):
-        number, _, end = path.name.removeprefix(f".{place.name}.").partition(".")
-        if end in ENDS and number.isdigit() and not psutil.pid_exists(int(number)):
-            if end == "old" and not place.exists():  # killed between the two renames
-                path.rename(place)
             shutil.rmtree(path, ignore_errors=True)
 
 
@@ -132,16 +132,21 @@ class SplitWriter:
         if order != list(range(len(order))):
             self._sort_images(order)
         rows = [self._rows[row] for row in order]
-        save_arrays(
-            self._folder,
-            labels=np.array([row.label for row in rows], np.int32).reshape(
-                -1, 1 + self._max_digits
-            ),
-            names=np.array([row.name.encode() for row in rows], "S"),
-            boxes=np.array([row.box for row in rows], np.float32).reshape(-1, 4),
-            sizes=np.array([row.size for row in rows], np.int32).reshape(-1, 2),
-        )
-        return entry_of(self._folder)
+        targets = np.array([row.label for row in rows], np.int32)
+        others = {
+            "labels": targets.reshape(-1, 1 + self._max_digits),
+            "names": np.array([row.name.encode() for row in rows], "S"),
+            "boxes": np.array([row.box for row in rows], np.float32).reshape(-1, 4),
+            "sizes": np.array([row.size for row in rows], np.int32).reshape(-1, 2),
+        }
+        for name, array in others.items():
+            np.save(self._folder / f"{name}.npy", array)
+        lengths, counts = np.unique(others["labels"][:, :1], return_counts=True)
+        return {
+            "examples": len(rows),
+            "lengths": {str(n): int(count) for n, count in zip(lengths, counts, strict=True)},
+            "sha256": {name: files.sha256(self._folder / f"{name}.npy") for name in NAMES},
+        }
 
     def _sort_images(self, order: list[int]) -> None:
         images = np.load(self._path, mmap_mode="r")
@@ -153,47 +158,49 @@ class SplitWriter:
         ordered.replace(self._path)
 
 
-def save_arrays(folder: Path, **arrays: np.ndarray) -> None:
-    """Writes arrays as NAME.npy into the folder of a split."""
-    for name, array in arrays.items():
-        np.save(folder / f"{name}.npy", array)
+def write_splits(
+    folder: Path,
+    settings: dict[str, Any],
+    lengths: Mapping[str, np.ndarray],
+    crops: Callable[[str], Iterable[Crop]],
+) -> dict[str, Any]:
+    """Writes the crops of sources to test, or to train and validation.
 
+    Args:
+      folder: empty.
+      settings: as svhn_jax.data.prepare.build.settings returns them.
+      lengths: int[N], the number of digits of each record, by the name of the source.
+      crops: the crops of a source, in any order.
 
-def entry_of(folder: Path) -> dict[str, Any]:
-    """The entry in the manifest of a split whose five arrays are written."""
-    labels = np.load(folder / "labels.npy", mmap_mode="r")
-    lengths, counts = np.unique(labels[:, :1], return_counts=True)
-    return {
-        "examples": len(labels),
-        "lengths": {str(length): int(count) for length, count in zip(lengths, counts, strict=True)},
-        "sha256": {name: files.sha256(folder / f"{name}.npy") for name in NAMES},
-    }
+    Returns:
+      The splits' entries in the manifest.
+
+    Raises:
+      InputError: too little space is free.
+    """
+    size, max_digits = settings["crop"]["size"], settings["max_digits"]
+    files.check_space(folder, sum(map(len, lengths.values())) * size * size * 3)
+    held_out = choose_validation(
+        lengths, settings["validation_fraction"], settings["seed"], max_digits
+    )
+    are_test = {source == "test" for source in lengths}
+    with ExitStack() as opened:
+        writers = {
+            split: opened.enter_context(
+                SplitWriter(folder / split, size=size, max_digits=max_digits)
+            )
+            for split in SPLITS
+            if (split == "test") in are_test
+        }
+        for order, source in enumerate(lengths):
+            for one in crops(source):
+                split = "validation" if held_out[source][one.row] else "train"
+                label, box = labels.encode(one.digits, max_digits), one.box.left_top_width_height()
+                row = Row((order, one.row), f"{source}/{one.name}", label, box, one.size)
+                writers["test" if source == "test" else split].add(one.image, row)
+        return {split: writer.finish() for split, writer in writers.items()}
 
 
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
     """Writes manifest.json, after everything else."""
     files.write_text(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
-
-
-@contextmanager
-def open_splits(
-    folder: Path, sources: Mapping[str, int], size: int, max_digits: int
-) -> Iterator[dict[str, SplitWriter]]:
-    """Yields the writers of the splits that the sources go to: test, or train and validation.
-
-    sources: the number of photos of each. size: side of the images.
-
-    Raises:
-      InputError: too little space is free.
-    """
-    files.check_space(folder, sum(sources.values()) * size * size * 3)
-    names = {"test"} & sources.keys()
-    names |= {"train", "validation"} if sources.keys() - {"test"} else set()
-    with ExitStack() as opened:
-        yield {
-            split: opened.enter_context(
-                SplitWriter(folder / split, size=size, max_digits=max_digits)
-            )
-            for split in SPLITS
-            if split in names
-        }

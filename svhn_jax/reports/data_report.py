@@ -39,7 +39,7 @@ def render(folder: Path) -> str:
             ("Numbers", "Splits that should be alike look alike here.", [_numbers(splits)]),
             ("Sizes", "In pixels.", [_sizes(folder, list(splits))]),
             ("Photos", "The crops as they are stored, with label and name.", _photos(splits)),
-            ("Skipped and noted", "", _skipped(manifest)),
+            ("Skipped", "", _skipped(manifest)),
         ],
     )
 
@@ -85,14 +85,10 @@ def _photos(splits: Mapping[str, Split]) -> list[str]:
 
 def _skipped(manifest: Mapping[str, Any]) -> list[str]:
     sources = manifest["sources"].items()
-    noted = [(name, *pair) for name, source in sources for pair in source["noted"].items()]
     skipped = [
         (f"{name}/{one['name']}", one["reason"])
         for name, source in sources
         for one in source["skipped"]
     ]
     head = f"{len(skipped):,} skipped (at most {SKIPPED_LISTED} are listed)"
-    return [
-        page.table(("source", "kept, with a note", "photos"), noted),
-        page.table((head, "why"), skipped[:SKIPPED_LISTED]),
-    ]
+    return [page.table((head, "why"), skipped[:SKIPPED_LISTED])]

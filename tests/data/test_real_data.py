@@ -7,12 +7,13 @@ import tarfile
 from pathlib import Path
 
 import pytest
+import tensorflow_datasets as tfds
 from archives import REPOSITORY
 
 from svhn_jax import cli, labels, preprocess
 from svhn_jax.data import arrays
 from svhn_jax.data.sources.find import find_source
-from svhn_jax.data.svhn_full import __main__ as svhn_full_command
+from svhn_jax.data.svhn_full import Builder
 
 REAL = Path(os.environ.get("SVHN_REAL", REPOSITORY.parent / "shared" / "real"))
 pytestmark = pytest.mark.skipif(
@@ -60,12 +61,11 @@ def test_all_photos_are_kept_with_the_published_label(tmp_path):
 
 
 def test_archive_folder_and_tfds_give_identical_arrays(tmp_path):
-    pytest.importorskip("tensorflow_datasets")
     for split in ("train", "test"):
         with tarfile.open(REAL / "format1" / f"{split}.tar.gz") as archive:
             archive.extractall(tmp_path / "folders", filter="data")
-    options = ["--raw", str(REAL / "format1"), "--data-dir", str(tmp_path / "tfds")]
-    assert cli.call(svhn_full_command.Options, svhn_full_command.main, options) == 0
+    config = tfds.download.DownloadConfig(manual_dir=REAL / "format1")
+    Builder(data_dir=tmp_path / "tfds").download_and_prepare(download_config=config)
     from_archives = prepared(REAL / "format1", tmp_path / "a")
     assert len(from_archives) == 15
     assert prepared(tmp_path / "folders", tmp_path / "b") == from_archives

@@ -40,10 +40,3 @@ def choose_validation(
         (source, _), rows = max(sorted(orders.items()), key=lambda item: len(item[1]))
         chosen[source][rows[:1]] = True
     return chosen
-
-
-def splits_of(source: str, is_held_out: np.ndarray) -> list[str]:
-    """The split of each number of a source: test, or train and validation."""
-    if source == "test":
-        return ["test"] * len(is_held_out)
-    return ["validation" if one else "train" for one in is_held_out.tolist()]

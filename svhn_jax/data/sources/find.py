@@ -1,17 +1,17 @@
 """Finds the source of a split: an archive, a folder, or your own photos."""
 
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from svhn_jax.data.photos import MAT_NAME, OTHER_FILES, PHOTO_NAME, SUFFIXES, read_photo, stamp
+from svhn_jax.data.photos import MAT_NAME, OTHER_FILES, PHOTO_NAME, SUFFIXES, read_photo
 from svhn_jax.data.records import Photo, Record, Skipped
 from svhn_jax.data.sources import archive, digit_struct, labels_csv
 from svhn_jax.data.sources.archive import Archive
 from svhn_jax.errors import InputError, printable
 
 SOURCE_SPLITS = ("train", "extra", "test")
+TABLES = (MAT_NAME, labels_csv.NAME)
 
 
 class Source(Protocol):
@@ -19,9 +19,6 @@ class Source(Protocol):
 
     split: str
     path: Path
-
-    def stamp(self) -> str:
-        """A hash of the names, sizes and times of the files."""
 
     def records(self) -> list[Record | Skipped]:
         """Every record, in the order of the source."""
@@ -41,9 +38,7 @@ def find_source(raw: Path, split: str) -> Source:
     """
     if found := _find(raw, split):
         return found
-    raise InputError(
-        f"{raw}: holds neither {split}.tar.gz nor {split}/; give the folder with the archives"
-    )
+    raise InputError(f"{raw}: neither {split}.tar.gz nor {split}/ there; {_remedy(raw)}")
 
 
 def _find(raw: Path, split: str) -> Source | None:
@@ -65,9 +60,8 @@ def find_all(raw: Path, splits: Sequence[str] = ()) -> list[Source]:
         raise InputError(f"{raw}: {'not a' if raw.exists() else 'no such'} folder")
     there = [source for split in SOURCE_SPLITS if (source := _find(raw, split))]
     if (raw / labels_csv.NAME).is_file() and set(splits) <= {"train"}:
-        tables = (MAT_NAME, labels_csv.NAME)
         for path in (source.path for source in there):
-            if path.is_file() or any((path / name).is_file() for name in tables):
+            if path.is_file() or any((path / name).is_file() for name in TABLES):
                 raise InputError(
                     f"{raw}: holds {labels_csv.NAME} and also {path.name}; "
                     "move one of them to another folder, or give --splits"
@@ -76,26 +70,18 @@ def find_all(raw: Path, splits: Sequence[str] = ()) -> list[Source]:
     if splits:
         return [find_source(raw, name) for name in SOURCE_SPLITS if name in splits]
     if not there:
-        raise InputError(f"{raw}: {_remedy(raw)}")
+        raise InputError(f"{raw}: none of train, test, extra there; {_remedy(raw)}")
     return there
 
 
 def _remedy(raw: Path) -> str:
-    """What to give in place of a folder that holds no split."""
-    if (raw / MAT_NAME).is_file():
-        folder = raw.resolve()
-        if folder.name in SOURCE_SPLITS:
-            return f"is the folder of one split; give --raw {folder.parent} --splits {folder.name}"
-        return (
-            "is the folder of one split; name it train, test or extra, and give the folder it is in"
-        )
-    for split in SOURCE_SPLITS:
-        if found := next(raw.glob(f"{split}.*"), None):
-            return f"{found.name} is not read; unpack it, so that {split}/ holds {MAT_NAME}"
+    """What to give in place of a folder that lacks a split."""
+    folder = raw.resolve()
+    if folder.name in SOURCE_SPLITS and (raw / MAT_NAME).is_file():
+        return f"it is one split: give --raw {folder.parent} --splits {folder.name}"
     return (
-        f"none of train, test, extra in it, as NAME.tar.gz or NAME/, and no {labels_csv.NAME}; "
-        "python -m svhn_jax.download downloads the published ones, "
-        "python -m svhn_jax.synthesize makes synthetic ones"
+        f"give the folder that holds SPLIT.tar.gz or SPLIT/ (unpacked), or {labels_csv.NAME}; "
+        "python -m svhn_jax.download downloads the published archives"
     )
 
 
@@ -105,15 +91,12 @@ class Folder:
     def __init__(self, path: Path, split: str):
         self.path, self.split = path, split
 
-    def stamp(self) -> str:
-        return stamp(path for path in self._files() if path.is_file())
-
     def records(self) -> list[Record | Skipped]:
         """Every record of digitStruct.mat."""
         return digit_struct.read(self.path / MAT_NAME)
 
     def photos(self) -> Iterator[Photo]:
-        for path in self._files():
+        for path in sorted(self.path.iterdir()):
             if path.name in OTHER_FILES or path.is_dir():
                 continue
             if PHOTO_NAME.fullmatch(path.name):
@@ -121,32 +104,20 @@ class Folder:
             else:
                 yield Photo(printable(path.name), b"", "not the name of a photo")
 
-    def _files(self) -> list[Path]:
-        with os.scandir(self.path) as entries:
-            return sorted(Path(entry.path) for entry in entries)
-
 
 class LabelledFolder:
     """Your own photos, with labels and optional boxes in labels.csv."""
 
     def __init__(self, path: Path, split: str):
         self.path, self.split = path, split
-        self._table = path / labels_csv.NAME
-
-    def stamp(self) -> str:
-        photos = (self.path / record.name for record in self._usable())
-        return stamp([self._table, *(path for path in photos if path.is_file())])
 
     def records(self) -> list[Record | Skipped]:
         """Every row with its line number, also those that cannot be used."""
-        return labels_csv.read(self._table)
-
-    def _usable(self) -> list[Record]:
-        return [record for record in self.records() if isinstance(record, Record)]
+        return labels_csv.read(self.path / labels_csv.NAME)
 
     def photos(self) -> Iterator[Photo]:
         """The photos that labels.csv names, in its order, then the other photos."""
-        names = [record.name for record in self._usable()]
+        names = [record.name for record in self.records() if isinstance(record, Record)]
         for name in names:
             yield read_photo(self.path, name)
         there = (path for path in self.path.rglob("*") if path.suffix.lower() in SUFFIXES)

@@ -1,36 +1,18 @@
 """Reads the data set svhn_full that was prepared with TensorFlow Datasets (TFDS).
 
-Reading needs the package tensorflow_datasets, but not TensorFlow. The package is imported only
-when a source is opened.
+Reading does not need TensorFlow. TFDS takes a second to import: only when a source is opened.
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from svhn_jax.data.photos import stamp
 from svhn_jax.data.records import Photo, Record, Skipped
 from svhn_jax.data.sources.find import SOURCE_SPLITS
 from svhn_jax.errors import InputError, one_line
-
-
-def import_tfds() -> Any:
-    """The module tensorflow_datasets.
-
-    Raises:
-      InputError: it is not installed, or its undeclared dependency importlib_resources is not.
-    """
-    try:
-        import_module("importlib_resources")
-        return import_module("tensorflow_datasets")
-    except ModuleNotFoundError as error:
-        raise InputError(
-            f"{error.name} is not installed; pip install tensorflow-datasets importlib_resources"
-        ) from None
 
 
 def find_all(data_dir: Path, splits: Sequence[str] = ()) -> "list[TfdsSource]":
@@ -39,26 +21,21 @@ def find_all(data_dir: Path, splits: Sequence[str] = ()) -> "list[TfdsSource]":
     data_dir: TFDS's folder of data sets, which has svhn_full.
 
     Raises:
-      InputError: TFDS is not installed, or the data set is missing, damaged, or lacks a split.
+      InputError: the data set is missing, damaged, or lacks a split.
     """
-    tfds = import_tfds()
+    import tensorflow_datasets as tfds
+
     from svhn_jax.data.svhn_full.svhn_full_dataset_builder import Builder
 
     folder = data_dir / Builder.name / str(Builder.VERSION)
-    if not (folder / "dataset_info.json").is_file():
-        raise InputError(f"{folder}: no prepared data set there; {_remedy(data_dir)}")
     with _errors_as_damage(folder):
         builder = tfds.builder_from_directory(folder)
         there, form = set(builder.info.splits), builder.info.file_format.value
-    if form != "array_record":
-        raise InputError(f"{folder}: {form} needs TensorFlow; delete it, {_remedy(data_dir)}")
+        if form != "array_record":
+            raise ValueError(f"{form} needs TensorFlow")
     if lacking := [split for split in splits if split not in there]:
         raise InputError(f"{folder}: has no {lacking[0]}, but {', '.join(sorted(there))}")
     return [TfdsSource(builder, folder, one) for one in SOURCE_SPLITS if one in (splits or there)]
-
-
-def _remedy(data_dir: Path) -> str:
-    return f"make it with python -m svhn_jax.data.svhn_full --raw RAW --data-dir {data_dir}"
 
 
 @contextmanager
@@ -66,13 +43,10 @@ def _errors_as_damage(folder: Path) -> Iterator[None]:
     """A damaged file raises RuntimeError, ParseError, KeyError and others."""
     try:
         yield
-    except ImportError as error:
-        raise InputError(f"{error.name} is not installed; pip install {error.name}") from None
-    except (InputError, MemoryError):
-        raise
     except Exception as error:
-        remedy = f"delete it, then {_remedy(folder.parent.parent)}"
-        raise InputError(f"{folder}: damaged ({one_line(error)}); {remedy}") from None
+        raise InputError(
+            f"{folder}: missing or damaged ({one_line(error)}); make it as docs/tfds.md shows"
+        ) from None
 
 
 class TfdsSource:
@@ -82,12 +56,11 @@ class TfdsSource:
         self.path, self.split = folder.parent, split  # DIR/svhn_full, of DIR/svhn_full/VERSION
         self._builder, self._folder = builder, folder
 
-    def stamp(self) -> str:
-        return stamp(sorted(self._folder.iterdir()))
-
     def _examples(self) -> Iterator[dict[str, Any]]:
         """The examples in the order of storage, the image as the bytes of its file."""
-        undecoded = {"image": import_tfds().decode.SkipDecoding()}
+        import tensorflow_datasets as tfds
+
+        undecoded = {"image": tfds.decode.SkipDecoding()}
         with _errors_as_damage(self._folder):
             stored = self._builder.as_data_source(self.split, decoders=undecoded)
         for position in range(len(stored)):
@@ -103,9 +76,8 @@ class TfdsSource:
             records.append(
                 Record(example["name"].decode(), tuple(map(int, digits)), np.stack(boxes))
             )
-        with _errors_as_damage(self._folder):
-            skipped = (self._builder.info.metadata or {}).get("skipped", {}).get(self.split, [])
-            return [*records, *(Skipped(one["name"], one["reason"]) for one in skipped)]
+        skipped = (self._builder.info.metadata or {}).get("skipped", {}).get(self.split, [])
+        return [*records, *(Skipped(one["name"], one["reason"]) for one in skipped)]
 
     def photos(self) -> Iterator[Photo]:
         """Every photo, byte for byte the published file."""

@@ -18,7 +18,7 @@ from svhn_jax.data.accounting import Account
 from svhn_jax.data.photos import decode_photo
 from svhn_jax.data.records import Record
 from svhn_jax.data.sources.find import find_all
-from svhn_jax.data.sources.published import ARCHIVES, BASE_URL, LICENCE
+from svhn_jax.data.sources.published import BASE_URL, LICENCE
 from svhn_jax.errors import InputError
 
 PHOTOS_PER_SHARD = 8192  # 100 MB of published photos, which is also the memory they take
@@ -34,9 +34,7 @@ class Builder(tfds.core.ShardBasedBuilder):
     }
     MANUAL_DOWNLOAD_INSTRUCTIONS = f"""
     manual_dir is a folder with train.tar.gz, test.tar.gz, extra.tar.gz or some of them, from
-    {BASE_URL}.
-    `python -m svhn_jax.download` downloads and verifies them, and resumes.
-    Without that folder TFDS downloads all three, 2.6 GB, and cannot resume.
+    {BASE_URL}; `python -m svhn_jax.download` downloads and verifies them.
     """
 
     def __init__(self, *, file_format: str | None = None, **kwargs: Any):
@@ -73,25 +71,10 @@ class Builder(tfds.core.ShardBasedBuilder):
     def _shard_iterators_per_split(
         self, dl_manager: Any
     ) -> dict[str, list[Callable[[], Examples]]]:
-        accounts = [Account(source) for source in find_all(_raw_folder(dl_manager))]
+        accounts = [Account(source) for source in find_all(Path(dl_manager.manual_dir))]
         skipped: dict[str, list[dict[str, str]]] = {account.name: [] for account in accounts}
         self.info.metadata["skipped"] = skipped  # filled by the streams; saved after them
         return {account.name: _shards(account, skipped[account.name]) for account in accounts}
-
-
-def _raw_folder(dl_manager: Any) -> Path:
-    """manual_dir if there is one; else a folder of the downloaded archives."""
-    try:
-        return Path(dl_manager.manual_dir)
-    except AssertionError:  # no such folder, or nothing in it
-        archives = dl_manager.download({split: f"{BASE_URL}/{split}.tar.gz" for split in ARCHIVES})
-    links = Path(dl_manager.download_dir) / "svhn_full" / "archives"
-    links.mkdir(parents=True, exist_ok=True)
-    for split, archive in archives.items():
-        link = links / f"{split}.tar.gz"
-        link.unlink(missing_ok=True)
-        link.symlink_to(Path(archive).resolve())
-    return links
 
 
 def _shards(account: Account, skipped: list[dict[str, str]]) -> list[Callable[[], Examples]]:

@@ -29,15 +29,14 @@ def receipt(count: int, seed: int, max_digits: int) -> str:
     return f"{RECEIPT}{svhn_jax.__version__}-{render.VERSION}-{count}-{seed}{longer}.tar"
 
 
-def made_with(archive: Path) -> str | None:
-    """The receipt of an existing archive; None if it has none or does not exist."""
-    try:
-        with open(archive, "rb") as file:
-            header = file.read(256)
-    except FileNotFoundError:
-        return None
-    is_named = header[:2] == b"\x1f\x8b" and header[3:4] == b"\x08"
-    return header[10:].split(b"\0")[0].decode("latin-1") if is_named else None
+def made_with(archive: Path) -> str:
+    """The receipt of an existing archive; "" if it does not exist, or `write` has not made it."""
+    if not archive.exists():
+        return ""
+    with open(archive, "rb") as file:
+        header = file.read(256)
+    name = header[10:].split(b"\0")[0].decode("latin-1")
+    return name if name.startswith(RECEIPT) else ""
 
 
 def write(
