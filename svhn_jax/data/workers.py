@@ -82,8 +82,7 @@ def usable_cores() -> int:
 
 def _submit(pool: ProcessPoolExecutor, work: Callable[[T], R], task: T) -> "Future[R]":
     """Submits a task. A process that this starts ignores Ctrl-C: the parent handles it."""
-    stopping = {signal.SIGINT, signal.SIGTERM}  # also here: half of a start cannot be undone
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, stopping)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         return pool.submit(work, task)
     finally:
@@ -92,7 +91,6 @@ def _submit(pool: ProcessPoolExecutor, work: Callable[[T], R], task: T) -> "Futu
 
 def _follow_the_parent() -> None:
     """Ends this worker when its parent ends: one that waits for tasks would wait forever."""
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
     def end() -> None:
         if parent := multiprocessing.parent_process():
