@@ -1,4 +1,4 @@
-"""The commands together, on a data set of a few synthetic photos: prepare, train, evaluate, report."""
+"""The commands together on a few synthetic photos: prepare, train, evaluate, report."""
 
 import csv
 import json

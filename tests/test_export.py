@@ -75,10 +75,13 @@ def assert_reads_as(read, expected, tolerance):
     """The same numbers, and the same probabilities within the tolerance."""
     labels = np.concatenate([read["length"][:, None], read["digits"]], axis=1)
     np.testing.assert_array_equal(labels, expected.labels)
-    for name, log_p in (
-        ("confidence", expected.log_p), ("length_p", expected.length_log_p), ("digit_p", expected.digit_log_p)
-    ):  # fmt: skip
-        np.testing.assert_allclose(read[name], np.exp(log_p), rtol=0, atol=tolerance)
+    log_p = {
+        "confidence": expected.log_p,
+        "length_p": expected.length_log_p,
+        "digit_p": expected.digit_log_p,
+    }
+    for name, values in log_p.items():
+        np.testing.assert_allclose(read[name], np.exp(values), rtol=0, atol=tolerance)
 
 
 @pytest.fixture(scope="module")

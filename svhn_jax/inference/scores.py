@@ -66,7 +66,7 @@ class CalibrationBin(NamedTuple):
 def calibration_bins(
     confidence: np.ndarray, is_right: np.ndarray, bins: int = CALIBRATION_BINS
 ) -> list[CalibrationBin]:
-    """The reliability diagram (Guo et al. 2017, arXiv:1706.04599): bins of equal width, ascending."""
+    """The reliability diagram (Guo et al. 2017, arXiv:1706.04599): bins of equal width."""
     index = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
     return [
         CalibrationBin(

@@ -16,8 +16,7 @@ CHROMIUM = (
     shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
 )
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="Chromium is not installed")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync"]  # fmt: skip
+FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 PHOTO = picture(400, 200)
 DROP = """([bytes, name, type]) => {
   const data = new DataTransfer();
