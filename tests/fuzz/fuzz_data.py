@@ -36,7 +36,7 @@ import archives
 
 from svhn_jax import cli, preprocess
 from svhn_jax.checked import Checked
-from svhn_jax.cli import OptionalInt, OptionalPath
+from svhn_jax.cli import OptionalInt
 from svhn_jax.data import arrays
 from svhn_jax.data.prepare import build
 from svhn_jax.data.sources import digit_struct
@@ -70,8 +70,6 @@ class Options(Checked):
     """how many"""
     seed: int = 0
     """of all draws: the same seed, the same inputs"""
-    real: OptionalPath = None
-    """folder with a real test.tar.gz to take the material from; by default it is drawn"""
     only: OptionalInt = None
     """the number of one of them, to try alone"""
 
@@ -84,12 +82,7 @@ class Material:
     mats: list[bytes]
 
 
-def material_of(real: Path | None, folder: Path) -> Material:
-    if real:
-        with tarfile.open(real / "test.tar.gz") as archive:
-            names = [f"test/{n}.png" for n in range(1, COUNT + 1)]
-            mat, *photos = (archive.extractfile(name).read() for name in (f"test/{MAT}", *names))
-        return Material({f"{n}.png": one for n, one in enumerate(photos, 1)}, [mat])
+def material_of(folder: Path) -> Material:
     numbers = [str(7**n)[:6] for n in range(COUNT)]
     files = archives.split_files(folder, numbers)
     records = []
@@ -350,7 +343,7 @@ def main(options: Options, terminal: Terminal) -> int:
     with tempfile.TemporaryDirectory() as work:
         digit_struct.usable_cores = lambda: 0  # in this process, too: nothing here starts others
         (Path(work) / "material").mkdir()
-        sound = material_of(options.real, Path(work) / "material")
+        sound = material_of(Path(work) / "material")
         one = options.only
         for index in range(options.inputs) if one is None else [one]:
             kind, outcome, found = try_one(index, options, sound, Path(work))
