@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import typeguard
 
 from svhn_jax.errors import InputError
+from svhn_jax.files import REMOTE
 
 
 class Rule(NamedTuple):
@@ -40,21 +41,6 @@ URL = Rule(
     "an http:// or https:// address",
 )
 
-BUCKETS = ("gs://", "s3://")  # how a text that names a bucket begins
-
-
-def scheme_problem(path: str | Path) -> str:
-    """Why the scheme of a path cannot be used; empty if it can.
-
-    A str may name a bucket, a Path may not: as a Path, "gs://x" has become "gs:/x".
-    """
-    found = re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path))
-    if not found or (isinstance(path, str) and path.startswith(BUCKETS)):
-        return ""
-    if isinstance(path, Path):
-        return "give the path of a file or folder on this machine"
-    return f"{found[0]}... is not supported; give a local path or gs://BUCKET/PATH"
-
 
 @dataclass(frozen=True)
 class Checked:
@@ -77,10 +63,16 @@ class Checked:
                     raise self.mistake(name, rule.words)
 
     def _refuse_schemes(self, name: str, value: Any) -> None:
-        """Raises InputError for a path of a scheme that is not supported, such as az:// or GS://."""
-        for one in value if isinstance(value, tuple) else (value,):
-            if isinstance(one, str | Path) and (problem := scheme_problem(one)):
-                raise InputError(f"{self.called(name)} is {one}: {problem}")
+        """Raises InputError for a path of an unknown scheme, such as az:// or GS://.
+
+        A str may name a bucket, a Path may not: as a Path, "gs://x" has become "gs:/x".
+        """
+        paths = value if isinstance(value, tuple) else (value,)
+        for path in (one for one in paths if isinstance(one, str | Path)):
+            is_bucket = isinstance(path, str) and path.startswith(REMOTE)
+            if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path)) and not is_bucket:
+                where = "or gs://BUCKET/PATH" if isinstance(path, str) else "on this machine"
+                raise InputError(f"{self.called(name)} is {path}; it must be a path {where}")
 
     def mistake(self, name: str, words: str) -> InputError:
         """The error for a field whose value must be what `words` say."""

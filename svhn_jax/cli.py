@@ -18,7 +18,6 @@ It imports JAX inside `main`, so that --help answers at once.
 
 import argparse
 import dataclasses
-import errno
 import io
 import multiprocessing.util
 import os
@@ -58,14 +57,6 @@ Splits = Annotated[
 UNPREFIXED = tyro.conf.arg(name="")  # the fields of a dataclass become options of their own names
 
 BAD_INPUT, TRY_AGAIN = 1, 75  # exit statuses; 75 is EX_TEMPFAIL of sysexits.h
-WRITABLE = "give a path that you may write"
-REMEDIES = {
-    errno.ENOSPC: "free some space there",
-    errno.EDQUOT: "free some space there",
-    errno.EACCES: WRITABLE,
-    errno.EPERM: WRITABLE,
-    errno.EROFS: WRITABLE,
-}
 DEVICE_VARIABLES = ("JAX_PLATFORMS", "JAX_PLATFORM_NAME", "CUDA_VISIBLE_DEVICES")
 EXTRAS = {"gcsfs": "gcs", "google-cloud-storage": "gcs", "s3fs": "s3"}
 
@@ -155,30 +146,27 @@ def call(kind: type[Options], main: Main[Options], argv: Sequence[str] | None = 
         sys.stdout.flush()
     except SystemExit as leaving:  # tyro: help, or options that do not parse
         return leaving.code if isinstance(leaving.code, int) else 0
-    except InputError as error:
-        Terminal().error(f"error: {error}", *error.details)
-        return TRY_AGAIN if isinstance(error, TryAgainError) else BAD_INPUT
     except BrokenPipeError:  # the reader of the output has ended, as in `... | head`
         return BAD_INPUT
-    except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        remedy = REMEDIES.get(error.errno or 0)
-        Terminal().error(
-            f"error: {place}{error.strerror or error}{f'; {remedy}' if remedy else ''}"
-        )
-        return BAD_INPUT
-    except ImportError as error:
-        extra = next((extra for name, extra in EXTRAS.items() if name in str(error)), None)
-        if not extra:
+    except Exception as error:
+        if not (text := _in_one_line(error)):
             raise
-        Terminal().error(f"error: a bucket needs more packages: pip install 'svhn_jax[{extra}]'")
-        return BAD_INPUT
-    except Exception:
-        if not (problem := _device_problem()):
-            raise
-        Terminal().error(f"error: {problem}")
-        return BAD_INPUT
+        Terminal().error(f"error: {text}", *getattr(error, "details", ()))
+        return TRY_AGAIN if isinstance(error, TryAgainError) else BAD_INPUT
     return status or 0
+
+
+def _in_one_line(error: Exception) -> str:
+    """An error that the user can correct; empty for a bug."""
+    if isinstance(error, InputError):
+        return str(error)
+    if isinstance(error, OSError):
+        place = f"{error.filename}: " if error.filename else ""
+        return f"{place}{error.strerror or error}"
+    for name, extra in EXTRAS.items():
+        if isinstance(error, ImportError) and name in str(error):
+            return f"a bucket needs more packages: pip install 'svhn_jax[{extra}]'"
+    return _device_problem()
 
 
 def _device_problem() -> str:
@@ -234,15 +222,13 @@ def _with_config(kind: type[Any], arguments: list[str], *, is_help: bool) -> Any
     None for help without a configuration.
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--config", default=getattr(kind, "config", None))
-    known, others = parser.parse_known_args(arguments)
-    if is_help and not (known.config and Path(known.config).is_file()):
+    parser.add_argument("--config", type=Path, default=getattr(kind, "config", None))
+    path = parser.parse_known_args(arguments)[0].config
+    if is_help and not (path and path.is_file()):
         return None
-    if known.config is None:
-        near = next((argument for argument in others if argument.endswith(".py")), None)
-        hint = f"; give --config {near}" if near else config_files.shipped_configs()
-        raise InputError(f"no --config given{hint}")
-    return kind(config=Path(known.config), settings=config_files.load(known.config))
+    if path is None:
+        raise InputError("no --config given; give --config FILE, such as configs/demo.py")
+    return kind(config=path, settings=config_files.load(path))
 
 
 def _print_description(prog: str, purpose: str) -> None:

@@ -8,7 +8,6 @@ photos that only one of them reads right.
 
 import csv
 import io
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -19,7 +18,7 @@ from rich.table import Table
 from svhn_jax import cli, files, labels
 from svhn_jax.checked import Checked
 from svhn_jax.cli import CSV, OptionalPath, OptionalStr
-from svhn_jax.errors import InputError, naming_out_of_memory
+from svhn_jax.errors import InputError
 from svhn_jax.inference import predictions, scores
 from svhn_jax.inference.predictions import PredictionTable
 from svhn_jax.output import Terminal
@@ -45,12 +44,6 @@ class Options(Checked):
     csv: Annotated[OptionalPath, CSV] = None
     """CSV to write: every photo that one of the two reads right and the other wrong"""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        read = [os.path.realpath(source) for source in (self.first, self.second)]
-        if self.csv and os.path.realpath(self.csv) in read:
-            raise InputError(f"--csv is {self.csv}, which is read; give another name")
-
 
 def main(options: Options, terminal: Terminal) -> None:
     if options.csv:
@@ -59,6 +52,8 @@ def main(options: Options, terminal: Terminal) -> None:
     opened = [_open(source, options.split, options.data) for source in sources]
     titles, (first, second) = [title for title, _ in opened], [table for _, table in opened]
     predictions.require_same_photos(first, second, (titles[0], titles[1]))
+    if not first.names:
+        raise InputError(f"{options.first}: has no photo to compare")
     paired = scores.compare(first.is_right, second.is_right)
     differing = _differing(first, second)
     if options.csv:
@@ -66,14 +61,13 @@ def main(options: Options, terminal: Terminal) -> None:
         csv.writer(text, lineterminator="\n").writerows([COLUMNS, *differing])
         files.write_text(options.csv, text.getvalue())
     terminal.print(f"{len(first.names):,} photos; right of them:")
-    for title, table, alone in zip(
-        titles, (first, second), (paired.only_first, paired.only_second), strict=True
-    ):
-        right, total = int(table.is_right.sum()), len(table.names)
-        share = scores.wilson_interval(right, total)
+    alone = (paired.only_first, paired.only_second)
+    for title, table, only in zip(titles, (first, second), alone, strict=True):
+        right = int(table.is_right.sum())
+        share = scores.wilson_interval(right, len(table.names))
         interval = f"95 % interval {share.low:.2%} to {share.high:.2%}"
         terminal.print(
-            f"{title}:\n  {right:,}, {share.share:.2%} ({interval}), {alone:,} right only here"
+            f"{title}:\n  {right:,}, {share.share:.2%} ({interval}), {only:,} right only here"
         )
     points = [100 * value for value in paired.difference]
     terminal.print(
@@ -101,8 +95,7 @@ def _open(source: str, split: Split, data: str | None) -> tuple[str, PredictionT
     folder, at, step = source.rpartition("@")
     if not at or Path(source).is_dir():
         folder, step = source, "best"
-    with naming_out_of_memory("eval_batch_size of the run's config.json sets them"):
-        scored = scoring.score_step(folder, split, step, data)
+    scored = scoring.score_step(folder, split, step, data)
     return f"{folder}@{scored.step}", scored.table
 
 

@@ -8,7 +8,6 @@ import dataclasses
 import difflib
 import json
 import runpy
-import traceback
 import typing
 from pathlib import Path
 from typing import Any
@@ -46,25 +45,18 @@ def load(path: str | Path) -> Config:
         value.
     """
     if not Path(path).is_file():
-        raise InputError(f"{path}: no such config file{shipped_configs()}")
+        there = ", ".join(sorted(map(str, Path("configs").glob("*.py")))) or "none in this folder"
+        raise InputError(f"{path}: no such config file; there are: {there}")
     try:
         config = runpy.run_path(str(path)).get("config")
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     except Exception as error:  # the file is the user's code and may raise anything
-        reason = error.msg if isinstance(error, SyntaxError) else error
         hint = _nearest(str(error)) if "unexpected keyword argument" in str(error) else ""
-        place = f"{path}, line {_line(path, error)}"
-        raise InputError(f"{place}: {type(error).__name__}: {reason}{hint}") from None
+        raise InputError(f"{path}: {type(error).__name__}: {error}{hint}") from None
     if not isinstance(config, Config):
         raise InputError(f"{path}: defines no `config = Config(...)` (svhn_jax.config.Config)")
     return config
-
-
-def shipped_configs() -> str:
-    """Names the files of configs/, as the end of a message."""
-    found = ", ".join(sorted(map(str, Path("configs").glob("*.py"))))
-    return f"; there are: {found}" if found else "; run this in the repository's top folder"
 
 
 def to_json(config: Config) -> str:
@@ -122,19 +114,11 @@ def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for item in dataclasses.fields(config):
         value = getattr(config, item.name)
-        is_section = dataclasses.is_dataclass(value)
-        flat |= (
-            flatten(value, f"{prefix}{item.name}.") if is_section else {prefix + item.name: value}
-        )
+        if dataclasses.is_dataclass(value):
+            flat |= flatten(value, f"{prefix}{item.name}.")
+        else:
+            flat[prefix + item.name] = value
     return flat
-
-
-def _line(path: str | Path, error: Exception) -> int | str | None:
-    """The line of the file at which an error was raised."""
-    if isinstance(error, SyntaxError) and error.filename == str(path):
-        return error.lineno
-    frames = traceback.extract_tb(error.__traceback__)
-    return next((one.lineno for one in reversed(frames) if one.filename == str(path)), "?")
 
 
 def _nearest(message: str) -> str:

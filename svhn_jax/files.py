@@ -8,6 +8,7 @@ import platform
 import secrets
 import shutil
 import socket
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,8 +18,8 @@ from svhn_jax.errors import InputError, printable
 from svhn_jax.output import SILENT, Terminal
 
 REMOTE = ("gs://", "s3://")  # how the path of a bucket begins
-# What a file system without locks answers: Lustre without -o flock, NFS without lockd, some FUSE.
 MAX_CACHE_BYTES = 2**30  # of compiled programs
+# What a file system without locks answers: Lustre without -o flock, NFS without lockd, some FUSE.
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 
@@ -31,10 +32,11 @@ def hold_lock(path: Path, doing: str, terminal: Terminal = SILENT) -> IO[str]:
       InputError: another process holds the lock: "FOLDER: process 12 on HOST DOING".
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    file = open(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+")  # noqa: SIM115
+    file = open(path, "a+")  # noqa: SIM115
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
+        file.seek(0)
         owner = printable(file.read().strip()) or "another process"
         file.close()
         raise InputError(f"{path.parent}: {owner} {doing}") from None
@@ -51,17 +53,15 @@ def hold_lock(path: Path, doing: str, terminal: Terminal = SILENT) -> IO[str]:
     return file
 
 
-def is_locked(path: Path, *, unknown: bool = True) -> bool:
-    """Whether a process holds the lock at `path`; `unknown` where the file system has no locks."""
+def is_locked(path: Path) -> bool:
+    """Whether a process holds the lock at `path`; False where the file system has no locks."""
     try:
         with open(path) as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
     except BlockingIOError:
         return True
     except OSError:
-        return unknown
+        pass
     return False
 
 
@@ -97,18 +97,6 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def sync(path: Path) -> None:
-    """Waits until a file, or the names in a folder, are on the disk (fsync), where that exists."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in (*NO_LOCKS, errno.EINVAL, errno.EBADF):
-            raise
-    finally:
-        os.close(descriptor)
-
-
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
     """An OSError of the block names `path`, the user's, in place of a temporary file or none."""
@@ -119,20 +107,15 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def require_writable(path: Path) -> None:
-    """Creates and deletes an empty file where `path`, a file or a folder, is to be written.
+    """Tries to write where `path`, a file or a folder, is to be written, and leaves nothing.
 
     Raises:
       OSError: it cannot be written; names `path`.
     """
-    with naming(path):
-        folder = path.absolute()
-        while not folder.is_dir():
-            folder = folder.parent
-            if folder.exists() and not folder.is_dir():
-                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
-        trial = _beside(folder / "trial")
-        trial.touch()
-        trial.unlink()
+    place = path.absolute() if path.is_dir() else path.absolute().parent
+    folder = next(one for one in (place, *place.parents) if one.exists())
+    with naming(path), tempfile.TemporaryFile(dir=folder):
+        pass
 
 
 def write_text(path: Path, text: str) -> None:
@@ -141,7 +124,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Writes or replaces a file as a whole: a kill or a power cut leaves the old or the new one.
+    """Writes or replaces a file as a whole: a kill leaves the old or the new one.
 
     Raises:
       OSError: it cannot be written; names `path`.
@@ -156,20 +139,15 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Each of two processes that write `path` at once has its own; the last one's stays.
     """
-    unfinished = _beside(path)
+    # Random, as hosts share folders; a name has at most 255 bytes.
+    unfinished = path.with_name(f"{path.name[:40]}.{secrets.token_hex(8)}.partial")
     try:
         yield unfinished
         with naming(path):
-            sync(unfinished)  # before the rename, or a power cut may leave the name without content
             unfinished.replace(path)
     finally:
         with suppress(OSError):  # a read-only file system raises even if there is no such file
             unfinished.unlink()
-
-
-def _beside(path: Path) -> Path:
-    """A new name beside `path`, random, as hosts share folders; a name has at most 255 bytes."""
-    return path.with_name(f"{path.name[:40]}.{secrets.token_hex(8)}.partial")
 
 
 def check_space(folder: Path, needed: int) -> None:

@@ -1,6 +1,5 @@
 """The command line: options, configurations, help, output, errors, signals."""
 
-import errno
 import io
 import json
 import os
@@ -70,7 +69,7 @@ def test_overrides_are_typed_and_nested_and_keep_the_rest_of_the_file(monkeypatc
         (Options, ["--run", "GS://b/x"], 1, "GS:/"),
         (Options, ["--run", "gs:/b/x"], 1, "gs:/"),
         (Options, ["--to", "gs://b/x"], 1, "--to"),
-        (Configured, ["configs/demo.py"], 1, "--config configs/demo.py"),
+        (Configured, ["configs/demo.py"], 1, "--config"),
         (Configured, ["--config", "nosuch.py"], 1, "nosuch.py"),
     ],
 )
@@ -91,8 +90,7 @@ def test_local_paths_and_buckets_are_kept():
     [
         (InputError("x.png: bad", ["line 3"]), 1, "error: x.png: bad\nline 3\n"),
         (TryAgainError("later"), 75, "error: later\n"),
-        (OSError(errno.ENOSPC, "No space left", "out"), 1, "free some space"),
-        (OSError(errno.EACCES, "Denied", "out"), 1, "out: Denied; give a path"),
+        (OSError(28, "No space left", "out"), 1, "error: out: No space left\n"),
         (ImportError("Please install gcsfs"), 1, "svhn_jax[gcs]"),
         (InputError("a\x1b[2J\nb"), 1, "error: a?[2J b\n"),
     ],

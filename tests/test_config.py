@@ -44,9 +44,9 @@ def test_every_shipped_config_loads_and_bears_its_files_name(path):
         ("Config(model=ModelConfig(blocks=3))", ["model.blocks is 3", "tuple[int, ...]"]),
         ("Config(model=ModelConfig(max_digits=21))", ["model.max_digits is 21", "1 to 20"]),
         ("Config(num_steps=-1)", ["num_steps is -1"]),
-        ("(", ["mine.py, line 2: SyntaxError"]),
-        ("1 / 0", ["mine.py, line 2: ZeroDivisionError"]),
-        ("__import__('nosuchmodule')", ["mine.py, line 2: ModuleNotFoundError"]),
+        ("(", ["mine.py, line 2"]),
+        ("1 / 0", ["mine.py: ZeroDivisionError"]),
+        ("__import__('nosuchmodule')", ["mine.py: ModuleNotFoundError"]),
     ],
 )
 def test_a_bad_config_file_is_one_line_that_names_it_and_the_field(tmp_path, text, words):
@@ -62,7 +62,7 @@ def test_a_missing_config_file_lists_those_there_are(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"^demo: no such config file; .*configs/full\.py"):
         config_files.load("demo")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match=r"^demo: .*top folder$"):
+    with pytest.raises(InputError, match=r"^demo: .*none in this folder$"):
         config_files.load("demo")
 
 

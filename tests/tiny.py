@@ -112,9 +112,7 @@ def save_run(folder: Path, config: Config = CONFIG) -> tuple[RunFolder, Config, 
     run.start_or_continue(config, record, has_steps=False)
     state = jax.jit(lambda: states.create(ReaderTask(config)))()
     with Checkpoints(run.steps_path, is_writer=True) as checkpoints:
-        checkpoints.save(
-            7, state.tree(), {"sequence_accuracy": 0.5, "loss": 1.0}, {"examples": 3.0}
-        )
+        checkpoints.save(7, state.tree(), {"sequence_accuracy": 0.5, "loss": 1.0})
     return run, config, state
 
 

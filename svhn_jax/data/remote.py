@@ -2,13 +2,13 @@
 
 import hashlib
 import shutil
-import tempfile
 from pathlib import Path
 
 from etils import epath
 
 from svhn_jax import files
 from svhn_jax.data import arrays
+from svhn_jax.data.writing import building
 from svhn_jax.errors import InputError
 
 
@@ -27,27 +27,15 @@ def copy_of(source: epath.Path) -> Path:
         manifest = (source / arrays.MANIFEST).read_bytes()
     except FileNotFoundError:
         raise InputError(f"{source}: no prepared data set there (no {arrays.MANIFEST})") from None
-    cache = files.user_cache() / "buckets"
-    target = cache / hashlib.sha256(str(source).encode()).hexdigest()[:16]
-
-    def is_whole() -> bool:
-        path = target / arrays.MANIFEST
-        return path.exists() and path.read_bytes() == manifest
-
-    if is_whole():
-        return target
-    cache.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache) as temporary:
-        partial = Path(temporary) / "set"
-        _copy(source, manifest, partial)
-        if not is_whole():  # another process may have copied it meanwhile
-            shutil.rmtree(target, ignore_errors=True)
-            partial.rename(target)
+    target = files.user_cache() / "buckets" / hashlib.sha256(str(source).encode()).hexdigest()[:16]
+    ours = target / arrays.MANIFEST
+    if not (ours.exists() and ours.read_bytes() == manifest):
+        with building(target) as unfinished:
+            _copy(source, manifest, unfinished)
     return target
 
 
 def _copy(source: epath.Path, manifest: bytes, target: Path) -> None:
-    target.mkdir()
     (target / arrays.MANIFEST).write_bytes(manifest)
     for split, entry in arrays.read_manifest(target)["splits"].items():
         (target / split).mkdir()

@@ -42,7 +42,6 @@ def save(folder: Path, config: FinderConfig, variables: Any, least_score: float)
         stream, **{name: value.astype(np.float16) for name, value in _by_path(variables).items()}
     )
     (folder / WEIGHTS).write_bytes(stream.getvalue())
-    files.sync(folder / WEIGHTS)
     about = {
         "config": config.as_json(),
         "least_score": least_score,

@@ -1,18 +1,21 @@
 """Checkpoints of a run, through Orbax. The only module that imports Orbax.
 
 steps/N/state   the arrays
-steps/N/about   JSON: validation metrics, sums since the last log line, SHA-256 of each array
+steps/N/about   JSON: validation metrics, SHA-256 of them and of each array
 
 Only process zero opens the folder: every process holds the whole state, so one process writes it,
 and reads it for all.
 """
 
 import dataclasses
+import hashlib
+import json
 import logging
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 import jax
@@ -26,9 +29,7 @@ from svhn_jax.errors import CheckpointError, one_line
 from svhn_jax.model.metrics import NO_SCORE, selection_score
 from svhn_jax.model.settings import own_settings
 from svhn_jax.output import SILENT, Terminal
-from svhn_jax.runs import checksums
 
-VALUES = "validation and window"  # their name among the checksums of arrays
 DELETING = "deleting"  # a step is renamed into this folder before its files are deleted
 
 
@@ -58,7 +59,7 @@ class Checkpoints:
         _quieten_orbax()
         self._folder, self._terminal = epath.Path(folder), terminal
         self._keep_newest, self._keep_every_steps = keep_newest, keep_every_steps
-        self._newest, self._known = -1, dict[int, dict[str, Any]]()
+        self._newest, self._validation = -1, dict[int, dict[str, float]]()
         self._thread = ThreadPoolExecutor(1, "checkpoints")
         self._saving: Future[None] | None = None
         if is_writer:
@@ -88,20 +89,27 @@ class Checkpoints:
         return max(validated, key=scores.__getitem__, default=None)
 
     def validation(self, step: int) -> dict[str, float]:
-        """The metrics of a step on the validation split; empty if not validated, or damaged."""
-        return self._about(step).get("validation", {})
+        """The metrics of a step on the validation split; {} if not validated, or damaged.
 
-    def window(self, step: int) -> dict[str, float]:
-        """The `window` that a step was saved with; empty if damaged."""
-        return self._about(step).get("window", {})
+        Warns once of a step with damaged metrics.
+        """
+        if step not in self._validation:
+            metrics = {}
+            try:
+                about = self._read(step, "about", ocp.args.JsonRestore())
+                digest = _digest_of_metrics(step, about["validation"])
+                if about["sha256"].get("validation", digest) != digest:
+                    raise ValueError("their checksum is not the one they were saved with")
+                metrics = about["validation"]
+            except Exception as error:  # a damaged step raises anything
+                self._terminal.warn(
+                    f"{self._folder}/{step}: the metrics of this step are damaged "
+                    f"({one_line(error)}); it is not considered for the best step"
+                )
+            self._validation[step] = metrics
+        return self._validation[step]
 
-    def save(
-        self,
-        step: int,
-        tree: Any,
-        validation: dict[str, float] | None,
-        window: dict[str, float] | None = None,
-    ) -> None:
+    def save(self, step: int, tree: Any, validation: dict[str, float] | None) -> None:
         """Saves a tree of arrays in the background, after the save before it.
 
         Returns once a copy is dispatched on the device. Ignores a second save of the newest step.
@@ -109,56 +117,21 @@ class Checkpoints:
         Args:
           tree: nested dicts of arrays, replicated on their devices.
           validation: the metrics of the step on the validation split, if it was validated.
-          window: sums of the steps since the last log line, for the next line of a resumed run.
 
         Raises:
-          CheckpointError: the save before it could not be written. This one is still tried.
+          CheckpointError: the save before it could not be written.
         """
         if step == self._newest:
             return
+        self.wait()
         # A copy, because the next train step donates the state; of one device: all hold the same.
         copied = _copy(jax.tree.map(lambda x: x.addressable_data(0), tree))
-        before, self._newest = self._saving, step
-        about = {"validation": validation or {}, "window": window or {}}
-        self._saving = self._thread.submit(self._write, step, copied, about)
-        self._require(before)
-
-    def raise_if_failed(self) -> None:
-        """Raises CheckpointError if the last save has failed. Does not wait for a running one."""
-        if self._saving and self._saving.done():
-            self.wait()
+        self._newest = step
+        self._saving = self._thread.submit(self._write, step, copied, validation or {})
 
     def wait(self) -> None:
         """Waits until every save is on disk; raises CheckpointError if one failed."""
         saving, self._saving = self._saving, None
-        self._require(saving)
-
-    @own_settings()
-    def _write(self, step: int, copied: Any, about: dict[str, Any]) -> None:
-        tree = jax.device_get(copied)
-        values = checksums.of_values(step, about["validation"], about["window"])
-        about["sha256"] = checksums.of_arrays(tree) | {VALUES: values}
-        items = {"state": ocp.args.PyTreeSave(tree), "about": ocp.args.JsonSave(about)}
-        self._manager.save(step, args=ocp.args.Composite(**items))
-        self._known[step] = about
-        self._delete_old_steps()
-
-    def _delete_old_steps(self) -> None:
-        steps = self.steps()
-        kept = {*steps[-self._keep_newest :], self.best_step()}
-        kept |= {step for step in steps if not self._about(step)}  # one of them may be the best
-        if self._keep_every_steps:
-            kept |= {step for step in steps if step % self._keep_every_steps == 0}
-        for step in {*steps} - kept:
-            self._manager.delete(step)
-        self._finish_deletions()
-
-    def _finish_deletions(self) -> None:
-        """Deletes the files of steps that Orbax has renamed: a kill leaves no partial step."""
-        if (deleting := self._folder / DELETING).exists():
-            deleting.rmtree()
-
-    def _require(self, saving: "Future[None] | None") -> None:
         try:
             if saving:
                 saving.result()
@@ -168,6 +141,26 @@ class Checkpoints:
                 "then run the same command again: it resumes from the last complete one "
                 f"({one_line(error)})"
             ) from None
+
+    @own_settings()
+    def _write(self, step: int, copied: Any, validation: dict[str, float]) -> None:
+        tree = jax.device_get(copied)
+        sums = digests(tree) | {"validation": _digest_of_metrics(step, validation)}
+        about = {"validation": validation, "sha256": sums}
+        items = {"state": ocp.args.PyTreeSave(tree), "about": ocp.args.JsonSave(about)}
+        self._manager.save(step, args=ocp.args.Composite(**items))
+        self._validation[step] = validation
+        steps, every = self.steps(), self._keep_every_steps
+        kept = {*steps[-self._keep_newest :], self.best_step()}
+        for old in steps:
+            if old not in kept and not (every and old % every == 0):
+                self._manager.delete(old)
+        self._finish_deletions()
+
+    def _finish_deletions(self) -> None:
+        """Deletes the files of steps that Orbax has renamed: a kill leaves no partial step."""
+        if (deleting := self._folder / DELETING).exists():
+            deleting.rmtree()
 
     def restore_newest(self, abstract: Any) -> Any:
         """The tree of the newest undamaged step; None if nothing was saved. See `restore`.
@@ -186,7 +179,11 @@ class Checkpoints:
                 damaged[step] = error
                 continue
             for number, why in damaged.items():
-                self._terminal.warn(f"{why}; skipped, and moved to {self._move_aside(number)}")
+                target = self._folder.parent / "damaged" / f"{number}-{time.time_ns()}"
+                target.parent.mkdir(parents=True, exist_ok=True)
+                (self._folder / str(number)).rename(target)
+                self._validation.pop(number, None)
+                self._terminal.warn(f"{why}; skipped, and moved to {target}")
             if damaged:
                 self._manager.reload()
             return tree
@@ -195,13 +192,6 @@ class Checkpoints:
                 f"{damaged[max(damaged)]}; so is every step before it: train under another --name"
             )
         return None
-
-    def _move_aside(self, step: int) -> epath.Path:
-        target = self._folder.parent / "damaged" / f"{step}-{time.time_ns()}"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        (self._folder / str(step)).rename(target)
-        self._known.pop(step, None)
-        return target
 
     def restore(self, step: int, abstract: Any) -> Any:
         """The tree of a step, as numpy arrays.
@@ -212,16 +202,8 @@ class Checkpoints:
         Raises:
           CheckpointError: the step is damaged, cannot be reached, or does not fit.
         """
-        restore_args = jax.tree.map(
-            lambda x: ocp.RestoreArgs(restore_type=np.ndarray, dtype=x.dtype), abstract
-        )
-        args = ocp.args.PyTreeRestore(abstract, restore_args=restore_args, partial_restore=True)
-        try:
-            tree = self._read(step, "state", args)
-            checksums.verify(tree, abstract, self._about(step)["sha256"])
-        except Exception as error:  # a damaged step raises anything
-            raise self._unusable(step, error) from None
-        return tree
+        with self._naming(step):
+            return self._restore(step, abstract)
 
     def restore_weights(self, step: int) -> dict[str, Any]:
         """The variables that evaluation uses, of any network: the running average if there is one.
@@ -232,42 +214,38 @@ class Checkpoints:
         Raises:
           CheckpointError: as `restore`.
         """
-        try:
+        remedy = (
+            "; give another --step, run the same train command, or fetch published weights again"
+        )
+        with self._naming(step, remedy):
             saved = self._manager.item_metadata(step)["state"].tree
             names = ["ema"] if saved.get("ema") else ["params", "batch_stats"]
             abstract = jax.tree.map(
                 lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype),
                 {name: saved.get(name, {}) for name in names},
             )
-        except Exception as error:  # as in `restore`
-            raise self._unusable(step, error) from None
-        tree = self.restore(step, abstract)
+            tree = self._restore(step, abstract)
         weights: dict[str, Any] = tree.get("ema", tree)
         return weights
 
-    def _unusable(self, step: int, error: Exception) -> CheckpointError:
-        return CheckpointError(
-            f"{self._folder}/{step}: this checkpoint cannot be used: it is damaged or of another "
-            f"model, or cannot be reached ({one_line(error)})"
-        )
+    @contextmanager
+    def _naming(self, step: int, remedy: str = "") -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # a damaged step raises anything
+            raise CheckpointError(
+                f"{self._folder}/{step}: this checkpoint cannot be used: it is damaged or of "
+                f"another model, or cannot be reached ({one_line(error)}){remedy}"
+            ) from None
 
-    def _about(self, step: int) -> dict[str, Any]:
-        """The JSON values of a step; empty if they are damaged, of which it warns once."""
-        if step not in self._known:
-            about = {}
-            try:
-                about = self._read(step, "about", ocp.args.JsonRestore())
-                values = checksums.of_values(step, about["validation"], about["window"])
-                if about["sha256"][VALUES] != values:
-                    raise ValueError("their checksum is not the one they were saved with")
-            except Exception as error:  # as in `restore`
-                about = {}
-                self._terminal.warn(
-                    f"{self._folder}/{step}: the metrics of this step are damaged "
-                    f"({one_line(error)}); it is not considered for the best step"
-                )
-            self._known[step] = about
-        return self._known[step]
+    def _restore(self, step: int, abstract: Any) -> Any:
+        restore_args = jax.tree.map(
+            lambda x: ocp.RestoreArgs(restore_type=np.ndarray, dtype=x.dtype), abstract
+        )
+        args = ocp.args.PyTreeRestore(abstract, restore_args=restore_args, partial_restore=True)
+        tree = self._read(step, "state", args)
+        _verify(tree, abstract, self._read(step, "about", ocp.args.JsonRestore())["sha256"])
+        return tree
 
     def _read(self, step: int, name: str, args: Any) -> Any:
         return self._manager.restore(step, args=ocp.args.Composite(**{name: args}))[name]
@@ -306,3 +284,29 @@ def _quieten_orbax() -> None:
 @jax.jit
 def _copy(tree: Any) -> Any:
     return jax.tree.map(jnp.copy, tree)
+
+
+def digests(tree: Any) -> dict[str, str]:
+    """The SHA-256 of each numpy array of a tree, by its path, such as params/stem/kernel."""
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): _digest(array.tobytes())
+        for path, array in jax.tree_util.tree_leaves_with_path(tree)
+    }
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _digest_of_metrics(step: int, validation: dict[str, float]) -> str:
+    return _digest(json.dumps([step, validation], sort_keys=True).encode())
+
+
+def _verify(tree: Any, abstract: Any, saved: dict[str, str]) -> None:
+    """Raises ValueError or KeyError if an array is missing, or is not the one that was saved."""
+    for expected, found in zip(jax.tree.leaves(abstract), jax.tree.leaves(tree), strict=True):
+        if (found.shape, found.dtype) != (expected.shape, expected.dtype):
+            raise ValueError("an array of another shape or type")
+    for path, digest in digests(tree).items():
+        if saved[path] != digest:
+            raise ValueError(f"the checksum of {path} is not the one it was saved with")

@@ -21,7 +21,6 @@ from typing import IO, Any
 from etils import epath
 
 from svhn_jax import config_files, files, output
-from svhn_jax.checked import scheme_problem
 from svhn_jax.config import Config
 from svhn_jax.data.crop import CropRule, require_same_rule
 from svhn_jax.errors import InputError, one_line
@@ -62,11 +61,11 @@ class RunFolder:
     """
 
     def __init__(self, path: str):
-        """Names the folder, which need not exist; InputError for an address but gs:// and s3://."""
-        if problem := scheme_problem(str(path)):
-            raise InputError(f"{path}: {problem}")
-        self.path = epath.Path(path)
+        """Names the folder, which need not exist."""
         self.is_remote = str(path).startswith(files.REMOTE)
+        if ":/" in str(path) and not self.is_remote:
+            raise InputError(f"{path}: give a local path or gs://BUCKET/PATH")
+        self.path = epath.Path(path)
         if not self.is_remote:
             self.path = self.path.resolve()  # Orbax needs absolute paths
         self._lock: IO[str] | None = None
@@ -94,9 +93,9 @@ class RunFolder:
                 raise ValueError("no fingerprints of train and validation")
             return record
         except (OSError, ValueError, KeyError, TypeError, AttributeError, InputError) as error:
-            remedy = self.remedy("train under another --name")
             raise InputError(
-                f"{self.path}/data.json: missing or damaged ({one_line(error)}); {remedy}"
+                f"{self.path}/data.json: missing or damaged ({one_line(error)}); train under "
+                "another --name, or fetch published weights again"
             ) from None
 
     def facts(self) -> dict[str, Any]:
@@ -106,11 +105,6 @@ class RunFolder:
         except (FileNotFoundError, ValueError):
             return {}
         return facts if isinstance(facts, dict) else {}
-
-    def remedy(self, of_a_trained_run: str) -> str:
-        """The remedy for damage: that of a run that was trained here, or of published weights."""
-        fetch = "these are published weights: fetch them again"
-        return fetch if "published" in self.facts() else of_a_trained_run
 
     def lock(self, terminal: Terminal = SILENT) -> None:
         """Locks the run against other trainers until this process ends or calls `close`.

@@ -51,15 +51,15 @@ class RunLogger:
                 self._events[split] = EventFile(f"{run.events_path}/{split}", first_step)
             self._thread = ThreadPoolExecutor(1, "logger")
         self._first_step, self._shown_step = first_step, first_step
-        self._busy_s, self._paused_s, self._started, self._paused = 0.0, 0.0, 0.0, 0.0
-        self._last: tuple[int, float] = first_step, 0.0
+        self._began = self._last_time = self._paused = 0.0  # seconds of time.perf_counter
+        self._last_step = first_step
 
     def __enter__(self) -> "RunLogger":
         title = f"training from step {self._first_step}"
         left = self._total_steps - self._first_step
         self._bar = self._stack.enter_context(self._terminal.progress(title, left, "steps"))
         self._print("compiling the train step")
-        self._started = time.perf_counter()
+        self._began = self._last_time = time.perf_counter()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
@@ -77,14 +77,10 @@ class RunLogger:
     def pause(self) -> None:
         """Stops the images/s clock, for work that is not training."""
         self._paused = time.perf_counter()
-        self._busy_s += self._paused - self._started
-        if not self._paused_s:
-            self._print("compiling the evaluation step")
 
     def resume(self) -> None:
         """Restarts the images/s clock."""
-        self._started = time.perf_counter()
-        self._paused_s += self._started - self._paused
+        self._last_time += time.perf_counter() - self._paused
 
     def advance(self, step: int) -> None:
         """Moves the bar to `step` completed updates."""
@@ -93,10 +89,11 @@ class RunLogger:
 
     def write_train(self, step: int, metrics: dict[str, float], learning_rate: float) -> None:
         """Writes a line, a row and scalars of the steps since the last call."""
-        busy_s = self._busy_s + time.perf_counter() - self._started
-        rate = (step - self._last[0]) * self._batch_size / max(busy_s - self._last[1], 1e-9)
-        self._last = step, busy_s
-        step_s = self._batch_size / rate + self._paused_s / (step - self._first_step)
+        now = time.perf_counter()
+        images = (step - self._last_step) * self._batch_size
+        rate = images / max(now - self._last_time, 1e-9)
+        self._last_step, self._last_time = step, now
+        step_s = (now - self._began) / (step - self._first_step)
         left = datetime.timedelta(seconds=round((self._total_steps - step) * step_s))
         self._print_metrics(step, metrics, "", f", {rate:,.0f} images/s, {left} left")
         of_training = {"learning_rate": learning_rate, "images_per_s": round(rate, 1)}
@@ -123,9 +120,9 @@ class RunLogger:
 
     def _print_metrics(self, step: int, metrics: dict[str, float], split: str, rest: str) -> None:
         """Accuracies have two decimals for batches, which are small, and four for a split."""
-        digits = 4 if split else 2
+        digits = {"loss": 5}
         shown = ", ".join(
-            f"{words}: {metrics[name]:.{5 if name == 'loss' else digits}f}"
+            f"{words}: {metrics[name]:.{digits.get(name, 4 if split else 2)}f}"
             for name, words in SHOWN.items()
             if name in metrics
         )

@@ -44,25 +44,17 @@ def results(run: RunFolder, name: str) -> list[dict[str, float]]:
     if not path.exists():
         return []
     try:
-        header, *rows = csv.reader(io.StringIO(path.read_text()))
-        if tuple(header) != RESULT_COLUMNS:
-            raise ValueError("other columns")
+        rows = csv.DictReader(io.StringIO(path.read_text()))
         return [
-            dict(zip(RESULT_COLUMNS, (int(step), *map(float, values)), strict=True))
-            for step, *values in rows
+            {c: (int if c == "step" else float)(row[c]) for c in RESULT_COLUMNS} for row in rows
         ]
-    except (ValueError, csv.Error) as error:
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
         raise InputError(f"{path}: not a table of ours ({error}); move it away") from None
-
-
-def predictions_path(run: RunFolder, name: str, step: int) -> epath.Path:
-    """results/predictions/NAME-STEP.csv of the run."""
-    return run.path / "results" / "predictions" / f"{name}-{step}.csv"
 
 
 def write_predictions(run: RunFolder, name: str, step: int, text: str) -> None:
     """Writes results/predictions/NAME-STEP.csv, as a whole."""
-    run.write_text(str(predictions_path(run, name, step).relative_to(run.path)), text)
+    run.write_text(f"results/predictions/{name}-{step}.csv", text)
 
 
 def merge_results(run: RunFolder, name: str, rows: dict[int, dict[str, float]]) -> None:

@@ -21,14 +21,12 @@ def versions() -> dict[str, str]:
 
 def note(saved: Mapping[str, str]) -> str:
     """One line that names what has changed since these versions; empty if nothing has."""
-    changed = ", ".join(
-        f"{name} {printable(str(saved.get(name)))} -> {now}"
-        for name, now in versions().items()
-        if saved.get(name) != now
-    )
-    return f"note: the run was saved by other code, so results may differ: {changed}" * bool(
-        changed
-    )
+    now = versions()
+    changed = [
+        f"{name} {saved.get(name)} -> {now[name]}" for name in now if now[name] != saved.get(name)
+    ]
+    text = f"note: the run was saved by other code, so results may differ: {', '.join(changed)}"
+    return printable(text) if changed else ""
 
 
 def _commit() -> str:

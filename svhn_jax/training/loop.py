@@ -13,7 +13,6 @@ from svhn_jax.model.metrics import add_up
 from svhn_jax.output import Terminal
 from svhn_jax.runs.checkpoint import Checkpoints
 from svhn_jax.runs.logger import RunLogger
-from svhn_jax.runs.no_checkpoints import NoCheckpoints
 from svhn_jax.training import optimizer, processes, steps
 from svhn_jax.training.input_pipeline import InputPipeline
 from svhn_jax.training.setup import RunSetup
@@ -27,15 +26,13 @@ def train(
     setup: RunSetup,
     is_resident: bool,
     state: TrainState,
-    window: dict[str, float],
-    checkpoints: Checkpoints | NoCheckpoints,
+    checkpoints: Checkpoints | None,
     terminal: Terminal,
 ) -> tuple[int, int]:
     """Trains to the last step, or until a signal, and saves.
 
     Args:
       is_resident: see `input_pipeline.Placement`.
-      window: sums of the steps since the last log line before `state` was saved.
 
     Returns:
       The last step, and the number of the signal that stopped the run, or 0.
@@ -51,7 +48,7 @@ def train(
     pipeline = processes.all_or_none(
         lambda: InputPipeline(config, setup.data, setup.mesh, is_resident=is_resident)
     )
-    sums, watch = steps.DeferredMetrics(window), _Watch(setup, checkpoints, terminal)
+    sums, watch = steps.DeferredMetrics(), _Watch(setup, checkpoints, terminal)
     is_writer = processes.is_process_zero()
     profiled = setup.run.profile_path if config.profile and is_writer else None
     with (
@@ -74,19 +71,18 @@ def train(
                 rows = sums.take()
                 logger.advance(step)
                 logger.write_train(step, watch.check(rows, step), learning_rate(step - 1))
-                checkpoints.raise_if_failed()
             if step == last or step % config.eval_every_steps == 0:
                 jax.block_until_ready(state)
                 logger.pause()  # the clock of images/s
                 variables = state.eval_variables()
                 scored = score(variables)
                 watch.require_finite(scored.metrics["loss"], f"in the validation of step {step}")
-                watch.save(step, state, scored.metrics, sums.total())
+                watch.save(step, state, scored.metrics)
                 logger.write_validation(step, scored.metrics, scored.draw, variables["params"])
                 logger.resume()
             if step < last and (number := stopped_by(step)):
                 terminal.print("stopping: saving this step")
-                watch.save(step, state, None, sums.total())
+                watch.save(step, state, None)
                 return step, number
     return step, 0
 
@@ -97,26 +93,21 @@ class _Watch:
     With skip_nonfinite, a run whose last MAX_SKIPPED updates were all skipped.
     """
 
-    def __init__(
-        self, setup: RunSetup, checkpoints: Checkpoints | NoCheckpoints, terminal: Terminal
-    ):
+    def __init__(self, setup: RunSetup, checkpoints: Checkpoints | None, terminal: Terminal):
         self._task, self._checkpoints, self._terminal = setup.task, checkpoints, terminal
         self._skips, self._skipped_in_a_row = setup.config.optimizer.skip_nonfinite, 0
 
     def check(self, rows: Sequence[Mapping[str, Any]], step: int) -> dict[str, float]:
         """The metrics of the steps since the last log line; warns of skipped updates.
 
-        rows: sums of each step; the first row of a resumed run may cover several steps.
+        rows: sums of each step.
         """
         metrics = self._task.summarize(rows)
         if not self._skips:
             self.require_finite(metrics["loss"], f"up to step {step}")
             return metrics
         for row in rows:
-            before = 0 if row["examples"] else self._skipped_in_a_row
-            self._skipped_in_a_row = before + (
-                0 if row["examples"] else int(row["updates_skipped"])
-            )
+            self._skipped_in_a_row = 0 if row["examples"] else self._skipped_in_a_row + 1
         skipped = add_up(rows)["updates_skipped"]
         if skipped:
             self._terminal.warn(
@@ -132,17 +123,12 @@ class _Watch:
         if not math.isfinite(loss):
             self._stop(f"the loss is {loss} {where}")
 
-    def save(
-        self,
-        step: int,
-        state: TrainState,
-        validation: dict[str, float] | None,
-        window: dict[str, float],
-    ) -> None:
+    def save(self, step: int, state: TrainState, validation: dict[str, float] | None) -> None:
         """Saves the state, unless it is not finite: then the run stops."""
         if not jax.device_get(_is_finite(state)):
             self._stop(f"the params of step {step} are not finite")
-        self._checkpoints.save(step, state.tree(), validation, window)
+        if self._checkpoints:
+            self._checkpoints.save(step, state.tree(), validation)
 
     def _stop(self, text: str) -> None:
         saved = processes.on_process_zero(self._last_saved)
@@ -153,11 +139,11 @@ class _Watch:
         )
 
     def _last_saved(self) -> str:
+        if not self._checkpoints:
+            return ""
         self._checkpoints.wait()
         saved = self._checkpoints.steps()
-        return (
-            f"; its checkpoint of step {saved[-1]} is kept" if saved else "; it has no checkpoint"
-        )
+        return f"; its step {saved[-1]} is kept" if saved else "; it has no checkpoint"
 
 
 @jax.jit

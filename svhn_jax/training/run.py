@@ -1,8 +1,7 @@
 """A training run from set-up to last step: what python -m svhn_jax.train does."""
 
-import json
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,6 @@ from svhn_jax.model.settings import own_settings
 from svhn_jax.output import SILENT, Terminal
 from svhn_jax.runs.checkpoint import Checkpoints
 from svhn_jax.runs.folder import RunFolder
-from svhn_jax.runs.no_checkpoints import NoCheckpoints
 from svhn_jax.training import compilation, devices, loop, processes
 from svhn_jax.training import state as states
 from svhn_jax.training.input_pipeline import choose_placement
@@ -59,7 +57,7 @@ def run(
         compilation.make_deterministic()
     folder = RunFolder(f"{config.runs_dir}/{config.name}")
     place = processes.find_place(coordinator, count, index, str(folder.path))
-    if place and files.is_locked(Path(folder.path) / "lock", unknown=False):
+    if place and files.is_locked(Path(folder.path) / "lock"):
         # It would meet the port of that training, which would end.
         raise InputError(f"{folder.path}: is being trained; wait for it, or give another --name")
     if count != 1:
@@ -83,9 +81,9 @@ def _run(task: Task, run: RunFolder, start: str | None, terminal: Terminal) -> i
     with (
         closing(run),
         processes.on_process_zero(lambda: open_checkpoints(setup, terminal))
-        or NoCheckpoints() as checkpoints,
+        or nullcontext() as checkpoints,
     ):
-        state, window = _begin(setup, checkpoints, start, terminal)
+        state = _begin(setup, checkpoints, start, terminal)
         step, number = int(state.step), 0
         if step >= setup.total_steps:
             terminal.print(
@@ -93,11 +91,10 @@ def _run(task: Task, run: RunFolder, start: str | None, terminal: Terminal) -> i
                 f"give --start {run.path} and another --name"
             )
         else:
-            step, number = loop.train(
-                setup, placement.is_resident, state, window, checkpoints, terminal
-            )
-            checkpoints.wait()
-        best = checkpoints.best_step()
+            step, number = loop.train(setup, placement.is_resident, state, checkpoints, terminal)
+            if checkpoints:
+                checkpoints.wait()
+        best = checkpoints.best_step() if checkpoints else None
     done = {"run": str(run.path), "step": step, "total_steps": setup.total_steps}
     terminal.result(done | {"best_step": best, "is_stopped": bool(number)})
     if number:
@@ -113,31 +110,32 @@ def _run(task: Task, run: RunFolder, start: str | None, terminal: Terminal) -> i
 
 def _begin(
     setup: RunSetup,
-    checkpoints: Checkpoints | NoCheckpoints,
+    checkpoints: Checkpoints | None,
     start: str | None,
     terminal: Terminal,
-) -> tuple[TrainState, dict[str, float]]:
-    """The state to continue from, and the sums of the steps since the last log line before it.
+) -> TrainState:
+    """The state to continue from.
 
     Process 0 reads the newest undamaged checkpoint, or `start`, and sends it to all.
     """
     task, everywhere = setup.task, devices.replicated(setup.mesh)
     create = partial(states.create, task)
     abstract = jax.eval_shape(create).tree()
-    tree = processes.on_process_zero(lambda: checkpoints.restore_newest(abstract))
+    tree = processes.on_process_zero(
+        lambda: checkpoints.restore_newest(abstract) if checkpoints else None
+    )
     if processes.broadcast_from_zero(np.array(tree is not None)):
         state = TrainState(**processes.broadcast_from_zero(tree or _zeros(abstract)))
-        window = checkpoints.window(int(state.step)) or {}
         terminal.print(f"Restored step {int(state.step)} from {setup.run.steps_path}")
-        window = json.loads(processes.broadcast_text(json.dumps(window)))
-        return devices.put(state, everywhere), window
+        continued: TrainState = devices.put(state, everywhere)
+        return continued
     terminal.print(f"No checkpoint in {setup.run.steps_path}: begins at step 0")
     variables = None
     if start:
         loaded = processes.on_process_zero(lambda: start_variables(start, task, terminal))
         zeros = _zeros(states.abstract_variables(task))
         variables = processes.broadcast_from_zero(loaded or zeros)
-    return jax.jit(create, out_shardings=everywhere)(variables), {}
+    return jax.jit(create, out_shardings=everywhere)(variables)
 
 
 def _require_same(text: str) -> None:

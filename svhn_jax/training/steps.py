@@ -4,7 +4,7 @@
 norms' axis name make loss, gradients and batch statistics those of the global batch.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -14,7 +14,6 @@ from flax import struct
 from jax.sharding import Mesh, PartitionSpec
 
 from svhn_jax.model.layers import AXIS
-from svhn_jax.model.metrics import add_up
 from svhn_jax.model.randomness import random_key
 from svhn_jax.training import compilation, optimizer
 from svhn_jax.training.state import TrainState, average
@@ -120,9 +119,8 @@ class PackedSums:
 class DeferredMetrics:
     """The sums of train steps, fetched one step late: the host never waits for the newest step."""
 
-    def __init__(self, first: Mapping[str, float] | None = None):
-        """first: sums of earlier steps."""
-        self._rows: list[dict[str, Any]] = [dict(first)] if first else []
+    def __init__(self) -> None:
+        self._rows: list[dict[str, Any]] = []
         self._newest: PackedSums | None = None
 
     def add(self, sums: PackedSums) -> None:
@@ -135,11 +133,6 @@ class DeferredMetrics:
         self._fetch()
         rows, self._rows = self._rows, []
         return rows
-
-    def total(self) -> dict[str, float]:
-        """The sums of all steps since the last `take`, which stay; empty if there are none."""
-        self._fetch()
-        return add_up(self._rows)
 
     def _fetch(self) -> None:
         if self._newest is not None:

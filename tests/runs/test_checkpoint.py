@@ -1,4 +1,3 @@
-import errno
 import hashlib
 import json
 import shutil
@@ -10,8 +9,7 @@ from tiny import CONFIG
 
 from svhn_jax.errors import CheckpointError
 from svhn_jax.output import Terminal
-from svhn_jax.runs import checksums
-from svhn_jax.runs.checkpoint import Checkpoints
+from svhn_jax.runs.checkpoint import Checkpoints, digests
 from svhn_jax.training import state as states
 from svhn_jax.training.reader_task import ReaderTask
 
@@ -37,7 +35,7 @@ def write(folder, fresh, steps, **options):
     options = {"keep_newest": 100} | options
     with Checkpoints(str(folder), is_writer=True, **options) as checkpoints:
         for step, validation in steps.items():
-            checkpoints.save(step, at_step(fresh, step), validation, {"examples": step})
+            checkpoints.save(step, at_step(fresh, step), validation)
             checkpoints.wait()
         return checkpoints.steps()
 
@@ -56,7 +54,6 @@ def test_a_state_comes_back_to_the_bit(tmp_path, fresh):
         assert_same(part["ema"], at_step(fresh, 3)["ema"])
         assert_same(checkpoints.restore_weights(3), at_step(fresh, 3)["ema"])
         assert checkpoints.validation(3) == figures(0.5)
-        assert checkpoints.window(3) == {"examples": 3}
 
 
 def test_weights_without_a_running_average_are_params_and_statistics(tmp_path, fresh):
@@ -67,7 +64,7 @@ def test_weights_without_a_running_average_are_params_and_statistics(tmp_path, f
         expected = {name: at_step(plain, 3)[name] for name in names}
         assert_same(checkpoints.restore_weights(3), expected)
         remove_state(tmp_path / "3")
-        with pytest.raises(CheckpointError, match="/3: "):
+        with pytest.raises(CheckpointError, match=r"/3: .*give another --step"):
             checkpoints.restore_weights(3)
 
 
@@ -88,14 +85,10 @@ def test_the_newest_the_best_and_every_so_many_are_kept(tmp_path, fresh):
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["10", "4", "8"]
 
 
-def array_files(folder):
-    state = (folder / "state").rglob("*")
-    return [path for path in state if path.is_file() and path.stat().st_size > 500]
-
-
 def truncate(folder):
-    for path in array_files(folder):
-        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    for path in (folder / "state").rglob("*"):
+        if path.is_file() and path.stat().st_size > 500:
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
 def remove_state(folder):
@@ -183,7 +176,6 @@ def test_a_step_with_damaged_metrics_is_not_the_best_and_is_named(tmp_path, fres
     with Checkpoints(str(tmp_path), Terminal()) as checkpoints:
         assert checkpoints.best_step() == checkpoints.best_step() == 5
     assert capsys.readouterr().out.count(f"warning: {tmp_path}/3: ") == 1
-    assert write(tmp_path, fresh, {9: figures(0.5)}, keep_newest=1) == [3, 5, 9]
 
 
 def test_a_save_holds_the_state_as_it_was_though_its_memory_is_donated(tmp_path, fresh):
@@ -198,35 +190,19 @@ def test_a_save_holds_the_state_as_it_was_though_its_memory_is_donated(tmp_path,
         assert_same(checkpoints.restore(4, abstract(fresh)), at_step(fresh, 4))
 
 
-def no_space(*_, **__):
-    raise OSError(errno.ENOSPC, "no space")
+def test_a_save_that_fails_is_an_error_and_leaves_no_thread(tmp_path, fresh, monkeypatch):
+    def no_space(*_, **__):
+        raise OSError(28, "no space")
 
-
-def test_a_save_that_fails_is_reported_by_the_next_which_is_tried(tmp_path, fresh, monkeypatch):
     with Checkpoints(str(tmp_path), is_writer=True) as checkpoints:
-        save = checkpoints._manager.save
-        monkeypatch.setattr(checkpoints._manager, "save", no_space)
-        checkpoints.save(1, at_step(fresh, 1), None)
-        checkpoints._saving.exception()
-        with pytest.raises(CheckpointError, match="no space"):
-            checkpoints.raise_if_failed()
+        with monkeypatch.context() as patched:
+            patched.setattr(checkpoints._manager, "save", no_space)
+            checkpoints.save(1, at_step(fresh, 1), None)
+            with pytest.raises(CheckpointError, match="no space"):
+                checkpoints.save(2, at_step(fresh, 2), None)
         checkpoints.save(2, at_step(fresh, 2), None)
-        checkpoints._saving.exception()
-        monkeypatch.setattr(checkpoints._manager, "save", save)
-        with pytest.raises(CheckpointError):
-            checkpoints.save(3, at_step(fresh, 3), None)
-        checkpoints.wait()
-        assert checkpoints.steps() == [3]
-
-
-def test_a_save_that_fails_at_the_end_is_an_error_and_leaves_no_thread(
-    tmp_path, fresh, monkeypatch
-):
-    checkpoints = Checkpoints(str(tmp_path), is_writer=True)
-    monkeypatch.setattr(checkpoints._manager, "save", no_space)
-    with pytest.raises(CheckpointError), checkpoints:
-        checkpoints.save(1, at_step(fresh, 1), None)
     assert checkpoints._thread._shutdown
+    assert (tmp_path / "2").exists()
 
 
 def test_an_unfinished_deletion_is_no_step_and_goes_at_the_next_start(tmp_path, fresh):
@@ -249,7 +225,7 @@ def test_a_64_bit_program_saves_and_restores_the_same(tmp_path, fresh):
 
 def test_checksums_are_sha256_of_the_bytes_of_each_array():
     tree = {"a": {"b": np.float32([1, 2])}, "c": np.int32(3)}
-    assert checksums.of_arrays(tree) == {
+    assert digests(tree) == {
         "a/b": hashlib.sha256(np.float32([1, 2]).tobytes()).hexdigest(),
         "c": hashlib.sha256(np.int32(3).tobytes()).hexdigest(),
     }
