@@ -74,18 +74,16 @@ class Result(NamedTuple):
 
 def main(options: Options, terminal: Terminal) -> int:
     attack = {"kill-run": kill_run, "damage-run": damage_run}[options.attack]
-    results = []
+    counts = Counter[tuple[str, str]]()
     with tempfile.TemporaryDirectory(prefix="attack-") as work:
         for result in attack(Workplace(Path(work)), options.count, random.Random(options.seed)):
-            results.append(result)
+            counts[result.kind, result.outcome] += 1
             if result.problem:
                 terminal.print(result.problem)
-    for kind in sorted({result.kind for result in results}):
-        counts = Counter(result.outcome for result in results if result.kind == kind)
-        terminal.print(f"{kind}: " + ", ".join(f"{n} {how}" for how, n in sorted(counts.items())))
-    failed = sum(result.outcome == "failed" for result in results)
-    counts = {"count": options.count, "seed": options.seed, "failed": failed}
-    print(json.dumps({"attack": options.attack} | counts))
+    for (kind, outcome), count in sorted(counts.items()):
+        terminal.print(f"{kind}: {count} {outcome}")
+    failed = sum(count for (_, outcome), count in counts.items() if outcome == "failed")
+    print(json.dumps({"attack": options.attack, "count": options.count, "failed": failed}))
     return int(failed > 0)
 
 
@@ -139,13 +137,13 @@ def result_of(run: Path, printed: str) -> dict[str, Any]:
     """
     import orbax.checkpoint as ocp
 
-    from svhn_jax.runs import checksums
+    from svhn_jax.runs.checkpoint import digests
 
     newest = max(int(path.name) for path in (run / "steps").iterdir() if path.name.isdigit())
     folder = (run / "steps" / str(newest)).resolve()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Orbax warns of a restore without a target
-        sums = checksums.of_arrays(ocp.PyTreeCheckpointer().restore(folder / "state"))
+        sums = digests(ocp.PyTreeCheckpointer().restore(folder / "state"))
     recorded = json.loads((folder / "about" / "metadata").read_text())["sha256"]
     if not sums.items() <= recorded.items():
         raise ValueError(f"the arrays of step {newest} do not match their checksums")
@@ -181,23 +179,22 @@ def kill_run(workplace: Workplace, count: int, rng: random.Random) -> Iterator[R
             yield Result(kill, "failed" if problem else "identical", problem)
 
 
-def end(process: "subprocess.Popen[str]", kill: str) -> None:
+def end(process: "subprocess.Popen[str]", kind: str) -> None:
     """Ends the command in one way and waits until its process group is empty."""
-    if kill == "kill -9 of one":
+    if kind == "kill -9 of one":
         process.kill()
     else:
-        number = {"Ctrl-C": signal.SIGINT, "SIGTERM": signal.SIGTERM}.get(kill, signal.SIGKILL)
+        number = {"Ctrl-C": signal.SIGINT, "SIGTERM": signal.SIGTERM}.get(kind, signal.SIGKILL)
         os.killpg(process.pid, number)
     process.communicate(timeout=END_S)
-    until = time.perf_counter() + 10
-    while time.perf_counter() < until:
+    for _ in range(1000):
         try:
             os.killpg(process.pid, 0)
         except ProcessLookupError:
             return
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGKILL)
-    raise InputError(f"{kill}: a process of the run is still running after 10 s")
+    raise InputError(f"{kind}: a process of the run is still running after 10 s")
 
 
 def damage_run(workplace: Workplace, count: int, rng: random.Random) -> Iterator[Result]:
@@ -245,16 +242,16 @@ def damage(rng: random.Random, run: Path) -> tuple[str, str]:
     path, way = rng.choice(files), rng.choice(DAMAGES)
     content = path.read_bytes()
     start = rng.randrange(len(content) + 1)
-    stop = start + rng.choice((1, 8, 512, 4096))
+    after = content[start + rng.choice((1, 8, 512, 4096)) :]
     if way == "bits flipped":
         changed = bytearray(content)
         for _ in range(rng.choice((1, 1, 3)) if content else 0):
             changed[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
         path.write_bytes(changed)
     elif way == "cut":
-        path.write_bytes(content[:start] + rng.choice((b"", content[stop:])))
+        path.write_bytes(content[:start] + rng.choice((b"", after)))
     elif way == "zeros":
-        path.write_bytes(content[:start] + bytes(len(content[start:stop])) + content[stop:])
+        path.write_bytes(content[:start] + bytes(len(content) - start - len(after)) + after)
     elif way == "exchanged":
         other = rng.choice([one for one in files if one != path])
         path.write_bytes(other.read_bytes())
