@@ -18,7 +18,6 @@ from rich.table import Table
 from svhn_jax import cli, files, labels
 from svhn_jax.checked import Checked
 from svhn_jax.cli import CSV, OptionalPath, OptionalStr
-from svhn_jax.errors import InputError
 from svhn_jax.inference import predictions, scores
 from svhn_jax.inference.predictions import PredictionTable
 from svhn_jax.output import Terminal
@@ -52,8 +51,6 @@ def main(options: Options, terminal: Terminal) -> None:
     opened = [_open(source, options.split, options.data) for source in sources]
     titles, (first, second) = [title for title, _ in opened], [table for _, table in opened]
     predictions.require_same_photos(first, second, (titles[0], titles[1]))
-    if not first.names:
-        raise InputError(f"{options.first}: has no photo to compare")
     paired = scores.compare(first.is_right, second.is_right)
     differing = _differing(first, second)
     if options.csv:

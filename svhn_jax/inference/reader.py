@@ -34,8 +34,9 @@ def choose_step(wanted: str | int, checkpoints: Checkpoints, run: RunFolder) -> 
     if wanted == "best":
         best = checkpoints.best_step()
         if best is None:
-            remedy = run.remedy("give --step latest or a number")
-            raise InputError(f"{run.path}: no saved step has validation metrics; {remedy}")
+            raise InputError(
+                f"{run.path}: no saved step has validation metrics; give --step latest or a number"
+            )
         return best
     if str(wanted) not in map(str, saved):
         numbers = ", ".join(map(str, saved))
