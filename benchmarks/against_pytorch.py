@@ -29,12 +29,11 @@ from peer_worker import Worker
 from rich.table import Table
 
 from svhn_jax import cli, config_files
-from svhn_jax.benchmarking import timing
-from svhn_jax.benchmarking.workload import random_data
 from svhn_jax.checked import Checked, Positive, at_least
 from svhn_jax.config import AugmentConfig, Config
 from svhn_jax.errors import InputError
 from svhn_jax.output import Terminal
+from svhn_jax.training import speed
 
 OURS, OURS_FED = "svhn_jax", "svhn_jax, end to end"
 LOADER, RESIDENT = "PyTorch, DataLoader", "PyTorch, set on the device"
@@ -118,8 +117,8 @@ class Comparison:
             worker = self.workers[process]
             return lambda: count * self.config.batch_size / worker.do(method, count)
 
-        self._rates |= timing.in_turn({name: rate(*run) for name, run in runs.items()}, rounds)
-        spreads = {name: timing.spread(values)._asdict() for name, values in self._rates.items()}
+        self._rates |= speed.in_turn({name: rate(*run) for name, run in runs.items()}, rounds)
+        spreads = {name: speed.spread(values)._asdict() for name, values in self._rates.items()}
         self.write({"images_per_s": spreads})
 
     def step_alone(self) -> None:
@@ -129,7 +128,7 @@ class Comparison:
         ceiling = self.workers[OURS].do("ceiling")
         ours = self.figures["images_per_s"][OURS]["median"]
         share = ours * ceiling["tflop_an_image"] / ceiling["tflops"]
-        ratio = timing.ratios(self._rates, OURS, best)._asdict()
+        ratio = speed.ratios(self._rates, OURS, best)._asdict()
         self.write({"ratio": ratio, "pytorch": best, "share_of_matrix_products": share} | ceiling)
 
     def end_to_end(self) -> None:
@@ -141,7 +140,7 @@ class Comparison:
                 runs[name] = (mode, method)
         self.measure(runs, 3, min(3, self.options.rounds))
         best = self.best(runs.keys() - {OURS_FED})
-        ratio = timing.ratios(self._rates, OURS_FED, best)
+        ratio = speed.ratios(self._rates, OURS_FED, best)
         self.write({"ratio_end_to_end": ratio._asdict(), "pytorch_end_to_end": best})
 
     def best(self, names: Iterable[str]) -> str:
@@ -163,7 +162,7 @@ def main(options: Options, terminal: Terminal) -> None:
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         comparison = Comparison(options, device, folder, terminal, stack)
         config = comparison.config
-        random_data(IMAGES_OF_BATCHES * config.batch_size, Path(folder), config.model.max_digits)
+        speed.random_data(config, IMAGES_OF_BATCHES * config.batch_size, Path(folder))
         comparison.write({"losses": check_same(comparison)})
         comparison.start_all()
         about = {name: worker.about for name, worker in comparison.workers.items()}
@@ -222,10 +221,10 @@ def _print_table(terminal: Terminal, figures: dict[str, Any]) -> None:
     title = f"{figures['config']}, training, batch {figures['batch_size']}, {figures['precision']}"
     table = Table("", "images/s, median (range)", title=title)
     for name, rate in figures["images_per_s"].items():
-        table.add_row(name, str(timing.Spread(**rate)))
+        table.add_row(name, str(speed.Spread(**rate)))
     terminal.print(table)
     for ratio, peer in (("ratio", "pytorch"), ("ratio_end_to_end", "pytorch_end_to_end")):
-        spread = timing.Spread(**figures[ratio])
+        spread = speed.Spread(**figures[ratio])
         terminal.print(f"svhn_jax over {figures[peer]}: {spread}, {spread.n} rounds")
     terminal.print(f"share of matrix products: {figures['share_of_matrix_products']:.1%}")
 

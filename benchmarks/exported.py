@@ -17,14 +17,13 @@ from jax import export
 from rich.table import Table
 
 from svhn_jax import cli
-from svhn_jax.benchmarking import timing
 from svhn_jax.checked import Checked, Positive, at_least
 from svhn_jax.data import arrays
 from svhn_jax.exporting import onnx_model, quantization, stablehlo
 from svhn_jax.inference.photo_reader import PRETRAINED
 from svhn_jax.inference.reader import Reader
 from svhn_jax.output import Terminal
-from svhn_jax.training import devices
+from svhn_jax.training import devices, speed
 
 BATCH_SIZES = (1, 64)
 PAUSE_S = 0.05  # before a run, not timed: the threads of the form before it go to sleep
@@ -55,12 +54,12 @@ def main(options: Options, terminal: Terminal) -> None:
     rates: dict[str, dict[str, Any]] = {name: {} for name in forms}
     for size in BATCH_SIZES:
         runs = {name: _run(read, crops[:size], options.seconds) for name, read in forms.items()}
-        for name, values in timing.in_turn(runs, options.rounds).items():
-            rates[name][f"batch {size}"] = timing.spread(values)
+        for name, values in speed.in_turn(runs, options.rounds).items():
+            rates[name][f"batch {size}"] = speed.spread(values)
     for name, row in rates.items():
         table.add_row(name, f"{megabytes[name]:.2f}", *map(str, row.values()))
     terminal.print(table)
-    about = timing.hardware(devices.make_mesh()) | {"threads": threads, "run": options.run}
+    about = speed.about(devices.make_mesh()) | {"threads": threads, "run": options.run}
     terminal.result({"images_per_s": rates, "megabytes": megabytes} | about)
 
 

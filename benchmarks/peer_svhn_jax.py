@@ -10,10 +10,8 @@ import numpy as np
 from peer_worker import CHECK_STEPS
 
 from svhn_jax import config_files
-from svhn_jax.benchmarking import timing
-from svhn_jax.benchmarking.workload import BenchmarkLoop, load_random_data
 from svhn_jax.model import counting, inputs, networks
-from svhn_jax.training import devices
+from svhn_jax.training import devices, speed
 from svhn_jax.training.dataset import TrainingSet
 
 
@@ -25,31 +23,31 @@ class Side:
             jax.config.update("jax_default_matmul_precision", "highest")
         self.config = config_files.from_json(options["config"], "the comparison's configuration")
         self.folder = Path(options["folder"])
-        self.data = load_random_data(self.folder)
+        self.data = speed.load_random_data(self.folder)
         self.mesh = devices.make_mesh()
-        self.loop = BenchmarkLoop(self.config, self.data, self.mesh)
+        self.loop = speed.BenchmarkLoop(self.config, self.data, self.mesh)
 
     def about(self) -> dict[str, Any]:
         """Hardware, versions and size."""
         params = counting.count_params(self.loop.state.params)
         places = {"platform": jax.default_backend(), "devices": self.mesh.size}
-        return timing.hardware(self.mesh) | places | {"params": params}
+        return speed.about(self.mesh) | places | {"params": params}
 
     def ceiling(self) -> dict[str, float]:
         """TFLOP/s of matrix products here, and TFLOP of a training image: 2 a product, 3 passes."""
-        run = timing.matmul_run(jnp.dtype(self.config.model.compute_dtype), self.mesh)
+        run = speed.matmul_run(jnp.dtype(self.config.model.compute_dtype), self.mesh)
         network = networks.build(self.config.model)
         macs = counting.count_macs(network, inputs.input_shape(self.config.image))
-        tflops = timing.in_turn({"products": run}, 3)["products"]
+        tflops = speed.in_turn({"products": run}, 3)["products"]
         return {"tflops": max(tflops), "tflop_an_image": 6 * macs / 1e12}
 
     def run(self, count: int) -> float:
         """Seconds of `count` steps on one batch of bytes, cropped and normalized in each step."""
-        return timing.seconds(self.loop.step_only, count)
+        return speed.seconds(self.loop.step_only, count)
 
     def fed(self, count: int) -> float:
         """Seconds of `count` steps on batches of the set on the device."""
-        return timing.seconds(self.loop.end_to_end, count)
+        return speed.seconds(self.loop.end_to_end, count)
 
     def losses(self) -> list[float]:
         """Losses of the first updates on center crops; writes the params from before them."""
@@ -57,7 +55,9 @@ class Side:
         size = self.config.batch_size
         images = np.asarray(self.data.parts[0][:size])
         first = TrainingSet((images,), self.data.labels[:size], np.arange(size), "")
-        loop = BenchmarkLoop(dataclasses.replace(self.config, augment=augment), first, self.mesh)
+        loop = speed.BenchmarkLoop(
+            dataclasses.replace(self.config, augment=augment), first, self.mesh
+        )
         leaves = jax.tree_util.tree_leaves_with_path(jax.device_get(loop.state.params))
         params = {"/".join(key.key for key in path): leaf for path, leaf in leaves}
         np.savez(self.folder / "params.npz", **params)

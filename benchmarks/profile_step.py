@@ -15,11 +15,9 @@ from typing import Annotated
 import jax
 
 from svhn_jax import cli, config_files
-from svhn_jax.benchmarking import timing
-from svhn_jax.benchmarking.workload import BenchmarkLoop, random_data
 from svhn_jax.checked import Checked, at_least
 from svhn_jax.output import Terminal
-from svhn_jax.training import devices
+from svhn_jax.training import devices, speed
 
 TOP = 15  # operations that are printed
 
@@ -41,11 +39,11 @@ def main(options: Options, terminal: Terminal) -> None:
     config = replace(config, batch_size=options.batch_size or config.batch_size)
     mesh = devices.make_mesh()
     with tempfile.TemporaryDirectory() as folder:
-        data = random_data(4 * config.batch_size, Path(folder), config.model.max_digits)
-        loop = BenchmarkLoop(config, data, mesh)
+        data = speed.random_data(config, 4 * config.batch_size, Path(folder))
+        loop = speed.BenchmarkLoop(config, data, mesh)
         loop.end_to_end(3)  # compiles
         with jax.profiler.trace(f"{folder}/trace", create_perfetto_trace=True):
-            step_ms = 1e3 * timing.seconds(loop.end_to_end, options.steps) / options.steps
+            step_ms = 1e3 * speed.seconds(loop.end_to_end, options.steps) / options.steps
         [path] = Path(folder, "trace").rglob("perfetto_trace.json.gz")
         events = json.loads(gzip.decompress(path.read_bytes()))["traceEvents"]
     spent: Counter[str] = Counter()
@@ -56,7 +54,7 @@ def main(options: Options, terminal: Terminal) -> None:
     for name, ms in spent.most_common(TOP):
         terminal.print(f"{ms:9.3f} ms {ms / spent.total():6.1%}  {name}")
     figures = {"step_ms": step_ms, "operation_ms": dict(spent.most_common(100))}
-    figures |= {"batch_size": config.batch_size} | timing.hardware(mesh)
+    figures |= {"batch_size": config.batch_size} | speed.about(mesh)
     terminal.result(figures)
 
 

@@ -28,12 +28,12 @@ import numpy as np
 from PIL import Image
 
 from svhn_jax import cli, config_files, labels
-from svhn_jax.benchmarking import timing
 from svhn_jax.checked import Checked, Fraction, Positive, at_least
 from svhn_jax.config import Config
 from svhn_jax.data import arrays
 from svhn_jax.errors import InputError
 from svhn_jax.output import Terminal
+from svhn_jax.training import speed
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 POLL_S = 0.1
@@ -100,7 +100,7 @@ def main(options: Options, terminal: Terminal) -> None:
         reached = [run for run in runs if run["is_reached"]]
         terminal.print(f"{name}: {options.target} in {len(reached)} of {len(runs)} runs")
         for what in ("seconds", "images") if reached else ():
-            terminal.print(f"  {what}: {timing.spread([run[what] for run in reached])}")
+            terminal.print(f"  {what}: {speed.spread([run[what] for run in reached])}")
     terminal.result({"target": options.target, "runs": figures})
 
 

@@ -14,7 +14,6 @@ from typing import Annotated
 from svhn_jax import cli
 from svhn_jax.checked import Checked, at_least, within
 from svhn_jax.config import Config
-from svhn_jax.errors import InputError
 from svhn_jax.output import Terminal
 
 ALONE, CEILING = "train, step alone", "matrix products"
@@ -39,32 +38,26 @@ def main(options: Options, terminal: Terminal) -> None:
     import jax.numpy as jnp  # takes seconds: not for --help
     from rich.table import Table
 
-    from svhn_jax.benchmarking import timing
-    from svhn_jax.benchmarking.workload import SIDE, BenchmarkLoop, random_data
     from svhn_jax.model import counting
-    from svhn_jax.training import devices
+    from svhn_jax.training import devices, speed
     from svhn_jax.training.reader_task import ReaderTask
 
     config, task, mesh = options.settings, ReaderTask(options.settings), devices.make_mesh()
     devices.check_batch_size("batch_size", config.batch_size, mesh)
-    if options.images < config.batch_size:
-        raise options.mistake("images", f"at least batch_size, {config.batch_size}")
-    if config.image.crop > SIDE:
-        raise InputError(f"image.crop is {config.image.crop}; it must be at most {SIDE} here")
     with tempfile.TemporaryDirectory() as folder:
-        data = random_data(options.images, Path(folder), config.model.max_digits)
-        resident = BenchmarkLoop(config, data, mesh)
-        streamed = BenchmarkLoop(config, data, mesh, is_streamed=True)
+        data = speed.random_data(config, options.images, Path(folder))
+        resident = speed.BenchmarkLoop(config, data, mesh)
+        streamed = speed.BenchmarkLoop(config, data, mesh, is_streamed=True)
         resident.step_only(1)
-        steps = max(1, round(options.seconds / timing.seconds(resident.step_only, 1)))
+        steps = max(1, round(options.seconds / speed.seconds(resident.step_only, 1)))
         images = steps * config.batch_size
         runs = {
-            ALONE: lambda: images / timing.seconds(resident.step_only, steps),
-            "train, resident": lambda: images / timing.seconds(resident.end_to_end, steps),
-            "train, streamed": lambda: images / timing.seconds(streamed.end_to_end, steps),
-            CEILING: timing.matmul_run(jnp.dtype(config.model.compute_dtype), mesh),
+            ALONE: lambda: images / speed.seconds(resident.step_only, steps),
+            "train, resident": lambda: images / speed.seconds(resident.end_to_end, steps),
+            "train, streamed": lambda: images / speed.seconds(streamed.end_to_end, steps),
+            CEILING: speed.matmul_run(jnp.dtype(config.model.compute_dtype), mesh),
         }
-        results = timing.in_turn(runs, options.rounds, terminal)
+        results = speed.in_turn(runs, options.rounds, terminal)
     macs = counting.count_macs(task.network, task.input_shape)
     # Forwards and two gradients, two operations each.
     results["arithmetic of training"] = [6 * macs * rate / 1e12 for rate in results[ALONE]]
@@ -73,13 +66,13 @@ def main(options: Options, terminal: Terminal) -> None:
     table.add_column("median (least to greatest)", justify="right")
     for name, values in results.items():
         unit = "images/s" if name in runs and name != CEILING else "TFLOP/s"
-        table.add_row(f"{name}, {unit}", str(timing.spread(values)))
-    peak_gb = timing.peak_memory(mesh) / 1e9
-    table.add_row("peak memory, GB", f"{peak_gb:.2f}")
-    terminal.print(table)
-    spreads = {name: timing.spread(values)._asdict() for name, values in results.items()}
+        table.add_row(f"{name}, {unit}", str(speed.spread(values)))
     about = {"config": str(options.config), "batch_size": config.batch_size, "images": images}
-    terminal.result(about | spreads | {"peak_memory_gb": peak_gb} | timing.hardware(mesh))
+    about |= speed.about(mesh)
+    table.add_row("peak memory, GB", f"{about['peak_memory_gb']:.2f}")
+    terminal.print(table)
+    spreads = {name: speed.spread(values)._asdict() for name, values in results.items()}
+    terminal.result(about | spreads)
 
 
 if __name__ == "__main__":

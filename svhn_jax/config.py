@@ -38,7 +38,7 @@ class DataConfig(_Part):
     """how many times an epoch shows each training image of each data set of `mix_in`; none given: once"""
     placement: Literal["auto", "resident", "streamed"] = "auto"
     """training images resident on every device, or streamed from disk, in the same batches; auto:
-    resident if they fit in half of the device's memory"""
+    resident if they fit in half of a GPU's or TPU's memory; on CPUs streamed"""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -76,7 +76,7 @@ def metrics_of(run_folder, split):
 
 def test_train_prints_what_it_does_and_logs_as_the_seed_project_did(workplace):
     printed = (workplace / "train.txt").read_text()
-    for word in ("data/tiny", "192 training images", "8 validation", "24 steps", "learning rate"):
+    for word in ("data/tiny", "192 training images", "8 validation", "24 steps", "parameters"):
         assert word in printed
     assert re.search(r"\] Step:     2/24, Loss: .*, \d+ images/s, 0:\d\d:\d\d left\n", printed)
     folder = workplace / "checkpoints" / "tiny"

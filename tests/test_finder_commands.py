@@ -14,7 +14,6 @@ from svhn_jax.errors import InputError
 from svhn_jax.finding import weights
 from svhn_jax.inference import find_scores
 from svhn_jax.labels import DEFAULT_MAX_DIGITS
-from svhn_jax.training import compilation
 
 SETTINGS = [
     "--scenes",
@@ -91,7 +90,6 @@ def test_photos_without_boxed_ones_for_validation_are_refused_before_the_work(
         *SETTINGS,
     ]
     monkeypatch.setattr(sys, "argv", ["train_finder", *map(str, options)])
-    monkeypatch.setattr(compilation, "enable_compilation_cache", lambda: None)
     with pytest.raises(
         InputError, match=r"raw: none of the photos held out for validation, .*; give more photos"
     ):
@@ -110,7 +108,6 @@ def test_the_work_of_another_run_is_refused_before_its_scenes_are_replaced(
     scenes = options[3] / "scenes" / "scenes.json"
     before = scenes.read_text()
     monkeypatch.setattr(sys, "argv", ["train_finder", *map(str, options), *option])
-    monkeypatch.setattr(compilation, "enable_compilation_cache", lambda: None)
     with pytest.raises(InputError, match=words):
         train_finder.main()
     assert scenes.read_text() == before
@@ -122,7 +119,6 @@ def test_a_stop_before_the_least_score_is_chosen_leaves_the_finder_that_was_ther
     folder, _, options = trained
     before = (folder / weights.SETTINGS).read_bytes()
     monkeypatch.setattr(sys, "argv", ["train_finder", *map(str, options)])
-    monkeypatch.setattr(compilation, "enable_compilation_cache", lambda: None)
 
     def stop(*_):
         raise KeyboardInterrupt

@@ -19,7 +19,6 @@ RANKS = {
     "training": 3,
     "finding": 4,
     "inference": 5,
-    "benchmarking": 5,
     "exporting": 6,
     "reports": 6,
     "serving": 6,

@@ -75,11 +75,8 @@ def selection_score(metrics: Mapping[str, Any] | None) -> float:
     metrics["selection_score"] if it is there; else sequence accuracy, then lower loss.
     """
     known = metrics or {}
-    try:
-        loss = float(known["loss"])
-        if (score := known.get("selection_score")) is None:
-            score = known["sequence_accuracy"] - 1e-9 * min(loss, 100.0)
-        score = float(score)
-    except (KeyError, TypeError, ValueError):
+    score: Any = known.get("selection_score", known.get("sequence_accuracy"))
+    loss: Any = known.get("loss")
+    if score is None or loss is None or not math.isfinite(score + loss):
         return NO_SCORE
-    return score if math.isfinite(score) and math.isfinite(loss) else NO_SCORE
+    return float(score if "selection_score" in known else score - 1e-9 * min(loss, 100.0))

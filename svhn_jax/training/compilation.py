@@ -6,8 +6,6 @@ import os
 import jax
 from jax.sharding import Mesh
 
-from svhn_jax import files
-
 # Names the kinds of operation that XLA gives to the library YNNPACK on CPUs; "": none.
 YNN = "xla_cpu_experimental_ynn_fusion_type"
 
@@ -32,16 +30,6 @@ def _is_option(name: str) -> bool:
     except jax.errors.JaxRuntimeError:
         return False
     return True
-
-
-def enable_compilation_cache() -> None:
-    """Keeps compiled programs on disk, for programs that use this package; commands do so anyway.
-
-    The user's own JAX_COMPILATION_CACHE_DIR stays.
-    """
-    folder = files.compilation_cache()
-    if folder and not jax.config.values["jax_compilation_cache_dir"]:
-        jax.config.update("jax_compilation_cache_dir", str(folder))
 
 
 def make_deterministic() -> None:

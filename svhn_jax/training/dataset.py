@@ -141,19 +141,15 @@ def load_images(
         require_same_rule(folder, loaded.crop, *rule)
     if loaded.max_digits != ours:
         raise InputError(
-            f"{folder}: its labels hold at most {loaded.max_digits} digits, but model.max_digits "
-            f"is {ours}; prepare it with --max-digits {ours}, or train with --model.max-digits "
-            f"{loaded.max_digits}"
+            f"{folder}: its labels hold {loaded.max_digits} digits, model.max_digits is {ours}; "
+            f"prepare with --max-digits {ours} or give --model.max-digits {loaded.max_digits}"
         )
     if not len(loaded.images):
-        raise InputError(
-            f"{folder}: its {split} split is empty; prepare more photos, or with another "
-            "--validation-fraction"
-        )
+        raise InputError(f"{folder}: its {split} split is empty; prepare more photos")
     side = loaded.images.shape[1]
     if side < config.image.crop:
         raise InputError(
-            f"image.crop is {config.image.crop}, more than the {side} pixels of the images in "
-            f"{folder}; give --image.crop {side} or less, or prepare larger crops with --size"
+            f"image.crop is {config.image.crop}, more than the {side} pixels of {folder}; give "
+            f"--image.crop {side} or less, or prepare larger crops with --size"
         )
     return loaded

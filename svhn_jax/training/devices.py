@@ -26,11 +26,6 @@ def sharded(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(AXIS))
 
 
-def sharded_batches(mesh: Mesh) -> NamedSharding:
-    """The second axis split evenly over the devices: several batches, one after the other."""
-    return NamedSharding(mesh, PartitionSpec(None, AXIS))
-
-
 def put(values: Any, sharding: NamedSharding) -> Any:
     """Copies host arrays to the devices, placed by `sharding`."""
     return jax.tree.map(

@@ -2,24 +2,47 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 
+from svhn_jax.config import Config
 from svhn_jax.errors import InputError, naming_out_of_memory
 from svhn_jax.model.metrics import add_up
 from svhn_jax.output import Terminal
 from svhn_jax.runs.checkpoint import Checkpoints
+from svhn_jax.runs.folder import RunFolder
 from svhn_jax.runs.logger import RunLogger
 from svhn_jax.training import optimizer, processes, steps
+from svhn_jax.training.dataset import TrainingSet
 from svhn_jax.training.input_pipeline import InputPipeline
-from svhn_jax.training.setup import RunSetup
 from svhn_jax.training.state import TrainState
+from svhn_jax.training.task import Task
 
 MAX_SKIPPED = 100  # consecutive updates skipped by skip_nonfinite before the run is stopped
 PROFILED = range(10, 20)  # steps of this process that --profile records; the first ones compile
+
+
+@dataclass(frozen=True)
+class RunSetup:
+    """A run before its first step."""
+
+    config: Config
+    task: Task
+    mesh: Mesh
+    data: TrainingSet
+    validation: Any
+    run: RunFolder
+    total_steps: int
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """Of the splits that it trains and validates on."""
+        return {"train": self.data.fingerprint, "validation": self.validation.fingerprint}
 
 
 def train(
@@ -48,7 +71,7 @@ def train(
     pipeline = processes.all_or_none(
         lambda: InputPipeline(config, setup.data, setup.mesh, is_resident=is_resident)
     )
-    sums, watch = steps.DeferredMetrics(), _Watch(setup, checkpoints, terminal)
+    sums, summarize = steps.LateSums(), _Summary(setup, terminal)
     is_writer = processes.is_process_zero()
     profiled = setup.run.profile_path if config.profile and is_writer else None
     with (
@@ -68,43 +91,40 @@ def train(
             step += 1
             profile(step - first, state)
             if step == last or step % config.log_every_steps == 0:
-                rows = sums.take()
+                rows = sums.rows()
                 logger.advance(step)
-                logger.write_train(step, watch.check(rows, step), learning_rate(step - 1))
+                logger.write_train(step, summarize(rows, step), learning_rate(step - 1))
+                rows.clear()
             if step == last or step % config.eval_every_steps == 0:
                 jax.block_until_ready(state)
                 logger.pause()  # the clock of images/s
                 variables = state.eval_variables()
                 scored = score(variables)
-                watch.require_finite(scored.metrics["loss"], f"in the validation of step {step}")
-                watch.save(step, state, scored.metrics)
+                _require_finite(scored.metrics["loss"], f"the validation loss of step {step}")
+                _save(checkpoints, step, state, scored.metrics)
                 logger.write_validation(step, scored.metrics, scored.draw, variables["params"])
                 logger.resume()
             if step < last and (number := stopped_by(step)):
                 terminal.print("stopping: saving this step")
-                watch.save(step, state, None)
+                _save(checkpoints, step, state, None)
                 return step, number
     return step, 0
 
 
-class _Watch:
-    """Stops a run that has diverged, before a state that is not finite is saved.
+class _Summary:
+    """Metrics of a log line; stops a run that has diverged.
 
     With skip_nonfinite, a run whose last MAX_SKIPPED updates were all skipped.
     """
 
-    def __init__(self, setup: RunSetup, checkpoints: Checkpoints | None, terminal: Terminal):
-        self._task, self._checkpoints, self._terminal = setup.task, checkpoints, terminal
-        self._skips, self._skipped_in_a_row = setup.config.optimizer.skip_nonfinite, 0
+    def __init__(self, setup: RunSetup, terminal: Terminal):
+        self._task, self._terminal, self._skipped_in_a_row = setup.task, terminal, 0
 
-    def check(self, rows: Sequence[Mapping[str, Any]], step: int) -> dict[str, float]:
-        """The metrics of the steps since the last log line; warns of skipped updates.
-
-        rows: sums of each step.
-        """
+    def __call__(self, rows: Sequence[Mapping[str, Any]], step: int) -> dict[str, float]:
+        """rows: sums of each step."""
         metrics = self._task.summarize(rows)
-        if not self._skips:
-            self.require_finite(metrics["loss"], f"up to step {step}")
+        if not self._task.config.optimizer.skip_nonfinite:
+            _require_finite(metrics["loss"], f"the loss up to step {step}")
             return metrics
         for row in rows:
             self._skipped_in_a_row = 0 if row["examples"] else self._skipped_in_a_row + 1
@@ -114,36 +134,33 @@ class _Watch:
                 f"step {step}: {skipped:.0f} updates since the last line were not finite; skipped"
             )
         if self._skipped_in_a_row >= MAX_SKIPPED:
-            self._stop(
-                f"the last {self._skipped_in_a_row} updates, up to step {step}, were all skipped"
-            )
+            _stop(f"the last {self._skipped_in_a_row} updates, up to step {step}, were all skipped")
         return metrics | {"updates_skipped": skipped}
 
-    def require_finite(self, loss: float, where: str) -> None:
-        if not math.isfinite(loss):
-            self._stop(f"the loss is {loss} {where}")
 
-    def save(self, step: int, state: TrainState, validation: dict[str, float] | None) -> None:
-        """Saves the state, unless it is not finite: then the run stops."""
-        if not jax.device_get(_is_finite(state)):
-            self._stop(f"the params of step {step} are not finite")
-        if self._checkpoints:
-            self._checkpoints.save(step, state.tree(), validation)
+def _save(
+    checkpoints: Checkpoints | None,
+    step: int,
+    state: TrainState,
+    validation: dict[str, float] | None,
+) -> None:
+    """Saves the state, unless it is not finite: then the run stops."""
+    if not jax.device_get(_is_finite(state)):
+        _stop(f"the params of step {step} are not finite")
+    if checkpoints:
+        checkpoints.save(step, state.tree(), validation)
 
-    def _stop(self, text: str) -> None:
-        saved = processes.on_process_zero(self._last_saved)
-        skip = "" if self._skips else " or --optimizer.skip-nonfinite"
-        raise InputError(
-            f"{text}: the run has diverged{saved or ''}; train under another --name with a lower "
-            f"--optimizer.learning-rate or --optimizer.clip-norm 1{skip}"
-        )
 
-    def _last_saved(self) -> str:
-        if not self._checkpoints:
-            return ""
-        self._checkpoints.wait()
-        saved = self._checkpoints.steps()
-        return f"; its step {saved[-1]} is kept" if saved else "; it has no checkpoint"
+def _require_finite(loss: float, name: str) -> None:
+    if not math.isfinite(loss):
+        _stop(f"{name} is {loss}")
+
+
+def _stop(text: str) -> None:
+    raise InputError(
+        f"{text}: the run has diverged; train under another --name with a lower "
+        "--optimizer.learning-rate, --optimizer.clip-norm 1 or --optimizer.skip-nonfinite"
+    )
 
 
 @jax.jit
@@ -155,30 +172,16 @@ def _is_finite(state: TrainState) -> jax.Array:
 @contextmanager
 def _profiling(folder: str | None, terminal: Terminal) -> Iterator[Callable[[int, Any], None]]:
     """Yields a function to call after each step; it records the steps PROFILED to the folder."""
-    is_running = False
+    with ExitStack() as trace:
 
-    def at(count: int, state: Any) -> None:
-        nonlocal is_running
-        if folder and count in (PROFILED.start, PROFILED.stop):
-            jax.block_until_ready(state)
-            if count == PROFILED.start:
-                options = jax.profiler.ProfileOptions()
-                options.python_tracer_level = 0  # Python calls would take 100 MB, and 20 s to write
-                jax.profiler.start_trace(
-                    folder, create_perfetto_trace=True, profiler_options=options
-                )
-                is_running = True
-            elif is_running:
-                stop()
+        def at(count: int, state: Any) -> None:
+            if folder and count in (PROFILED.start, PROFILED.stop):
+                jax.block_until_ready(state)
+                trace.close()
+                if count == PROFILED.start:
+                    options = jax.profiler.ProfileOptions()
+                    options.python_tracer_level = 0  # Python calls would take 100 MB, and 20 s
+                    trace.callback(terminal.print, f"trace of a few steps: {folder}")
+                    trace.enter_context(jax.profiler.trace(folder, False, True, options))
 
-    def stop() -> None:
-        nonlocal is_running
-        is_running = False
-        jax.profiler.stop_trace()
-        terminal.print(f"trace of a few steps: {folder}")
-
-    try:
         yield at
-    finally:
-        if is_running:  # the run ended meanwhile
-            stop()

@@ -6,7 +6,7 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -24,31 +24,24 @@ JOIN_S = 300
 HEARTBEAT_S = 60  # JAX ends all processes if one sends no heartbeat for this long
 AGREE_EVERY_STEPS = 10  # steps between agreements to stop: each waits for the devices
 FIRST_PORT, PORTS = 61440, 4096
-# Words in JAX's errors of a lost process.
-LOST = [
-    "Gloo",
-    "NCCL",
-    "UNAVAILABLE",
-    "DEADLINE_EXCEEDED",
-    "ABORTED",
-    "CANCELLED",
-    "coordination",
-    "Connection",
-]
+# By JAX's name of a launcher: its own name, and its variables of count, index, job and job step.
+LAUNCHERS = {
+    "slurm": ("SLURM", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_JOB_ID", "SLURM_STEP_ID"),
+    "ompi": ("Open MPI", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", "OMPI_MCA_orte_hnp_uri"),
+}
+LOST = re.compile(  # in JAX's errors of a lost process
+    "Gloo|NCCL|UNAVAILABLE|DEADLINE_EXCEEDED|ABORTED|CANCELLED|coordination|Connection"
+)
 
 
 @dataclass(frozen=True)
 class Place:
-    """Which of many processes this is.
-
-    coordinator: HOST:PORT of process 0. devices: the local devices it uses; None: all.
-    """
+    """Which of many processes this is; arguments: of `jax.distributed.initialize`."""
 
     launcher: str
-    coordinator: str
     count: int
     index: int
-    devices: list[int] | None = None
+    arguments: dict[str, Any]
 
 
 def find_place(
@@ -56,68 +49,42 @@ def find_place(
 ) -> Place | None:
     """The place that the arguments or the environment give; None: this process is alone.
 
+    Under SLURM and Open MPI, JAX finds the coordinator; the port is a function of job, job step and
+    run, so that they never meet. A job of one task is alone.
+
     Args:
-      coordinator, count, index: as `Place`; all None: from SLURM or Open MPI. count 1: alone.
-      run: the run's folder; runs of one job use different ports.
+      coordinator, count, index: HOST:PORT of process 0, and as `Place`; all None: from SLURM or
+        Open MPI. count 1: alone.
+      run: the run's folder.
 
     Raises:
       InputError: the arguments are incomplete or invalid; or this is one of several pods that do
         not know of one another.
     """
-    given = (coordinator, count, index)
     if count == 1:
         return None
-    if coordinator is not None and count is not None and index is not None:
-        if not 0 <= index < count:
-            raise InputError(f"--process is {index}; it must be 0 to {count - 1}")
-        if not re.fullmatch(r".+:\d{1,5}", coordinator):
-            raise InputError(f"--coordinator is {coordinator}; it must be HOST:PORT")
-        return Place("by hand", coordinator, count, index)
-    if given != (None, None, None):
+    if coordinator and count is not None and index is not None and 0 <= index < count:
+        arguments = {
+            "coordinator_address": coordinator,
+            "num_processes": count,
+            "process_id": index,
+            "cluster_detection_method": "deactivate",
+        }
+        return Place("by hand", count, index, arguments)
+    if (coordinator, count, index) != (None, None, None) or "JOB_COMPLETION_INDEX" in os.environ:
         raise InputError(
-            "give all of --coordinator HOST:PORT, --processes COUNT and --process INDEX, or none"
+            "to train with others, give all of --coordinator HOST:PORT, --processes COUNT and "
+            "--process INDEX, from 0 to COUNT - 1; to train alone, --processes 1"
         )
-    if "JOB_COMPLETION_INDEX" in os.environ:
-        raise InputError(
-            "this is a pod of an indexed Kubernetes Job; give --coordinator HOST:PORT, --processes "
-            "COUNT and --process INDEX, or --processes 1 to train in this pod alone"
-        )
-    return _slurm(os.environ, run) or _open_mpi(os.environ, run)
-
-
-def _slurm(env: Mapping[str, str], run: str) -> Place | None:
-    count = int(env.get("SLURM_NTASKS") or 1)
-    if count < 2 or "SLURM_PROCID" not in env:
-        return None
-    # The first of node7, node7,other, node[7-9,12] or node[7,9].
-    found = re.match(r"([^,\[]+)(?:\[(\w+))?", env.get("SLURM_STEP_NODELIST") or "localhost")
-    host = "".join(part or "" for part in found.groups()) if found else "localhost"
-    port = _port(env, env.get("SLURM_JOB_ID"), env.get("SLURM_STEP_ID"), run)
-    local = _numbers(env.get("SLURM_LOCALID"))
-    return Place("SLURM", f"{host}:{port}", count, int(env["SLURM_PROCID"]), local)
-
-
-def _open_mpi(env: Mapping[str, str], run: str) -> Place | None:
-    count = int(env.get("OMPI_COMM_WORLD_SIZE") or 1)
-    if count < 2 or "OMPI_COMM_WORLD_RANK" not in env:
-        return None
-    # Such as 1531576320.0;tcp://10.96.0.1,10.148.0.1:34911 or 13145.0;tcp6://[fe80::b9b,2620::2]:4
-    uri = env.get("OMPI_MCA_orte_hnp_uri") or ""
-    found = re.search(r"tcp://([^,:]+)|tcp6://(\[[^,\]]+)", uri)
-    host = (found[1] or f"{found[2]}]") if found else "localhost"
-    local = _numbers(env.get("OMPI_COMM_WORLD_LOCAL_RANK"))
-    index = int(env["OMPI_COMM_WORLD_RANK"])
-    return Place("Open MPI", f"{host}:{_port(env, uri, run)}", count, index, local)
-
-
-def _numbers(text: str | None) -> list[int] | None:
-    return None if text is None else [int(text)]
-
-
-def _port(env: Mapping[str, str], *parts: str | None) -> str:
-    """The port of a run: two runs of one job, and two job steps, have different ones."""
-    number = int(hashlib.sha256(repr(parts).encode()).hexdigest()[:8], 16)
-    return env.get("JAX_COORDINATOR_PORT") or str(FIRST_PORT + number % PORTS)
+    env = os.environ
+    for method, (launcher, of_count, of_index, *of_job) in LAUNCHERS.items():
+        if int(env.get(of_count) or 1) > 1 and of_index in env:
+            parts = repr([env.get(name) for name in of_job] + [run])
+            number = int(hashlib.sha256(parts.encode()).hexdigest()[:8], 16)
+            env.setdefault("JAX_COORDINATOR_PORT", str(FIRST_PORT + number % PORTS))
+            arguments = {"cluster_detection_method": method}
+            return Place(launcher, int(env[of_count]), int(env[of_index]), arguments)
+    return None
 
 
 def join(place: Place | None, terminal: Terminal) -> None:
@@ -130,21 +97,12 @@ def join(place: Place | None, terminal: Terminal) -> None:
       TryAgainError: the processes did not find one another.
     """
     if place:
-        where = f" at {place.coordinator}"
         terminal.print(
             f"process {place.index} of {place.count} ({place.launcher}): waits up to {JOIN_S} s "
-            f"for the others{where}; --processes 1 trains alone"
+            "for the others; --processes 1 trains alone"
         )
-        arguments: dict[str, Any] = {
-            "coordinator_address": place.coordinator,
-            "num_processes": place.count,
-            "process_id": place.index,
-            "local_device_ids": place.devices,
-            "cluster_detection_method": "deactivate",
-        }
     elif find_spec("libtpu") and not jax.distributed.is_initialized():
         os.environ.pop("KUBERNETES_SERVICE_HOST", None)  # only the TPU's own hosts are looked for
-        where, arguments = " of this TPU", {}
     else:
         return
     # JAX would take SIGTERM, and the process would not end until the loop asks.
@@ -154,7 +112,7 @@ def join(place: Place | None, terminal: Terminal) -> None:
     def initialize() -> None:
         try:
             jax.distributed.initialize(
-                **arguments,
+                **(place.arguments if place else {}),
                 heartbeat_timeout_seconds=HEARTBEAT_S,
                 initialization_timeout=2 * JOIN_S,  # JAX ends the process at its own limit
             )
@@ -170,8 +128,9 @@ def join(place: Place | None, terminal: Terminal) -> None:
     if failures or joining.is_alive():
         reason = f" ({one_line(failures[0])})" if failures else ""
         raise TryAgainError(
-            f"the processes of this run did not find one another{where} within {JOIN_S} s{reason}; "
-            "check that all are started and reach that address; --processes 1 trains alone"
+            f"the processes of this run did not find one another within {JOIN_S} s{reason}; "
+            "check that all are started and reach process 0, or give --coordinator, --processes "
+            "and --process; --processes 1 trains alone"
         )
 
 
@@ -273,7 +232,7 @@ def naming_lost_processes() -> Iterator[None]:
     try:
         yield
     except jax.errors.JaxRuntimeError as error:
-        if jax.process_count() == 1 or not any(word in str(error) for word in LOST):
+        if jax.process_count() == 1 or not LOST.search(str(error)):
             raise
         raise TryAgainError(
             "another process of this run has stopped, or cannot be reached; its own output says "

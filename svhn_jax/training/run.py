@@ -13,26 +13,25 @@ from etils import epath
 from svhn_jax import files
 from svhn_jax.config import Config
 from svhn_jax.errors import InputError
+from svhn_jax.model import counting
 from svhn_jax.model.settings import own_settings
 from svhn_jax.output import SILENT, Terminal
+from svhn_jax.runs import versions
 from svhn_jax.runs.checkpoint import Checkpoints
-from svhn_jax.runs.folder import RunFolder
+from svhn_jax.runs.folder import DataRecord, RunFolder
 from svhn_jax.training import compilation, devices, loop, processes
 from svhn_jax.training import state as states
 from svhn_jax.training.input_pipeline import choose_placement
+from svhn_jax.training.loop import RunSetup
 from svhn_jax.training.reader_task import ReaderTask
-from svhn_jax.training.setup import RunSetup, describe, open_checkpoints, prepare
-from svhn_jax.training.start import start_variables
 from svhn_jax.training.state import TrainState
 from svhn_jax.training.task import Task
-
-MakeTask = Callable[[Config], Task]
 
 
 @own_settings()
 def run(
     config: Config,
-    make_task: MakeTask = ReaderTask,
+    make_task: Callable[[Config], Task] = ReaderTask,
     *,
     start: str | None = None,
     coordinator: str | None = None,
@@ -76,8 +75,8 @@ def _run(task: Task, run: RunFolder, start: str | None, terminal: Terminal) -> i
     terminal = terminal if processes.is_process_zero() else terminal.silenced()
     setup = processes.all_or_none(lambda: prepare(task, run))
     processes.all_or_none(lambda: _require_same(f"{task.config} {setup.fingerprints}"))
-    placement = choose_placement(setup.data, task.config.data.placement, setup.mesh)
-    describe(setup, placement, terminal)
+    is_resident, reason = choose_placement(setup.data, task.config.data.placement, setup.mesh)
+    describe(setup, reason, terminal)
     with (
         closing(run),
         processes.on_process_zero(lambda: open_checkpoints(setup, terminal))
@@ -91,7 +90,7 @@ def _run(task: Task, run: RunFolder, start: str | None, terminal: Terminal) -> i
                 f"give --start {run.path} and another --name"
             )
         else:
-            step, number = loop.train(setup, placement.is_resident, state, checkpoints, terminal)
+            step, number = loop.train(setup, is_resident, state, checkpoints, terminal)
             if checkpoints:
                 checkpoints.wait()
         best = checkpoints.best_step() if checkpoints else None
@@ -106,6 +105,76 @@ def _run(task: Task, run: RunFolder, start: str | None, terminal: Terminal) -> i
         f"  python -m svhn_jax.evaluate --run {run.path} --split {split} --step best",
     )
     return 0
+
+
+def prepare(task: Task, run: RunFolder) -> RunSetup:
+    """Loads the data, and checks the configuration against devices and data.
+
+    Raises:
+      InputError: they do not suit the configuration.
+    """
+    config, mesh = task.config, devices.make_mesh()
+    devices.check_batch_size("batch_size", config.batch_size, mesh)
+    data, validation = task.load()
+    images = len(data.epoch)
+    if config.batch_size > images:
+        raise InputError(
+            f"batch_size is {config.batch_size}, and an epoch has {images} images; give "
+            f"--batch-size {images // mesh.size * mesh.size} or less"
+        )
+    return RunSetup(config, task, mesh, data, validation, run, config.total_steps(images))
+
+
+def open_checkpoints(setup: RunSetup, terminal: Terminal) -> Checkpoints:
+    """Locks the run's folder for writing, and checks a saved run against configuration and data.
+
+    Raises:
+      InputError: another process trains the run, or its saved configuration or data differ.
+    """
+    config, run = setup.config, setup.run
+    run.lock(terminal)
+    saved = run.facts()
+    if "published" in saved:
+        raise InputError(
+            f"{run.path}: holds published weights; train from them with --start {run.path} and "
+            "another --name"
+        )
+    checkpoints = Checkpoints(
+        run.steps_path,
+        terminal,
+        keep_newest=config.keep_newest,
+        keep_every_steps=config.keep_every_steps,
+        is_writer=True,
+    )
+    data = DataRecord.of(config, setup.fingerprints, setup.validation.crop)
+    facts = {"versions": versions.versions(), "total_steps": setup.total_steps}
+    has_steps = bool(checkpoints.steps())
+    run.start_or_continue(config, data, facts, has_steps=has_steps)
+    if has_steps and (note := versions.note(saved.get("versions", {}))):
+        terminal.print(note)
+    return checkpoints
+
+
+def describe(setup: RunSetup, placement: str, terminal: Terminal) -> None:
+    """Prints what will be trained, on what; placement: of the training set, and why."""
+    config, data, task, steps = setup.config, setup.data, setup.task, setup.total_steps
+    params = counting.count_params(states.abstract_variables(task)["params"])
+    macs = counting.count_macs(task.network, task.input_shape)
+    many = jax.devices()
+    folders = ", ".join((config.data.dir, *config.data.mix_in))
+    among = f" of {jax.process_count()} processes" if jax.process_count() > 1 else ""
+    for line in (
+        f"run:    {config.name}, in {setup.run.path}",
+        f"data:   {folders}: {len(data.labels):,} training images ({len(data.epoch):,} an epoch), "
+        f"{len(setup.validation.labels):,} validation",
+        f"input:  {placement}; {config.image.crop} of {data.side} pixels",
+        f"batch:  {config.batch_size} images over {len(many)} device(s){among}: "
+        f"{many[0].device_kind}",
+        f"epochs: {steps * config.batch_size / len(data.epoch):.4g}, {steps:,} steps",
+        f"model:  {config.model.architecture}, {params:,} parameters, {macs / 1e6:,.1f} million "
+        f"multiply-accumulates an image, {config.model.compute_dtype}",
+    ):
+        terminal.print(line)
 
 
 def _begin(
@@ -136,6 +205,42 @@ def _begin(
         zeros = _zeros(states.abstract_variables(task))
         variables = processes.broadcast_from_zero(loaded or zeros)
     return jax.jit(create, out_shardings=everywhere)(variables)
+
+
+def start_variables(folder: str, task: Task, terminal: Terminal) -> Any:
+    """Variables for the task's network, as numpy arrays: a saved run's where they fit, else random.
+
+    They are those of its best step, else of its newest, the running average if it has one. An
+    array fits if its path and shape are the same; the others are named in one line.
+
+    Raises:
+      InputError: there is no such run, no step, or nothing fits.
+    """
+    run = RunFolder(folder)
+    with Checkpoints(run.steps_path, terminal) as checkpoints:
+        step = checkpoints.best_step()
+        if step is None:
+            step = max(checkpoints.steps(), default=None)
+        if step is None:
+            raise InputError(f"{folder}: holds no checkpoint to start from")
+        saved = jax.tree_util.tree_leaves_with_path(checkpoints.restore_weights(step))
+    known = {(path, leaf.shape): leaf for path, leaf in saved}
+    fresh = jax.device_get(jax.jit(lambda: states.initial_variables(task))())
+    paths, structure = jax.tree_util.tree_flatten_with_path(fresh)
+    found = [known.get((path, leaf.shape)) for path, leaf in paths]
+    missing = [
+        "/".join(key.key for key in path[1:])
+        for (path, _), leaf in zip(paths, found, strict=True)
+        if leaf is None
+    ]
+    if len(missing) == len(found):
+        raise InputError(f"{folder}: no array of its network fits this one; start from another run")
+    left_out = f"; not of this network, so random: {', '.join(missing)}" if missing else ""
+    terminal.print(f"Starts from step {step} of {run.path}{left_out}")
+    leaves = [
+        leaf if value is None else value for (_, leaf), value in zip(paths, found, strict=True)
+    ]
+    return jax.tree.unflatten(structure, leaves)
 
 
 def _require_same(text: str) -> None:

@@ -116,25 +116,21 @@ class PackedSums:
         return dict(zip(self.names, jax.device_get(self.values).tolist(), strict=True))
 
 
-class DeferredMetrics:
+class LateSums:
     """The sums of train steps, fetched one step late: the host never waits for the newest step."""
 
     def __init__(self) -> None:
-        self._rows: list[dict[str, Any]] = []
+        self._rows: list[dict[str, float]] = []
         self._newest: PackedSums | None = None
 
     def add(self, sums: PackedSums) -> None:
         """Keeps the sums of a step that may still run; waits for the step before it."""
-        self._fetch()
+        self.rows()
         self._newest = sums
 
-    def take(self) -> list[dict[str, Any]]:
-        """The sums of each step since the last call; waits for the newest."""
-        self._fetch()
-        rows, self._rows = self._rows, []
-        return rows
-
-    def _fetch(self) -> None:
+    def rows(self) -> list[dict[str, float]]:
+        """The sums of each step; waits for the newest. The caller may clear the list."""
         if self._newest is not None:
             self._rows.append(self._newest.fetch())
             self._newest = None
+        return self._rows

@@ -11,7 +11,6 @@ from svhn_jax.model import augment, inputs
 
 STILL = AugmentConfig(random_crop=False, brightness=0, contrast=0, saturation=0)
 IMAGES = np.random.default_rng(0).integers(0, 256, (4, 24, 24, 3), np.uint8)
-CENTER = jax.jit(inputs.center_window, static_argnums=1)
 WINDOW, CHANGE = (
     jax.jit(augment.random_window, static_argnums=(2, 3)),
     jax.jit(augment._change, static_argnums=3),
@@ -95,29 +94,6 @@ def test_hue_turns_colour_and_leaves_luma():
     np.testing.assert_allclose(inputs.to_gray(turned), inputs.to_gray(image), atol=2e-3)
 
 
-def test_colour_stays_in_range():
-    config = AugmentConfig(
-        brightness=0.9, contrast=0.9, saturation=0.9, channel_offset=0.9, noise=0.9
-    )
-    changed = CHANGE(jnp.full((20, 20, 3), 0.9), jnp.ones(4), KEYS[0], config)
-    assert float(changed.max()) == 1.0
-    assert float(changed.min()) >= 0.0
-
-
-def change_of_input(**fields):
-    """RMS change of the input as a share of its RMS, for images far from black and white."""
-    images, image = IMAGES // 4 + 96, ImageConfig(crop=20)
-    before = CENTER(images, image)
-    after = WINDOW(images, KEYS, image, dataclasses.replace(STILL, **fields))
-    return float(jnp.sqrt(((after - before) ** 2).mean() / (before**2).mean()))
-
-
-def test_the_normalisation_undoes_brightness_and_contrast_but_not_a_colour_cast():
-    assert change_of_input(brightness=0.2) < 1e-4
-    assert change_of_input(contrast=0.2) < 0.1
-    assert change_of_input(channel_gain=0.2) > 0.1
-
-
 def test_changes_that_are_off_are_not_in_the_program():
     image, changes = ImageConfig(crop=20), AugmentConfig()
     program = str(jax.make_jaxpr(lambda x, keys: augment.random_window(x, keys, image, changes))(
@@ -179,18 +155,7 @@ def test_blur_is_a_gaussian_whose_weights_add_up_to_one_at_the_edge_too():
     np.testing.assert_array_equal(augment._gaussian(9, jnp.float32(0.0)), np.eye(9))
 
 
-def test_a_lower_resolution_averages_cells_and_interpolates_between_them():
-    halved = augment._low_resolution(4, jnp.float32(2.0))
-    np.testing.assert_allclose(
-        halved @ jnp.array([2.0, 0.0, 6.0, 8.0]), [1, 2.5, 5.5, 7], rtol=1e-6
-    )
-    np.testing.assert_array_equal(augment._low_resolution(5, jnp.float32(1.0)), np.eye(5))
-    np.testing.assert_allclose(
-        augment._low_resolution(9, jnp.float32(2.3)).sum(axis=1), 1, rtol=1e-5
-    )
-
-
-@pytest.mark.parametrize(("size", "factor"), [(9, 2.3), (20, 3.0), (20, 7.9), (54, 1.7)])
+@pytest.mark.parametrize(("size", "factor"), [(9, 2.3), (20, 7.9)])
 def test_a_cell_cut_by_the_edge_counts_as_much_as_any_other(size, factor):
     fine, row = 100, np.random.default_rng(0).random(size)
     cell_of = ((np.arange(size * fine) + 0.5) / fine // factor).astype(

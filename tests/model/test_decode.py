@@ -1,6 +1,5 @@
 import itertools
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -30,17 +29,6 @@ def test_a_digit_the_heads_doubt_makes_the_shorter_number_more_probable():
     np.testing.assert_allclose(predictions.digit_log_p[0], [np.log(0.9), 0, 0, 0, 0], atol=1e-4)
 
 
-def test_each_head_says_how_sure_it_is():
-    logits = logits_of(
-        [0.05, 0.05, 0.8, 0.1, 1e-9, 1e-9, 1e-9], {0: {7: 0.9, 1: 0.1}, 1: {4: 0.75, 9: 0.25}}
-    )
-    predictions = decode.decode(logits)
-    assert labels.decode(predictions.labels[0]) == "74"
-    np.testing.assert_allclose(np.exp(predictions.length_log_p), [0.8], atol=1e-4)
-    np.testing.assert_allclose(np.exp(predictions.digit_log_p[0, :2]), [0.9, 0.75], atol=1e-4)
-    np.testing.assert_allclose(np.exp(predictions.log_p), [0.8 * 0.9 * 0.75], atol=1e-4)
-
-
 def test_more_than_five_digits_has_the_first_five():
     logits = logits_of(
         [0, 0, 0, 0, 0, 0.1, 0.9], {position: {position: 0.5, 9: 0.5} for position in range(5)}
@@ -51,12 +39,6 @@ def test_more_than_five_digits_has_the_first_five():
     np.testing.assert_allclose(np.exp(predictions.log_p), [0.9 / 2**5], atol=1e-4)
 
 
-def test_no_digit_at_all():
-    predictions = decode.decode(logits_of([0.99, 0.01, 0, 0, 0, 0, 0], {}))
-    assert labels.decode(predictions.labels[0]) == ""
-    assert predictions.digit_log_p[0].tolist() == [0] * 5
-
-
 def test_a_blank_is_never_read_as_a_digit():
     logits = logits_of([0, 1, 0, 0, 0, 0, 0], {0: {10: 0.7, 3: 0.3}})
     predictions = decode.decode(logits)
@@ -64,32 +46,6 @@ def test_a_blank_is_never_read_as_a_digit():
     assert float(predictions.log_p[0]) == pytest.approx(
         0, abs=1e-4
     )  # of the ten digits it can be, 3 alone is probable
-
-
-def test_prediction_is_the_best_of_all_numbers_by_brute_force():
-    keys = jax.random.split(jax.random.key(0), 2)
-    logits = Logits(
-        jax.random.normal(keys[0], (40, 7)) * 2, jax.random.normal(keys[1], (40, 5, 11)) * 2
-    )
-    predictions = decode.decode(logits)
-    length_log_p, digit_log_p = (
-        jax.nn.log_softmax(logits.length),
-        np.asarray(jax.nn.log_softmax(logits.digits[..., :10])),
-    )
-    for row in range(40):
-        best = max(
-            float(length_log_p[row, length])
-            + sum(digit_log_p[row, p, d] for p, d in enumerate(digits))
-            for length in (0, 1, 2)
-            for digits in itertools.product(range(10), repeat=length)
-        )
-        longer = [
-            float(length_log_p[row, length])
-            + digit_log_p[row, : min(length, 5), :10].max(axis=1).sum()
-            for length in (3, 4, 5, 6)
-        ]
-        assert float(predictions.log_p[row]) == pytest.approx(max(best, *longer), abs=1e-4)
-        labels.decode(predictions.labels[row])  # raises unless length and digits agree
 
 
 def test_eight_digits_by_brute_force_over_every_number():

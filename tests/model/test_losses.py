@@ -19,16 +19,6 @@ def test_loss_of_uniform_heads_is_log_7_and_log_11_a_digit_present():
     )
 
 
-def test_loss_of_uniform_heads_of_eight_digits():
-    logits, label = (
-        Logits(jnp.zeros((1, 10)), jnp.zeros((1, 8, 11))),
-        jnp.array([encode([0, 0, 1, 2, 3, 4, 5], 8)]),
-    )
-    np.testing.assert_allclose(
-        losses.cross_entropy(logits, label, LossConfig()), np.log(10) + 7 * np.log(11), rtol=1e-6
-    )
-
-
 def test_blank_weight_counts_the_digits_that_are_not_there():
     expected = [np.log(7) + (2 + 3 * 0.5) * np.log(11), np.log(7) + 5 * np.log(11)]
     np.testing.assert_allclose(

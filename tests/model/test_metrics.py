@@ -50,17 +50,6 @@ def test_masked_images_do_not_count_even_where_their_loss_is_infinite():
     assert float(infinite["loss"]) == 1.0
 
 
-def test_batches_of_any_cut_give_the_same_metrics():
-    truths = [[1, 2], [3], [4, 5, 6], []]
-    predicted = [[1, 2], [3, 0], [4, 5], []]
-    parts = [jax.device_get(count(truths[n : n + 1], predicted[n : n + 1])) for n in range(4)]
-    whole = jax.device_get(count(truths, predicted))
-    together, apart = metrics.summarize([whole], 5), metrics.summarize(parts, 5)
-    together.pop("loss")  # `count` above numbers the losses anew in each batch
-    apart.pop("loss")
-    assert together == apart
-
-
 @pytest.mark.parametrize(
     ("validation", "score"),
     [

@@ -12,28 +12,19 @@ IMAGES = jnp.linspace(-1, 1, 2 * 20 * 20 * 3).reshape(2, 20, 20, 3)
 
 
 @pytest.mark.parametrize("architecture", ["resnet", "seed", "potterhsu"])
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_heads_and_params_are_float32_whatever_the_compute_dtype(architecture, dtype):
-    network = networks.build(ModelConfig(architecture=architecture, width=8, compute_dtype=dtype))
-    variables = jax.eval_shape(lambda: network.init(jax.random.key(0), IMAGES, False))
-    logits = jax.eval_shape(lambda variables: network.apply(variables, IMAGES, False), variables)
-    assert (logits.length.shape, logits.digits.shape) == ((2, 7), (2, 5, 11))
-    assert {leaf.dtype for leaf in jax.tree.leaves((variables, logits))} == {jnp.dtype("float32")}
-
-
-@pytest.mark.parametrize("architecture", ["resnet", "seed", "potterhsu"])
-@pytest.mark.parametrize("max_digits", [1, 8])
-def test_there_is_a_head_for_each_digit_and_a_length_class_for_each_count(architecture, max_digits):
-    network = networks.build(ModelConfig(architecture=architecture, width=8, max_digits=max_digits))
+@pytest.mark.parametrize(("max_digits", "dtype"), [(1, "bfloat16"), (8, "float32")])
+def test_a_head_for_each_digit_and_a_length_class_for_each_count_in_float32(
+    architecture, max_digits, dtype
+):
+    network = networks.build(
+        ModelConfig(architecture=architecture, width=8, max_digits=max_digits, compute_dtype=dtype)
+    )
     variables = jax.eval_shape(lambda: network.init(jax.random.key(0), IMAGES, False))
     logits = jax.eval_shape(lambda variables: network.apply(variables, IMAGES, False), variables)
     assert (logits.length.shape, logits.digits.shape) == ((2, max_digits + 2), (2, max_digits, 11))
+    assert {leaf.dtype for leaf in jax.tree.leaves((variables, logits))} == {jnp.dtype("float32")}
     heads = {name for name in variables["params"] if name == "length" or name.startswith("digit")}
-    assert (
-        heads
-        == {"length", *(f"digit{n}" for n in range(1, 1 + max_digits))}
-        == {*networks.head_names(max_digits)}
-    )
+    assert heads == {*networks.head_names(max_digits)}
 
 
 @pytest.mark.parametrize("architecture", ["resnet", "seed", "potterhsu"])
@@ -69,15 +60,6 @@ def test_space_to_depth_pads_evenly_to_whole_squares():
     assert squares[0, 0, 0].tolist() == squares[0, 1, 1, ::-1].tolist()
 
 
-def test_attention_pool_with_fresh_params_is_between_the_least_and_the_greatest_feature():
-    x = jax.random.normal(jax.random.key(1), (2, 3, 4, 5))
-    pool = networks.AttentionPool(6)
-    pooled = pool.apply(pool.init(jax.random.key(0), x), x)
-    assert pooled.shape == (2, 6, 5)
-    assert (pooled >= x.min(axis=(1, 2))[:, None]).all()
-    assert (pooled <= x.max(axis=(1, 2))[:, None]).all()
-
-
 def test_attention_pool_takes_the_position_its_table_points_at():
     x = jax.random.normal(jax.random.key(1), (1, 2, 2, 3))
     table = jnp.full((4, 2), -1e9).at[3, 0].set(0.0).at[1, 1].set(0.0)
@@ -110,32 +92,6 @@ def test_potterhsus_network_has_its_published_size_and_work():
     network, variables = shapes_of(ModelConfig(architecture="potterhsu"), 54)
     assert counting.count_params(variables["params"]) == 42_868_734
     assert round(counting.count_macs(network, (54, 54, 3)) / 1e6) == 793
-
-
-def test_macs_are_those_of_the_plain_convolution_whatever_computes_it():
-    counts = [
-        counting.count_macs(
-            shapes_of(ModelConfig(architecture="potterhsu", convolution=convolution), 54)[0],
-            (54, 54, 3),
-        )
-        for convolution in ("auto", "xla", "winograd")
-    ]
-    assert counts[0] == counts[1] == counts[2]
-
-
-def test_winograd_and_xla_make_the_same_network():
-    images = jax.random.normal(jax.random.key(0), (2, 20, 20, 3))
-    ours, plain = (
-        networks.build(ModelConfig(architecture="potterhsu", convolution=convolution))
-        for convolution in ("winograd", "xla")
-    )
-    variables = jax.jit(lambda: ours.init(jax.random.key(0), images, False))()
-    expected_shapes = jax.eval_shape(lambda: plain.init(jax.random.key(0), images, False))
-    assert jax.eval_shape(lambda: variables) == expected_shapes
-    logits, expected = (
-        jax.jit(lambda v, net=net: net.apply(v, images, False))(variables) for net in (ours, plain)
-    )
-    np.testing.assert_allclose(logits.digits, expected.digits, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize(

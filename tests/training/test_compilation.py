@@ -32,16 +32,18 @@ def test_convolutions_and_sums_on_cpus_are_left_to_xla():
     assert "ynn" not in program
 
 
-def test_whoever_names_the_option_in_xla_flags_decides_it(monkeypatch):
-    monkeypatch.setenv("XLA_FLAGS", f"--{compilation.YNN}=LIBRARY_FUSION_TYPE_DOT")
-    assert compilation.compiler_options(mesh_of(1)) == {}
-
-
-def test_a_jax_without_the_option_compiles_without_it(monkeypatch):
-    monkeypatch.setattr(compilation, "YNN", "xla_cpu_no_such_option")
-    assert compilation.compiler_options(mesh_of(1)) == {}
-
-
-def test_other_platforms_get_no_option_of_cpus():
-    gpu = SimpleNamespace(devices=np.array([SimpleNamespace(platform="gpu")]))
-    assert compilation.compiler_options(gpu) == {}
+@pytest.mark.parametrize(
+    ("platform", "flags", "option"),
+    [
+        ("gpu", "", compilation.YNN),
+        ("cpu", f"--{compilation.YNN}=LIBRARY_FUSION_TYPE_DOT", compilation.YNN),
+        ("cpu", "", "xla_cpu_no_such_option"),
+    ],
+)
+def test_gpus_the_users_flag_and_a_jax_without_the_option_get_none(
+    monkeypatch, platform, flags, option
+):
+    monkeypatch.setenv("XLA_FLAGS", flags)
+    monkeypatch.setattr(compilation, "YNN", option)
+    mesh = SimpleNamespace(devices=np.array([SimpleNamespace(platform=platform)]))
+    assert compilation.compiler_options(mesh) == {}

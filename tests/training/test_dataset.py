@@ -31,15 +31,10 @@ def test_rows_are_a_pure_function_of_seed_and_step():
     assert whole.rows(41).dtype == np.int32
 
 
-def test_a_batch_larger_than_the_data_set_goes_round_it():
-    assert sorted(np.bincount(DataOrder(np.arange(4), 10, seed=0).rows(0)).tolist()) == [2, 2, 3, 3]
-
-
-def config_of(*folders, repeat=1):
+def config_of(*folders, repeat=1, repeats=()):
     first, *others = map(str, folders)
-    return dataclasses.replace(
-        CONFIG, data=DataConfig(dir=first, repeat=repeat, mix_in=tuple(others))
-    )
+    data = DataConfig(dir=first, repeat=repeat, mix_in=tuple(others), mix_in_repeat=repeats)
+    return dataclasses.replace(CONFIG, data=data)
 
 
 def test_data_sets_are_joined_and_the_first_is_repeated(tmp_path):
@@ -53,17 +48,8 @@ def test_data_sets_are_joined_and_the_first_is_repeated(tmp_path):
     np.testing.assert_array_equal(data.labels, np.concatenate([first.labels, second.labels]))
     assert data.epoch.tolist() == [0, 1, 2, 0, 1, 2, 3, 4]
     assert data.side == 24
-
-
-def test_every_data_set_may_be_repeated(tmp_path):
-    prepare(tmp_path / "a", 3)
-    prepare(tmp_path / "b", 2, seed=1)
-    prepare(tmp_path / "c", 1, seed=2)
-    config = config_of(tmp_path / "a", tmp_path / "b", tmp_path / "c")
-    config = dataclasses.replace(
-        config, data=dataclasses.replace(config.data, mix_in_repeat=(1, 3))
-    )
-    assert load_training_set(config).epoch.tolist() == [0, 1, 2, 3, 4, 5, 5, 5]
+    twice = config_of(tmp_path / "a", tmp_path / "b", repeats=(2,))
+    assert load_training_set(twice).epoch.tolist() == [0, 1, 2, 3, 4, 3, 4]
 
 
 def test_another_mix_has_another_fingerprint(tmp_path):

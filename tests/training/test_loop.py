@@ -15,7 +15,7 @@ from tiny import CONFIG, prepare
 from svhn_jax.config import DataConfig
 from svhn_jax.errors import CheckpointError, InputError
 from svhn_jax.runs.checkpoint import Checkpoints
-from svhn_jax.training import compilation, loop, processes
+from svhn_jax.training import loop, processes
 from svhn_jax.training import run as training_run
 
 pytestmark = pytest.mark.filterwarnings("ignore:Sharding info not provided")
@@ -99,7 +99,8 @@ def test_strict_settings_of_the_users_program_change_no_number(whole, request):
     for name, value in strict.items():
         request.addfinalizer(partial(jax.config.update, name, jax.config.values[name]))
         jax.config.update(name, value)
-    changed = replace(whole, name="strict")
+    data = replace(whole.data, placement="resident")
+    changed = replace(whole, name="strict", data=data)
     assert training_run.run(changed) == 0
     assert training_run.run(changed) == 0  # reads the saved step
     assert rows_of(changed) == rows_of(whole)
@@ -120,9 +121,8 @@ def test_skipped_updates_stop_a_run_only_when_nothing_else_comes(config, monkeyp
     changed = {"learning_rate": 1e30, "warmup_fraction": 0.0, "skip_nonfinite": True}
     optimizer = replace(config.optimizer, **changed, ema_decay=0.0)
     skipping = replace(config, name="skipping", optimizer=optimizer, eval_every_steps=100)
-    with pytest.raises(InputError, match=r"in the validation of step 12: .*diverged") as error:
+    with pytest.raises(InputError, match=r"validation loss of step 12 .*diverged"):
         training_run.run(skipping)
-    assert "skip-nonfinite" not in str(error.value)
     first, *others = rows_of(skipping)
     assert (first["step"], first["updates_skipped"]) == (4, 3)
     assert [(row["loss"], row["updates_skipped"]) for row in others] == [(None, 4), (None, 4)]
@@ -228,9 +228,3 @@ def test_nothing_is_compiled_after_the_second_validation(config, monkeypatch):
     assert training_run.run(replace(config, name="counted", eval_every_steps=3)) == 0
     assert at_validation[0] > 0
     assert at_validation[1:] == [at_validation[1]] * 3
-
-
-def test_deterministic_adds_to_the_flags_of_xla(monkeypatch):
-    monkeypatch.setenv("XLA_FLAGS", "--one")
-    compilation.make_deterministic()
-    assert compilation.os.environ["XLA_FLAGS"] == "--one --xla_gpu_deterministic_ops=true"

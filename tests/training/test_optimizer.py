@@ -49,18 +49,6 @@ def test_gradients_are_clipped_to_the_given_norm_before_adam_sees_them():
     assert any(np.allclose(moment, [0.6, 0.8], atol=1e-4) for moment in moments)
 
 
-def test_sgd_adds_the_decay_to_the_gradient_and_keeps_nine_tenths_of_its_last_step():
-    config = OptimizerConfig(algorithm="sgd", weight_decay=0.5, beta1=0.9)
-    tx = optimizer.optimizer(config)
-    params = {"kernel": jnp.ones(1), "bias": jnp.ones(1)}
-    state = tx.init(params)
-    first, state = tx.update({"kernel": jnp.array([2.0]), "bias": jnp.array([2.0])}, state, params)
-    assert float(first["kernel"][0]) == pytest.approx(2 + 0.5)
-    assert float(first["bias"][0]) == pytest.approx(2)
-    second, _ = tx.update({"kernel": jnp.array([1.0]), "bias": jnp.array([1.0])}, state, params)
-    assert float(second["kernel"][0]) == pytest.approx(0.9 * 2.5 + 1 + 0.5)
-
-
 @pytest.mark.parametrize("algorithm", ["adamw", "sgd"])
 def test_times_minus_the_rate_it_is_the_optimizer_of_optax(algorithm):
     config = OptimizerConfig(algorithm=algorithm, weight_decay=0.01, beta1=0.8, beta2=0.9)

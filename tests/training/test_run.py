@@ -12,8 +12,8 @@ from svhn_jax.errors import InputError
 from svhn_jax.output import SILENT
 from svhn_jax.runs.folder import RunFolder
 from svhn_jax.training.reader_task import ReaderTask
-from svhn_jax.training.setup import open_checkpoints
-from svhn_jax.training.setup import prepare as prepare_run
+from svhn_jax.training.run import open_checkpoints
+from svhn_jax.training.run import prepare as prepare_run
 from svhn_jax.training.state import create
 
 replace = dataclasses.replace
