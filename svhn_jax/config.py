@@ -111,7 +111,7 @@ class AugmentConfig(_Part):
 class ModelConfig(_Part):
     """The network."""
 
-    architecture: Literal["resnet", "seed", "potterhsu"] = "resnet"
+    architecture: Literal["resnet", "seed", "potterhsu", "finder"] = "resnet"
     """resnet: residual stages with attention-pooled heads; seed, potterhsu: baselines, the networks of
     other projects"""
     patch: Annotated[int, within(1, 8)] = 2

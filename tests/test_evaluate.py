@@ -11,8 +11,7 @@ from tiny import save_run
 
 from svhn_jax import cli, evaluate
 from svhn_jax.data import pictures
-from svhn_jax.data.crop import Box
-from svhn_jax.data.synthetic.render import View, render
+from svhn_jax.data.synthetic.render import render
 
 
 @pytest.fixture(scope="module")
@@ -109,8 +108,7 @@ def street(tmp_path_factory):
     folder = tmp_path_factory.mktemp("street")
     rows = []
     for seed in range(3):
-        view = View((160, 90), 40, Box(80, 45, 80, 45)[:2])
-        photo, digits, _ = render(np.random.default_rng([77, seed]), view=view)
+        photo, digits, _ = render(np.random.default_rng([77, seed]))
         photo.save(folder / f"{seed}.png")
         rows.append(f"{seed}.png,{''.join(map(str, digits))},horizontal\n")
     (folder / "labels.csv").write_text("file,label,layout\n" + "".join(rows))

@@ -1,16 +1,35 @@
-"""Boxes as rows (left, top, right, bottom) of arrays: overlap, and candidates merged where they mean the same number."""
+"""Detected digits, their boxes as rows (left, top, right, bottom): overlap, merging."""
+
+from typing import NamedTuple
 
 import numpy as np
 
-SAME = 0.4  # IoU from which two candidates mean one number
-VOTES = 0.6  # IoU from which a candidate's box counts towards the box of the best one
+SAME = 0.4  # IoU from which two detections mean one digit
+INSIDE = 0.7  # share of the smaller box inside the other, likewise
+VOTES = 0.55  # IoU from which a detection counts towards the box of the best one
+MOST = 60
+
+
+class Digits(NamedTuple):
+    """Digits in a photo.
+
+    Attributes:
+      boxes: float[n, 4], pixels.
+      scores: float[n], about the IoU expected with the true box.
+      classes: float[n, 10], probabilities.
+    """
+
+    boxes: np.ndarray
+    scores: np.ndarray
+    classes: np.ndarray
+
+    def take(self, rows: np.ndarray) -> "Digits":
+        return Digits(*(part[rows] for part in self))
 
 
 def iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """float[n, m]: intersection over union of boxes float[n, 4] with others float[m, 4]; 0 for boxes without area."""
-    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
-    shared = np.clip(high - low, 0, None).prod(axis=-1)
+    """float[n, m]: intersection over union of boxes [n, 4] and [m, 4]; 0 where there is no area."""
+    shared = _shared(boxes, others)
     total = areas(boxes)[:, None] + areas(others)[None] - shared
     return np.asarray(shared / np.maximum(total, 1e-9))
 
@@ -20,32 +39,31 @@ def areas(boxes: np.ndarray) -> np.ndarray:
     return np.asarray(np.clip(boxes[:, 2:] - boxes[:, :2], 0, None).prod(axis=-1))
 
 
-def merge(boxes: np.ndarray, scores: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
-    """The best candidates, one for each number: non-maximum suppression with box voting.
+def merge(found: Digits) -> Digits:
+    """One detection for each digit, at most MOST, best first: non-maximum suppression with voting.
 
-    The box of a kept candidate is the mean of the boxes that overlap it most, weighted by their scores
-    (Gidaris & Komodakis 2015, arXiv:1505.01749, section 4); the pyramid sees a number at several scales.
-
-    Args:
-      boxes: float[n, 4].
-      scores: float[n], at least 0.
-      most: number of candidates kept at most.
-
-    Returns:
-      float[k, 4] and float[k], highest score first; of equal scores the one that came first.
+    Boxes and classes of a kept detection are means over those that overlap it most, weighted by
+    score (Gidaris & Komodakis 2015, arXiv:1505.01749): the pyramid sees a digit at several scales.
     """
-    order = np.argsort(-scores, kind="stable")
-    boxes, scores = boxes[order], scores[order]
+    found = found.take(np.argsort(-found.scores, kind="stable"))
+    is_left = np.ones(len(found.scores), bool)
     kept: list[int] = []
     means: list[np.ndarray] = []
-    is_left = np.ones(len(boxes), bool)
-    while is_left.any() and len(kept) < most:
+    while is_left.any() and len(kept) < MOST:
         best = int(is_left.argmax())
-        overlap = iou(boxes[best : best + 1], boxes)[0]
+        box = found.boxes[best : best + 1]
+        overlap, shared = iou(box, found.boxes)[0], _shared(box, found.boxes)[0]
+        inside = shared / np.maximum(np.minimum(areas(box), areas(found.boxes)), 1e-9)
         overlap[best] = 1.0  # also where the box has no area
-        votes = scores * (overlap >= VOTES)
-        votes[best] = max(votes[best], 1e-9)
+        votes = found.scores * (overlap >= VOTES)
         kept.append(best)
-        means.append((boxes * votes[:, None]).sum(axis=0) / votes.sum())
-        is_left &= overlap < SAME
-    return np.array(means).reshape(-1, 4), scores[kept]
+        means.append(votes / max(votes.sum(), 1e-9))
+        is_left &= (overlap < SAME) & (inside < INSIDE)
+    weights = np.array(means).reshape(len(kept), len(found.scores))
+    return Digits(weights @ found.boxes, found.scores[np.array(kept, int)], weights @ found.classes)
+
+
+def _shared(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
+    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
+    return np.asarray(np.clip(high - low, 0, None).prod(axis=-1))

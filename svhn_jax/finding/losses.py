@@ -1,65 +1,92 @@
 """What each cell of the finder's map should say, and the loss of what it says."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from svhn_jax.finding.config import STRIDE
-from svhn_jax.finding.network import Maps, cell_centers
+from svhn_jax.finding.network import CLASSES, STRIDE, Maps, cell_centers
 
-# Pixels. The network must find numbers of this size on a canvas. The pyramid halves its scale from level to level, so
-# each number has such a size on two levels.
-SIZES = (10.0, 40.0)
-# Pixels. Numbers outside SIZES up to this size are ignored: they count neither as numbers nor as background. Larger ones
-# are background.
-LARGEST_UNSURE = 56.0
-CENTRAL = 0.25  # of the box's sides: cells no farther than this from its centre are positive
-LEAST_VISIBLE = 0.8  # of the box's area; a number of which the window shows less is ignored
-BOX_WEIGHT = (
-    2.0  # of the box's loss beside the score's (Tian et al. 2019 take 1, Li et al. 2020 take 2)
+# Pixels, of a digit's longer side. Digits of this size must be found; the pyramid shows each on
+# two levels or more.
+SIZES = (10.0, 34.0)
+LARGEST_UNSURE = (
+    46.0  # digits outside SIZES up to this size are ignored; larger ones are background
 )
+CENTRAL, NEAR = (
+    0.25,
+    0.35,
+)  # of the box's sides: up to there a cell is positive; up to there it is ignored
+LEAST_VISIBLE = 0.75  # of the box's area; a digit of which the window shows less is ignored
+SMOOTHING = 0.02  # of the classes
+WEIGHTS = {"presence": 2.0, "class": 1.0, "box": 2.0}
 
 
 class Targets(NamedTuple):
-    """bool[B, h, w]: cells that must find the number; cells that the loss ignores."""
+    """bool[B, h, w]: must find a digit, is ignored by the loss; int32[B, h, w]: which digit."""
 
     is_positive: jax.Array
     is_ignored: jax.Array
+    digit: jax.Array
 
 
-def targets(boxes: jax.Array, height: int, width: int) -> Targets:
-    """The targets of maps of h x w cells for boxes float32[B, 4], the one number of each window; NaN: there is none."""
-    low, high = boxes[:, None, None, :2], boxes[:, None, None, 2:]
-    centers = cell_centers(height, width)
+def targets(digits: jax.Array, height: int, width: int) -> Targets:
+    """Targets of maps of h x w cells; digits: float32[B, M, 5] as of `scenes.Scene`."""
+    boxes, centers = digits[:, :, None, None, :4], cell_centers(height, width)
+    low, high = boxes[..., :2], boxes[..., 2:]
     sides = high - low
-    reach = jnp.maximum(CENTRAL * sides, STRIDE / 2)  # at least one cell has its centre so near
-    is_central = (jnp.abs(centers - (low + high) / 2) <= reach).all(-1)
-    is_inside = ((centers >= low) & (centers <= high)).all(-1) | is_central
-    size = jnp.maximum(sides[..., 1], sides[..., 0] / 2)
-    ends = jnp.array([width, height]) * STRIDE
+    away = jnp.abs(centers - (low + high) / 2)
+    is_central = (away <= jnp.maximum(CENTRAL * sides, STRIDE / 2 + 0.01)).all(
+        -1
+    )  # NaN compares as false
+    is_inside = (away <= sides / 2).all(-1) | is_central
+    size, ends = sides.max(-1), jnp.array([width, height]) * STRIDE
     visible = jnp.clip(jnp.minimum(high, ends) - jnp.maximum(low, 0), 0).prod(-1) / sides.prod(-1)
     is_wanted = (size >= SIZES[0]) & (size <= SIZES[1]) & (visible >= LEAST_VISIBLE)
-    is_unsure = ~is_wanted & (size <= LARGEST_UNSURE)  # NaN compares as false
-    return Targets(is_central & is_wanted, is_inside & is_unsure)
+    is_unsure = (~is_wanted & (size <= LARGEST_UNSURE)) | (
+        is_wanted & (away <= NEAR * sides).all(-1)
+    )
+    distance = jnp.where(is_central & is_wanted, jnp.square(away / sides).sum(-1), jnp.inf)
+    is_positive = (is_central & is_wanted).any(1)
+    return Targets(is_positive, (is_inside & is_unsure).any(1) & ~is_positive, distance.argmin(1))
 
 
-def loss(maps: Maps, boxes: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Sums over windows and cells: the scores' loss, the boxes' loss, the number of positive cells.
+def loss(maps: Maps, digits: jax.Array) -> dict[str, jax.Array]:
+    """Sums over windows and cells: the losses of WEIGHTS, positive "cells", "right" classes.
 
-    The score of a positive cell shall be the IoU of its box with the number's, of a negative one 0 (quality focal loss,
-    Li et al. 2020, arXiv:2006.04388, with its beta of 2): so the scores of all levels of a pyramid can be compared.
-    The boxes' loss is 1 - GIoU (Rezatofighi et al. 2019, arXiv:1902.09630).
+    The presence of a positive cell is to be the IoU of its box with the digit's, of another cell 0
+    (quality focal loss, Li et al. 2020, arXiv:2006.04388, with its beta of 2): so the levels of a
+    pyramid can be compared. A box's loss is 1 - GIoU (Rezatofighi et al. 2019, arXiv:1902.09630).
     """
-    found = targets(boxes, *maps.logits.shape[1:])
-    truth = jnp.nan_to_num(boxes)[:, None, None]
-    overlap, generalized = _iou(maps.boxes, truth)
-    quality = jax.lax.stop_gradient(jnp.where(found.is_positive, overlap, 0))
-    score = jax.nn.sigmoid(maps.logits)
-    cross_entropy = jnp.logaddexp(maps.logits, 0) - quality * maps.logits
-    focal = jnp.where(found.is_ignored, 0, (quality - score) ** 2 * cross_entropy)
-    box = jnp.where(found.is_positive, 1 - generalized, 0)
-    return focal.sum(), box.sum(), found.is_positive.sum()
+    batch, height, width = maps.presence.shape
+    is_positive, is_ignored, which = targets(digits, height, width)
+    truth = jnp.take_along_axis(jnp.nan_to_num(digits), which.reshape(batch, -1, 1), axis=1)
+    truth = truth.reshape(batch, height, width, 5)
+    overlap, generalized = _iou(maps.boxes, truth[..., :4])
+    quality = jax.lax.stop_gradient(jnp.where(is_positive, overlap, 0))
+    score = jax.nn.sigmoid(maps.presence)
+    cross_entropy = jnp.logaddexp(maps.presence, 0) - quality * maps.presence
+    wanted = (
+        jax.nn.one_hot(truth[..., 4].astype(int), CLASSES) * (1 - SMOOTHING) + SMOOTHING / CLASSES
+    )
+    log_p = jax.nn.log_softmax(maps.classes)
+
+    def of_positive(value: jax.Array) -> jax.Array:
+        return jnp.where(is_positive, value, 0).sum()
+
+    return {
+        "presence": jnp.where(is_ignored, 0, jnp.square(quality - score) * cross_entropy).sum(),
+        "class": of_positive(-(log_p * wanted).sum(-1)),
+        "box": of_positive(1 - generalized),
+        "right": of_positive(log_p.argmax(-1) == truth[..., 4]).astype(jnp.float32),
+        "cells": is_positive.sum().astype(jnp.float32),
+    }
+
+
+def total(sums: Mapping[str, Any]) -> Any:
+    """The weighted sum of the losses."""
+    return sum(weight * sums[name] for name, weight in WEIGHTS.items())
 
 
 def _iou(boxes: jax.Array, others: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -68,16 +95,16 @@ def _iou(boxes: jax.Array, others: jax.Array) -> tuple[jax.Array, jax.Array]:
         jnp.maximum(boxes[..., :2], others[..., :2]),
         jnp.minimum(boxes[..., 2:], others[..., 2:]),
     )
-    shared = jnp.clip(high - low, 0).prod(-1)
-    total = _area(boxes) + _area(others) - shared
-    around_low, around_high = (
+    shared = _area(low, high)
+    total = _area(boxes[..., :2], boxes[..., 2:]) + _area(others[..., :2], others[..., 2:]) - shared
+    low, high = (
         jnp.minimum(boxes[..., :2], others[..., :2]),
         jnp.maximum(boxes[..., 2:], others[..., 2:]),
     )
-    around = jnp.clip(around_high - around_low, 0).prod(-1)
+    around = _area(low, high)
     overlap = shared / jnp.maximum(total, 1e-6)
     return overlap, overlap - (around - total) / jnp.maximum(around, 1e-6)
 
 
-def _area(boxes: jax.Array) -> jax.Array:
-    return jnp.clip(boxes[..., 2:] - boxes[..., :2], 0).prod(-1)
+def _area(low: jax.Array, high: jax.Array) -> jax.Array:
+    return jnp.clip(high - low, 0).prod(-1)

@@ -1,88 +1,81 @@
-"""What scenes are made of: photos with the box of their number, and parts of photos without a number."""
+"""What scenes are made of: photos with the boxes of their digits, and pictures without a number."""
 
 import functools
-from collections.abc import Generator, Iterator
-from contextlib import closing
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 from PIL import Image
 
 from svhn_jax.data.accounting import Account
-from svhn_jax.data.crop import Box, union
-from svhn_jax.data.photos import decode_photo
+from svhn_jax.data.photos import SUFFIXES, decode_photo, read_file
 from svhn_jax.data.prepare.assign import choose_validation
 from svhn_jax.data.records import Record
 from svhn_jax.data.sources.find import Source, find_all, find_source
+from svhn_jax.data.synthetic.typesetting import natural_aspect
 from svhn_jax.errors import InputError
 from svhn_jax.labels import DEFAULT_MAX_DIGITS
 
-# Of train; drawn as svhn_jax.preprocess --validation-fraction 0.2 draws it: the reader's validation split.
+# Of train; as svhn_jax.preprocess --validation-fraction 0.2 draws the validation split.
 VALIDATION_FRACTION = 0.2
-HELD_OUT = 10  # of the boxed photos, one in so many is not trained on
-CLEAR = 0.3  # of the number's height: how far a patch stays away from the number
-LEAST_PATCH = 12  # pixels, of both sides
+HELD_OUT = 10  # of the pictures without a number, one in so many
 
 
 class Example(NamedTuple):
-    """An upright RGB photo, the union of its digits' boxes, and its number as text."""
+    """An upright RGB photo and its digits; boxes: float[n, 4], left, top, right, bottom."""
 
     name: str
     photo: Image.Image
-    box: Box
-    number: str
+    digits: tuple[int, ...]
+    boxes: np.ndarray
+
+    @property
+    def number(self) -> str:
+        return "".join(map(str, self.digits))
 
 
 class Material(NamedTuple):
     """What training scenes are made of."""
 
     examples: list[Example]
-    patches: list[Image.Image]
+    empty: list[Image.Image]
 
 
 @functools.cache
-def training(raw: Path, boxed: Path | None) -> Material:
-    """The training part of train, and of a folder of boxed photos (svhn_jax.box). Cached, for worker processes."""
-    chosen = [example for example, is_held_out in train_examples(raw) if not is_held_out]
-    if boxed:
-        [source] = find_all(boxed)
-        chosen += [one for index, one in enumerate(examples(source)) if index % HELD_OUT]
-    if not chosen:
-        raise InputError(f"{raw}: no photo with a box to train on")
-    return Material(chosen, [patch for one in chosen for patch in patches_of(one)])
+def of_split(split: str, raw: str, boxed: str | None, empty: str) -> Material:
+    """The material of train or validation scenes. Cached, for worker processes.
+
+    Args:
+      raw: folder of train.tar.gz or train/.
+      boxed: folder of further boxed photos (svhn_jax.box), for training alone.
+      empty: folder of pictures without a number; every tenth is kept for validation.
+    """
+    source, is_validation = find_source(Path(raw), "train"), split == "validation"
+    held_out = held_out_names(source)
+    chosen = [one for one in examples(source) if (one.name in held_out) == is_validation]
+    if boxed and not is_validation:
+        chosen += examples(find_all(Path(boxed))[0])
+    paths = sorted(path for path in Path(empty).iterdir() if path.suffix.lower() in SUFFIXES)
+    paths = [path for n, path in enumerate(paths) if (n % HELD_OUT == 0) == is_validation]
+    if not chosen or not paths:
+        raise InputError(f"{empty if chosen else raw}: too few photos for the {split} scenes")
+    return Material(chosen, [decode_photo(read_file(path)) for path in paths])
 
 
-def validation(raw: Path) -> Generator[Example, None, None]:
-    """The photos of train that are held out; InputError, after the last photo, if there is none."""
-    count = 0
-    for example, is_held_out in train_examples(raw):
-        if is_held_out:
-            count += 1
-            yield example
-    if not count:
-        raise InputError(
-            f"{raw}: none of the photos held out for validation, {VALIDATION_FRACTION:.0%} of train for each length, has a box; "
-            "give more photos, with boxes"
-        )
-
-
-def require_validation(raw: Path) -> None:
-    """Raises InputError if `validation` yields no photo."""
-    with closing(validation(raw)) as held_out:
-        next(held_out)
-
-
-def train_examples(raw: Path) -> Iterator[tuple[Example, bool]]:
-    """The photos of train, and whether each is held out for validation."""
+def validation(raw: Path) -> Iterator[Example]:
+    """The photos of train that are held out, as long as they have a box."""
     source = find_source(raw, "train")
+    held_out = held_out_names(source)
+    return (example for example in examples(source) if example.name in held_out)
+
+
+def held_out_names(source: Source) -> set[str]:
+    """The photos of train that are kept for validation."""
     account = Account(source)
     lengths = {source.split: account.lengths()}
     chosen = choose_validation(lengths, VALIDATION_FRACTION, 0, DEFAULT_MAX_DIGITS)[source.split]
-    held_out = {
-        record.name for record, is_chosen in zip(account.records, chosen, strict=True) if is_chosen
-    }
-    for example in examples(source):
-        yield example, example.name in held_out
+    return {one.name for one, is_chosen in zip(account.records, chosen, strict=True) if is_chosen}
 
 
 def examples(source: Source) -> Iterator[Example]:
@@ -90,30 +83,24 @@ def examples(source: Source) -> Iterator[Example]:
     records = {one.name: one for one in source.records() if isinstance(one, Record)}
     for photo in source.photos():
         record = records.get(photo.name)
-        box = union(record.boxes) if record else None
-        if photo.problem or not record or not box:
+        if photo.problem or not record or record.boxes is None or not len(record.boxes):
             continue
         try:
             decoded = decode_photo(photo.content)
         except ValueError:
             continue
-        yield Example(photo.name, decoded, box, "".join(map(str, record.digits)))
+        yield Example(photo.name, decoded, record.digits, digit_boxes(record))
 
 
-def patches_of(example: Example) -> list[Image.Image]:
-    """The parts of a photo to the left of its number, right of it, above and below it."""
-    photo, box = example.photo, example.box
-    clear = CLEAR * (box.bottom - box.top)
-    left, top = min(photo.width, int(box.left - clear)), min(photo.height, int(box.top - clear))
-    right, bottom = max(0, int(box.right + clear)), max(0, int(box.bottom + clear))
-    parts = [
-        (0, 0, left, photo.height),
-        (right, 0, photo.width, photo.height),
-        (0, 0, photo.width, top),
-        (0, bottom, photo.width, photo.height),
-    ]
-    return [
-        photo.crop(part)
-        for part in parts
-        if min(part[2] - part[0], part[3] - part[1]) >= LEAST_PATCH
-    ]
+def digit_boxes(record: Record) -> np.ndarray:
+    """float[n, 4] of a record; the box of a whole number is divided by usual widths of digits."""
+    assert record.boxes is not None
+    boxes = np.concatenate([record.boxes[:, :2], record.boxes[:, :2] + record.boxes[:, 2:]], axis=1)
+    if len(boxes) == len(record.digits):
+        return boxes
+    left, top = boxes[:, :2].min(axis=0)
+    right, bottom = boxes[:, 2:].max(axis=0)
+    widths = np.cumsum([0.0, *(natural_aspect((digit,)) for digit in record.digits)])
+    edges = left + widths / widths[-1] * (right - left)
+    count = len(record.digits)
+    return np.stack([edges[:-1], np.full(count, top), edges[1:], np.full(count, bottom)], axis=1)

@@ -1,4 +1,4 @@
-"""Training scenes: photos of numbers at the scales of a pyramid's canvases, some of them pasted into larger scenes."""
+"""Training scenes: photos of numbers at the scales of a pyramid's levels."""
 
 import io
 from typing import NamedTuple
@@ -6,155 +6,157 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from svhn_jax.data.crop import Box, number_in
-from svhn_jax.data.synthetic.render import View, render
-from svhn_jax.finding import clutter
-from svhn_jax.finding.config import SCENE
+from svhn_jax.data.crop import Box
+from svhn_jax.data.synthetic import ordinary, walls, words
+from svhn_jax.data.synthetic.render import render
 from svhn_jax.finding.material import Material
 from svhn_jax.finding.pyramid import GREY
 
-SIZES = (8.0, 60.0)  # pixels: max(height, width / 2) of the numbers, even on a logarithmic scale
-PLACES = (0.18, 0.82)  # of the number's centre, as shares of the scene's sides
-ENLARGED = 2.5  # a photo is enlarged at most so much
-# Shares of the kinds of scene, set by hand: half as published photos are, half as a phone's; docs/experiments.md has what was measured.
-WHOLE, PASTED, RENDERED = 0.42, 0.20, 0.12  # the rest has no number
-SYNTHETIC = 0.2  # of the photos that are shown whole or pasted
+SCENE = 160  # side, pixels
+MOST_DIGITS = 10  # of a scene
+# Of digits, pixels: even on a logarithmic scale from the first to the second; a share LARGE beyond.
+HEIGHTS, LARGE = (8.0, 44.0, 110.0), 0.1
+PLACES = (0.12, 0.88)  # of the number's centre, as shares of the scene's sides
+ENLARGED = 3.0  # a photo is enlarged at most so much
+# Shares of the kinds of scene, set by hand; docs/finder.md has what was measured.
+PUBLISHED, ORDINARY = 0.45, 0.38  # like the data set's; ordinary photos; the rest has no number
+WHOLE, SYNTHETIC = 0.6, 0.15  # of the first kind: shown whole, not a part; rendered, not real
 
 
 class Scene(NamedTuple):
-    """uint8[SCENE, SCENE, 3], and float32[4], the number's left, top, right and bottom in it; NaN: no number."""
+    """A scene and its digits.
+
+    Attributes:
+      image: uint8[SCENE, SCENE, 3].
+      digits: float32[MOST_DIGITS, 5]: left, top, right, bottom, digit; NaN where there is none.
+    """
 
     image: np.ndarray
-    box: np.ndarray
+    digits: np.ndarray
 
 
 def compose(rng: np.random.Generator, material: Material) -> Scene:
     """One scene; a function of the generator's state and the material."""
     kind = rng.random()
-    if kind < WHOLE:
-        image, box = _whole(rng, material)
-    elif kind < WHOLE + PASTED:
-        image, box = _pasted(rng, material)
-    elif kind < WHOLE + PASTED + RENDERED:
-        image, box = _rendered(rng, material)
+    numbers: list[tuple[tuple[int, ...], np.ndarray]] = []
+    if kind < PUBLISHED:
+        image, digits, boxes = _pasted(rng, *_draw_example(rng, material), material)
+        numbers = [(digits, boxes)]
+    elif kind < PUBLISHED + ORDINARY:
+        place = tuple((rng.uniform(*PLACES, 2) * SCENE).tolist())
+        ground = _picture(rng, material)
+        image, found = ordinary.render(rng, SCENE, _draw_height(rng), place, ground)
+        numbers = [(one.digits, one.boxes) for one in found]
     else:
-        image, box = _empty(rng, material), None
-    row = np.full(4, np.nan) if box is None else np.array(box)
-    return Scene(np.asarray(image), row.astype(np.float32))
+        image = _picture(rng, material) if rng.random() < 0.75 else walls.wall(rng, SCENE, 40)
+    if rng.random() < (0.7 if not numbers else 0.3):
+        _add_writing(rng, image, [boxes for _, boxes in numbers])
+    if not numbers and rng.random() < 0.2:  # the edge of a level
+        part = image.crop((0, 0, *(rng.uniform(0.3, 1, 2) * SCENE).astype(int).tolist()))
+        image = Image.new("RGB", (SCENE, SCENE), (GREY,) * 3)
+        image.paste(part)
+    return Scene(np.asarray(_taken(rng, image)), _rows(numbers))
 
 
-def _draw_example(rng: np.random.Generator, material: Material) -> tuple[Image.Image, Box]:
+def _rows(numbers: list[tuple[tuple[int, ...], np.ndarray]]) -> np.ndarray:
+    rows = [
+        (*box, digit)
+        for digits, boxes in numbers
+        for digit, box in zip(digits, boxes.tolist(), strict=True)
+    ][:MOST_DIGITS]
+    padded = np.full((MOST_DIGITS, 5), np.nan, np.float32)
+    padded[: len(rows)] = np.array(rows, np.float32).reshape(-1, 5)
+    return padded
+
+
+def _draw_height(rng: np.random.Generator) -> float:
+    low, high = HEIGHTS[1:] if rng.random() < LARGE else HEIGHTS[:2]
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
+
+def _draw_example(
+    rng: np.random.Generator, material: Material
+) -> tuple[Image.Image, tuple[int, ...], np.ndarray]:
     if rng.random() < SYNTHETIC:
-        photo, _, rows = render(rng)
-        return photo, number_in(rows, *photo.size)
+        photo, digits, rows = render(rng)
+        return photo, digits, np.concatenate([rows[:, :2], rows[:, :2] + rows[:, 2:]], axis=1)
     example = material.examples[int(rng.integers(len(material.examples)))]
-    return example.photo, example.box
+    return example.photo, example.digits, example.boxes
 
 
-def _draw_size(rng: np.random.Generator) -> float:
-    return float(np.exp(rng.uniform(*np.log(SIZES))))
+def _pasted(
+    rng: np.random.Generator,
+    photo: Image.Image,
+    digits: tuple[int, ...],
+    boxes: np.ndarray,
+    material: Material,
+) -> tuple[Image.Image, tuple[int, ...], np.ndarray]:
+    """A photo, or a part of it, on the grey around a level or, its edges faded, in a picture."""
+    height = float(np.median(boxes[:, 3] - boxes[:, 1]))
+    if rng.random() > WHOLE:
+        margins = rng.uniform(0.1, 1.3, 4) * height
+        low = np.maximum(boxes[:, :2].min(axis=0) - margins[:2], 0).astype(int)
+        high = np.minimum(boxes[:, 2:].max(axis=0) + margins[2:], photo.size).astype(int)
+        high = np.maximum(high, low + 1)
+        photo, boxes = photo.crop((*low, *high)), boxes - np.tile(low, 2)
+    scale = min(_draw_height(rng) / height, ENLARGED) * np.exp(rng.normal(0, [0.1, 0.1]))
+    size = np.maximum(np.rint(np.array(photo.size) * scale).astype(int), 2)
+    boxes = boxes * np.tile(size / photo.size, 2)
+    photo = photo.resize(size.tolist(), Image.Resampling.BICUBIC, reducing_gap=1.5)
+    middle = (boxes[:, :2].min(axis=0) + boxes[:, 2:].max(axis=0)) / 2
+    corner = np.rint(rng.uniform(*PLACES, 2) * SCENE - middle).astype(int)
+    if rng.random() < 0.3:
+        scene = Image.new("RGB", (SCENE, SCENE), (GREY,) * 3)
+        scene.paste(photo, corner.tolist())
+    else:
+        scene = _picture(rng, material)
+        if rng.random() < 0.5:  # the same light in photo and scene
+            pixels = np.asarray(scene, np.float32)
+            light = np.asarray(photo, np.float32).mean(axis=(0, 1)) - pixels.mean(axis=(0, 1))
+            scene = Image.fromarray((pixels + light).clip(0, 255).astype(np.uint8))
+        near = min(boxes[:, :2].min(), (size - boxes[:, 2:]).min())  # to the photo's edge
+        _paste(scene, photo, corner.tolist(), max(1.0, rng.uniform(0, 1) * near))
+    return scene, digits, boxes + np.tile(corner, 2)
 
 
-def _scaled(rng: np.random.Generator, photo: Image.Image, box: Box) -> tuple[Image.Image, Box]:
-    """The photo, and its box, at one of the sizes; stretched a little."""
-    size = max(box.bottom - box.top, (box.right - box.left) / 2)
-    scale = min(_draw_size(rng) / size, ENLARGED)
-    stretch = np.exp(rng.normal(0, 0.08))
-    wide, high = (
-        max(2, round(photo.width * scale * stretch)),
-        max(2, round(photo.height * scale / stretch)),
+def _paste(photo: Image.Image, part: Image.Image, corner: tuple[int, int], reach: float) -> None:
+    """Pastes a part whose edges fade over `reach` pixels."""
+    sides = (
+        np.minimum(np.arange(side) + 0.5, side - np.arange(side) - 0.5) / reach
+        for side in part.size
     )
-    x, y = wide / photo.width, high / photo.height
-    resized = photo.resize((wide, high), Image.Resampling.BICUBIC, reducing_gap=1.5)
-    return resized, Box(box.left * x, box.top * y, box.right * x, box.bottom * y)
+    x, y = (np.clip(side, 0, 1) for side in sides)
+    photo.paste(part, corner, Image.fromarray((x[None] * y[:, None] * 255).astype(np.uint8)))
 
 
-def _corner(rng: np.random.Generator, box: Box) -> tuple[int, int]:
-    """Where a photo's corner goes so that its number has a random place in the scene."""
-    x, y = rng.uniform(*PLACES, 2) * SCENE
-    return round(x - (box.left + box.right) / 2), round(y - (box.top + box.bottom) / 2)
+def _picture(rng: np.random.Generator, material: Material) -> Image.Image:
+    """A part of a picture without a number, SCENE x SCENE."""
+    picture = material.empty[int(rng.integers(len(material.empty)))]
+    share = np.exp(rng.uniform(np.log(0.12), 0))
+    side = max(8.0, share * min(picture.size))
+    left, top = rng.uniform(0, np.array(picture.size) - side).tolist()
+    box = (left, top, left + side, top + side)
+    part = picture.resize((SCENE, SCENE), Image.Resampling.BICUBIC, box=box)
+    return part.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if rng.random() < 0.5 else part
 
 
-def _shifted(box: Box, corner: tuple[int, int]) -> Box:
-    return Box(
-        box.left + corner[0], box.top + corner[1], box.right + corner[0], box.bottom + corner[1]
-    )
-
-
-def _whole(rng: np.random.Generator, material: Material) -> tuple[Image.Image, Box]:
-    """A whole photo on the grey of a canvas."""
-    photo, box = _scaled(rng, *_draw_example(rng, material))
-    scene, corner = Image.new("RGB", (SCENE, SCENE), (GREY,) * 3), _corner(rng, box)
-    scene.paste(photo, corner)
-    return scene, _shifted(box, corner)
-
-
-def _pasted(rng: np.random.Generator, material: Material) -> tuple[Image.Image, Box]:
-    """A part of a photo around its number, its edges faded, in a larger scene."""
-    photo, box = _draw_example(rng, material)
-    margins = rng.uniform(0.1, 1.3, 4) * (box.bottom - box.top)
-    left, top = max(0, int(box.left - margins[0])), max(0, int(box.top - margins[1]))
-    right, bottom = (
-        min(photo.width, int(box.right + margins[2])),
-        min(photo.height, int(box.bottom + margins[3])),
-    )
-    photo, box = _scaled(rng, photo.crop((left, top, right, bottom)), _shifted(box, (-left, -top)))
-    corner = _corner(rng, box)
-    placed = _shifted(box, corner)
-    scene = _background(rng, material, placed)
-    if rng.random() < 0.5:  # the same light in photo and scene
-        scene = _relit(scene, photo)
-    nearest = max(0.0, min(box.left, box.top, photo.width - box.right, photo.height - box.bottom))
-    clutter.paste(scene, photo, corner, rng.uniform(0, 1) * nearest / min(photo.size))
-    return _taken(rng, scene), placed
-
-
-def _rendered(rng: np.random.Generator, material: Material) -> tuple[Image.Image, Box]:
-    """A synthetic number on a wall that is larger than it, among other things."""
-    size = _draw_size(rng)
-    x, y = (rng.uniform(*PLACES, 2) * SCENE).tolist()
-    photo, _, rows = render(rng, view=View((SCENE, SCENE), size, (x, y)))
-    box = number_in(rows, *photo.size)
-    _add_clutter(rng, photo, material, box)
-    return photo, box
-
-
-def _empty(rng: np.random.Generator, material: Material) -> Image.Image:
-    """A scene without a number; sometimes part of it is the grey of a canvas."""
-    scene = _taken(rng, _background(rng, material, None))
-    if rng.random() < 0.4:
-        size = (int(rng.uniform(0.3, 1) * SCENE), int(rng.uniform(0.3, 1) * SCENE))
-        part, scene = scene.resize(size), Image.new("RGB", (SCENE, SCENE), (GREY,) * 3)
-        scene.paste(part)
-    return scene
-
-
-def _background(rng: np.random.Generator, material: Material, avoid: Box | None) -> Image.Image:
-    scene = clutter.background(
-        rng, (SCENE, SCENE), float(np.exp(rng.uniform(1.5, 4))), material.patches
-    )
-    _add_clutter(rng, scene, material, avoid)
-    return clutter.blurred(rng, scene, 1.5) if rng.random() < 0.5 else scene
-
-
-def _add_clutter(
-    rng: np.random.Generator, scene: Image.Image, material: Material, avoid: Box | None
-) -> None:
-    unit = float(np.exp(rng.uniform(2, 3.7)))
-    clutter.add_clutter(rng, scene, unit, int(rng.integers(0, 8)), material.patches, avoid)
-
-
-def _relit(scene: Image.Image, photo: Image.Image) -> Image.Image:
-    """The scene with the mean colour of the photo."""
-    pixels = np.asarray(scene, np.float32)
-    shift = np.asarray(photo, np.float32).mean(axis=(0, 1)) - pixels.mean(axis=(0, 1))
-    return Image.fromarray((pixels + shift).clip(0, 255).astype(np.uint8))
+def _add_writing(rng: np.random.Generator, image: Image.Image, numbers: list[np.ndarray]) -> None:
+    """Words on signs of their own, beside the numbers."""
+    for _ in range(int(rng.integers(1, 4))):
+        wide, high = np.exp(rng.uniform((2.3, 1.8), (4.5, 3.9))).tolist()
+        x, y = (rng.uniform(-0.3, 0.9, 2) * SCENE).tolist()
+        sides = Box(x, y, x + wide, y + high)
+        apart = ((one[:, :2] > sides[2:]) | (one[:, 2:] < sides[:2]) for one in numbers)
+        if all(is_apart.any(axis=1).all() for is_apart in apart):
+            if rng.random() < 0.4:
+                walls.panel(rng, image, sides, 0.0, walls.color(rng), 0.7 * high)
+            words.draw_words(rng, image, sides, walls.color(rng))
 
 
 def _taken(rng: np.random.Generator, scene: Image.Image) -> Image.Image:
     """With noise, and saved as JPEG, more often than not."""
     pixels = np.asarray(scene, np.float32)
-    pixels = pixels + rng.normal(0, abs(rng.normal(0, 4)), (*pixels.shape[:2], 1)).astype(
+    pixels = pixels + rng.normal(0, abs(rng.normal(0, 3)), (*pixels.shape[:2], 1)).astype(
         np.float32
     )
     scene = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))

@@ -13,7 +13,8 @@ from svhn_jax import labels
 from svhn_jax.data import photos
 from svhn_jax.data.crop import Box, box_of, crop_number
 from svhn_jax.errors import InputError, printable
-from svhn_jax.inference.finder import Candidate, Finder
+from svhn_jax.inference.choosing import choose
+from svhn_jax.inference.finder import Finder
 from svhn_jax.inference.reader import Reader
 from svhn_jax.inference.reading import Reading
 from svhn_jax.labels import BLANK
@@ -21,34 +22,11 @@ from svhn_jax.model import inputs
 from svhn_jax.model.decode import Predictions
 
 PRETRAINED = Path(__file__).parents[1] / "weights" / "reader"  # comes with the package
-# In `choose`. Of the 399 validation photos found by search, the first reads the most numbers, and
-# the others give the confidence of least negative log-likelihood (2026-11-30; calibration error
-# 3.1 %, 4.8 % on 500 test photos).
-CONFIDENCE_POWER, SHARPNESS, CAUTION = 0.5, 4.0, 1.5
 BATCH_SIZE = 4  # of the one compiled program: few, as most calls read one photo
 
 AnyPhoto = str | PathLike[str] | bytes | bytearray | memoryview | Image.Image | np.ndarray
 WHOLE: Literal["whole"] = "whole"
 AnyBox = Sequence[float] | Literal["whole"] | None
-
-
-def choose(candidates: Sequence[Candidate], read: Predictions[np.ndarray]) -> tuple[int, float]:
-    """The position of the candidate that holds the number, and the confidence of its reading.
-
-    The confidence is the share of the candidates that read the same number, each weighted by its
-    score and probability: it is low where good candidates disagree.
-
-    Args:
-      candidates: places of one photo, best first, at least one.
-      read: the prediction in each of them.
-    """
-    log_p, log_scores = read.log_p.astype(np.float64), np.log([one.score for one in candidates])
-    best = int((log_scores + CONFIDENCE_POWER * log_p).argmax())
-    values = SHARPNESS * (log_scores + log_p)
-    weights = np.exp(values - values.max())
-    agrees = (read.labels == read.labels[best]).all(axis=1)
-    share = float((weights * np.exp(log_p))[agrees].sum() / weights.sum())
-    return best, share**CAUTION
 
 
 class PhotoReader:
@@ -100,8 +78,7 @@ class PhotoReader:
             if not candidates:
                 return Reading("", 0.0, (), 0.0, None, 0.0)
             read = self._read([self.crop(image, one.box) for one in candidates])
-            best, confidence = choose(candidates, read)
-            return _reading(read, best, confidence, *candidates[best])
+            return choose(candidates, read)
         given = None if box is None or isinstance(box, str) else as_box(box)
         read = self._read([self.crop(image, given)])
         return _reading(read, 0, float(np.exp(read.log_p[0].astype(np.float64))), given, None)

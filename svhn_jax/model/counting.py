@@ -8,8 +8,6 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from svhn_jax.model.networks import build
-
 
 def count_params(params: Any) -> int:
     """Number of values in a tree of arrays."""
@@ -22,7 +20,7 @@ def count_macs(model: nn.Module, image_shape: tuple[int, ...]) -> int:
     Those of plain convolutions, whatever algorithm the network uses.
     """
     if config := getattr(model, "config", None):
-        model = build(dataclasses.replace(config, convolution="xla"))
+        model = model.clone(config=dataclasses.replace(config, convolution="xla"))
     images = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
     variables = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, False), images)
     jaxpr = jax.make_jaxpr(lambda v, x: model.apply(v, x, False))(variables, images)

@@ -1,141 +1,107 @@
-from pathlib import Path
+"""Training scenes, of synthetic photos in the layout of the published archives."""
+
+import json
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from svhn_jax.data.crop import Box
-from svhn_jax.data.synthetic import archive as synthetic_archive
+from svhn_jax.data.records import Record
+from svhn_jax.data.synthetic import archive
 from svhn_jax.data.workers import Workers
 from svhn_jax.errors import InputError
-from svhn_jax.finding import clutter, large_scenes, material, scene_files, scenes
-from svhn_jax.finding.config import SCENE
-from svhn_jax.finding.material import Example, Material
-from svhn_jax.labels import DEFAULT_MAX_DIGITS
+from svhn_jax.finding import material, scene_files, scenes
 
-RED = (250, 0, 0)
+COUNTS = {"train": 6, "validation": 3}
 
 
 @pytest.fixture(scope="module")
-def raw(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("raw")
+def sources(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sources")
+    (folder / "raw").mkdir()
     with Workers(1) as workers:
-        settings = {"seed": 3, "workers": workers, "max_digits": DEFAULT_MAX_DIGITS}
-        synthetic_archive.write(
-            folder / "train.tar.gz", "train", 30, **settings, advance=lambda _: None
-        )
-    return folder
+        archive.write(
+            folder / "raw" / "train.tar.gz", "train", 40,
+            seed=0, max_digits=5, workers=workers, advance=lambda count: None,
+        )  # fmt: skip
+    (folder / "empty").mkdir()
+    for number in range(11):
+        pixels = np.random.default_rng(number).integers(0, 255, (120, 160, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / "empty" / f"{number:02}.png")
+    return {"raw": str(folder / "raw"), "boxed": None, "empty": str(folder / "empty")}
 
 
-def red_number():
-    """A grey photo whose number is a red rectangle."""
-    pixels = np.full((70, 120, 3), 90, np.uint8)
-    pixels[20:50, 40:80] = RED
-    return Example("red.png", Image.fromarray(pixels), Box(40, 20, 80, 50), "12")
+def compose(made, count=40):
+    return [scenes.compose(np.random.default_rng([3, seed]), made) for seed in range(count)]
 
 
-def test_a_scene_is_a_function_of_the_generator(raw):
-    made = material.training(raw, None)
-    first, again = (
-        [scenes.compose(np.random.default_rng([5, n]), made) for n in range(12)] for _ in range(2)
-    )
-    for a, b in zip(first, again, strict=True):
-        np.testing.assert_array_equal(a.image, b.image)
-        np.testing.assert_array_equal(a.box, b.box)
-    assert {one.image.shape for one in first} == {(SCENE, SCENE, 3)}
-    is_empty = [bool(np.isnan(one.box).any()) for one in first]
-    assert 0 < sum(is_empty) < 12
+def test_a_scene_is_a_function_of_the_generator_and_the_material(sources):
+    made = material.of_split("train", **sources)
+    first, second = compose(made, 5), compose(made, 5)
+    for one, other in zip(first, second, strict=True):
+        np.testing.assert_array_equal(one.image, other.image)
+        np.testing.assert_array_equal(one.digits, other.digits)
 
 
-@pytest.mark.parametrize("kind", [scenes._whole, scenes._pasted])
-def test_the_box_is_where_the_photos_number_went(kind, monkeypatch):
-    monkeypatch.setattr(scenes, "SYNTHETIC", 0.0)
-    monkeypatch.setattr(clutter, "_color", lambda *_: (0, 60, 60))  # nothing else is red
-    monkeypatch.setattr(scenes, "_relit", lambda scene, photo: scene)
+def test_most_scenes_have_digits_and_some_have_none(sources):
+    rows = [
+        one.digits[~np.isnan(one.digits[:, 0])]
+        for one in compose(material.of_split("train", **sources))
+    ]
+    assert 0 < sum(not len(digits) for digits in rows) < 20
+    for digits in rows:
+        assert set(digits[:, 4].tolist()) <= set(range(10))
+        assert (digits[:, :2] < digits[:, 2:4]).all()
+
+
+def test_a_photo_keeps_its_digits_where_it_is_pasted():
+    red, blank = Image.new("RGB", (60, 40), "black"), Image.new("RGB", (200, 200), "black")
+    red.paste((255, 0, 0), (20, 10, 30, 30))
+    example = material.Example("1.png", red, (5,), np.array([[20.0, 10.0, 30.0, 30.0]]))
+    made = material.Material([example], [blank])
     for seed in range(20):
-        scene, box = kind(np.random.default_rng(seed), Material([red_number()], []))
-        pixels = np.asarray(scene, int)
-        is_red = (pixels[..., 0] - pixels[..., 1] > 80) & (pixels[..., 0] - pixels[..., 2] > 80)
-        rows, columns = np.flatnonzero(is_red.any(axis=1)), np.flatnonzero(is_red.any(axis=0))
-        found = [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]
-        np.testing.assert_allclose(found, np.clip(box, 0, SCENE), atol=2)
+        rng = np.random.default_rng(seed)
+        image, digits, boxes = scenes._pasted(rng, *example[1:], made)
+        pixels = np.asarray(image, int)
+        y, x = np.nonzero((pixels[..., 0] > 130) & (pixels[..., 1] < 100))
+        left, top, right, bottom = np.clip(boxes[0], 0, scenes.SCENE)
+        assert digits == (5,)
+        if right - left > 4 and bottom - top > 4:
+            seen = (x.min(), y.min(), x.max() + 1, y.max() + 1)
+            np.testing.assert_allclose(seen, (left, top, right, bottom), atol=2)
 
 
-def test_a_rendered_number_is_where_it_was_asked_for():
-    from svhn_jax.data.synthetic.render import View, render
-
-    for seed in range(5):
-        photo, _, rows = render(np.random.default_rng(seed), view=View((200, 150), 30, (120, 60)))
-        low, high = rows[:, :2].min(axis=0), (rows[:, :2] + rows[:, 2:]).max(axis=0)
-        assert photo.size == (200, 150)
-        np.testing.assert_allclose((low + high) / 2, [120, 60], atol=6)
+def test_the_box_of_a_whole_number_is_divided_among_its_digits():
+    record = Record("1.png", (1, 0), np.array([[10.0, 20.0, 88.0, 50.0]]))
+    boxes = material.digit_boxes(record)
+    np.testing.assert_allclose(boxes[:, [1, 3]], [(20, 70), (20, 70)])
+    np.testing.assert_allclose(boxes[:, [0, 2]], [(10, 47), (47, 98)])
 
 
-def test_patches_stay_away_from_the_number():
-    patches = material.patches_of(red_number())
-    # 9 pixels clear: 31 to the left and right. 11 are left above and below, which is too few.
-    assert [patch.size for patch in patches] == [(31, 70), (31, 70)]
-    assert all((np.asarray(patch) == 90).all() for patch in patches)
+def test_photos_of_validation_are_not_trained_on(sources):
+    train, held_out = (material.of_split(split, **sources) for split in scene_files.SPLITS)
+    names = [{example.name for example in one.examples} for one in (train, held_out)]
+    assert names[0]
+    assert names[1]
+    assert not names[0] & names[1]
+    assert (len(train.empty), len(held_out.empty)) == (9, 2)
 
 
-def test_validation_photos_are_those_of_preprocess_and_are_not_trained_on(raw, tmp_path):
-    from svhn_jax.data.prepare import assign
-    from svhn_jax.data.sources.find import find_source
-
-    rule = {"validation_fraction": 0.2, "seed": 0, "limit": None, "max_digits": DEFAULT_MAX_DIGITS}
-    [part] = assign.plan([find_source(raw, "train")], **rule)
-    expected = {
-        record.name
-        for record, split in zip(part.account.records, part.places.splits, strict=True)
-        if split == 1
-    }
-    found = {example.name for example, is_held_out in material.train_examples(raw) if is_held_out}
-    trained = {example.name for example in material.training(raw, None).examples}
-    assert found == expected
-    assert found
-    assert len(trained) == 30 - len(found)
-    assert not found & trained
+def test_scenes_on_disk_are_composed_once_and_do_not_depend_on_the_processes(tmp_path, sources):
+    done = []
+    for jobs, folder in ((1, tmp_path / "one"), (2, tmp_path / "two"), (1, tmp_path / "one")):
+        with Workers(jobs) as workers:
+            scene_files.build(folder, COUNTS, 0, sources, workers, done.append)
+    assert sum(done) == 18  # the third call finds them
+    for split, count in COUNTS.items():
+        one, two = (scene_files.load(str(tmp_path / name), split) for name in ("one", "two"))
+        np.testing.assert_array_equal(one.images, two.images)
+        np.testing.assert_array_equal(one.labels, two.labels)
+        assert len(one) == count
+        assert one.fingerprint == two.fingerprint
+    assert json.loads((tmp_path / "one" / "scenes.json").read_text())["counts"] == COUNTS
 
 
-def test_scenes_on_disk_do_not_depend_on_the_number_of_processes_and_are_made_once(
-    raw, tmp_path, monkeypatch
-):
-    counts = []
-    with Workers(2) as two:
-        many = scene_files.build(tmp_path / "two", 70, 1, raw, None, two, counts.append)
-    with Workers(1) as one:
-        few = scene_files.build(tmp_path / "one", 70, 1, raw, None, one, lambda _: None)
-        monkeypatch.setattr(scene_files, "compose", lambda *_: pytest.fail("composed again"))
-        again = scene_files.build(tmp_path / "one", 70, 1, raw, None, one, lambda _: None)
-    assert sum(counts) == 70
-    for other in (few, again):
-        np.testing.assert_array_equal(many.images, other.images)
-        np.testing.assert_array_equal(many.boxes, other.boxes)
-
-
-def test_a_folder_without_boxes_is_refused(tmp_path):
-    (tmp_path / "train").mkdir()
-    Image.new("RGB", (30, 20)).save(tmp_path / "train" / "a.png")
-    (tmp_path / "train" / "labels.csv").write_text("file,label\na.png,12\n")
-    with pytest.raises(InputError, match="no photo with a box"):
-        material.training(tmp_path, None)
-
-
-@pytest.mark.parametrize("share", [0.02, 0.1])
-def test_a_pasted_number_has_the_share_asked_for_and_lies_where_its_box_says(share):
-    scene = Image.new("RGB", (800, 600), (0, 0, 200))
-    made = large_scenes.pasted(np.random.default_rng(0), scene, red_number(), share)
-    assert made.box.right - made.box.left == pytest.approx(800 * share, abs=1)
-    pixels = np.asarray(made.photo, int)
-    is_red = pixels[..., 0] > 180
-    rows, columns = np.flatnonzero(is_red.any(axis=1)), np.flatnonzero(is_red.any(axis=0))
-    np.testing.assert_allclose(
-        [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], made.box, atol=2
-    )
-    assert (np.asarray(scene)[0, 0] == (0, 0, 200)).all()
-
-
-def test_empty_scenes_and_covering_photos_have_the_size_asked_for():
-    assert large_scenes.empty(np.random.default_rng(0), (400, 300)).size == (400, 300)
-    wide = Image.new("RGB", (300, 50))
-    assert large_scenes.covering(wide, (400, 300)).size == (400, 300)
+def test_scenes_that_are_not_complete_are_refused(tmp_path):
+    with pytest.raises(InputError, match="train_finder"):
+        scene_files.load(str(tmp_path), "train")

@@ -48,7 +48,7 @@ def view(photo: Image.Image, matrix: np.ndarray, size: tuple[int, int]) -> Image
 def expose(rng: np.random.Generator, photo: Image.Image, unit: float) -> Image.Image:
     """The photo as taken; unit: the number's height in pixels. Constants are fitted to crops of real train photos
     (quartiles of contrast, saturation and spectrum; docs/experiments.md)."""
-    pixels = _light(rng, np.asarray(photo, np.float32), unit)
+    pixels = light(rng, np.asarray(photo, np.float32), unit)
     photo = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
     blur = (
         0.55 * np.exp(rng.normal(0, 0.35))
@@ -90,7 +90,7 @@ def _legible(rng: np.random.Generator, pixels: np.ndarray) -> np.ndarray:
     return (pixels - middle) * (least / max(deviation, 3.0)) + middle_after
 
 
-def _light(rng: np.random.Generator, pixels: np.ndarray, unit: float) -> np.ndarray:
+def light(rng: np.random.Generator, pixels: np.ndarray, unit: float) -> np.ndarray:
     """Uneven light, exposure, contrast and colour cast."""
     height, width = pixels.shape[:2]
     x = (np.arange(width, dtype=np.float32) - width / 2)[None, :, None] / unit

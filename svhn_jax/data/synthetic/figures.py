@@ -8,6 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+# A digit leaves its box's corners mostly empty: its outline is taken for this octagon, in shares of the box.
+OCTAGON = np.array([[0.2, 0], [0.8, 0], [1, 0.2], [1, 0.8], [0.8, 1], [0.2, 1], [0, 0.8], [0, 0.2]])
+
 
 class Style(NamedTuple):
     """What all digits of a number share. Every length is a share of the stroke's thickness or of the figure's height."""

@@ -48,3 +48,20 @@ PAIRS = np.array(
     [[list(bytes.fromhex(side)) for side in pair.split("-")] for pair in _PAIRS.split()], np.float32
 )
 """float32[240, 2, 3]: ground and ink, 0 to 255."""
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+Color = tuple[int, int, int]
+Sides = tuple[float, float, float, float]  # left, top, right, bottom
+
+
+def rgb(color: np.ndarray) -> Color:
+    red, green, blue = (int(min(255, max(0, value))) for value in color)
+    return red, green, blue
+
+
+def shade(rng: np.random.Generator, color: Color, spread: float) -> Color:
+    """The color, brighter or darker."""
+    return rgb(np.array(color) + rng.normal(0, spread) + rng.normal(0, spread * 0.1, 3))
+
+
+def mix(color: Color, other: Color, share: float) -> Color:
+    return rgb(np.array(color) * (1 - share) + np.array(other) * share)

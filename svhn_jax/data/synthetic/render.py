@@ -12,28 +12,14 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from svhn_jax.data.synthetic import camera, typesetting
+from svhn_jax.data.synthetic import camera, figures, typesetting
 from svhn_jax.data.synthetic.scene import draw_scene, paint_number
 from svhn_jax.labels import DEFAULT_MAX_DIGITS
 
 VERSION = 2  # counts up when the photos change
 PHOTOS_AT_ONCE = 64
 SPLIT_SEEDS = {"train": 0, "test": 1, "extra": 2}
-# A digit leaves its box's corners mostly empty: its outline is taken for this octagon, in shares of the box.
-OCTAGON = np.array([[0.2, 0], [0.8, 0], [1, 0.2], [1, 0.8], [0.8, 1], [0.2, 1], [0, 0.8], [0, 0.2]])
-
-
 LEAST_DETAIL = 9.0  # pixels of height with which a photo is taken; fewer are not legible
-
-
-class View(NamedTuple):
-    """What a photo shall show: its size (width, height), the number's height and its centre, in pixels; and how far beyond the
-    number the wall reaches, in multiples of its longer side."""
-
-    size: tuple[int, int]
-    height: float
-    center: tuple[float, float]
-    reach: float = 12.0
 
 
 class Rendering(NamedTuple):
@@ -61,14 +47,10 @@ def render(
     rng: np.random.Generator,
     split: str = "train",
     max_digits: int = DEFAULT_MAX_DIGITS,
-    view: View | None = None,
 ) -> Rendering:
-    """One synthetic photo of a number that `svhn_jax.data.synthetic.typesetting.draw_digits` draws.
-
-    view: None for a photo as close to its number as the published ones.
-    """
+    """One synthetic photo of a number that `svhn_jax.data.synthetic.typesetting.draw_digits` draws."""
     digits = typesetting.draw_digits(rng, split, max_digits)
-    height = view.height if view else float(np.clip(25.5 * np.exp(rng.normal(0, 0.5)), 10, 105))
+    height = float(np.clip(25.5 * np.exp(rng.normal(0, 0.5)), 10, 105))
     unit = float(np.clip(height * 1.25, 20, 80))  # of the flat scene, pixels
     mask, flat = typesetting.typeset(rng, digits, unit)
     flat_size = _extent(flat)
@@ -86,14 +68,14 @@ def render(
     center = flat[:, :2].min(axis=0) + np.array(flat_size) / 2
     matrix = camera.homography(rng, stretch, height / flat[:, 3].max(), max(flat_size))
     boxes = _project_boxes(matrix, flat - [*center, 0, 0])
-    size, origin = (view.size, _centered(boxes, view.center)) if view else _close(rng, boxes)
+    size, origin = _close(rng, boxes)
     boxes[:, :2] -= origin
     matrix = np.array([[1, 0, -origin[0]], [0, 1, -origin[1]], [0, 0, 1]]) @ matrix
 
     # The scene is as large as the part of the wall that the photo shows.
     corners = np.array([[0, 0], [size[0], 0], [0, size[1]], size], float)
     seen = camera.project(np.linalg.inv(matrix), corners)
-    reach = (view.reach if view else 4.0) * max(flat_size)
+    reach = 4.0 * max(flat_size)
     low, top = (
         np.floor(np.maximum(seen.min(axis=0), -reach)),
         np.ceil(np.minimum(seen.max(axis=0), reach)),
@@ -126,14 +108,9 @@ def _close(rng: np.random.Generator, boxes: np.ndarray) -> tuple[tuple[int, int]
     return size, boxes[:, :2].min(axis=0) - np.clip(place, 0, 1) * free
 
 
-def _centered(boxes: np.ndarray, center: tuple[float, float]) -> np.ndarray:
-    """The place of a photo's corner, so that the number's centre comes to `center`."""
-    return np.asarray(boxes[:, :2].min(axis=0) + np.array(_extent(boxes)) / 2 - center)
-
-
 def _project_boxes(matrix: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     """Boxes around the digits after the homography."""
-    outlines = camera.project(matrix, boxes[:, None, :2] + OCTAGON * boxes[:, None, 2:])
+    outlines = camera.project(matrix, boxes[:, None, :2] + figures.OCTAGON * boxes[:, None, 2:])
     low, high = outlines.min(axis=1), outlines.max(axis=1)
     return np.concatenate([low, high - low], axis=1)
 

@@ -7,14 +7,11 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from svhn_jax.data.synthetic.camera import smooth_noise
 from svhn_jax.data.synthetic.fonts import random_font
-from svhn_jax.data.synthetic.palette import PAIRS
+from svhn_jax.data.synthetic.palette import LUMA, PAIRS, Color, Sides, mix, rgb, shade
 
 DIGITS, LETTERS = "0123456789", "ABCDEHabc-/."
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 # Gray levels between ground and ink; 5 % of real crops have a standard deviation below 14.
 LEAST_CONTRAST = 36.0
-Color = tuple[int, int, int]
-Sides = tuple[float, float, float, float]  # left, top, right, bottom
 
 
 def draw_scene(
@@ -32,7 +29,7 @@ def draw_scene(
         x, fall = rng.uniform(0, size[0]), rng.normal(0, 0.5) * size[1]
         far = size[0] if rng.random() < 0.5 else 0
         half = [(far, 0), (x, 0), (x + fall, size[1]), (far, size[1])]
-        draw.polygon(half, fill=_mix(_other_ground(rng, ground), ground, 0.5))
+        draw.polygon(half, fill=mix(_other_ground(rng, ground), ground, 0.5))
     if has_plate:
         plate = _draw_plate(rng, draw, number, ground, ink, unit)
         if rng.random() < 0.3:
@@ -57,16 +54,16 @@ def _colors(rng: np.random.Generator) -> tuple[Color, Color]:
     pair = np.stack([ground, ink])
     grey = (pair @ LUMA)[:, None]
     pair = (grey + (pair - grey) * colorfulness) * light + rng.normal(0, 3.5, (2, 3))
-    return _rgb(pair[0]), _rgb(pair[1])
+    return rgb(pair[0]), rgb(pair[1])
 
 
 def _other_ground(rng: np.random.Generator, ground: Color) -> Color:
     """The color behind a plate."""
     other = PAIRS[rng.integers(len(PAIRS)), 0]
     return (
-        _rgb(other * rng.uniform(0.6, 1.1) + rng.normal(0, 6, 3))
+        rgb(other * rng.uniform(0.6, 1.1) + rng.normal(0, 6, 3))
         if rng.random() < 0.8
-        else _shade(rng, ground, 40)
+        else shade(rng, ground, 40)
     )
 
 
@@ -87,7 +84,7 @@ def _draw_wall(
     if kind > 0.3:
         return photo
     draw = ImageDraw.Draw(photo)
-    joint = _shade(rng, wall, 30)
+    joint = shade(rng, wall, 30)
     step, line = (
         max(4.0, unit * rng.uniform(0.25, 1.3)),
         max(1, round(unit * rng.uniform(0.02, 0.07))),
@@ -138,27 +135,27 @@ def _draw_plate(
             draw.rounded_rectangle(sides, max(0.0, radius + grow), fill, outline, line)
 
     if rng.random() < 0.35:  # cast shadow
-        drop, dark = unit * rng.uniform(0.03, 0.12), _mix(plate, (0, 0, 0), rng.uniform(0.5, 0.9))
+        drop, dark = unit * rng.uniform(0.03, 0.12), mix(plate, (0, 0, 0), rng.uniform(0.5, 0.9))
         side = rng.choice((-1, 1))
         draw.rectangle(
             [box[0] + side * drop, box[1] + drop, box[2] + side * drop, box[3] + drop], fill=dark
         )
     rim = rng.random()
     if rim < 0.25:  # a rim of another color
-        shape(unit * rng.uniform(0.02, 0.15), _shade(rng, plate, 45) if rng.random() < 0.6 else ink)
+        shape(unit * rng.uniform(0.02, 0.15), shade(rng, plate, 45) if rng.random() < 0.6 else ink)
     shape(0, plate)
     if rng.random() < 0.4:  # an inner frame, as on enamel
         shape(
             -unit * rng.uniform(0.01, 0.08),
             None,
-            _mix(ink, plate, rng.uniform(0, 0.4)),
+            mix(ink, plate, rng.uniform(0, 0.4)),
             unit * rng.uniform(0.015, 0.07),
         )
     if rng.random() < 0.2:
         r = max(0.7, unit * 0.03)
         for x in (box[0] + 2 * r, box[2] - 2 * r):
             y = (box[1] + box[3]) / 2 if rng.random() < 0.5 else box[1] + 2 * r
-            draw.ellipse([x - r, y - r, x + r, y + r], fill=_mix(ink, plate, 0.3))
+            draw.ellipse([x - r, y - r, x + r, y + r], fill=mix(ink, plate, 0.3))
     return box
 
 
@@ -200,8 +197,8 @@ def _draw_tiles(
         *((boxes[:-1, 0] + boxes[:-1, 2] + boxes[1:, 0]) / 2),
         boxes[-1, 0] + boxes[-1, 2] + grow,
     ]
-    color = _shade(rng, ground, 30) if rng.random() < 0.6 else _mix(ink, ground, 0.4)
-    fill = _shade(rng, ground, 10)
+    color = shade(rng, ground, 30) if rng.random() < 0.6 else mix(ink, ground, 0.4)
+    fill = shade(rng, ground, 10)
     for left, right in pairwise(edges):
         if right > left:
             draw.rectangle([left, top, right, bottom], fill=fill, outline=color, width=line)
@@ -217,7 +214,7 @@ def _draw_text(
 ) -> None:
     """Writing beside the number: dots, a letter, a smaller number, small print, a dash."""
     left, top, right, bottom = number
-    color = _mix(ink, ground, rng.uniform(0, 0.5))
+    color = mix(ink, ground, rng.uniform(0, 0.5))
     kind = rng.random()
     if kind < 0.14:  # a dot on either side, or on one
         radius, gap = unit * rng.uniform(0.03, 0.08), unit * rng.uniform(0.1, 0.35)
@@ -263,7 +260,7 @@ def _draw_objects(
 ) -> None:
     """Door frames, windows, gutters, cables, ledges: none, one or two."""
     for _ in range(int(rng.integers(0, 3))):
-        color = _rgb(PAIRS[rng.integers(len(PAIRS)), 0] * rng.uniform(0.5, 1.1))
+        color = rgb(PAIRS[rng.integers(len(PAIRS)), 0] * rng.uniform(0.5, 1.1))
         sides: Sides
         reach = unit * rng.uniform(0.08, 1.2)
         kind = rng.random()
@@ -318,7 +315,7 @@ def paint_number(
         )
     elif kind < 0.42:  # an edge of another color
         edge = mask.filter(ImageFilter.MaxFilter(3 if unit < 40 else 5))
-        _blend(photo, edge, corner, _shade(rng, ink, 70), 1.0)
+        _blend(photo, edge, corner, shade(rng, ink, 70), 1.0)
     if rng.random() < 0.12:  # worn paint
         wear = 1 - np.clip(
             smooth_noise(rng, mask.size, max(2.0, unit * 0.15), 0.6)[..., 0], 0, 0.85
@@ -338,17 +335,3 @@ def _blend(
     photo: Image.Image, mask: Image.Image, corner: tuple[int, int], color: Color, strength: float
 ) -> None:
     photo.paste(color, corner, mask.point([int(value * strength) for value in range(256)]))
-
-
-def _rgb(color: np.ndarray) -> Color:
-    red, green, blue = (int(min(255, max(0, value))) for value in color)
-    return red, green, blue
-
-
-def _shade(rng: np.random.Generator, color: Color, spread: float) -> Color:
-    """The color, brighter or darker."""
-    return _rgb(np.array(color) + rng.normal(0, spread) + rng.normal(0, spread * 0.1, 3))
-
-
-def _mix(color: Color, other: Color, share: float) -> Color:
-    return _rgb(np.array(color) * (1 - share) + np.array(other) * share)
