@@ -114,7 +114,7 @@ def test_stopped_it_is_one_line_and_leaves_nothing(tmp_path, option, number):
             max(busy, key=lambda one: sum(one.cpu_times()[:2])).kill()
         else:
             process.send_signal(number)
-        printed = process.communicate(timeout=20)[1]
+        printed = process.communicate(timeout=60)[1]
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

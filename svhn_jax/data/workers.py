@@ -13,8 +13,6 @@ from typing import TypeVar
 from svhn_jax.errors import InputError
 
 TASKS_AHEAD = 4  # per process: enough to keep it busy, few enough to bound the memory
-# Imported once, by the process that forks the workers; without JAX, whose threads forbid a fork.
-PRELOADED = ["svhn_jax.cli", "svhn_jax.data.prepare.build", "svhn_jax.data.synthetic.arrays"]
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -31,11 +29,10 @@ class Workers:
 
     def __init__(self, jobs: int):
         self._ahead = jobs * TASKS_AHEAD
-        self._pool = None
-        if jobs:  # a fork of this process would copy locks that other threads hold
-            context = multiprocessing.get_context("forkserver")
-            context.set_forkserver_preload(PRELOADED)
-            self._pool = ProcessPoolExecutor(jobs, context, _follow_the_parent)
+        # Not forked: a fork copies locks that other threads hold. A fork server needs a socket,
+        # whose path a long TMPDIR makes too long.
+        context = multiprocessing.get_context("spawn")
+        self._pool = ProcessPoolExecutor(jobs, context, _follow_the_parent) if jobs else None
 
     def __enter__(self) -> "Workers":
         return self

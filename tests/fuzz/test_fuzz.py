@@ -7,6 +7,8 @@ from archives import REPOSITORY, split_files, write_split
 
 from svhn_jax.output import Terminal
 
+pytestmark = pytest.mark.filterwarnings("ignore")  # it forks, and JAX warns of forks
+
 
 @pytest.fixture
 def fuzz_data(monkeypatch):
