@@ -35,7 +35,7 @@ def results_of(folder, setting):
     with setting():
         reader = PhotoReader(folder, finder=finder)
         readings = [reader.read(photo), reader.read(photo, (30, 10, 40, 22)), before.read(photo)]
-        found = Finder().find(photo, least_score=0.0)
+        found = Finder().find(photo)
         scored = score_step(folder, "validation")
     return readings, found, scored.metrics
 
