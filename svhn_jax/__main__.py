@@ -1,4 +1,4 @@
-"""python -m svhn_jax COMMAND ...: as python -m svhn_jax.COMMAND ...; alone it lists the commands."""
+"""python -m svhn_jax COMMAND ...: runs svhn_jax.COMMAND; alone it lists the commands."""
 
 import ast
 import difflib

@@ -35,7 +35,7 @@ class DataConfig(_Part):
     mix_in_repeat: Annotated[
         tuple[int, ...], Rule(lambda counts: min(counts, default=1) >= 1, "counts of at least 1")
     ] = ()
-    """how many times an epoch shows each training image of each data set of `mix_in`; none given: once"""
+    """how many times an epoch shows each image of each data set of `mix_in`; none given: once"""
     placement: Literal["auto", "resident", "streamed"] = "auto"
     """training images resident on every device, or streamed from disk, in the same batches; auto:
     resident if they fit in half of a GPU's or TPU's memory; on CPUs streamed"""
@@ -53,15 +53,15 @@ class ImageConfig(_Part):
     """From the stored crop to the model's input, in training and in evaluation."""
 
     crop: Annotated[int, at_least(8)] = 54
-    """side of the window cut from the stored 64 x 64 image: at a random position in training, in the
-    middle in evaluation"""
+    """side of the window cut from the stored 64 x 64 image: at a random position in training, in
+    the middle in evaluation"""
     resize: Annotated[int, Rule(lambda side: side == 0 or side >= 8, "0, or at least 8")] = 0
     """side the window is resized to; 0 leaves it as it is"""
     grayscale: bool = False
     """convert photos to grey"""
     normalize: Literal["mean", "mean and contrast"] = "mean and contrast"
-    """mean: subtract each image's mean (Goodfellow et al. 2014); mean and contrast: also divide by its
-    standard deviation"""
+    """mean: subtract each image's mean (Goodfellow et al. 2014); mean and contrast: also divide by
+    its standard deviation"""
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class AugmentConfig(_Part):
     shear: Fraction = 0.0
     """horizontal slant, as a fraction of the height"""
     channel_gain: Fraction = 0.0
-    """relative change of each colour channel, drawn separately (Eigen et al. 2014, arXiv:1406.2283)"""
+    """relative change of each colour channel, drawn separately (Eigen et al., arXiv:1406.2283)"""
     channel_offset: Fraction = 0.0
     """change of each colour channel, drawn separately, as a fraction of the full range"""
     gamma: Fraction = 0.0
@@ -104,7 +104,8 @@ class AugmentConfig(_Part):
     noise: Fraction = 0.0
     """standard deviation of Gaussian noise, as a fraction of the full range"""
     cutout: Annotated[int, within(0, 32)] = 0
-    """side of a square patch filled with the image's mean colour, in pixels of the window (arXiv:1708.04552)"""
+    """side of a patch filled with the image's mean colour, pixels of the window
+    (arXiv:1708.04552)"""
 
 
 @dataclass(frozen=True)
@@ -112,8 +113,8 @@ class ModelConfig(_Part):
     """The network."""
 
     architecture: Literal["resnet", "seed", "potterhsu", "finder"] = "resnet"
-    """resnet: residual stages with attention-pooled heads; seed, potterhsu: baselines, the networks of
-    other projects"""
+    """resnet: residual stages with attention-pooled heads; seed, potterhsu: baselines, the
+    networks of other projects"""
     patch: Annotated[int, within(1, 8)] = 2
     """the stem turns each square of patch x patch pixels into one position (resnet)"""
     width: Count = 48
@@ -131,8 +132,8 @@ class ModelConfig(_Part):
     (seed), after each pooling (potterhsu)"""
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
     """type of the features; params, statistics, heads and loss are always float32. At float32,
-    convolutions use the platform's default precision (TF32 on NVIDIA GPUs, bfloat16 passes on TPUs);
-    JAX_DEFAULT_MATMUL_PRECISION=highest gives true float32"""
+    convolutions use the platform's default precision (TF32 on NVIDIA GPUs, bfloat16 passes on
+    TPUs); JAX_DEFAULT_MATMUL_PRECISION=highest gives true float32"""
     convolution: Literal["auto", "xla", "winograd"] = "auto"
     """algorithm: winograd where it is faster than XLA's own, or xla; auto: winograd on CPUs. The
     results differ by rounding only"""
@@ -169,8 +170,8 @@ class OptimizerConfig(_Part):
     clip_norm: NotNegative = 0.0
     """clip the gradient to this global norm; 0: no clipping"""
     ema_decay: Fraction = 0.998
-    """decay of the exponential moving average of params and batch statistics, which evaluation uses;
-    0: no average"""
+    """decay of the exponential moving average of params and batch statistics, which evaluation
+    uses; 0: no average"""
     skip_nonfinite: bool = False
     """skip and count updates whose loss or gradient is not finite, and stop after 100 in a row; if
     false, stop at the first"""
@@ -215,7 +216,7 @@ class Config(_Part):
     log_every_steps: Count = 100
     """steps between log lines, rows of metrics.jsonl and TensorBoard scalars"""
     eval_every_steps: Count = 500
-    """steps between validations; each also saves a checkpoint and TensorBoard images and histograms"""
+    """steps between validations; each also saves a checkpoint and TensorBoard pictures"""
     keep_newest: Count = 500
     """number of newest checkpoints to keep; the best on validation is always kept"""
     keep_every_steps: CountOrNone = 0

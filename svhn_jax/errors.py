@@ -26,7 +26,7 @@ class TryAgainError(InputError):
 
 @contextmanager
 def naming_out_of_memory(batches: str) -> Iterator[None]:
-    """Turns out-of-memory errors of the block into one line; `batches` names the options to lower."""
+    """Turns out-of-memory errors of the block into one line; `batches` names options to lower."""
     try:
         yield
     except Exception as error:
@@ -46,7 +46,8 @@ def is_out_of_memory(error: Exception) -> bool:
 
 def one_line(error: Exception) -> str:
     """The start of another library's error message, printable."""
-    return f"{type(error).__name__}: {printable(textwrap.shorten(str(error), 200, placeholder=' ...'))}"
+    start = textwrap.shorten(str(error), 200, placeholder=" ...")
+    return f"{type(error).__name__}: {printable(start)}"
 
 
 def printable(text: str) -> str:

@@ -1,4 +1,4 @@
-"""What the camera does: a view of the flat wall in perspective, uneven light, blur, noise and JPEG."""
+"""The camera: a view of the flat wall in perspective, uneven light, blur, noise and JPEG."""
 
 import io
 
@@ -9,9 +9,10 @@ from PIL import Image, ImageFilter
 def homography(rng: np.random.Generator, stretch: float, scale: float, length: float) -> np.ndarray:
     """float[3, 3] from the wall, its origin the number's centre, to the photo likewise.
 
-    stretch: of the width relative to the height; scale: of the height; length: of the number's longer side, on the wall.
-    Street View sees most walls from the side: base lines slope while upright strokes stay upright. The slopes follow
-    those of the published boxes: beyond 5 degrees in 46 % of the train photos, 10 in 21 %, 20 in 6 %.
+    stretch: of the width relative to the height; scale: of the height; length: of the number's
+    longer side, on the wall. Street View sees most walls from the side: base lines slope while
+    upright strokes stay upright. The slopes follow those of the published boxes: beyond 5 degrees
+    in 46 % of the train photos, 10 in 21 %, 20 in 6 %.
     """
     slope = _mixture(rng, ((0.5, 2.5), (0.35, 8.0), (0.16, 16.0))) - 1.0
     slant = _mixture(rng, ((0.7, 3.5), (0.31, 10.0)))
@@ -37,7 +38,7 @@ def project(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def view(photo: Image.Image, matrix: np.ndarray, size: tuple[int, int]) -> Image.Image:
-    """The wall after the homography (from its pixels to the photo's), through a window of `size` pixels."""
+    """The wall through a window of `size` pixels, after the homography to the photo's pixels."""
     inverse = np.linalg.inv(matrix)
     coefficients = (inverse / inverse[2, 2]).ravel()[:8].tolist()
     return photo.transform(
@@ -46,8 +47,8 @@ def view(photo: Image.Image, matrix: np.ndarray, size: tuple[int, int]) -> Image
 
 
 def expose(rng: np.random.Generator, photo: Image.Image, unit: float) -> Image.Image:
-    """The photo as taken; unit: the number's height in pixels. Constants are fitted to crops of real train photos
-    (quartiles of contrast, saturation and spectrum; docs/experiments.md)."""
+    """The photo as taken; unit: the number's height in pixels. Constants are fitted to crops of
+    real train photos (quartiles of contrast, saturation and spectrum; docs/experiments.md)."""
     pixels = light(rng, np.asarray(photo, np.float32), unit)
     photo = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
     blur = (
@@ -78,8 +79,8 @@ def expose(rng: np.random.Generator, photo: Image.Image, unit: float) -> Image.I
 
 
 def _legible(rng: np.random.Generator, pixels: np.ndarray) -> np.ndarray:
-    """Raises the contrast of a photo whose blurred number nobody could have annotated: 5 % of real crops have a
-    standard deviation below 14 grey levels, 25 % below 20."""
+    """Raises the contrast of a photo whose blurred number nobody could have annotated: 5 % of real
+    crops have a standard deviation below 14 grey levels, 25 % below 20."""
     height, width = pixels.shape[:2]
     core = pixels[height // 4 : height - height // 4, width // 4 : width - width // 4, 1]
     deviation, middle = float(core.std()), float(core.mean())
@@ -112,7 +113,8 @@ def light(rng: np.random.Generator, pixels: np.ndarray, unit: float) -> np.ndarr
     contrast, exposure = rng.uniform(0.95, 1.35), np.exp(rng.normal(0, 0.15))
     pixels = (pixels - middle) * contrast + middle * exposure
     pixels = pixels * (1 + rng.normal(0, 0.02, 3)).astype(np.float32)
-    # Real photos seldom hold black: haze and stray light. Their 2nd percentile is 20 grey levels or more in 95 %.
+    # Real photos seldom hold black: haze and stray light. Their 2nd percentile is 20 grey levels
+    # or more in 95 %.
     black = rng.uniform(0, 30)
     return np.asarray(
         black + pixels.clip(0, 255) * ((rng.uniform(232, 255) - black) / 255), np.float32
@@ -122,7 +124,7 @@ def light(rng: np.random.Generator, pixels: np.ndarray, unit: float) -> np.ndarr
 def smooth_noise(
     rng: np.random.Generator, size: tuple[int, int], cell: float, strength: float, channels: int = 1
 ) -> np.ndarray:
-    """float32[H, W, channels] of noise in blobs of about `cell` pixels; three channels sum to about no brightness."""
+    """float32[H, W, channels]: noise in blobs of about `cell` pixels; 3 channels change hue."""
     cells = (max(2, int(size[1] / cell)), max(2, int(size[0] / cell)))
     layers = []
     for _ in range(min(channels, 2)):

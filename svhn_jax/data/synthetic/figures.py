@@ -1,6 +1,7 @@
-"""Single figures, and two forms of house numbers that few typefaces have: the 3 with a flat top and the 1 with a long flag.
+"""Single figures, and two forms that few typefaces have: the flat 3 and the 1 with a long flag.
 
-Real photos have them: networks trained without them often read the flat 3 as 5. What they gained: docs/experiments.md.
+Real photos have them: networks trained without them often read the flat 3 as 5. What they gained:
+docs/experiments.md.
 """
 
 from typing import NamedTuple
@@ -8,12 +9,14 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-# A digit leaves its box's corners mostly empty: its outline is taken for this octagon, in shares of the box.
+# A digit leaves its box's corners mostly empty: its outline is taken for this octagon, in shares
+# of the box.
 OCTAGON = np.array([[0.2, 0], [0.8, 0], [1, 0.2], [1, 0.8], [0.8, 1], [0.2, 1], [0, 0.8], [0, 0.2]])
 
 
 class Style(NamedTuple):
-    """What all digits of a number share. Every length is a share of the stroke's thickness or of the figure's height."""
+    """What all digits of a number share; lengths are shares of the stroke or of the figure's
+    height."""
 
     flat_three: bool
     flagged_one: bool
@@ -27,7 +30,8 @@ class Style(NamedTuple):
 
 
 class Figure(NamedTuple):
-    """A digit's ink: mask, uint8 and tight; its upper edge above the base line, and the typeface's advance; pixels."""
+    """A digit's ink: a tight uint8 mask, its upper edge above the base line, its advance;
+    pixels."""
 
     mask: Image.Image
     rise: int
@@ -125,7 +129,7 @@ def _flagged_one(mask: Image.Image, style: Style) -> Image.Image:
 
 
 def _stroke(mask: Image.Image, level: float) -> float:
-    """Thickness of the strokes at this share of the height: pixels of ink in the row by the number of its strokes."""
+    """Thickness of the strokes at this share of the height, pixels: ink in the row by strokes."""
     row = np.asarray(mask)[min(mask.height - 1, int(level * mask.height))] > 127
     starts = int(row[0]) + int((row[1:] & ~row[:-1]).sum())
     return float(row.sum()) / max(1, starts)

@@ -1,9 +1,10 @@
 """Synthetic house-number photos: a wall, perhaps a plate, a number, a camera.
 
-Every choice is drawn from one numpy Generator, so a photo is a pure function of its seed. Geometry follows the published
-annotations of the 33,402 train photos: number height 1 % 12 px, median 31, 99 % 112; width / height by the digits
-(svhn_jax.data.synthetic.typesetting); photos 1.4 times as high as the number (5 % 1.1, 95 % 2.5), so that many crops
-reach past the photo's upper and lower edge. They are 3.4 times as wide; ours are narrower, for no crop needs more.
+Every choice is drawn from one numpy Generator, so a photo is a pure function of its seed. Geometry
+follows the published annotations of the 33,402 train photos: number height 1 % 12 px, median 31,
+99 % 112; width / height by the digits (svhn_jax.data.synthetic.typesetting); photos 1.4 times as
+high as the number (5 % 1.1, 95 % 2.5), so that many crops reach past the photo's upper and lower
+edge. They are 3.4 times as wide; ours are narrower, for no crop needs more.
 """
 
 from collections.abc import Iterator
@@ -48,7 +49,7 @@ def render(
     split: str = "train",
     max_digits: int = DEFAULT_MAX_DIGITS,
 ) -> Rendering:
-    """One synthetic photo of a number that `svhn_jax.data.synthetic.typesetting.draw_digits` draws."""
+    """One synthetic photo of a number that `typesetting.draw_digits` draws."""
     digits = typesetting.draw_digits(rng, split, max_digits)
     height = float(np.clip(25.5 * np.exp(rng.normal(0, 0.5)), 10, 105))
     unit = float(np.clip(height * 1.25, 20, 80))  # of the flat scene, pixels
@@ -85,7 +86,8 @@ def render(
     on_scene = flat + np.array([*shift, 0, 0])
     photo, ink = draw_scene(rng, (scene_size[0], scene_size[1]), on_scene, unit)
     paint_number(rng, photo, mask, (int(shift[0]), int(shift[1])), ink, unit)
-    # Most published photos hold less detail than their pixels could: taken with fewer pixels, then enlarged.
+    # Most published photos hold less detail than their pixels could: taken with fewer pixels, then
+    # enlarged.
     coarse = np.clip(np.exp(rng.normal([0.35, 0.25], 0.3)), 1, max(1.0, height / LEAST_DETAIL))
     taken = (max(8, round(size[0] / coarse[0])), max(8, round(size[1] / coarse[1])))
     shrunk = np.diag([taken[0] / size[0], taken[1] / size[1], 1])
@@ -97,7 +99,7 @@ def render(
 
 
 def _close(rng: np.random.Generator, boxes: np.ndarray) -> tuple[tuple[int, int], np.ndarray]:
-    """Size of a photo close to its number, and the place of its corner where the boxes are measured."""
+    """Size of a photo close to its number, and its corner where the boxes are measured."""
     wide, high = _extent(boxes)
     size = (
         int(max(20, wide * rng.uniform(1.4, 2.6) + 2)),
@@ -116,7 +118,8 @@ def _project_boxes(matrix: np.ndarray, boxes: np.ndarray) -> np.ndarray:
 
 
 def _annotate(rng: np.random.Generator, boxes: np.ndarray) -> np.ndarray:
-    """Boxes as a person draws them: whole pixels, looser above than below, one top and height for level digits.
+    """Boxes as a person draws them: whole pixels, looser above than below, one top and height for
+    level digits.
 
     The slack was measured on the rows of contrast inside crops of real train photos.
     """

@@ -54,10 +54,12 @@ def test_lengths_and_first_digits_follow_their_laws():
     rng = np.random.default_rng(0)
     numbers = [typesetting.draw_digits(rng) for _ in range(4000)]
     lengths = Counter(map(len, numbers))
-    # published shares of train: 5137, 18130, 8691, 1434 and 9 of 33401; 3 sigma of 4000 draws is at most 0.024
+    # published shares of train: 5137, 18130, 8691, 1434 and 9 of 33401; 3 sigma of 4000 draws is
+    # at most 0.024
     for length, share in ((1, 0.154), (2, 0.543), (3, 0.260), (4, 0.043), (5, 0.0003)):
         assert lengths[length] / 4000 == pytest.approx(share, abs=0.024)
-    # published: 27.67 % of the first digits are 1, 4.34 % are 9; 12.2 % of the later ones are 0, 8.05 % are 9
+    # published: 27.67 % of the first digits are 1, 4.34 % are 9; 12.2 % of the later ones are 0,
+    # 8.05 % are 9
     firsts = Counter(digits[0] for digits in numbers)
     assert firsts[0] == 0
     assert firsts[1] / 4000 == pytest.approx(0.277, abs=0.024)
