@@ -51,7 +51,8 @@ def main() -> int:
 def _purpose(command: str) -> str:
     """The purpose in the first line of a command's docstring; the command is not imported."""
     text = Path(__file__).with_name(f"{command}.py").read_text(encoding="utf-8")
-    return (ast.get_docstring(ast.parse(text)) or "").splitlines()[0].partition(": ")[2]
+    first = (ast.get_docstring(ast.parse(text)) or "").split("\n\n")[0]
+    return " ".join(first.split()).partition(": ")[2]
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""python -m svhn_jax.train_finder --config configs/finder.py --raw RAW --empty EMPTY
+"""python -m svhn_jax.train_finder --config configs/finder.py --raw RAW --empty EMPTY:
+trains the finder, which finds numbers in whole photos.
 
-Trains the finder, which finds numbers in whole photos. RAW holds train.tar.gz or train/ of
+RAW holds train.tar.gz or train/ of
 SVHN; a fifth of it, the validation part of svhn_jax.preprocess --validation-fraction 0.2, is not
 trained on. EMPTY is a folder of pictures without a number, BOXED one of further photos with boxes,
 as svhn_jax.box writes it. Scenes are composed into the folder data.dir of the configuration, unless
