@@ -188,7 +188,6 @@ def compared_config(base: Config, options: Options, device: str) -> Config:
             learning_rate=LEARNING_RATE,
             schedule="constant",
             warmup_fraction=0.0,
-            skip_nonfinite=False,
         ),
     )
 

@@ -172,9 +172,6 @@ class OptimizerConfig(_Part):
     ema_decay: Fraction = 0.998
     """decay of the exponential moving average of params and batch statistics, which evaluation
     uses; 0: no average"""
-    skip_nonfinite: bool = False
-    """skip and count updates whose loss or gradient is not finite, and stop after 100 in a row; if
-    false, stop at the first"""
 
 
 def _is_plain_name(name: str) -> bool:
@@ -208,30 +205,18 @@ class Config(_Part):
     """images per step, over all devices"""
     eval_batch_size: Count = 256
     """images per evaluation step; the result does not depend on it"""
-    deterministic: bool = False
-    """train on GPUs with operations whose results are the same in every run (slower); on CPUs they
-    always are"""
-    profile: bool = False
-    """record a trace of a few steps in RUNS/NAME/profile, for TensorBoard or Perfetto"""
     log_every_steps: Count = 100
     """steps between log lines, rows of metrics.jsonl and TensorBoard scalars"""
     eval_every_steps: Count = 500
     """steps between validations; each also saves a checkpoint and TensorBoard pictures"""
     keep_newest: Count = 500
     """number of newest checkpoints to keep; the best on validation is always kept"""
-    keep_every_steps: CountOrNone = 0
-    """also keep every checkpoint at a multiple of this many steps; 0: none"""
     data: DataConfig = field(default_factory=DataConfig)
     image: ImageConfig = field(default_factory=ImageConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.profile and "://" in self.runs_dir:
-            raise self.mistake("profile", "False where runs_dir is not on this machine")
 
     def total_steps(self, epoch_images: int) -> int:
         """Length of the run in steps, for an epoch of `epoch_images` images."""

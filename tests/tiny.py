@@ -24,9 +24,9 @@ from svhn_jax.data.crop import CropRule
 from svhn_jax.model.layers import AXIS
 from svhn_jax.runs.checkpoint import Checkpoints
 from svhn_jax.runs.folder import DataRecord, RunFolder
-from svhn_jax.training import state as states
+from svhn_jax.training import steps
 from svhn_jax.training.reader_task import ReaderTask
-from svhn_jax.training.state import TrainState
+from svhn_jax.training.steps import TrainState
 
 CONFIG = Config(
     name="tiny",
@@ -110,7 +110,7 @@ def save_run(folder: Path, config: Config = CONFIG) -> tuple[RunFolder, Config, 
         config, {"train": "t", "validation": validation.fingerprint}, validation.crop
     )
     run.start_or_continue(config, record, has_steps=False)
-    state = jax.jit(lambda: states.create(ReaderTask(config)))()
+    state = jax.jit(lambda: steps.create(ReaderTask(config)))()
     with Checkpoints(run.steps_path, is_writer=True) as checkpoints:
         checkpoints.save(7, state.tree(), {"sequence_accuracy": 0.5, "loss": 1.0})
     return run, config, state

@@ -13,9 +13,8 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import nullcontext, suppress
 from typing import Any
 
 import jax
@@ -46,7 +45,6 @@ class Checkpoints:
         terminal: Terminal = SILENT,
         *,
         keep_newest: int = 1,
-        keep_every_steps: int = 0,
         is_writer: bool = False,
     ):
         """Opens the folder. A writer creates it, and removes unfinished saves and deletions.
@@ -54,12 +52,11 @@ class Checkpoints:
         Args:
           terminal: for warnings of damaged steps.
           keep_newest: number of newest steps that a save keeps. The best step is kept too.
-          keep_every_steps: steps divisible by it are never deleted; 0: none.
         """
         _quieten_orbax()
         self._folder, self._terminal = epath.Path(folder), terminal
-        self._keep_newest, self._keep_every_steps = keep_newest, keep_every_steps
-        self._newest, self._validation = -1, dict[int, dict[str, float]]()
+        self._keep_newest, self._newest = keep_newest, -1
+        self._validation: dict[int, dict[str, float]] = {}
         self._thread = ThreadPoolExecutor(1, "checkpoints")
         self._saving: Future[None] | None = None
         if is_writer:
@@ -94,19 +91,17 @@ class Checkpoints:
         Warns once of a step with damaged metrics.
         """
         if step not in self._validation:
-            metrics = {}
+            self._validation[step] = {}
             try:
                 about = self._read(step, "about", ocp.args.JsonRestore())
-                digest = _digest_of_metrics(step, about["validation"])
-                if about["sha256"].get("validation", digest) != digest:
+                if about["sha256"]["validation"] != _digest_of_metrics(step, about["validation"]):
                     raise ValueError("their checksum is not the one they were saved with")
-                metrics = about["validation"]
+                self._validation[step] = about["validation"]
             except Exception as error:  # a damaged step raises anything
                 self._terminal.warn(
                     f"{self._folder}/{step}: the metrics of this step are damaged "
                     f"({one_line(error)}); it is not considered for the best step"
                 )
-            self._validation[step] = metrics
         return self._validation[step]
 
     def save(self, step: int, tree: Any, validation: dict[str, float] | None) -> None:
@@ -129,6 +124,11 @@ class Checkpoints:
         self._newest = step
         self._saving = self._thread.submit(self._write, step, copied, validation or {})
 
+    def raise_if_failed(self) -> None:
+        """Raises CheckpointError if the last save has failed; does not wait for it."""
+        if self._saving and self._saving.done():
+            self.wait()
+
     def wait(self) -> None:
         """Waits until every save is on disk; raises CheckpointError if one failed."""
         saving, self._saving = self._saving, None
@@ -150,10 +150,8 @@ class Checkpoints:
         items = {"state": ocp.args.PyTreeSave(tree), "about": ocp.args.JsonSave(about)}
         self._manager.save(step, args=ocp.args.Composite(**items))
         self._validation[step] = validation
-        steps, every = self.steps(), self._keep_every_steps
-        kept = {*steps[-self._keep_newest :], self.best_step()}
-        for old in steps:
-            if old not in kept and not (every and old % every == 0):
+        for old in self.steps()[: -self._keep_newest]:
+            if old != self.best_step():
                 self._manager.delete(old)
         self._finish_deletions()
 
@@ -184,8 +182,7 @@ class Checkpoints:
                 (self._folder / str(number)).rename(target)
                 self._validation.pop(number, None)
                 self._terminal.warn(f"{why}; skipped, and moved to {target}")
-            if damaged:
-                self._manager.reload()
+            self._manager.reload()
             return tree
         if damaged:
             raise CheckpointError(
@@ -197,13 +194,19 @@ class Checkpoints:
         """The tree of a step, as numpy arrays.
 
         Args:
-          abstract: shapes and types of the saved arrays, or of a part of the tree.
+          abstract: shapes and types of the saved arrays, or of a part of the tree; None: of the
+            variables that evaluation uses.
 
         Raises:
           CheckpointError: the step is damaged, cannot be reached, or does not fit.
         """
-        with self._naming(step):
-            return self._restore(step, abstract)
+        try:
+            return self._restore(step, abstract or self._abstract_weights(step))
+        except Exception as error:  # a damaged step raises anything
+            raise CheckpointError(
+                f"{self._folder}/{step}: this checkpoint cannot be used: it is damaged or of "
+                f"another model, or cannot be reached ({one_line(error)})"
+            ) from None
 
     def restore_weights(self, step: int) -> dict[str, Any]:
         """The variables that evaluation uses, of any network: the running average if there is one.
@@ -214,29 +217,17 @@ class Checkpoints:
         Raises:
           CheckpointError: as `restore`.
         """
-        remedy = (
-            "; give another --step, run the same train command, or fetch published weights again"
-        )
-        with self._naming(step, remedy):
-            saved = self._manager.item_metadata(step)["state"].tree
-            names = ["ema"] if saved.get("ema") else ["params", "batch_stats"]
-            abstract = jax.tree.map(
-                lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype),
-                {name: saved.get(name, {}) for name in names},
-            )
-            tree = self._restore(step, abstract)
+        tree = self.restore(step, None)
         weights: dict[str, Any] = tree.get("ema", tree)
         return weights
 
-    @contextmanager
-    def _naming(self, step: int, remedy: str = "") -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:  # a damaged step raises anything
-            raise CheckpointError(
-                f"{self._folder}/{step}: this checkpoint cannot be used: it is damaged or of "
-                f"another model, or cannot be reached ({one_line(error)}){remedy}"
-            ) from None
+    def _abstract_weights(self, step: int) -> Any:
+        saved = self._manager.item_metadata(step)["state"].tree
+        names = ["ema"] if saved.get("ema") else ["params", "batch_stats"]
+        return jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype),
+            {name: saved.get(name, {}) for name in names},
+        )
 
     def _restore(self, step: int, abstract: Any) -> Any:
         restore_args = jax.tree.map(
@@ -244,7 +235,13 @@ class Checkpoints:
         )
         args = ocp.args.PyTreeRestore(abstract, restore_args=restore_args, partial_restore=True)
         tree = self._read(step, "state", args)
-        _verify(tree, abstract, self._read(step, "about", ocp.args.JsonRestore())["sha256"])
+        saved = self._read(step, "about", ocp.args.JsonRestore())["sha256"]
+        for expected, found in zip(jax.tree.leaves(abstract), jax.tree.leaves(tree), strict=True):
+            if (found.shape, found.dtype) != (expected.shape, expected.dtype):
+                raise ValueError("an array of another shape or type")
+        for path, digest in digests(tree).items():
+            if saved[path] != digest:
+                raise ValueError(f"the checksum of {path} is not the one it was saved with")
         return tree
 
     def _read(self, step: int, name: str, args: Any) -> Any:
@@ -300,13 +297,3 @@ def _digest(content: bytes) -> str:
 
 def _digest_of_metrics(step: int, validation: dict[str, float]) -> str:
     return _digest(json.dumps([step, validation], sort_keys=True).encode())
-
-
-def _verify(tree: Any, abstract: Any, saved: dict[str, str]) -> None:
-    """Raises ValueError or KeyError if an array is missing, or is not the one that was saved."""
-    for expected, found in zip(jax.tree.leaves(abstract), jax.tree.leaves(tree), strict=True):
-        if (found.shape, found.dtype) != (expected.shape, expected.dtype):
-            raise ValueError("an array of another shape or type")
-    for path, digest in digests(tree).items():
-        if saved[path] != digest:
-            raise ValueError(f"the checksum of {path} is not the one it was saved with")

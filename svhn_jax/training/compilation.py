@@ -1,4 +1,4 @@
-"""Settings of the compiler: fast programs on CPUs, and the same results in every run on a GPU."""
+"""Settings of the compiler, for fast programs on CPUs."""
 
 import functools
 import os
@@ -30,13 +30,3 @@ def _is_option(name: str) -> bool:
     except jax.errors.JaxRuntimeError:
         return False
     return True
-
-
-def make_deterministic() -> None:
-    """Makes XLA use only deterministic operations on GPUs. Call before JAX first uses a device.
-
-    Otherwise XLA times several kernels for an operation and takes the fastest, and sums with
-    atomic additions: two runs differ by rounding. See https://openxla.org/xla/determinism.
-    """
-    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true"
-    os.environ["XLA_FLAGS"] = flags.strip()

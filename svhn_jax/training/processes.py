@@ -50,12 +50,11 @@ def find_place(
     """The place that the arguments or the environment give; None: this process is alone.
 
     Under SLURM and Open MPI, JAX finds the coordinator; the port is a function of job, job step and
-    run, so that they never meet. A job of one task is alone.
+    `run`, the run's folder, so that they never meet. A job of one task is alone.
 
     Args:
       coordinator, count, index: HOST:PORT of process 0, and as `Place`; all None: from SLURM or
         Open MPI. count 1: alone.
-      run: the run's folder.
 
     Raises:
       InputError: the arguments are incomplete or invalid; or this is one of several pods that do
@@ -182,15 +181,21 @@ def broadcast_from_zero(tree: Any) -> Any:
     )
 
 
-def broadcast_text(text: str) -> str:
-    """Process 0's text, on every process."""
-    content = np.frombuffer(text.encode(), np.uint8)
-    size = int(broadcast_from_zero(np.array(len(content))))
-    return bytes(broadcast_from_zero(np.resize(content, size))).decode()
+def require_same(text: str) -> None:
+    """Raises InputError on every process if one of them has another text: settings and data."""
+    mine = hashlib.sha256(text.encode()).digest()
+    digests = gather(np.frombuffer(mine, np.uint8))
+    if (digests != digests[0]).any():
+        raise InputError(
+            "the processes of this run have different configurations or data; start all with "
+            "the same"
+        )
 
 
 def gather(value: np.ndarray) -> np.ndarray:
     """The values of all processes, stacked by process."""
+    if jax.process_count() == 1:
+        return value[None]
     with jax.transfer_guard("allow"):  # intended, though JAX counts it as implicit
         return np.asarray(multihost_utils.process_allgather(value))
 

@@ -19,12 +19,11 @@ from svhn_jax.output import SILENT, Terminal
 from svhn_jax.runs import versions
 from svhn_jax.runs.checkpoint import Checkpoints
 from svhn_jax.runs.folder import DataRecord, RunFolder
-from svhn_jax.training import compilation, devices, loop, processes
-from svhn_jax.training import state as states
+from svhn_jax.training import devices, loop, processes, steps
 from svhn_jax.training.input_pipeline import choose_placement
 from svhn_jax.training.loop import RunSetup
 from svhn_jax.training.reader_task import ReaderTask
-from svhn_jax.training.state import TrainState
+from svhn_jax.training.steps import TrainState
 from svhn_jax.training.task import Task
 
 
@@ -52,8 +51,6 @@ def run(
       InputError: data, devices or the saved run do not suit the configuration, or it has diverged.
       TryAgainError: another process of the run was lost.
     """
-    if config.deterministic:
-        compilation.make_deterministic()
     folder = RunFolder(f"{config.runs_dir}/{config.name}")
     place = processes.find_place(coordinator, count, index, str(folder.path))
     if place and files.is_locked(Path(folder.path) / "lock"):
@@ -74,15 +71,15 @@ def run(
 def _run(task: Task, run: RunFolder, start: str | None, terminal: Terminal) -> int:
     terminal = terminal if processes.is_process_zero() else terminal.silenced()
     setup = processes.all_or_none(lambda: prepare(task, run))
-    processes.all_or_none(lambda: _require_same(f"{task.config} {setup.fingerprints}"))
+    processes.require_same(f"{task.config} {setup.fingerprints}")
     is_resident, reason = choose_placement(setup.data, task.config.data.placement, setup.mesh)
-    describe(setup, reason, terminal)
+    _describe(setup, reason, terminal)
     with (
         closing(run),
         processes.on_process_zero(lambda: open_checkpoints(setup, terminal))
         or nullcontext() as checkpoints,
     ):
-        state = _begin(setup, checkpoints, start, terminal)
+        state = _first_state(setup, checkpoints, start, terminal)
         step, number = int(state.step), 0
         if step >= setup.total_steps:
             terminal.print(
@@ -140,71 +137,66 @@ def open_checkpoints(setup: RunSetup, terminal: Terminal) -> Checkpoints:
             "another --name"
         )
     checkpoints = Checkpoints(
-        run.steps_path,
-        terminal,
-        keep_newest=config.keep_newest,
-        keep_every_steps=config.keep_every_steps,
-        is_writer=True,
+        run.steps_path, terminal, keep_newest=config.keep_newest, is_writer=True
     )
-    data = DataRecord.of(config, setup.fingerprints, setup.validation.crop)
-    facts = {"versions": versions.versions(), "total_steps": setup.total_steps}
     has_steps = bool(checkpoints.steps())
-    run.start_or_continue(config, data, facts, has_steps=has_steps)
     if has_steps and (note := versions.note(saved.get("versions", {}))):
         terminal.print(note)
+    data = DataRecord.of(config, setup.fingerprints, setup.validation.crop)
+    facts = {"versions": versions.versions(), "total_steps": setup.total_steps}
+    run.start_or_continue(config, data, facts, has_steps=has_steps)
     return checkpoints
 
 
-def describe(setup: RunSetup, placement: str, terminal: Terminal) -> None:
+def _describe(setup: RunSetup, placement: str, terminal: Terminal) -> None:
     """Prints what will be trained, on what; placement: of the training set, and why."""
-    config, data, task, steps = setup.config, setup.data, setup.task, setup.total_steps
-    params = counting.count_params(states.abstract_variables(task)["params"])
+    config, data, task, count = setup.config, setup.data, setup.task, setup.total_steps
+    variables = jax.eval_shape(lambda: steps.initial_variables(task))
+    params = counting.count_params(variables["params"])
     macs = counting.count_macs(task.network, task.input_shape)
-    many = jax.devices()
     folders = ", ".join((config.data.dir, *config.data.mix_in))
     among = f" of {jax.process_count()} processes" if jax.process_count() > 1 else ""
-    for line in (
+    terminal.print(
         f"run:    {config.name}, in {setup.run.path}",
         f"data:   {folders}: {len(data.labels):,} training images ({len(data.epoch):,} an epoch), "
         f"{len(setup.validation.labels):,} validation",
         f"input:  {placement}; {config.image.crop} of {data.side} pixels",
-        f"batch:  {config.batch_size} images over {len(many)} device(s){among}: "
-        f"{many[0].device_kind}",
-        f"epochs: {steps * config.batch_size / len(data.epoch):.4g}, {steps:,} steps",
+        f"batch:  {config.batch_size} images over {setup.mesh.size} device(s){among}: "
+        f"{jax.devices()[0].device_kind}",
+        f"epochs: {count * config.batch_size / len(data.epoch):.4g}, {count:,} steps",
         f"model:  {config.model.architecture}, {params:,} parameters, {macs / 1e6:,.1f} million "
         f"multiply-accumulates an image, {config.model.compute_dtype}",
-    ):
-        terminal.print(line)
+    )
 
 
-def _begin(
+def _first_state(
     setup: RunSetup,
     checkpoints: Checkpoints | None,
     start: str | None,
     terminal: Terminal,
 ) -> TrainState:
-    """The state to continue from.
+    """The state to continue from, on all devices.
 
-    Process 0 reads the newest undamaged checkpoint, or `start`, and sends it to all.
+    Process 0 reads the newest undamaged checkpoint, or makes a new state, and sends it to all.
     """
-    task, everywhere = setup.task, devices.replicated(setup.mesh)
-    create = partial(states.create, task)
+    task = setup.task
+    create = partial(steps.create, task)
     abstract = jax.eval_shape(create).tree()
-    tree = processes.on_process_zero(
-        lambda: checkpoints.restore_newest(abstract) if checkpoints else None
-    )
-    if processes.broadcast_from_zero(np.array(tree is not None)):
-        state = TrainState(**processes.broadcast_from_zero(tree or _zeros(abstract)))
-        terminal.print(f"Restored step {int(state.step)} from {setup.run.steps_path}")
-        continued: TrainState = devices.put(state, everywhere)
-        return continued
-    terminal.print(f"No checkpoint in {setup.run.steps_path}: begins at step 0")
-    variables = None
-    if start:
-        loaded = processes.on_process_zero(lambda: start_variables(start, task, terminal))
-        zeros = _zeros(states.abstract_variables(task))
-        variables = processes.broadcast_from_zero(loaded or zeros)
-    return jax.jit(create, out_shardings=everywhere)(variables)
+
+    def load() -> Any:
+        if checkpoints and (tree := checkpoints.restore_newest(abstract)):
+            return tree
+        variables = start_variables(start, task, terminal) if start else None
+        return jax.device_get(jax.jit(create)(variables)).tree()
+
+    zeros = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), abstract)
+    tree = processes.broadcast_from_zero(processes.on_process_zero(load) or zeros)
+    state: TrainState = devices.put(TrainState(**tree), devices.replicated(setup.mesh))
+    if step := int(state.step):
+        terminal.print(f"Restored step {step} from {setup.run.steps_path}")
+    else:
+        terminal.print(f"No checkpoint in {setup.run.steps_path}: begins at step 0")
+    return state
 
 
 def start_variables(folder: str, task: Task, terminal: Terminal) -> Any:
@@ -218,37 +210,23 @@ def start_variables(folder: str, task: Task, terminal: Terminal) -> Any:
     """
     run = RunFolder(folder)
     with Checkpoints(run.steps_path, terminal) as checkpoints:
-        step = checkpoints.best_step()
-        if step is None:
-            step = max(checkpoints.steps(), default=None)
+        step = checkpoints.best_step() or max(checkpoints.steps(), default=None)
         if step is None:
             raise InputError(f"{folder}: holds no checkpoint to start from")
         saved = jax.tree_util.tree_leaves_with_path(checkpoints.restore_weights(step))
     known = {(path, leaf.shape): leaf for path, leaf in saved}
-    fresh = jax.device_get(jax.jit(lambda: states.initial_variables(task))())
-    paths, structure = jax.tree_util.tree_flatten_with_path(fresh)
-    found = [known.get((path, leaf.shape)) for path, leaf in paths]
+    fresh = jax.device_get(jax.jit(lambda: steps.initial_variables(task))())
+    variables = jax.tree_util.tree_map_with_path(
+        lambda path, leaf: known.get((path, leaf.shape), leaf), fresh
+    )
+    leaves = jax.tree_util.tree_leaves_with_path(fresh)
     missing = [
-        "/".join(key.key for key in path[1:])
-        for (path, _), leaf in zip(paths, found, strict=True)
-        if leaf is None
+        jax.tree_util.keystr(path[1:], simple=True, separator="/")
+        for path, leaf in leaves
+        if (path, leaf.shape) not in known
     ]
-    if len(missing) == len(found):
+    if len(missing) == len(leaves):
         raise InputError(f"{folder}: no array of its network fits this one; start from another run")
     left_out = f"; not of this network, so random: {', '.join(missing)}" if missing else ""
     terminal.print(f"Starts from step {step} of {run.path}{left_out}")
-    leaves = [
-        leaf if value is None else value for (_, leaf), value in zip(paths, found, strict=True)
-    ]
-    return jax.tree.unflatten(structure, leaves)
-
-
-def _require_same(text: str) -> None:
-    if processes.broadcast_text(text) != text:
-        raise InputError(
-            "this process has a configuration or data other than process 0; start all with the same"
-        )
-
-
-def _zeros(abstract: Any) -> Any:
-    return jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), abstract)
+    return variables

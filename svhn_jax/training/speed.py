@@ -19,7 +19,6 @@ from svhn_jax.labels import BLANK
 from svhn_jax.output import SILENT, Terminal
 from svhn_jax.runs.versions import versions
 from svhn_jax.training import devices, steps
-from svhn_jax.training import state as states
 from svhn_jax.training.dataset import TrainingSet
 from svhn_jax.training.input_pipeline import InputPipeline
 from svhn_jax.training.reader_task import ReaderTask
@@ -147,7 +146,7 @@ class BenchmarkLoop:
         """Makes the state and places the set; the step is compiled when it first runs."""
         self._task = ReaderTask(config)
         self._step = steps.compile_train_step(self._task, STEPS_OF_A_RUN, mesh)
-        create = jax.jit(lambda: states.create(self._task), out_shardings=devices.replicated(mesh))
+        create = jax.jit(lambda: steps.create(self._task), out_shardings=devices.replicated(mesh))
         self.state = create()
         self._pipeline = InputPipeline(config, data, mesh, is_resident=not is_streamed)
         self._same = next(self._pipeline.batches(0, 1))
@@ -162,10 +161,11 @@ class BenchmarkLoop:
         return self._run([self._same] * count)
 
     def _run(self, batches: Iterable[Any]) -> list[float]:
-        sums = steps.LateSums()
+        rows: list[Any] = []
         for batch in batches:
-            self.state, step_sums = self._step(self.state, *batch)
-            sums.add(step_sums)
+            self.state, sums = self._step(self.state, *batch)
+            jax.block_until_ready(rows[-1:])  # as the training loop waits
+            rows.append(sums)
             self._done += 1
         jax.block_until_ready(self.state)
-        return [self._task.summarize([row])["loss"] for row in sums.rows()]
+        return [self._task.summarize([row])["loss"] for row in jax.device_get(rows)]

@@ -1,9 +1,10 @@
-"""The train step: a pure function of one device's part of a batch, and how it is compiled.
+"""The state of a run, and the train step: a pure function of one device's part of a batch.
 
 `jax.jit(jax.shard_map(...))` runs it on every device of the mesh. The task's loss and the batch
 norms' axis name make loss, gradients and batch statistics those of the global batch.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -16,10 +17,55 @@ from jax.sharding import Mesh, PartitionSpec
 from svhn_jax.model.layers import AXIS
 from svhn_jax.model.randomness import random_key
 from svhn_jax.training import compilation, optimizer
-from svhn_jax.training.state import TrainState, average
 from svhn_jax.training.task import Task
 
 REPLICATED, SHARDED = PartitionSpec(), PartitionSpec(AXIS)
+
+
+@struct.dataclass
+class TrainState:
+    """step: completed updates. ema: running average of params and batch_stats; may be {}."""
+
+    step: jax.Array
+    params: Any
+    batch_stats: Any
+    opt_state: Any
+    ema: Any
+
+    def tree(self) -> dict[str, Any]:
+        """The state as nested dicts, as a checkpoint holds it; `TrainState(**tree)` inverts it."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+    def eval_variables(self) -> Any:
+        """The variables that evaluation uses: the running average if there is one."""
+        return self.ema or {"params": self.params, "batch_stats": self.batch_stats}
+
+
+def initial_variables(task: Task) -> dict[str, Any]:
+    """Random params and batch_stats, a function of the config's seed; to be jitted."""
+    example = jnp.zeros((1, *task.input_shape))
+    variables = task.network.init(random_key(task.config.seed), example, False)
+    return {"params": variables["params"], "batch_stats": variables.get("batch_stats", {})}
+
+
+def create(task: Task, variables: Any = None) -> TrainState:
+    """The state before the first step; to be jitted. variables: None for the initial ones."""
+    variables = variables or initial_variables(task)
+    config = task.config.optimizer
+    ema = variables if config.ema_decay else {}
+    opt_state = optimizer.optimizer(config).init(variables["params"])
+    return TrainState(jnp.int32(0), variables["params"], variables["batch_stats"], opt_state, ema)
+
+
+def average(ema: Any, variables: Any, step: jax.Array, decay: float) -> Any:
+    """The running average after `step` updates; {} stays {}.
+
+    Its decay is low at first, so that the initial params are forgotten.
+    """
+    if not ema:
+        return ema
+    now = jnp.minimum(decay, (1 + step) / (10 + step))
+    return jax.tree.map(lambda old, new: old * now + new * (1 - now), ema, variables)
 
 
 def train_step(
@@ -28,9 +74,7 @@ def train_step(
     """One update. Runs on each device, under `jax.shard_map`.
 
     Augmentation and dropout of an image depend on (config.seed, state.step, its position in the
-    global batch) alone. With skip_nonfinite, a batch whose loss or gradient is not finite changes
-    nothing but `step`, and its sums are 0. The learning rate follows `step`, so that skipped
-    updates do not delay the schedule.
+    global batch) alone.
 
     Args:
       state: the same on every device.
@@ -61,76 +105,25 @@ def train_step(
         loss, sums = task.loss(outputs, targets)
         return loss, (sums, updated.get("batch_stats", {}))
 
-    (loss, (sums, batch_stats)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
+    grads, (sums, batch_stats) = jax.grad(loss_fn, has_aux=True)(state.params)
     direction, opt_state = optimizer.optimizer(config).update(grads, state.opt_state, state.params)
     rate = optimizer.schedule(config, total_steps)(state.step)
     params = optax.apply_updates(state.params, jax.tree.map(lambda x: -rate * x, direction))
     step = state.step + 1
     variables = {"params": params, "batch_stats": batch_stats}
     ema = average(state.ema, variables, step, config.ema_decay)
-    updated = TrainState(step, params, batch_stats, opt_state, ema)
-    sums = jax.lax.psum(sums, AXIS)
-    if not config.skip_nonfinite:
-        return updated, sums
-    is_finite = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(grads))
-    kept = jax.tree.map(lambda new, old: jnp.where(is_finite, new, old), updated, state)
-    sums = jax.tree.map(lambda x: jnp.where(is_finite, x, 0), sums)
-    return kept.replace(step=step), sums | {"updates_skipped": 1 - is_finite.astype(jnp.int32)}
+    return TrainState(step, params, batch_stats, opt_state, ema), jax.lax.psum(sums, AXIS)
 
 
 def compile_train_step(task: Task, total_steps: int, mesh: Mesh) -> Callable[..., Any]:
-    """`train_step` on all devices: (state, images, labels) -> (state, PackedSums).
+    """`train_step` on all devices: (state, images, labels) -> (state, sums). Donates the state.
 
-    Donates the state. images uint8[B, S * S * 3] and labels [B, ...] are one global batch, split
-    over the devices.
+    images uint8[B, S * S * 3] and labels [B, ...] are one global batch, split over the devices.
     """
-
-    def packed(
-        state: TrainState, images: jax.Array, labels: jax.Array
-    ) -> tuple[TrainState, PackedSums]:
-        updated, sums = train_step(state, images, labels, task=task, total_steps=total_steps)
-        return updated, PackedSums.of(sums)
-
     mapped = jax.shard_map(
-        packed,
+        lambda *arguments: train_step(*arguments, task=task, total_steps=total_steps),
         mesh=mesh,
         in_specs=(REPLICATED, SHARDED, SHARDED),
         out_specs=(REPLICATED, REPLICATED),
     )
     return jax.jit(mapped, donate_argnums=0, compiler_options=compilation.compiler_options(mesh))
-
-
-@struct.dataclass
-class PackedSums:
-    """The sums of one step as one float32 vector: one transfer, exact for counts up to 2^24."""
-
-    values: jax.Array
-    names: tuple[str, ...] = struct.field(pytree_node=False)
-
-    @classmethod
-    def of(cls, sums: dict[str, jax.Array]) -> "PackedSums":
-        return cls(jnp.stack([value.astype(jnp.float32) for value in sums.values()]), tuple(sums))
-
-    def fetch(self) -> dict[str, float]:
-        """The sums on the host; waits for the step."""
-        return dict(zip(self.names, jax.device_get(self.values).tolist(), strict=True))
-
-
-class LateSums:
-    """The sums of train steps, fetched one step late: the host never waits for the newest step."""
-
-    def __init__(self) -> None:
-        self._rows: list[dict[str, float]] = []
-        self._newest: PackedSums | None = None
-
-    def add(self, sums: PackedSums) -> None:
-        """Keeps the sums of a step that may still run; waits for the step before it."""
-        self.rows()
-        self._newest = sums
-
-    def rows(self) -> list[dict[str, float]]:
-        """The sums of each step; waits for the newest. The caller may clear the list."""
-        if self._newest is not None:
-            self._rows.append(self._newest.fetch())
-            self._newest = None
-        return self._rows

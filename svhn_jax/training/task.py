@@ -15,9 +15,8 @@ class Scored(NamedTuple):
     """Scores of the whole validation split.
 
     Attributes:
-      metrics: "loss" among them. The best step has the greatest "selection_score"; without that
-        key the greatest sequence_accuracy, then the lowest loss.
-      draw: draws some examples for TensorBoard, a Pillow image or uint8[H, W, 3]; runs in a thread.
+      metrics: "loss" among them; see `svhn_jax.model.metrics.selection_score` for the best step.
+      draw: draws some examples for TensorBoard, a Pillow image or uint8[H, W, 3].
     """
 
     metrics: dict[str, float]
@@ -52,14 +51,11 @@ class Task(Protocol):
         ...
 
     def loss(self, outputs: Any, targets: Any) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """The mean loss of the global batch, and sums of this device's part.
-
-        The sums are scalars; "examples" and "loss" are among them.
-        """
+        """The mean loss of the global batch, and sums of this device's part, which are scalars."""
         ...
 
     def summarize(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-        """Metrics from the sums of one or more global batches; "loss" is nan without an example."""
+        """Metrics from the sums of one or more global batches; "loss" among them."""
         ...
 
     def scorer(self, validation: Any, mesh: Mesh) -> Callable[[Any], Scored]:

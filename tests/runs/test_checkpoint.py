@@ -10,13 +10,13 @@ from tiny import CONFIG
 from svhn_jax.errors import CheckpointError
 from svhn_jax.output import Terminal
 from svhn_jax.runs.checkpoint import Checkpoints, digests
-from svhn_jax.training import state as states
+from svhn_jax.training import steps as training_steps
 from svhn_jax.training.reader_task import ReaderTask
 
 
 @pytest.fixture(scope="module")
 def fresh():
-    return jax.jit(lambda: states.create(ReaderTask(CONFIG)))().tree()
+    return jax.jit(lambda: training_steps.create(ReaderTask(CONFIG)))().tree()
 
 
 def at_step(fresh, step):
@@ -64,7 +64,7 @@ def test_weights_without_a_running_average_are_params_and_statistics(tmp_path, f
         expected = {name: at_step(plain, 3)[name] for name in names}
         assert_same(checkpoints.restore_weights(3), expected)
         remove_state(tmp_path / "3")
-        with pytest.raises(CheckpointError, match=r"/3: .*give another --step"):
+        with pytest.raises(CheckpointError, match="/3: "):
             checkpoints.restore_weights(3)
 
 
@@ -78,10 +78,9 @@ def test_best_is_the_highest_accuracy_then_the_lowest_loss(tmp_path, fresh):
         assert checkpoints.best_step() is None
 
 
-def test_the_newest_the_best_and_every_so_many_are_kept(tmp_path, fresh):
+def test_the_newest_and_the_best_are_kept(tmp_path, fresh):
     steps = {2: figures(0.5), 4: figures(0.9), 6: figures(0.7), 8: None, 10: figures(0.6)}
     assert write(tmp_path / "a", fresh, steps, keep_newest=2) == [4, 8, 10]
-    assert write(tmp_path / "b", fresh, steps, keep_newest=1, keep_every_steps=3) == [4, 6, 10]
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["10", "4", "8"]
 
 
@@ -198,8 +197,9 @@ def test_a_save_that_fails_is_an_error_and_leaves_no_thread(tmp_path, fresh, mon
         with monkeypatch.context() as patched:
             patched.setattr(checkpoints._manager, "save", no_space)
             checkpoints.save(1, at_step(fresh, 1), None)
+            checkpoints._saving.exception()
             with pytest.raises(CheckpointError, match="no space"):
-                checkpoints.save(2, at_step(fresh, 2), None)
+                checkpoints.raise_if_failed()
         checkpoints.save(2, at_step(fresh, 2), None)
     assert checkpoints._thread._shutdown
     assert (tmp_path / "2").exists()

@@ -128,7 +128,7 @@ def test_changed_versions_are_one_line(monkeypatch):
     assert now["svhn_jax"] == svhn_jax.__version__
     assert versions.note(now) == ""
     line = versions.note(now | {"jax": "0.1\x1b"})
-    assert f"jax 0.1? -> {now['jax']}" in line
+    assert f"jax '0.1\\x1b' -> '{now['jax']}'" in line
     assert "flax" not in line
     assert "commit None" in versions.note({})
 

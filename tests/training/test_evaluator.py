@@ -4,8 +4,7 @@ import pytest
 from tiny import CONFIG, mesh_of, random_split
 
 from svhn_jax.model import inputs, networks
-from svhn_jax.training import devices, evaluator
-from svhn_jax.training import state as states
+from svhn_jax.training import devices, evaluator, steps
 from svhn_jax.training.evaluator import score_split
 from svhn_jax.training.reader_task import ReaderTask
 
@@ -14,7 +13,7 @@ SPLIT = random_split(23, seed=3)
 
 def score(batch_size, device_count):
     mesh, network = mesh_of(device_count), networks.build(CONFIG.model)
-    first = jax.jit(lambda: states.create(ReaderTask(CONFIG)))()
+    first = jax.jit(lambda: steps.create(ReaderTask(CONFIG)))()
     variables = devices.put(jax.device_get(first.eval_variables()), devices.replicated(mesh))
     return score_split(
         evaluator.compile_eval_step(CONFIG, network, mesh), variables, SPLIT, batch_size, mesh
@@ -42,7 +41,7 @@ def test_metrics_and_predictions_do_not_depend_on_batch_size_or_devices(
 
 def test_averaged_views_are_the_mean_of_the_logits_of_shifted_windows():
     network = networks.build(CONFIG.model)
-    variables = jax.jit(lambda: states.create(ReaderTask(CONFIG)))().eval_variables()
+    variables = jax.jit(lambda: steps.create(ReaderTask(CONFIG)))().eval_variables()
     averaged = evaluator.averaged_logits(variables, SPLIT.images, CONFIG, network, views=5)
     read = []
     # Of 24 pixels the network sees 20, so that a shift of 3 ends after 2.

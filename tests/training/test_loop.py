@@ -117,20 +117,6 @@ def test_ctrl_c_after_a_signal_interrupts_and_a_second_sigterm_does_not():
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
-def test_skipped_updates_stop_a_run_only_when_nothing_else_comes(config, monkeypatch):
-    changed = {"learning_rate": 1e30, "warmup_fraction": 0.0, "skip_nonfinite": True}
-    optimizer = replace(config.optimizer, **changed, ema_decay=0.0)
-    skipping = replace(config, name="skipping", optimizer=optimizer, eval_every_steps=100)
-    with pytest.raises(InputError, match=r"validation loss of step 12 .*diverged"):
-        training_run.run(skipping)
-    first, *others = rows_of(skipping)
-    assert (first["step"], first["updates_skipped"]) == (4, 3)
-    assert [(row["loss"], row["updates_skipped"]) for row in others] == [(None, 4), (None, 4)]
-    monkeypatch.setattr(loop, "MAX_SKIPPED", 6)
-    with pytest.raises(InputError, match=r"last 7 updates, up to step 8, were all skipped"):
-        training_run.run(replace(skipping, name="stopped"))
-
-
 def test_a_state_that_is_not_finite_is_never_saved(config, monkeypatch):
     """The loss of a step says nothing of the state after it: here a signal asks to save that."""
     optimizer = replace(config.optimizer, learning_rate=1e38, warmup_fraction=0.0)
@@ -179,6 +165,27 @@ def test_start_takes_the_weights_that_fit_and_names_the_others(whole, capfd):
         training_run.run(replace(longer, name="nowhere"), start=f"{whole.runs_dir}/nothing")
 
 
+def test_a_failed_save_ends_the_run_before_the_next_one(config, monkeypatch):
+    """The step before stays, and the run continues from there."""
+    full = replace(config, name="full_disk", eval_every_steps=3)
+    save, steps = Checkpoints._write, []
+
+    def no_space(self, step, *arguments):
+        steps.append(step)
+        if step == 6:
+            raise OSError(28, "No space left on device")
+        save(self, step, *arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Checkpoints, "_write", no_space)
+        with pytest.raises(CheckpointError, match="No space left"):
+            training_run.run(full)
+    assert steps == [3, 6]
+    with Checkpoints(f"{config.runs_dir}/full_disk/steps") as checkpoints:
+        assert checkpoints.steps() == [3]
+    assert training_run.run(full) == 0
+
+
 def test_a_batch_larger_than_an_epoch_is_refused_before_a_run_is_begun(config, tmp_path):
     large = replace(config, batch_size=96, runs_dir=str(tmp_path))
     with pytest.raises(InputError, match=r"batch_size is 96, .* --batch-size 48"):
@@ -205,12 +212,6 @@ def test_memory_that_does_not_suffice_is_one_line_that_names_the_batch(
     monkeypatch.setattr(loop.steps, "compile_train_step", lambda *_: full)
     with pytest.raises(InputError, match=expected):
         training_run.run(replace(config, name="full"))
-
-
-def test_a_trace_of_a_few_steps_is_recorded(config):
-    profiled = replace(config, name="profiled", num_steps=21, profile=True, eval_every_steps=100)
-    assert training_run.run(profiled) == 0
-    assert list(Path(config.runs_dir, "profiled", "profile").rglob("*.xplane.pb"))
 
 
 def test_nothing_is_compiled_after_the_second_validation(config, monkeypatch):

@@ -14,7 +14,7 @@ from svhn_jax.runs.folder import RunFolder
 from svhn_jax.training.reader_task import ReaderTask
 from svhn_jax.training.run import open_checkpoints
 from svhn_jax.training.run import prepare as prepare_run
-from svhn_jax.training.state import create
+from svhn_jax.training.steps import create
 
 replace = dataclasses.replace
 

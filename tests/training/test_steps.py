@@ -8,7 +8,6 @@ from tiny import CONFIG, mesh_of, random_split
 
 from svhn_jax.model import augment, losses, metrics, networks
 from svhn_jax.training import devices, steps
-from svhn_jax.training import state as states
 from svhn_jax.training.dataset import DataOrder, TrainingSet
 from svhn_jax.training.input_pipeline import InputPipeline
 from svhn_jax.training.reader_task import ReaderTask
@@ -27,7 +26,7 @@ SGD = dataclasses.replace(
 
 
 def fresh_state(config):
-    return jax.device_get(jax.jit(lambda: states.create(ReaderTask(config)))())
+    return jax.device_get(jax.jit(lambda: steps.create(ReaderTask(config)))())
 
 
 def run_steps(count, device_count, config=SGD, start=None, *, is_streamed=False, total_steps=100):
@@ -38,15 +37,15 @@ def run_steps(count, device_count, config=SGD, start=None, *, is_streamed=False,
     halves = split.images.reshape(40, -1)[:15], split.images.reshape(40, -1)[15:]
     data = TrainingSet(halves, split.labels, np.arange(40), "")
     train_step = steps.compile_train_step(ReaderTask(config), total_steps, mesh)
-    sums = steps.LateSums()
+    rows = []
     for batch in InputPipeline(config, data, mesh, is_resident=not is_streamed).batches(
         done, done + count
     ):
         current, step_sums = train_step(current, *batch)
-        sums.add(step_sums)
+        rows.append(step_sums)
     assert train_step._cache_size() == 1
     return jax.device_get(current), [
-        metrics.summarize([row], CONFIG.model.max_digits)["loss"] for row in sums.rows()
+        metrics.summarize([row], CONFIG.model.max_digits)["loss"] for row in rows
     ]
 
 
@@ -136,7 +135,7 @@ GOLDEN_FIRST_LOSS, GOLDEN_SIXTH_LOSS = 9.0933, 8.9125
 
 def test_no_default_generator_of_jax_changes_what_a_seed_gives():
     train_step = steps.compile_train_step(ReaderTask(SGD), 10, mesh_of(1))
-    state = jax.eval_shape(lambda: states.create(ReaderTask(SGD)))
+    state = jax.eval_shape(lambda: steps.create(ReaderTask(SGD)))
     images, labels = (
         jax.ShapeDtypeStruct((16, 24 * 24 * 3), "uint8"),
         jax.ShapeDtypeStruct((16, 6), "int32"),
@@ -144,76 +143,13 @@ def test_no_default_generator_of_jax_changes_what_a_seed_gives():
     programs = []
     for generator in ("threefry2x32", "rbg"):
         with jax.default_prng_impl(generator):
-            programs.append(str(jax.make_jaxpr(lambda: states.create(ReaderTask(SGD)))()))
+            programs.append(str(jax.make_jaxpr(lambda: steps.create(ReaderTask(SGD)))()))
             programs.append(str(train_step.trace(state, images, labels).jaxpr))
     assert programs[:2] == programs[2:]
 
 
-def test_the_sums_of_a_step_are_one_array_and_its_counts_are_exact():
-    packed = jax.jit(lambda n, loss: steps.PackedSums.of({"examples": n, "loss": loss}))(
-        2**24 - 1, 2.5
-    )
-    assert [leaf.shape for leaf in jax.tree.leaves(packed)] == [(2,)]
-    assert packed.fetch() == {"examples": 2**24 - 1, "loss": 2.5}
-    assert jax.eval_shape(lambda: packed).names == ("examples", "loss")
-
-
 def test_running_average_starts_fast_and_ends_at_its_decay():
     ema = {"w": jnp.zeros(())}
-    assert float(states.average(ema, {"w": jnp.ones(())}, 1, 0.9)["w"]) == pytest.approx(1 - 2 / 11)
-    assert float(states.average(ema, {"w": jnp.ones(())}, 10_000, 0.9)["w"]) == pytest.approx(0.1)
-    assert states.average({}, {"w": jnp.ones(())}, 1, 0.9) == {}
-
-
-@pytest.fixture(scope="module")
-def skipping():
-    """A step that skips updates that are not finite, and a state to begin with."""
-    optimizer = dataclasses.replace(CONFIG.optimizer, skip_nonfinite=True, warmup_fraction=0.0)
-    config, mesh, split = (
-        dataclasses.replace(CONFIG, optimizer=optimizer),
-        mesh_of(2),
-        random_split(16),
-    )
-    data = TrainingSet((split.images.reshape(16, -1),), split.labels, np.arange(16), "")
-    batch = next(InputPipeline(config, data, mesh, is_resident=True).batches(0, 1))
-    train_step = steps.compile_train_step(ReaderTask(config), 10, mesh)
-
-    def run(start):
-        after, sums = train_step(devices.put(start, devices.replicated(mesh)), *batch)
-        return jax.device_get(after), sums.fetch()
-
-    return run, fresh_state(config)
-
-
-def broken(healthy):
-    """A copy of the state whose every loss is nan."""
-    copy = jax.tree.map(np.array, healthy)
-    copy.params["length"]["bias"][0] = np.nan
-    return copy
-
-
-@pytest.mark.parametrize("is_finite", [True, False])
-def test_an_update_that_is_not_finite_is_skipped_and_not_counted(skipping, is_finite):
-    run, healthy = skipping
-    start = healthy if is_finite else broken(healthy)
-    after, sums = run(start)
-    assert int(after.step) == 1
-    assert (int(sums["examples"]), int(sums["updates_skipped"])) == (
-        (16, 0) if is_finite else (0, 1)
-    )
-    before = jax.tree.leaves((start.params, start.opt_state, start.batch_stats))
-    now = jax.tree.leaves((after.params, after.opt_state, after.batch_stats))
-    is_same = [
-        np.array_equal(one, other, equal_nan=True) for one, other in zip(before, now, strict=True)
-    ]
-    assert all(is_same) == (not is_finite)
-
-
-def test_a_skipped_update_does_not_delay_the_schedule(skipping):
-    """The cosine is zero after the last step: an update at step 10 of 10 changes nothing."""
-    run, healthy = skipping
-    skipped, _ = run(broken(healthy))
-    at_the_end = healthy.replace(step=np.int32(10), opt_state=skipped.opt_state)
-    after, sums = run(at_the_end)
-    assert int(sums["updates_skipped"]) == 0
-    jax.tree.map(np.testing.assert_array_equal, after.params, healthy.params)
+    assert float(steps.average(ema, {"w": jnp.ones(())}, 1, 0.9)["w"]) == pytest.approx(1 - 2 / 11)
+    assert float(steps.average(ema, {"w": jnp.ones(())}, 10_000, 0.9)["w"]) == pytest.approx(0.1)
+    assert steps.average({}, {"w": jnp.ones(())}, 1, 0.9) == {}
