@@ -1,7 +1,7 @@
 """python -m svhn_jax.demo: the whole pipeline on synthetic photos, in a few minutes on 2 cores.
 
-Renders archives of house numbers, crops them, trains configs/demo.py and scores it on numbers it
-has not seen. A second run skips finished steps.
+Renders and crops house numbers, trains configs/demo.py and scores it on numbers it has not seen. A
+second run skips finished steps.
 """
 
 import json
@@ -16,10 +16,7 @@ from svhn_jax import cli
 from svhn_jax.errors import InputError
 from svhn_jax.output import Terminal
 
-PREPARE = (
-    "svhn_jax.synthesize --to data/synthetic_raw --train 40000 --test 1000",
-    "svhn_jax.preprocess --raw data/synthetic_raw --to data/synthetic",
-)
+PREPARE = ("svhn_jax.synthesize --arrays data/synthetic --train 40000 --test 1000",)
 TRAIN = (
     "svhn_jax.train --config configs/demo.py",
     "svhn_jax.evaluate --config configs/demo.py --split validation --step all",
