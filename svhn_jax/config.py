@@ -154,9 +154,9 @@ class LossConfig(_Part):
 class OptimizerConfig(_Part):
     """How gradients become updates."""
 
-    algorithm: Literal["adamw", "sgd"] = "adamw"
+    algorithm: Literal["adamw", "sgd", "muon"] = "adamw"
     """adamw: decoupled weight decay (plain Adam if weight_decay is 0); sgd: momentum beta1, weight
-    decay added to the gradient"""
+    decay added to the gradient; muon: orthogonal updates of convolutions, Adam for the rest"""
     learning_rate: Positive = 2e-3
     """peak of the schedule"""
     schedule: Literal["cosine", "constant"] = "cosine"

@@ -18,16 +18,18 @@ from svhn_jax.output import Terminal
 
 PREPARE = ("svhn_jax.synthesize --arrays data/synthetic --train 40000 --test 1000",)
 TRAIN = (
-    "svhn_jax.train --config configs/demo.py",
-    "svhn_jax.evaluate --config configs/demo.py --split validation --step all",
-    "svhn_jax.evaluate --config configs/demo.py --split test --step best",
+    "svhn_jax.train --config configs/demo.py --seed {seed}",
+    "svhn_jax.evaluate --run checkpoints/demo --split test --step best",
 )
 SAVING_S = 30.0
 
 
 @dataclass(frozen=True)
 class Options:
-    """The demo has no options of its own."""
+    """Renders, crops, trains, scores."""
+
+    seed: int = 0
+    """seed of the training: initial params, order, augmentation"""
 
 
 def main(options: Options, terminal: Terminal) -> int:
@@ -36,7 +38,8 @@ def main(options: Options, terminal: Terminal) -> int:
     started, printed = time.perf_counter(), ""
     silence = ["--json"] if terminal.is_json else ["--quiet"] if terminal.is_silent else []
     is_prepared = Path("data/synthetic/manifest.json").exists()
-    for command in TRAIN if is_prepared else PREPARE + TRAIN:
+    train = tuple(command.format(seed=options.seed) for command in TRAIN)
+    for command in train if is_prepared else PREPARE + train:
         terminal.print(f"\n$ python -m {command}")
         status, printed = _run(["-m", *command.split(), *silence], is_read=terminal.is_json)
         if status:

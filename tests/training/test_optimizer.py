@@ -62,3 +62,15 @@ def test_times_minus_the_rate_it_is_the_optimizer_of_optax(algorithm):
         direction, state = ours.update({"kernel": jnp.array(grad)}, state, params)
         updates, usual_state = usual.update({"kernel": jnp.array(grad)}, usual_state, params)
         np.testing.assert_allclose(-0.1 * direction["kernel"], updates["kernel"], rtol=1e-6)
+
+
+def test_muon_makes_the_update_of_a_convolution_orthogonal_and_adam_takes_the_rest():
+    tx = optimizer.optimizer(OptimizerConfig(algorithm="muon", weight_decay=0.0))
+    params = {"conv": jnp.zeros((3, 3, 4, 8)), "bias": jnp.zeros(8)}
+    grads = jax.tree.map(lambda x: jax.random.normal(jax.random.key(0), x.shape), params)
+    updates, _ = tx.update(grads, tx.init(params), params)
+    of_matrix = np.linalg.svd(updates["conv"].reshape(36, 8), compute_uv=False)
+    np.testing.assert_allclose(of_matrix / of_matrix.mean(), 1, atol=0.4)
+    assert np.mean(np.square(updates["conv"])) ** 0.5 == pytest.approx(0.4, rel=0.3)
+    assert float(jnp.vdot(updates["conv"], grads["conv"])) > 0
+    np.testing.assert_array_equal(jnp.sign(updates["bias"]), jnp.sign(grads["bias"]))
