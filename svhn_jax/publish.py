@@ -7,13 +7,16 @@ predicted length; the command prints how often. The compute_dtype is float32, an
 the configuration, so that they do not name this machine's folders.
 """
 
+import dataclasses
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from svhn_jax import cli, files
 from svhn_jax.checked import Checked
 from svhn_jax.cli import OptionalStr
+from svhn_jax.config import Config
 from svhn_jax.errors import InputError
 from svhn_jax.output import Terminal
 
@@ -34,32 +37,28 @@ class Options(Checked):
     step: str = "best"
     """best (on validation while training), latest or a step's number"""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.to.exists():
-            raise InputError(f"{self.to}: exists already; move it away, or give another --to")
-
 
 def main(options: Options, terminal: Terminal) -> None:
+    if options.to.exists():
+        raise InputError(f"{options.to}: exists already; move it away, or give another --to")
     files.require_writable(options.to)
     from svhn_jax.inference.reader import choose_step
-    from svhn_jax.runs import published
     from svhn_jax.runs.checkpoint import Checkpoints
     from svhn_jax.runs.folder import RunFolder
 
-    run, to = RunFolder(options.run), options.to
-    config = run.config()
+    run = RunFolder(options.run)
     with Checkpoints(run.steps_path, terminal) as checkpoints:
         step = choose_step(options.step, checkpoints, run)
         weights, validation = checkpoints.restore_weights(step), checkpoints.validation(step)
     numbers = dict[str, float]()
-    if str(config.model.architecture) != "finder":
+    if str(run.config().model.architecture) != "finder":
         fitted = _calibrated(options, step, terminal)
         weights, validation = fitted.variables, fitted.metrics
         numbers = {"temperature": fitted.temperature, "changed": fitted.changed}
-    published.write(to, run, step, weights, validation, numbers)
-    size = sum(path.stat().st_size for path in to.rglob("*") if path.is_file())
-    terminal.print(f"{to}: step {step}, {size / 1e6:.1f} MB")
+    facts = {"run": run.config().name, "step": step, "versions": run.facts().get("versions", {})}
+    _write(options, step, weights, validation, facts | numbers)
+    size = sum(path.stat().st_size for path in options.to.rglob("*") if path.is_file())
+    terminal.print(f"{options.to}: step {step}, {size / 1e6:.1f} MB")
     terminal.result({"step": step, "bytes": size} | numbers)
 
 
@@ -75,6 +74,31 @@ def _calibrated(options: Options, step: int, terminal: Terminal) -> "Calibrated"
     changes = f"{fitted.changed:,} of {len(split.labels):,} predictions"
     terminal.print(f"temperature {fitted.temperature:.3f}, which changes {changes}")
     return fitted
+
+
+def _write(
+    options: Options, step: int, weights: Any, validation: dict[str, float], facts: dict[str, Any]
+) -> None:
+    """Writes the run of one step beside `options.to`, then renames it; a failure leaves nothing."""
+    import jax
+
+    from svhn_jax.runs.checkpoint import Checkpoints
+    from svhn_jax.runs.folder import RunFolder
+
+    run, to = RunFolder(options.run), options.to
+    config = run.config()
+    model = dataclasses.replace(config.model, compute_dtype="float32")
+    public = dataclasses.replace(config, name=to.name, runs_dir=Config.runs_dir, model=model)
+    record = dataclasses.replace(run.data(), folder=config.data.dir)
+    to.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".publish-", dir=to.parent) as temporary:
+        new = RunFolder(f"{temporary}/run")
+        with Checkpoints(new.steps_path, is_writer=True) as checkpoints:
+            checkpoints.save(step, jax.device_put(weights), validation)
+        for marker in Path(temporary).rglob("commit_success.txt"):  # Orbax writes the path into it
+            marker.write_text("Checkpoint commit was successful\n")
+        new.start_or_continue(public, record, {"published": facts}, has_steps=False)
+        Path(new.path).rename(to)
 
 
 if __name__ == "__main__":

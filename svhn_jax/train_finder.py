@@ -48,16 +48,9 @@ def main(options: Options, terminal: Terminal) -> int:
     from svhn_jax.training import run
 
     counts = {"train": options.scenes, "validation": options.validation_scenes}
-    sources = {
-        name: str(folder.absolute()) if folder else None
-        for name, folder in (
-            ("raw", options.raw),
-            ("boxed", options.boxed),
-            ("empty", options.empty),
-        )
-    }
-    settings = options.settings
-    total = sum(counts.values())
+    folders = {"raw": options.raw, "boxed": options.boxed, "empty": options.empty}
+    sources = {name: str(path.absolute()) if path else None for name, path in folders.items()}
+    settings, total = options.settings, sum(counts.values())
     with (
         Workers(options.jobs) as workers,
         terminal.progress("composing", total, "scenes") as advance,

@@ -64,23 +64,6 @@ def test_shellcheck_is_content(script):
     assert done.stdout == ""
 
 
-def test_dry_run_prints_every_command(stubs):
-    settings = {"TYPE": "v4-32", "SPOT": "1", "DATA": "gs://b/full"}
-    printed = bash(LAUNCH / "tpu_vm.sh", "recreate", "--dry-run", env=stubs | settings)
-    for part in ("'delete'", "'--accelerator-type=v4-32'", "'--spot'", "gs://b/full", "--runs-dir"):
-        assert part in printed
-    assert not Path(stubs["CLOUD"], "home").exists()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "status", "word"),
-    [(("delete", "create"), 2, "ACTION"), ((), 2, "ACTION"), (("train",), 1, "RUNS")],
-)
-def test_mistakes_are_refused(stubs, arguments, status, word):
-    env = stubs | {"RUNS": "runs"}
-    assert word in bash(LAUNCH / "tpu_vm.sh", *arguments, env=env, status=status)
-
-
 def test_a_run_on_a_tpu_vm_from_creation_to_deletion(stubs):
     cloud = Path(stubs["CLOUD"])
     checkout, home, trainers = cloud / "checkout", cloud / "home", cloud / "trainers"

@@ -2,7 +2,6 @@
 
 import csv
 import dataclasses
-import html
 import io
 import json
 
@@ -11,7 +10,7 @@ import pytest
 from PIL import Image
 from tiny import CONFIG, prepare, write_config
 
-from svhn_jax import cli, compare, evaluate, labels, preprocess, report, train
+from svhn_jax import cli, compare, evaluate, labels, preprocess, train
 from svhn_jax.config import DataConfig
 from svhn_jax.data import arrays
 from svhn_jax.data.synthetic import typesetting
@@ -94,16 +93,6 @@ def test_evaluate_scores_eight_digits(here, capfd):
         shares = [float(row["length_p"]), *(float(row[f"digit_{n}_p"] or 1) for n in range(1, 9))]
         assert float(row["confidence"]) == pytest.approx(np.prod(shares), abs=1e-4)
         assert labels.decode(prediction) == row["prediction"]
-
-
-def test_the_report_shows_eight_digits(here, workplace):
-    assert not run(report, "--run", "checkpoints/tiny", "--to", "run.html")
-    page = (workplace / "run.html").read_text()
-    assert '"max_digits": 8' in html.unescape(page)
-    assert not run(report, "--data", "data", "--to", "data.html")
-    page = (workplace / "data.html").read_text()
-    assert "Digit 7" in page
-    assert "Digit 8" not in page
 
 
 def test_data_and_predictions_of_five_digits_are_refused(here, tmp_path, capfd):

@@ -1,4 +1,4 @@
-"""What each cell of the finder's map should say, and the loss of what it says."""
+"""Targets and loss of the finder, per cell of its map."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -9,15 +9,10 @@ import jax.numpy as jnp
 from svhn_jax.finding.network import CLASSES, STRIDE, Maps, cell_centers
 
 # Pixels, of a digit's longer side. Digits of this size must be found; the pyramid shows each on
-# two levels or more.
-SIZES = (10.0, 34.0)
-LARGEST_UNSURE = (
-    46.0  # digits outside SIZES up to this size are ignored; larger ones are background
-)
-CENTRAL, NEAR = (
-    0.25,
-    0.35,
-)  # of the box's sides: up to there a cell is positive; up to there it is ignored
+# two levels or more. Others up to LARGEST_UNSURE are ignored; larger ones are background.
+SIZES, LARGEST_UNSURE = (10.0, 34.0), 46.0
+# Shares of the box's sides: cells up to CENTRAL are positive, those up to NEAR are ignored.
+CENTRAL, NEAR = 0.25, 0.35
 LEAST_VISIBLE = 0.75  # of the box's area; a digit of which the window shows less is ignored
 SMOOTHING = 0.02  # of the classes
 WEIGHTS = {"presence": 2.0, "class": 1.0, "box": 2.0}
@@ -37,16 +32,14 @@ def targets(digits: jax.Array, height: int, width: int) -> Targets:
     low, high = boxes[..., :2], boxes[..., 2:]
     sides = high - low
     away = jnp.abs(centers - (low + high) / 2)
-    is_central = (away <= jnp.maximum(CENTRAL * sides, STRIDE / 2 + 0.01)).all(
-        -1
-    )  # NaN compares as false
+    # NaN compares as false.
+    is_central = (away <= jnp.maximum(CENTRAL * sides, STRIDE / 2 + 0.01)).all(-1)
     is_inside = (away <= sides / 2).all(-1) | is_central
     size, ends = sides.max(-1), jnp.array([width, height]) * STRIDE
     visible = jnp.clip(jnp.minimum(high, ends) - jnp.maximum(low, 0), 0).prod(-1) / sides.prod(-1)
     is_wanted = (size >= SIZES[0]) & (size <= SIZES[1]) & (visible >= LEAST_VISIBLE)
-    is_unsure = (~is_wanted & (size <= LARGEST_UNSURE)) | (
-        is_wanted & (away <= NEAR * sides).all(-1)
-    )
+    is_near = (away <= NEAR * sides).all(-1)
+    is_unsure = (~is_wanted & (size <= LARGEST_UNSURE)) | (is_wanted & is_near)
     distance = jnp.where(is_central & is_wanted, jnp.square(away / sides).sum(-1), jnp.inf)
     is_positive = (is_central & is_wanted).any(1)
     return Targets(is_positive, (is_inside & is_unsure).any(1) & ~is_positive, distance.argmin(1))
@@ -67,9 +60,8 @@ def loss(maps: Maps, digits: jax.Array) -> dict[str, jax.Array]:
     quality = jax.lax.stop_gradient(jnp.where(is_positive, overlap, 0))
     score = jax.nn.sigmoid(maps.presence)
     cross_entropy = jnp.logaddexp(maps.presence, 0) - quality * maps.presence
-    wanted = (
-        jax.nn.one_hot(truth[..., 4].astype(int), CLASSES) * (1 - SMOOTHING) + SMOOTHING / CLASSES
-    )
+    one_hot = jax.nn.one_hot(truth[..., 4].astype(int), CLASSES)
+    wanted = one_hot * (1 - SMOOTHING) + SMOOTHING / CLASSES
     log_p = jax.nn.log_softmax(maps.classes)
 
     def of_positive(value: jax.Array) -> jax.Array:
@@ -91,17 +83,10 @@ def total(sums: Mapping[str, Any]) -> Any:
 
 def _iou(boxes: jax.Array, others: jax.Array) -> tuple[jax.Array, jax.Array]:
     """IoU and generalized IoU of boxes [..., 4]."""
-    low, high = (
-        jnp.maximum(boxes[..., :2], others[..., :2]),
-        jnp.minimum(boxes[..., 2:], others[..., 2:]),
-    )
-    shared = _area(low, high)
+    lows, highs = (boxes[..., :2], others[..., :2]), (boxes[..., 2:], others[..., 2:])
+    shared = _area(jnp.maximum(*lows), jnp.minimum(*highs))
     total = _area(boxes[..., :2], boxes[..., 2:]) + _area(others[..., :2], others[..., 2:]) - shared
-    low, high = (
-        jnp.minimum(boxes[..., :2], others[..., :2]),
-        jnp.maximum(boxes[..., 2:], others[..., 2:]),
-    )
-    around = _area(low, high)
+    around = _area(jnp.minimum(*lows), jnp.maximum(*highs))
     overlap = shared / jnp.maximum(total, 1e-6)
     return overlap, overlap - (around - total) / jnp.maximum(around, 1e-6)
 

@@ -14,6 +14,7 @@ from svhn_jax.finding import losses, scene_files
 from svhn_jax.finding.network import FinderNet, Maps, normalized
 from svhn_jax.model.inputs import to_gray
 from svhn_jax.model.layers import AXIS
+from svhn_jax.model.metrics import add_up
 from svhn_jax.training import compilation, devices
 from svhn_jax.training.batches import in_batches
 from svhn_jax.training.dataset import TrainingSet
@@ -33,9 +34,8 @@ class FinderTask:
         self.input_shape: tuple[int, ...] = (config.image.crop, config.image.crop, 3)
 
     def load(self) -> tuple[TrainingSet, scene_files.Scenes]:
-        train, validation = (
-            scene_files.load(self.config.data.dir, split) for split in scene_files.SPLITS
-        )
+        folder = self.config.data.dir
+        train, validation = (scene_files.load(folder, split) for split in scene_files.SPLITS)
         images = train.images.reshape(len(train.images), -1)
         rows = np.arange(len(images))
         return TrainingSet((images,), train.labels, rows, train.fingerprint), validation
@@ -55,15 +55,10 @@ class FinderTask:
         return mean, sums | {"examples": jnp.int32(len(targets)), "loss": mean * sums["cells"]}
 
     def summarize(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-        sums = (
-            {name: float(sum(row[name] for row in rows)) for name in rows[0]}
-            if rows
-            else {"cells": 0.0}
-        )
-        if not sums["cells"]:
+        sums = add_up(rows)
+        if not sums.get("cells"):
             return {"loss": float("nan")}
-        names = (*losses.WEIGHTS, "right")
-        means = {name: sums[name] / sums["cells"] for name in names}
+        means = {name: sums[name] / sums["cells"] for name in (*losses.WEIGHTS, "right")}
         return {"loss": losses.total(means)} | means
 
     def scorer(self, validation: scene_files.Scenes, mesh: Mesh) -> Callable[[Any], Scored]:
@@ -88,9 +83,8 @@ class FinderTask:
                 self.config.eval_batch_size,
             )
             found = self.summarize(parts)
-            return Scored(
-                found | {"selection_score": 1 / (1 + found["loss"])}, lambda: validation.images[0]
-            )
+            found["selection_score"] = 1 / (1 + found["loss"])
+            return Scored(found, lambda: validation.images[0])
 
         return score
 
@@ -113,9 +107,8 @@ def random_window(
     pixels = normalized(window)
     gray = to_gray(pixels)
     pixels = gray + (pixels - gray) * (1 + SATURATION * u[0])
-    pixels = pixels * jnp.exp(GAIN * u[1] + CAST * u[2:5]) + 2 * (
-        OFFSET * u[5] + OFFSET / 3 * u[6:9]
-    )
+    offset = 2 * (OFFSET * u[5] + OFFSET / 3 * u[6:9])
+    pixels = pixels * jnp.exp(GAIN * u[1] + CAST * u[2:5]) + offset
     pixels = jnp.clip(pixels, -2, 2) * jnp.where(u[9] < 2 * INVERTED - 1, -1, 1)
     outside = (window == 128).all(-1, keepdims=True)  # the grey of the canvas stays as it is
     shift = jnp.append(jnp.tile(corner, 2), 0)

@@ -20,7 +20,7 @@ from svhn_jax.model.settings import own_settings
 from svhn_jax.output import SILENT, Terminal
 from svhn_jax.runs.checkpoint import Checkpoints
 from svhn_jax.runs.folder import RunFolder
-from svhn_jax.runs.results import merge_results, results, write_predictions
+from svhn_jax.runs.results import merge_results, results
 from svhn_jax.training import devices, evaluator
 from svhn_jax.training.dataset import load_images
 
@@ -157,7 +157,8 @@ class Scorer:
             if step in self._saved_steps():  # else training has deleted it meanwhile
                 self.damaged[step] = str(error)
             return
-        write_predictions(self.run, self.name, step, scored.table.to_csv())
+        path = f"results/predictions/{self.name}-{step}.csv"
+        self.run.write_text(path, scored.table.to_csv())
         merge_results(self.run, self.name, {step: scored.metrics})
         yield scored
 

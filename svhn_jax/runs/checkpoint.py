@@ -29,8 +29,6 @@ from svhn_jax.model.metrics import NO_SCORE, selection_score
 from svhn_jax.model.settings import own_settings
 from svhn_jax.output import SILENT, Terminal
 
-DELETING = "deleting"  # a step is renamed into this folder before its files are deleted
-
 
 class Checkpoints:
     """The steps saved in one folder. A thread saves; leaving the `with` block waits for it.
@@ -47,7 +45,7 @@ class Checkpoints:
         keep_newest: int = 1,
         is_writer: bool = False,
     ):
-        """Opens the folder. A writer creates it, and removes unfinished saves and deletions.
+        """Opens the folder. A writer creates it, and removes unfinished saves.
 
         Args:
           terminal: for warnings of damaged steps.
@@ -61,7 +59,6 @@ class Checkpoints:
         self._saving: Future[None] | None = None
         if is_writer:
             self._folder.mkdir(parents=True, exist_ok=True)
-            self._finish_deletions()
         self._manager = _open_manager(folder, is_writer=is_writer)
 
     def __enter__(self) -> "Checkpoints":
@@ -153,12 +150,6 @@ class Checkpoints:
         for old in self.steps()[: -self._keep_newest]:
             if old != self.best_step():
                 self._manager.delete(old)
-        self._finish_deletions()
-
-    def _finish_deletions(self) -> None:
-        """Deletes the files of steps that Orbax has renamed: a kill leaves no partial step."""
-        if (deleting := self._folder / DELETING).exists():
-            deleting.rmtree()
 
     def restore_newest(self, abstract: Any) -> Any:
         """The tree of the newest undamaged step; None if nothing was saved. See `restore`.
@@ -211,11 +202,7 @@ class Checkpoints:
     def restore_weights(self, step: int) -> dict[str, Any]:
         """The variables that evaluation uses, of any network: the running average if there is one.
 
-        Returns:
-          "params" and "batch_stats", as numpy arrays.
-
-        Raises:
-          CheckpointError: as `restore`.
+        They are numpy arrays. Raises CheckpointError as `restore`.
         """
         tree = self.restore(step, None)
         weights: dict[str, Any] = tree.get("ema", tree)
@@ -255,7 +242,6 @@ def _open_manager(folder: str, *, is_writer: bool) -> ocp.CheckpointManager:
         create=False,
         read_only=not is_writer,
         cleanup_tmp_directories=is_writer,
-        todelete_subdir=DELETING if is_writer else None,  # in a bucket Orbax ignores it
         lightweight_initialize=True,  # reads no step's metadata, which may be damaged
         enable_async_checkpointing=False,  # our thread also copies to the host and hashes
         multiprocessing_options=dataclasses.replace(

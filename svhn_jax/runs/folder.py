@@ -1,13 +1,11 @@
 """A run is one folder: RUNS/NAME/.
 
 config.json     the configuration as used
-data.json       what it trains and validates on (DataRecord)
-run.json        its number of steps and the versions that saved it, or what was published
+run.json        its data (DataRecord), number of steps and versions, or what was published
 lock            held while a process trains here
 metrics.jsonl   a row for every printed line and every validation
 events/         TensorBoard: train/ and validation/, whose curves share charts
 steps/N/        Orbax checkpoints
-profile/        a trace of a few steps, where --profile asked for one
 results/        of svhn_jax.evaluate, see svhn_jax.runs.results
 """
 
@@ -35,22 +33,19 @@ class DataRecord:
 
     fingerprints: of the splits train (of all data sets) and validation (of the first one).
     crop: how all the photos were cropped.
-    folder, mix_in: of `data.dir` and `data.mix_in`; absolute paths, or addresses.
+    folder: of `data.dir`: an absolute path, or an address.
     """
 
     fingerprints: dict[str, str]
     crop: CropRule
     folder: str
-    mix_in: tuple[str, ...]
 
     @classmethod
     def of(cls, config: Config, fingerprints: dict[str, str], crop: CropRule) -> "DataRecord":
         """The record of the data that `config` names."""
-        folder, *mix_in = (
-            path if path.startswith(files.REMOTE) else os.path.abspath(path)
-            for path in (config.data.dir, *config.data.mix_in)
-        )
-        return cls(fingerprints, crop, folder, tuple(mix_in))
+        path = config.data.dir
+        is_remote = path.startswith(files.REMOTE)
+        return cls(fingerprints, crop, path if is_remote else os.path.abspath(path))
 
 
 class RunFolder:
@@ -71,8 +66,6 @@ class RunFolder:
         self._lock: IO[str] | None = None
         self._lines: list[str] = []
         self.steps_path = str(self.path / "steps")
-        self.events_path = str(self.path / "events")
-        self.profile_path = str(self.path / "profile")
 
     def config(self) -> Config:
         """The configuration the run was trained with; InputError if the folder holds no run."""
@@ -84,27 +77,24 @@ class RunFolder:
             )
         return config_files.from_json(path.read_bytes().decode("utf-8", "replace"), str(path))
 
-    def data(self) -> DataRecord:
-        """The data the run trains and validates on; InputError if their record cannot be read."""
-        try:
-            values = json.loads((self.path / "data.json").read_bytes())
-            record: DataRecord = config_files.build(DataRecord, values)
-            if not record.fingerprints.keys() >= {"train", "validation"}:
-                raise ValueError("no fingerprints of train and validation")
-            return record
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, InputError) as error:
-            raise InputError(
-                f"{self.path}/data.json: missing or damaged ({one_line(error)}); train under "
-                "another --name, or fetch published weights again"
-            ) from None
-
     def facts(self) -> dict[str, Any]:
-        """run.json: "versions" and "total_steps", or "published"; {} if missing or damaged."""
+        """run.json: "data", and "versions" and "total_steps", or "published"; {} if damaged."""
         try:
             facts = json.loads((self.path / "run.json").read_bytes())
         except (FileNotFoundError, ValueError):
             return {}
         return facts if isinstance(facts, dict) else {}
+
+    def data(self) -> DataRecord:
+        """The data the run trains and validates on; InputError if their record cannot be read."""
+        try:
+            record: DataRecord = config_files.build(DataRecord, self.facts()["data"])
+            return record
+        except (KeyError, TypeError, AttributeError, InputError) as error:
+            raise InputError(
+                f"{self.path}/run.json: missing or damaged ({one_line(error)}); train under "
+                "another --name, or fetch published weights again"
+            ) from None
 
     def lock(self, terminal: Terminal = SILENT) -> None:
         """Locks the run against other trainers until this process ends or calls `close`.
@@ -135,25 +125,22 @@ class RunFolder:
         *,
         has_steps: bool,
     ) -> None:
-        """Writes config.json, data.json and run.json; compares them first, if steps were saved.
+        """Writes config.json and run.json; compares them first, if steps were saved.
 
         Raises:
           InputError: names the field of the configuration that differs, or the split of the data.
         """
         if has_steps:
-            self._require_same(config, data)
-        self.write_text("data.json", _json(dataclasses.asdict(data)))  # it may have been moved
-        self.write_text("config.json", config_files.to_json(config))  # some fields may change
-        self.write_text("run.json", _json(facts or {}))
-
-    def _require_same(self, config: Config, data: DataRecord) -> None:
-        saved = self.data()
-        if difference := config_files.differences(config, self.config()):
-            raise InputError(f"{self.path}: {difference}; {REMEDY}")
-        require_same_rule(data.folder, data.crop, saved.crop, f"the run {self.path}")
-        for split, fingerprint in data.fingerprints.items():
-            if saved.fingerprints[split] != fingerprint:
-                raise InputError(f"{self.path}: the {split} data have changed; {REMEDY}")
+            saved = self.data()
+            if difference := config_files.differences(config, self.config()):
+                raise InputError(f"{self.path}: {difference}; {REMEDY}")
+            require_same_rule(data.folder, data.crop, saved.crop, f"the run {self.path}")
+            for split, fingerprint in data.fingerprints.items():
+                if saved.fingerprints.get(split) != fingerprint:
+                    raise InputError(f"{self.path}: the {split} data have changed; {REMEDY}")
+        values = {"data": dataclasses.asdict(data)} | (facts or {})
+        self.write_text("run.json", json.dumps(values, indent=1) + "\n")
+        self.write_text("config.json", config_files.to_json(config))
 
     def truncate_metrics(self, step: int) -> None:
         """Drops the metrics rows after `step`, so that a resumed run writes each of them once."""
@@ -174,7 +161,7 @@ class RunFolder:
 
     def flush_metrics(self) -> None:
         """Writes the rows of `add_metrics`, and those before, to the bucket."""
-        if self.is_remote and self._lines:
+        if self.is_remote:
             self.write_text("metrics.jsonl", "".join(self._lines))
 
     def metrics(self) -> list[dict[str, Any]]:
@@ -199,10 +186,6 @@ class RunFolder:
             path = Path(self.path / name)
             path.parent.mkdir(parents=True, exist_ok=True)
             files.write_text(path, text)
-
-
-def _json(values: dict[str, Any]) -> str:
-    return json.dumps(values, indent=1) + "\n"
 
 
 def _line(row: dict[str, Any]) -> str:

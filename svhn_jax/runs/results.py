@@ -5,7 +5,6 @@ predictions/SPLIT-STEP.csv   every prediction of a step, see svhn_jax.inference.
 """
 
 import csv
-import io
 
 from etils import epath
 
@@ -41,20 +40,13 @@ def results(run: RunFolder, name: str) -> list[dict[str, float]]:
       InputError: the file is not such a table.
     """
     path = results_path(run, name)
-    if not path.exists():
-        return []
+    rows = csv.DictReader(path.read_text().splitlines() if path.exists() else ())
     try:
-        rows = csv.DictReader(io.StringIO(path.read_text()))
         return [
             {c: (int if c == "step" else float)(row[c]) for c in RESULT_COLUMNS} for row in rows
         ]
     except (ValueError, KeyError, TypeError, csv.Error) as error:
         raise InputError(f"{path}: not a table of ours ({error}); move it away") from None
-
-
-def write_predictions(run: RunFolder, name: str, step: int, text: str) -> None:
-    """Writes results/predictions/NAME-STEP.csv, as a whole."""
-    run.write_text(f"results/predictions/{name}-{step}.csv", text)
 
 
 def merge_results(run: RunFolder, name: str, rows: dict[int, dict[str, float]]) -> None:
@@ -65,10 +57,9 @@ def merge_results(run: RunFolder, name: str, rows: dict[int, dict[str, float]]) 
     """
     table = {int(row["step"]): row for row in results(run, name)}
     table |= {step: row | {"step": step} for step, row in rows.items()}
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(RESULT_COLUMNS)
+    lines = [",".join(RESULT_COLUMNS)]
     for step in sorted(table):
         # The loss is a float32 sum: beyond the fourth decimal it depends on the batch size.
-        writer.writerow(f"{table[step][c]:{FORMATS.get(c, '.6f')}}" for c in RESULT_COLUMNS)
-    run.write_text(f"results/{name}.csv", text.getvalue())
+        values = (f"{table[step][c]:{FORMATS.get(c, '.6f')}}" for c in RESULT_COLUMNS)
+        lines.append(",".join(values))
+    run.write_text(f"results/{name}.csv", "\n".join([*lines, ""]))

@@ -93,7 +93,7 @@ def load_training_set(config: Config) -> TrainingSet:
       InputError: see `load_images`; or the data sets are cropped by different rules.
     """
     parts: list[arrays.Split] = []
-    epoch, fingerprint, first_row = [], hashlib.sha256(), 0
+    epoch, names, first_row = [], "", 0
     folders = (config.data.dir, *config.data.mix_in)
     repeats = (config.data.repeat, *(config.data.mix_in_repeat or (1,) * len(folders[1:])))
     for folder, repeat in zip(folders, repeats, strict=True):
@@ -101,13 +101,13 @@ def load_training_set(config: Config) -> TrainingSet:
         split = load_images(folder, "train", config, rule)
         epoch.append(np.tile(np.arange(first_row, first_row + len(split.images)), repeat))
         first_row += len(split.images)
-        fingerprint.update(f"{split.fingerprint} x {repeat}\n".encode())
+        names += f"{split.fingerprint} x {repeat}\n"
         parts.append(split)
     return TrainingSet(
         tuple(np.asarray(part.images).reshape(len(part.images), -1) for part in parts),
         np.concatenate([part.labels for part in parts]),
         np.concatenate(epoch),
-        fingerprint.hexdigest(),
+        hashlib.sha256(names.encode()).hexdigest(),
     )
 
 

@@ -64,7 +64,8 @@ def run(
     except OSError as error:  # such as a full disk, which names no file
         error.filename = error.filename or str(folder.path)
         raise
-    processes.leave()
+    if jax.distributed.is_initialized():
+        jax.distributed.shutdown()  # waits for the other processes
     return status
 
 
@@ -153,7 +154,6 @@ def _describe(setup: RunSetup, placement: str, terminal: Terminal) -> None:
     config, data, task, count = setup.config, setup.data, setup.task, setup.total_steps
     variables = jax.eval_shape(lambda: steps.initial_variables(task))
     params = counting.count_params(variables["params"])
-    macs = counting.count_macs(task.network, task.input_shape)
     folders = ", ".join((config.data.dir, *config.data.mix_in))
     among = f" of {jax.process_count()} processes" if jax.process_count() > 1 else ""
     terminal.print(
@@ -164,8 +164,7 @@ def _describe(setup: RunSetup, placement: str, terminal: Terminal) -> None:
         f"batch:  {config.batch_size} images over {setup.mesh.size} device(s){among}: "
         f"{jax.devices()[0].device_kind}",
         f"epochs: {count * config.batch_size / len(data.epoch):.4g}, {count:,} steps",
-        f"model:  {config.model.architecture}, {params:,} parameters, {macs / 1e6:,.1f} million "
-        f"multiply-accumulates an image, {config.model.compute_dtype}",
+        f"model:  {config.model.architecture}, {params:,} parameters, {config.model.compute_dtype}",
     )
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
@@ -23,7 +22,6 @@ from svhn_jax.training.dataset import TrainingSet
 from svhn_jax.training.input_pipeline import InputPipeline
 from svhn_jax.training.reader_task import ReaderTask
 
-PRODUCTS = 32  # matrix products in a row, so that their start does not count
 SIDE = 64  # of random images, pixels
 STEPS_OF_A_RUN = 10_000  # the schedule does not end while we measure
 
@@ -73,28 +71,6 @@ def seconds(work: Callable[..., Any], *arguments: Any) -> float:
     return time.perf_counter() - start
 
 
-def matmul_run(dtype: Any, mesh: Mesh) -> Callable[[], float]:
-    """A measurement of the TFLOP/s of large square matrix products on all devices: the ceiling."""
-    side = 1024 if mesh.devices.flat[0].platform == "cpu" else 8192
-    sharding = devices.sharded(mesh)
-    shape = (mesh.size, side, side)  # random values: a GPU multiplies zeros faster
-    draw = jax.jit(
-        lambda: jax.random.normal(jax.random.key(0), shape).astype(dtype), out_shardings=sharding
-    )
-    factors = draw()
-
-    def products(x: jax.Array) -> jax.Array:
-        factor, y = x[0] / side**0.5, x[0]  # so that the products stay as large as their factors
-        for _ in range(PRODUCTS):
-            y = jnp.matmul(factor, y)
-        return y[None]
-
-    run = jax.jit(
-        jax.shard_map(products, mesh=mesh, in_specs=sharding.spec, out_specs=sharding.spec)
-    )
-    return lambda: 2 * side**3 * PRODUCTS * mesh.size / seconds(run, factors) / 1e12
-
-
 def about(mesh: Mesh) -> dict[str, Any]:
     """Devices, processor, date and versions of a measurement, and its peak memory so far, GB.
 
@@ -123,7 +99,7 @@ def random_data(config: Config, count: int, folder: Path) -> TrainingSet:
     rng, count = np.random.default_rng(0), max(count, config.batch_size)
     shape = count, max(SIDE, config.image.crop) ** 2 * 3
     images = np.lib.format.open_memmap(folder / "images.npy", "w+", np.uint8, shape)
-    for start in range(0, count, 4096):
+    for start in range(0, count, 4096):  # a part at a time: memory is measured
         part = images[start : start + 4096]
         part[:] = rng.integers(0, 256, part.shape, np.uint8)
     images.flush()

@@ -23,7 +23,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -48,6 +48,7 @@ config = Config(
 )
 """
 STOP_AT_STEP = 60  # of 80: damage-run deletes later steps
+Result = tuple[str, str, str]  # of an attack: kind, outcome ("failed" or another word), problem
 KILLS = ("kill -9 of all", "kill -9 of one", "Ctrl-C", "SIGTERM")
 DAMAGES = ("bits flipped", "cut", "zeros", "deleted", "emptied", "exchanged")
 
@@ -64,22 +65,16 @@ class Options(Checked):
     """of the random choices"""
 
 
-class Result(NamedTuple):
-    """One attack: its kind, its outcome ("failed" or another word), and details of a problem."""
-
-    kind: str
-    outcome: str
-    problem: str = ""
-
-
 def main(options: Options, terminal: Terminal) -> int:
     attack = {"kill-run": kill_run, "damage-run": damage_run}[options.attack]
     counts = Counter[tuple[str, str]]()
     with tempfile.TemporaryDirectory(prefix="attack-") as work:
-        for result in attack(Workplace(Path(work)), options.count, random.Random(options.seed)):
-            counts[result.kind, result.outcome] += 1
-            if result.problem:
-                terminal.print(result.problem)
+        for kind, outcome, problem in attack(
+            Workplace(Path(work)), options.count, random.Random(options.seed)
+        ):
+            counts[kind, outcome] += 1
+            if problem:
+                terminal.print(problem)
     for (kind, outcome), count in sorted(counts.items()):
         terminal.print(f"{kind}: {count} {outcome}")
     failed = sum(count for (_, outcome), count in counts.items() if outcome == "failed")
@@ -176,7 +171,7 @@ def kill_run(workplace: Workplace, count: int, rng: random.Random) -> Iterator[R
         except (InputError, ValueError, OSError, subprocess.TimeoutExpired) as error:
             problem = f"{kills}: {error}"
         for kill in kills:
-            yield Result(kill, "failed" if problem else "identical", problem)
+            yield kill, "failed" if problem else "identical", problem
 
 
 def end(process: "subprocess.Popen[str]", kind: str) -> None:
@@ -216,9 +211,9 @@ def damage_run(workplace: Workplace, count: int, rng: random.Random) -> Iterator
             process.kill()
         shutil.rmtree(runs)
         problem = f"{outcome}, {done}: {text}" if outcome == "failed" else ""
-        yield Result("all damages", outcome, problem)
+        yield "all damages", outcome, problem
         for way in sorted({way for way, _ in done}):
-            yield Result(way, outcome)
+            yield way, outcome, ""
 
 
 def judge(workplace: Workplace, status: int, printed: str, errors: str, run: Path) -> str:

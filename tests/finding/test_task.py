@@ -85,7 +85,3 @@ def test_scores_do_not_depend_on_the_batch(config):
     ]
     assert scored[0] == pytest.approx(scored[1], rel=1e-4)
     assert 0 < scored[0]["selection_score"] < 1
-
-
-def test_no_digit_in_any_window_has_no_loss(config):
-    assert np.isnan(FinderTask(config).summarize([])["loss"])

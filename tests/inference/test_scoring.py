@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import json
 import shutil
 
 import pytest
@@ -68,7 +69,7 @@ def test_crops_of_another_rule_and_splits_that_lack_are_refused(run, tmp_path):
 def saved(tmp_path):
     """A run that has saved steps 7, the best, and 8 of 10; the state of both."""
     run, _, state = save_run(tmp_path)
-    run.write_text("run.json", '{"total_steps": 10}')
+    run.write_text("run.json", json.dumps(run.facts() | {"total_steps": 10}))
     with Checkpoints(run.steps_path, keep_newest=9, is_writer=True) as checkpoints:
         checkpoints.save(8, state.tree(), {"sequence_accuracy": 0.1, "loss": 1.0})
     return run, state

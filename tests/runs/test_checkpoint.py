@@ -9,7 +9,7 @@ from tiny import CONFIG
 
 from svhn_jax.errors import CheckpointError
 from svhn_jax.output import Terminal
-from svhn_jax.runs.checkpoint import Checkpoints, digests
+from svhn_jax.runs.checkpoint import Checkpoints
 from svhn_jax.training import steps as training_steps
 from svhn_jax.training.reader_task import ReaderTask
 
@@ -203,29 +203,3 @@ def test_a_save_that_fails_is_an_error_and_leaves_no_thread(tmp_path, fresh, mon
         checkpoints.save(2, at_step(fresh, 2), None)
     assert checkpoints._thread._shutdown
     assert (tmp_path / "2").exists()
-
-
-def test_an_unfinished_deletion_is_no_step_and_goes_at_the_next_start(tmp_path, fresh):
-    write(tmp_path, fresh, {1: figures(0.5), 3: figures(0.6)})
-    (tmp_path / "deleting").mkdir()
-    (tmp_path / "1").rename(tmp_path / "deleting/1")
-    remove_state(tmp_path / "deleting/1")
-    with Checkpoints(str(tmp_path)) as checkpoints:  # a reader removes nothing
-        assert checkpoints.steps() == [3]
-    assert write(tmp_path, fresh, {}) == [3]
-    assert [path.name for path in tmp_path.iterdir()] == ["3"]
-
-
-def test_a_64_bit_program_saves_and_restores_the_same(tmp_path, fresh):
-    with jax.enable_x64(True):
-        write(tmp_path, fresh, {3: figures(0.5)})
-        with Checkpoints(str(tmp_path)) as checkpoints:
-            assert_same(checkpoints.restore(3, abstract(fresh)), at_step(fresh, 3))
-
-
-def test_checksums_are_sha256_of_the_bytes_of_each_array():
-    tree = {"a": {"b": np.float32([1, 2])}, "c": np.int32(3)}
-    assert digests(tree) == {
-        "a/b": hashlib.sha256(np.float32([1, 2]).tobytes()).hexdigest(),
-        "c": hashlib.sha256(np.int32(3).tobytes()).hexdigest(),
-    }

@@ -1,6 +1,5 @@
 import dataclasses
 import threading
-import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -43,21 +42,6 @@ def test_a_loop_that_ends_early_leaves_no_thread(data):
     assert readers()
     batches.close()
     assert not readers()
-
-
-@pytest.mark.parametrize(("limit_batches", "ahead"), [(100, 4), (2.5, 2), (0.5, 1)])
-def test_batches_read_ahead_are_bounded_in_number_and_bytes(
-    data, monkeypatch, limit_batches, ahead
-):
-    batch_bytes = 8 * data.parts[0].shape[1]
-    monkeypatch.setattr(input_pipeline, "READ_AHEAD_BYTES", int(limit_batches * batch_bytes))
-    pipeline, read = pipeline_of(data, 1, is_resident=False), []
-    monkeypatch.setattr(pipeline, "_read", read.append)
-    batches = pipeline.batches(0, 20)
-    next(batches)
-    time.sleep(0.1)
-    assert sorted(read) == list(range(ahead))
-    batches.close()
 
 
 def test_a_set_that_does_not_fit_is_told_with_the_remedy(data, monkeypatch):

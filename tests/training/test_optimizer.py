@@ -17,13 +17,6 @@ def test_schedule_rises_over_the_warmup_and_falls_to_zero():
     assert float(schedule(99)) == pytest.approx(0.5 * (1 + np.cos(np.pi * 89 / 90)), abs=1e-6)
 
 
-def test_constant_schedule_without_warmup_is_constant():
-    schedule = optimizer.schedule(
-        OptimizerConfig(learning_rate=0.3, schedule="constant", warmup_fraction=0.0), 10
-    )
-    assert [float(schedule(step)) for step in (0, 5, 500)] == pytest.approx([0.3] * 3)
-
-
 def test_weight_decay_shrinks_kernels_alone():
     params = {
         "conv": {"kernel": jnp.ones(2), "bias": jnp.ones(2)},

@@ -38,16 +38,9 @@ def opened(config, *, saves=True):
     return run.data()
 
 
-def test_validation_photos_are_never_trained_on(config, tmp_path):
-    prepare(tmp_path / "leak", 6, seed=100)  # the validation photos of tmp_path/a
-    mixed = replace(config.data, mix_in=(str(tmp_path / "leak"),))
-    with pytest.raises(InputError, match="leak: its train split holds 6 of the validation photos"):
-        opened(replace(config, data=mixed))
-
-
 def test_a_run_records_its_data_and_continues_with_no_others(config, tmp_path):
     record = opened(config)
-    assert (record.folder, record.mix_in) == (str(tmp_path / "a"), ())
+    assert record.folder == str(tmp_path / "a")
     assert (record.crop.size, record.crop.margin) == (24, 0.3)
     manifest = tmp_path / "a" / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"margin": 0.3', '"margin": 0.6'))
@@ -60,18 +53,6 @@ def test_only_a_saved_step_keeps_other_settings_from_starting(config):
     opened(config)
     with pytest.raises(InputError, match="batch_size is 8, but 16 in the saved run"):
         opened(replace(config, batch_size=8))
-
-
-def test_a_run_continues_with_no_other_max_digits_though_its_data_have_it_too(config, tmp_path):
-    opened(config)
-    prepare(tmp_path / "meters", 20, validation=6, max_digits=8)
-    changed = replace(
-        config,
-        data=DataConfig(dir=str(tmp_path / "meters")),
-        model=replace(config.model, max_digits=8),
-    )
-    with pytest.raises(InputError, match=r"tiny: model\.max_digits is 8, but 5 in the saved run"):
-        opened(changed)
 
 
 def test_published_weights_are_not_trained_on_in_place(config):

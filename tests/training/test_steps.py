@@ -107,14 +107,6 @@ def test_the_update_is_the_gradient_of_the_mean_loss_of_the_whole_batch():
         np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-5)
 
 
-def test_two_halves_make_the_same_run_to_the_bit(one_device):
-    middle, first = run_steps(3, 1)
-    end, second = run_steps(3, 1, start=middle)
-    assert first + second == one_device[1]
-    for whole, halves in zip(jax.tree.leaves(one_device[0]), jax.tree.leaves(end), strict=True):
-        np.testing.assert_array_equal(whole, halves)
-
-
 @pytest.mark.parametrize("device_count", [1, 4])
 def test_streamed_and_resident_runs_are_the_same(device_count, one_device):
     """To the bit, because one compiled step serves both, from equal batches."""
