@@ -175,7 +175,10 @@ def main(options: Options, terminal: Terminal) -> None:
 
 
 def compared_config(base: Config, options: Options, device: str) -> Config:
-    """What both sides train: random crops alone, a constant learning rate, the device's size."""
+    """What both sides train: random crops alone, a constant learning rate, the device's size.
+
+    AdamW takes the place of Muon.
+    """
     is_gpu = device == "cuda"
     precision = "bfloat16" if is_gpu else "float32"
     return dataclasses.replace(
@@ -185,6 +188,7 @@ def compared_config(base: Config, options: Options, device: str) -> Config:
         model=dataclasses.replace(base.model, compute_dtype=precision),
         optimizer=dataclasses.replace(
             base.optimizer,
+            algorithm="sgd" if base.optimizer.algorithm == "sgd" else "adamw",
             learning_rate=LEARNING_RATE,
             schedule="constant",
             warmup_fraction=0.0,
