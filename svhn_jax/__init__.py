@@ -22,13 +22,9 @@ def load(run: str | None = None, step: str | int = "best", *, tta: bool = False)
     Raises:
       svhn_jax.errors.InputError: there is no such run or step, or it is damaged.
     """
-    import jax
-
     from svhn_jax import files
     from svhn_jax.inference.finder import Finder
     from svhn_jax.inference.photo_reader import PhotoReader
 
-    if not jax.config.values["jax_compilation_cache_dir"] and (folder := files.compilation_cache()):
-        jax.config.update("jax_compilation_cache_dir", str(folder))
-        jax.config.update("jax_compilation_cache_max_size", files.MAX_CACHE_BYTES)
+    files.use_compilation_cache()
     return PhotoReader(run, step, tta=tta, finder=Finder())

@@ -1,9 +1,7 @@
 """python -m svhn_jax COMMAND ...: runs svhn_jax.COMMAND; alone it lists the commands."""
 
-import ast
 import difflib
 import runpy
-import signal
 import sys
 from pathlib import Path
 
@@ -37,7 +35,6 @@ def main() -> int:
     elif word == "--version":
         print(f"svhn_jax {svhn_jax.__version__}")
     elif word in ("-h", "--help"):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `python -m svhn_jax | head` ends quietly
         print("The commands; --help after one lists its options:\n")
         for name in COMMANDS:
             print(f"  python -m svhn_jax {name:15} {_purpose(name)}")
@@ -49,9 +46,9 @@ def main() -> int:
 
 
 def _purpose(command: str) -> str:
-    """The purpose in the first line of a command's docstring; the command is not imported."""
+    """The purpose in the first paragraph of a command's docstring; it is not imported."""
     text = Path(__file__).with_name(f"{command}.py").read_text(encoding="utf-8")
-    first = (ast.get_docstring(ast.parse(text)) or "").split("\n\n")[0]
+    first = text.split('"""')[1].split("\n\n")[0]
     return " ".join(first.split()).partition(": ")[2]
 
 

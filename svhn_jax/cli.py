@@ -26,6 +26,7 @@ import signal
 import sys
 import textwrap
 import traceback
+import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,21 +36,16 @@ import tyro
 
 from svhn_jax import __version__, config_files, files
 from svhn_jax.checked import Rule
+from svhn_jax.config import Config
 from svhn_jax.errors import InputError, TryAgainError, one_line
 from svhn_jax.output import Terminal
 
 Options = TypeVar("Options")
 Main = Callable[[Options, Terminal], int | None]
-
-# The hint replaces "(default: None)", the metavar "{None}|PATH".
-OptionalPath = Annotated[
-    Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="(optional)")
-]
-OptionalStr = Annotated[str | None, tyro.conf.arg(metavar="STR", help_behavior_hint="(optional)")]
-OptionalInt = Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="(optional)")]
-OptionalFloat = Annotated[
-    float | None, tyro.conf.arg(metavar="FLOAT", help_behavior_hint="(optional)")
-]
+OptionalPath = Path | None
+OptionalStr = str | None
+OptionalInt = int | None
+OptionalFloat = float | None
 Splits = Annotated[
     tuple[Literal["train", "extra", "test"], ...],
     tyro.conf.arg(metavar="{train,extra,test} ...", help_behavior_hint="(default: all)"),
@@ -57,7 +53,6 @@ Splits = Annotated[
 UNPREFIXED = tyro.conf.arg(name="")  # the fields of a dataclass become options of their own names
 
 BAD_INPUT, TRY_AGAIN = 1, 75  # exit statuses; 75 is EX_TEMPFAIL of sysexits.h
-DEVICE_VARIABLES = ("JAX_PLATFORMS", "JAX_PLATFORM_NAME", "CUDA_VISIBLE_DEVICES")
 EXTRAS = {"gcsfs": "gcs", "google-cloud-storage": "gcs", "s3fs": "s3"}
 
 
@@ -101,9 +96,6 @@ def run(kind: type[Options], main: Main[Options]) -> NoReturn:
     After an error the process exits at once: threads of Orbax and JAX may wait for lost processes.
     """
     received: list[int] = []
-    for stream in (sys.stdout, sys.stderr):  # letters that the terminal lacks are escaped
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
 
     def interrupt(number: int, _: object) -> None:
         received.append(number)
@@ -113,9 +105,10 @@ def run(kind: type[Options], main: Main[Options]) -> NoReturn:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interrupt)
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ and (folder := files.compilation_cache()):
-        os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
-        os.environ["JAX_COMPILATION_CACHE_MAX_SIZE"] = str(files.MAX_CACHE_BYTES)
+    for stream in (sys.stdout, sys.stderr):  # letters that the terminal lacks are escaped
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    files.use_compilation_cache()
     status = BAD_INPUT
     try:
         if (status := call(kind, main)) == 0:
@@ -166,77 +159,52 @@ def _in_one_line(error: Exception) -> str:
     for name, extra in EXTRAS.items():
         if isinstance(error, ImportError) and name in str(error):
             return f"a bucket needs more packages: pip install 'svhn_jax[{extra}]'"
-    return _device_problem()
-
-
-def _device_problem() -> str:
-    """One line if JAX was imported and finds no device; else empty."""
-    if not (jax := sys.modules.get("jax")):
-        return ""
     try:
-        jax.devices()
-    except Exception as error:
-        names = [name for name in DEVICE_VARIABLES if name in os.environ]
-        given = ", ".join(f"{name}={os.environ[name]}" for name in names)
+        if jax := sys.modules.get("jax"):
+            jax.devices()
+    except Exception as failure:
+        variables = "JAX_PLATFORMS", "JAX_PLATFORM_NAME", "CUDA_VISIBLE_DEVICES"
+        given = ", ".join(f"{name}={os.environ[name]}" for name in variables if name in os.environ)
         return (
-            f"JAX finds no device it may use ({given or one_line(error)}): install JAX for that "
-            "device (pip install 'svhn_jax[cuda]' or '[tpu]'), check its driver (nvidia-smi), or "
-            f"unset {' and '.join(names) or 'JAX_PLATFORMS'} to use the CPU"
+            f"JAX finds no device ({given or one_line(failure)}): install JAX for that device "
+            "(pip install 'svhn_jax[cuda]' or '[tpu]'), or set JAX_PLATFORMS=cpu"
         )
     return ""
 
 
 def _parse(kind: type[Options], arguments: list[str], text: str) -> tuple[Options, Output]:
-    """The options, and what to print. Exits after --help and --version, and if parsing fails."""
+    """The options, and what to print. Exits after --help and --version, and if parsing fails.
+
+    The values of the configuration that --config names are the defaults of the field `settings`.
+    """
     if arguments == ["--version"]:
         print(f"svhn_jax {__version__}")
         raise SystemExit(0)
-    prog, _, purpose = text.partition(":")
-    is_help = not {"-h", "--help"}.isdisjoint(arguments)
-    if is_help:
-        _print_description(prog, purpose)
-    whole = dataclasses.make_dataclass(
-        "Command",
-        [
-            ("options", Annotated[kind, UNPREFIXED]),
-            ("output", Annotated[Output, UNPREFIXED], dataclasses.field(default_factory=Output)),
-        ],
-        frozen=True,
-    )
-    default = None
-    if "settings" in {field.name for field in dataclasses.fields(kind)}:  # type: ignore[arg-type]
-        default = _with_config(kind, arguments, is_help=is_help)
+    fields: list[Any] = [("output", Annotated[Output, UNPREFIXED], Output())]
+    if "settings" in typing.get_type_hints(kind):
+        config = _config(arguments, getattr(kind, "config", None))
+        fields.append(("settings", Annotated[Config, UNPREFIXED], config))
+    whole = dataclasses.make_dataclass("Command", fields, bases=(kind,), frozen=True)
+    if not {"-h", "--help"}.isdisjoint(arguments):
+        for part in text.strip().split("\n\n"):  # tyro would not wrap paragraphs
+            print(part if part[0] == " " else textwrap.fill(" ".join(part.split()), 80), end="\n\n")
     parsed: Any = tyro.cli(
         whole,
         args=arguments,
-        prog=" ".join(prog.split()[:3]),  # python -m svhn_jax.COMMAND
+        prog=" ".join(text.partition(":")[0].split()[:3]),  # python -m svhn_jax.COMMAND
         description="",
-        default=whole(options=default) if default else None,
+        config=(tyro.conf.DisallowNone,),
     )
-    return parsed.options, parsed.output
+    return parsed, parsed.output
 
 
-def _with_config(kind: type[Any], arguments: list[str], *, is_help: bool) -> Any:
-    """Options whose field `settings` is the configuration that --config names.
-
-    None for help without a configuration.
-    """
+def _config(arguments: Sequence[str], default: Path | None) -> Config:
+    """The configuration that the option --config names; for --help it may be missing."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--config", type=Path, default=getattr(kind, "config", None))
-    path = parser.parse_known_args(arguments)[0].config
-    if is_help and not (path and path.is_file()):
-        return None
+    parser.add_argument("--config", type=Path, default=default)
+    path: Path | None = parser.parse_known_args(arguments)[0].config
+    if not {"-h", "--help"}.isdisjoint(arguments) and not (path and path.is_file()):
+        return Config()
     if path is None:
         raise InputError("no --config given; give --config FILE, such as configs/demo.py")
-    return kind(config=path, settings=config_files.load(path))
-
-
-def _print_description(prog: str, purpose: str) -> None:
-    """The module's docstring, wrapped: tyro would join the lines of its paragraphs."""
-    width = min(shutil.get_terminal_size().columns, 100)
-    paragraphs = f"{prog}: {purpose.strip()}".split("\n\n")
-    filled = (
-        text if text.startswith("    ") else textwrap.fill(" ".join(text.split()), width)
-        for text in paragraphs
-    )
-    print("\n\n".join(filled), end="\n\n")
+    return config_files.load(path)

@@ -1,5 +1,6 @@
 """The configuration of a run: frozen dataclasses that check every value when they are made."""
 
+import re
 import typing
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
@@ -9,6 +10,7 @@ from svhn_jax.labels import DEFAULT_MAX_DIGITS, MaxDigits
 
 Count = Annotated[int, at_least(1)]
 CountOrNone = Annotated[int, at_least(0)]
+NAME = re.compile(r"(?!\.+$)[^/\x00-\x1f\x7f]+")
 NotNegative = Annotated[float, at_least(0)]
 
 
@@ -32,9 +34,7 @@ class DataConfig(_Part):
     """how many times an epoch shows each training image of `dir`"""
     mix_in: tuple[str, ...] = ()
     """further prepared data sets; their train splits are trained on too, see `mix_in_repeat`"""
-    mix_in_repeat: Annotated[
-        tuple[int, ...], Rule(lambda counts: min(counts, default=1) >= 1, "counts of at least 1")
-    ] = ()
+    mix_in_repeat: tuple[int, ...] = ()
     """how many times an epoch shows each image of each data set of `mix_in`; none given: once"""
     placement: Literal["auto", "resident", "streamed"] = "auto"
     """training images resident on every device, or streamed from disk, in the same batches; auto:
@@ -42,10 +42,9 @@ class DataConfig(_Part):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if len(self.mix_in_repeat) not in (0, sets := len(self.mix_in)):
-            raise self.mistake(
-                "mix_in_repeat", f"one count for each of the {sets} data sets of mix_in, or none"
-            )
+        counts, sets = self.mix_in_repeat, len(self.mix_in)
+        if len(counts) not in (0, sets) or min(counts, default=1) < 1:
+            raise self.mistake("mix_in_repeat", f"{sets} counts of at least 1, or none")
 
 
 @dataclass(frozen=True)
@@ -174,25 +173,15 @@ class OptimizerConfig(_Part):
     uses; 0: no average"""
 
 
-def _is_plain_name(name: str) -> bool:
-    return name.isprintable() and "/" not in name and name not in ("", ".", "..")
-
-
 @dataclass(frozen=True)
 class Config(_Part):
     """One run."""
 
-    name: Annotated[
-        str, Rule(_is_plain_name, "a folder's name of printable characters, without a slash")
-    ] = "demo"
+    name: Annotated[str, Rule(NAME.fullmatch, "a folder's name, without a slash")] = "demo"
     """the run's folder is RUNS/NAME"""
     runs_dir: Annotated[
         str,
-        Rule(bool, "a path"),
-        Rule(
-            lambda path: not path.startswith("s3://"),
-            "a path or gs://...: Orbax cannot write to s3://",
-        ),
+        Rule(re.compile("(?!s3://).+").match, "a path or gs://...: Orbax cannot write to s3://"),
     ] = "checkpoints"
     """RUNS: a path, or gs://BUCKET/PATH"""
     seed: Annotated[int, within(0, 2**31 - 1)] = 0

@@ -7,6 +7,7 @@ the command line (`--optimizer.learning-rate 1e-3`).
 import dataclasses
 import difflib
 import json
+import re
 import runpy
 import typing
 from pathlib import Path
@@ -38,18 +39,17 @@ def load(path: str | Path) -> Config:
         config.optimizer.learning_rate, to_json(config)
 
     Raises:
-      InputError: no such file, no Config in it, a misspelt field (with the nearest name), a bad
-        value.
+      InputError: no such file, no Config in it, a misspelt field (with the nearest name).
     """
     if not Path(path).is_file():
-        there = ", ".join(sorted(map(str, Path("configs").glob("*.py")))) or "none in this folder"
-        raise InputError(f"{path}: no such config file; there are: {there}")
+        raise InputError(f"{path}: no such config file; see configs/")
     try:
         config = runpy.run_path(str(path)).get("config")
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     except Exception as error:  # the file is the user's code and may raise anything
-        hint = _nearest(str(error)) if "unexpected keyword argument" in str(error) else ""
+        name = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+        hint = _nearest(name[1]) if name else ""
         raise InputError(f"{path}: {type(error).__name__}: {error}{hint}") from None
     if not isinstance(config, Config):
         raise InputError(f"{path}: defines no `config = Config(...)` (svhn_jax.config.Config)")
@@ -62,15 +62,7 @@ def to_json(config: Config) -> str:
 
 
 def from_json(text: str, source: str) -> Config:
-    """The config of a saved run.
-
-    Args:
-      text: what `to_json` returned.
-      source: the file it came from, for messages.
-
-    Raises:
-      InputError: not JSON, unknown fields, bad values.
-    """
+    """The inverse of `to_json`. Raises InputError that names `source`, the file."""
     try:
         return build(Config, json.loads(text))
     except (ValueError, TypeError, AttributeError, InputError) as error:
@@ -81,14 +73,13 @@ def build(kind: type, values: dict[str, Any]) -> Any:
     """The dataclass object of values that `dataclasses.asdict` made, or of their JSON.
 
     Raises:
-      InputError: an unknown field, or a value that the dataclass refuses.
-      TypeError, AttributeError: a section is not an object.
+      InputError, TypeError, AttributeError: unknown fields or bad values.
     """
     hints = typing.get_type_hints(kind)
     arguments = {}
     for name, value in values.items():
         if name not in hints:
-            raise InputError(f"unknown field {name!r}{_nearest(repr(name))}")
+            raise InputError(f"unknown field {name!r}")
         if dataclasses.is_dataclass(hints[name]):
             value = build(typing.cast(type, hints[name]), value)
         arguments[name] = tuple(value) if isinstance(value, list) else value
@@ -118,10 +109,8 @@ def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _nearest(message: str) -> str:
-    """A hint for a misspelt field: the known name nearest to the last quoted word."""
-    sections = [hint for hint in typing.get_type_hints(Config).values() if hasattr(hint, "called")]
-    names = [item.name for kind in (Config, *sections) for item in dataclasses.fields(kind)]
-    quoted = message.split("'")[1::2]
-    near = difflib.get_close_matches(quoted[-1], names, n=1, cutoff=0.5) if quoted else []
+def _nearest(name: str) -> str:
+    """A hint for a misspelt field: the known name nearest to it."""
+    names = [word for full in flatten(Config()) for word in full.split(".")]
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     return f"; did you mean {near[0]}?" if near else ""

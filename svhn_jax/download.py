@@ -12,11 +12,11 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Annotated
+from typing import IO
 
 import svhn_jax
 from svhn_jax import cli, files
-from svhn_jax.checked import URL, Checked
+from svhn_jax.checked import Checked
 from svhn_jax.cli import Splits
 from svhn_jax.data.sources import published
 from svhn_jax.data.sources.published import Published
@@ -36,7 +36,7 @@ class Options(Checked):
     """folder for train.tar.gz, test.tar.gz and extra.tar.gz"""
     splits: Splits = ()
     """the archives to download"""
-    base_url: Annotated[str, URL] = published.BASE_URL
+    base_url: str = published.BASE_URL
     """http or https address of the folder that has the archives, such as a mirror"""
 
 

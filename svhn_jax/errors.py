@@ -36,11 +36,11 @@ def naming_out_of_memory(batches: str) -> Iterator[None]:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether the machine or a device ran out of memory; the class is compared by name.
+    """Whether the machine or a device ran out of memory.
 
-    Other errors use RESOURCE_EXHAUSTED otherwise: TensorStore reports a full disk so.
+    Of JAX's errors alone: TensorStore reports a full disk as RESOURCE_EXHAUSTED.
     """
-    is_of_jax = type(error).__name__ == "JaxRuntimeError"
+    is_of_jax = type(error).__name__ == "JaxRuntimeError"  # by name: JAX may not be imported
     return isinstance(error, MemoryError) or (is_of_jax and "RESOURCE_EXHAUSTED" in str(error))
 
 

@@ -8,6 +8,7 @@ import platform
 import secrets
 import shutil
 import socket
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,7 +19,6 @@ from svhn_jax.errors import InputError, printable
 from svhn_jax.output import SILENT, Terminal
 
 REMOTE = ("gs://", "s3://")  # how the path of a bucket begins
-MAX_CACHE_BYTES = 2**30  # of compiled programs
 # What a file system without locks answers: Lustre without -o flock, NFS without lockd, some FUSE.
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
@@ -58,37 +58,36 @@ def is_locked(path: Path) -> bool:
     try:
         with open(path) as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        pass
+    except OSError as error:
+        return isinstance(error, BlockingIOError)
     return False
 
 
 def user_cache() -> Path:
-    """$XDG_CACHE_HOME/svhn_jax, or ~/.cache/svhn_jax; created. OSError if it is not writable."""
-    root = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    if not root.is_absolute():  # the XDG specification says to ignore a relative path
-        root = Path(os.path.expanduser("~")) / ".cache"
-    folder = root / "svhn_jax"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    """$XDG_CACHE_HOME/svhn_jax, or ~/.cache/svhn_jax."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "svhn_jax"
 
 
-def compilation_cache() -> Path | None:
-    """The folder of compiled programs for JAX_COMPILATION_CACHE_DIR; None if it is not writable.
+def use_compilation_cache() -> None:
+    """JAX keeps at most 1 GiB of compiled programs in the user's cache, unless told otherwise.
 
-    A program compiled for one kind of CPU may not run on another: each has its own.
+    A program compiled for one kind of CPU may not run on another: each kind has its own folder.
     """
     try:
-        text = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-        flags = next((line for line in text.splitlines() if line.startswith("flags")), "")
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        flags = next((line for line in lines if line.startswith("flags")), "")
         kind = hashlib.sha256(f"{platform.machine()} {flags}".encode()).hexdigest()[:8]
         folder = user_cache() / "compiled" / kind
         folder.mkdir(exist_ok=True, parents=True)
     except OSError:
-        return None
-    return folder
+        return
+    if jax := sys.modules.get("jax"):
+        if not jax.config.values["jax_compilation_cache_dir"]:
+            jax.config.update("jax_compilation_cache_dir", str(folder))
+            jax.config.update("jax_compilation_cache_max_size", 2**30)
+    elif "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
+        os.environ["JAX_COMPILATION_CACHE_MAX_SIZE"] = str(2**30)
 
 
 def sha256(path: Path) -> str:
@@ -124,12 +123,8 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Writes or replaces a file as a whole: a kill leaves the old or the new one.
-
-    Raises:
-      OSError: it cannot be written; names `path`.
-    """
-    with replacing(path) as unfinished, naming(path):
+    """Writes or replaces a file as a whole; see `replacing`."""
+    with replacing(path) as unfinished:
         unfinished.write_bytes(content)
 
 
@@ -137,13 +132,16 @@ def write_bytes(path: Path, content: bytes) -> None:
 def replacing(path: Path) -> Iterator[Path]:
     """Yields the path of a file to write beside `path`, which it replaces unless the block raises.
 
-    Each of two processes that write `path` at once has its own; the last one's stays.
+    A kill leaves the old file or the new one. Of two processes at once, the last one's stays.
+
+    Raises:
+      OSError: it cannot be written; names `path`.
     """
     # Random, as hosts share folders; a name has at most 255 bytes.
     unfinished = path.with_name(f"{path.name[:40]}.{secrets.token_hex(8)}.partial")
     try:
-        yield unfinished
         with naming(path):
+            yield unfinished
             unfinished.replace(path)
     finally:
         with suppress(OSError):  # a read-only file system raises even if there is no such file

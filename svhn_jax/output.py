@@ -9,16 +9,7 @@ from functools import partial
 from typing import Any
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 
 class Terminal:
@@ -29,15 +20,8 @@ class Terminal:
 
     def __init__(self, *, quiet: bool = False, json: bool = False):
         self.is_json = json
-        self._console = Console(highlight=False, markup=False, quiet=quiet or json)
-
-    @property
-    def is_silent(self) -> bool:
-        return self._console.quiet
-
-    def silenced(self) -> "Terminal":
-        """A terminal that prints errors only: for the processes of a run other than process 0."""
-        return Terminal(quiet=True)
+        self.is_silent = quiet or json
+        self._console = Console(highlight=False, markup=False, quiet=self.is_silent)
 
     def print(self, *what: Any) -> None:
         """Prints lines or rich tables for people. Lines are not wrapped."""
@@ -48,11 +32,10 @@ class Terminal:
         self.print(f"warning: {text}")
 
     def error(self, *lines: str) -> None:
-        """Prints printable lines to stderr, whatever the options."""
+        """Prints lines to stderr, whatever the options; file names may hold control characters."""
         for line in lines:
-            words = " ".join(line.split())  # file names may hold control characters
-            shown = "".join(one if one.isprintable() else "?" for one in words)
-            print(shown, file=sys.stderr, flush=True)
+            words = " ".join(line.split())
+            print("".join(one if one.isprintable() else "?" for one in words), file=sys.stderr)
 
     def result(self, value: Any) -> None:
         """Prints the result as one line of JSON, with --json only."""
@@ -61,12 +44,12 @@ class Terminal:
 
     @contextmanager
     def progress(self, title: str, total: int, unit: str) -> Iterator[Callable[[int], object]]:
-        """A bar with rate and time left, on a terminal; yields a function that advances it."""
+        """A bar with count and time left, on a terminal; yields a function that advances it."""
         columns = (
             TextColumn("{task.description}", markup=False),
             BarColumn(20),
             MofNCompleteColumn(),
-            RateColumn(unit),
+            TextColumn(unit, markup=False),
             TimeRemainingColumn(),
         )
         is_hidden = self.is_silent or not self._console.is_terminal
@@ -85,18 +68,6 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(x) for x in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-class RateColumn(ProgressColumn):
-    """The rate of progress, in the unit of the task."""
-
-    def __init__(self, unit: str):
-        super().__init__()
-        self._unit = unit
-
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:,.{0 if speed >= 10 else 1}f} {self._unit}/s")
 
 
 SILENT = Terminal(quiet=True)

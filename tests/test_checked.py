@@ -21,12 +21,12 @@ class Options(Checked):
     [
         ({"crop_size": 7}, "--crop-size is 7; it must be 8 to 512"),
         ({"crop_size": 513}, "--crop-size is 513; it must be 8 to 512"),
-        ({"crop_size": "64"}, "--crop-size is '64'; it must be of type int"),
+        ({"crop_size": "64"}, "--crop-size is '64': str is not an instance of int"),
         ({"limit": 0}, "--limit is 0; it must be at least 1"),
         ({"share": 1.0}, "--share is 1.0; it must be at least 0 and less than 1"),
         ({"share": float("nan")}, "--share is nan; it must be finite"),
         ({"rate": 0}, "--rate is 0; it must be greater than 0"),
-        ({"kind": "d"}, "--kind is 'd'; it must be 'a', 'b' or 'c'"),
+        ({"kind": "d"}, "--kind is 'd': str is not any of ('a', 'b', 'c')"),
     ],
     ids=str,
 )

@@ -70,7 +70,7 @@ def run(
 
 
 def _run(task: Task, run: RunFolder, start: str | None, terminal: Terminal) -> int:
-    terminal = terminal if processes.is_process_zero() else terminal.silenced()
+    terminal = terminal if processes.is_process_zero() else SILENT
     setup = processes.all_or_none(lambda: prepare(task, run))
     processes.require_same(f"{task.config} {setup.fingerprints}")
     is_resident, reason = choose_placement(setup.data, task.config.data.placement, setup.mesh)
