@@ -125,11 +125,8 @@ class Comparison:
         """Measures each process on one batch."""
         self.measure({name: (name, "run") for name in self.workers}, 1, self.options.rounds)
         best = self.best(self.workers.keys() - {OURS})
-        ceiling = self.workers[OURS].do("ceiling")
-        ours = self.figures["images_per_s"][OURS]["median"]
-        share = ours * ceiling["tflop_an_image"] / ceiling["tflops"]
         ratio = speed.ratios(self._rates, OURS, best)._asdict()
-        self.write({"ratio": ratio, "pytorch": best, "share_of_matrix_products": share} | ceiling)
+        self.write({"ratio": ratio, "pytorch": best})
 
     def end_to_end(self) -> None:
         """Measures with input: PyTorch in its best mode, from a DataLoader and on the device."""
@@ -229,7 +226,6 @@ def _print_table(terminal: Terminal, figures: dict[str, Any]) -> None:
     for ratio, peer in (("ratio", "pytorch"), ("ratio_end_to_end", "pytorch_end_to_end")):
         spread = speed.Spread(**figures[ratio])
         terminal.print(f"svhn_jax over {figures[peer]}: {spread}, {spread.n} rounds")
-    terminal.print(f"share of matrix products: {figures['share_of_matrix_products']:.1%}")
 
 
 if __name__ == "__main__":

@@ -19,18 +19,14 @@ YIQ = ((0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.31
 def random_window(
     images: jax.Array, keys: jax.Array, image: ImageConfig, augment: AugmentConfig
 ) -> jax.Array:
-    """As `center_window`, with random geometry and color.
-
-        keys = jax.random.split(random_key(0), len(images))
-        model_input = random_window(images, keys, config.image, config.augment)
+    """As `inputs.center_window`, with random geometry and color.
 
     Args:
       images: uint8[B, S, S, 3].
-      keys: B keys; an image is changed by its own key alone.
+      keys: B keys, such as jax.random.split(random_key(0), B); one alone changes each image.
     """
     draws = jax.vmap(lambda key: jax.random.uniform(key, (10,), minval=-1.0))(keys)
-    is_warped = bool(augment.scale or augment.rotate_degrees or augment.shear)
-    cut = _warp if is_warped else _slice
+    cut = _warp if augment.scale or augment.rotate_degrees or augment.shear else _slice
     windows = jax.vmap(lambda x, u: cut(x, u, image.crop, augment))(images, draws[:, :6])
     windows = windows.astype(jnp.float32) / 255
     windows = jax.vmap(lambda x, u, key: _change(x, u, key, augment))(windows, draws[:, 6:], keys)
@@ -40,13 +36,10 @@ def random_window(
 def _slice(image: jax.Array, u: jax.Array, crop: int, augment: AugmentConfig) -> jax.Array:
     """A window of [S, S, 3] at an offset of whole pixels."""
     slack = image.shape[0] - crop
+    start = jnp.full(2, slack // 2)
     if augment.random_crop:
-        top, left = (
-            jnp.minimum((u[n] + 1) / 2 * (slack + 1), slack).astype(jnp.int32) for n in (0, 1)
-        )
-    else:
-        top = left = jnp.int32(slack // 2)
-    return jax.lax.dynamic_slice(image, (top, left, 0), (crop, crop, image.shape[2]))
+        start = jnp.minimum((u[:2] + 1) / 2 * (slack + 1), slack).astype(jnp.int32)
+    return jax.lax.dynamic_slice(image, (*start, 0), (crop, crop, image.shape[2]))
 
 
 def _warp(image: jax.Array, u: jax.Array, crop: int, augment: AugmentConfig) -> jax.Array:
@@ -65,26 +58,28 @@ def _warp(image: jax.Array, u: jax.Array, crop: int, augment: AugmentConfig) -> 
     share_y, share_x = (from_y - y0)[..., None], (from_x - x0)[..., None]
     pixels = image.reshape(size * size, -1)
 
-    def at(y: jax.Array, x: jax.Array) -> jax.Array:
-        return pixels[y * size + x].astype(jnp.float32)
+    def row(y: jax.Array) -> jax.Array:
+        left, right = (pixels[y * size + x].astype(jnp.float32) for x in (x0, x1))
+        return left * (1 - share_x) + right * share_x
 
-    upper = at(y0, x0) * (1 - share_x) + at(y0, x1) * share_x
-    lower = at(y1, x0) * (1 - share_x) + at(y1, x1) * share_x
-    return upper * (1 - share_y) + lower * share_y
+    return row(y0) * (1 - share_y) + row(y1) * share_y
 
 
 def _change(image: jax.Array, u: jax.Array, key: jax.Array, augment: AugmentConfig) -> jax.Array:
     """All random changes except geometry, of one float32[s, s, 3] in 0 ... 1, in a camera's order.
 
     The lens blurs; the sensor amplifies, adds noise and saturates; a tone curve and the negative
-    follow. Values leave the range only before the sensor saturates; gamma needs values in the
-    range. Cutout comes last, so that its color is not changed.
+    follow. Cutout comes last, so that its color is not changed.
     """
+
+    def draw(salt: int, shape: tuple[int, ...] = (), low: float = 0.0) -> jax.Array:
+        return jax.random.uniform(jax.random.fold_in(key, salt), shape, minval=low)
+
     if augment.blur or augment.downscale:
-        image = _soften(image, jax.random.fold_in(key, SOFTEN), augment)
+        image = _soften(image, draw(SOFTEN, (2,)), augment)
     image = _recolor(image, u, augment)
     if augment.channel_gain or augment.channel_offset:
-        gain, offset = jax.random.uniform(jax.random.fold_in(key, CAST), (2, 3), minval=-1.0)
+        gain, offset = draw(CAST, (2, 3), -1.0)
         image = image * (1 + gain * augment.channel_gain) + offset * augment.channel_offset
     if augment.noise:
         for_strength, for_noise = jax.random.split(jax.random.fold_in(key, NOISE))
@@ -92,29 +87,22 @@ def _change(image: jax.Array, u: jax.Array, key: jax.Array, augment: AugmentConf
         image = image + strength * jax.random.normal(for_noise, image.shape)
     image = jnp.clip(image, 0, 1)  # as a camera saturates
     if augment.gamma:
-        image = image ** jnp.exp(
-            augment.gamma * jax.random.uniform(jax.random.fold_in(key, GAMMA), minval=-1.0)
-        )
+        image = image ** jnp.exp(augment.gamma * draw(GAMMA, low=-1.0))
     if augment.invert:
-        is_inverted = jax.random.uniform(jax.random.fold_in(key, INVERT)) < augment.invert
-        image = jnp.where(is_inverted, 1 - image, image)
+        image = jnp.where(draw(INVERT) < augment.invert, 1 - image, image)
     if augment.cutout:
-        image = _cut_out(
-            image, jax.random.uniform(jax.random.fold_in(key, CUTOUT), (3,)), augment.cutout
-        )
+        image = _cut_out(image, draw(CUTOUT, (3,)), augment.cutout)
     return image
 
 
-def _soften(image: jax.Array, key: jax.Array, augment: AugmentConfig) -> jax.Array:
+def _soften(image: jax.Array, u: jax.Array, augment: AugmentConfig) -> jax.Array:
     """Blur, then lower resolution, of one [s, s, 3]: one matrix [s, s] for columns and rows."""
-    sigma, reduction = jax.random.uniform(key, (2,))
-    matrix = jnp.eye(len(image))
+    size, matrix = len(image), jnp.eye(len(image))
     if augment.blur:
-        matrix = _gaussian(len(image), sigma * augment.blur)
+        matrix = _gaussian(size, u[0] * augment.blur)
     if augment.downscale:
-        matrix = jnp.matmul(
-            _low_resolution(len(image), augment.downscale**reduction), matrix, precision=HIGHEST
-        )
+        lower = _low_resolution(size, augment.downscale ** u[1])
+        matrix = jnp.matmul(lower, matrix, precision=HIGHEST)
     image = jnp.einsum("ij,jxc->ixc", matrix, image, precision=HIGHEST)
     return jnp.einsum("ij,yjc->yic", matrix, image, precision=HIGHEST)
 
@@ -129,13 +117,11 @@ def _gaussian(size: int, sigma: jax.Array) -> jax.Array:
 def _low_resolution(size: int, factor: jax.Array) -> jax.Array:
     """The matrix [size, size] that averages cells of `factor` >= 1 pixels and interpolates.
 
-    The result is like a small crop that was enlarged. With a fractional factor neighboring cells
-    share a pixel; the last cell averages the pixels that exist.
+    With a fractional factor neighboring cells share a pixel; the last cell averages what exists.
     """
     pixel, cell = jnp.arange(size), jnp.arange(size)[:, None]
-    overlap = jnp.maximum(
-        jnp.minimum((cell + 1) * factor, pixel + 1) - jnp.maximum(cell * factor, pixel), 0
-    )
+    ends = jnp.minimum((cell + 1) * factor, pixel + 1)
+    overlap = jnp.maximum(ends - jnp.maximum(cell * factor, pixel), 0)
     # Average of each cell; 0 for cells beyond the edge.
     average = overlap / jnp.maximum(overlap.sum(axis=1, keepdims=True), 1e-6)
     # From the centers of pixels to those of cells, in cells.
@@ -147,10 +133,9 @@ def _low_resolution(size: int, factor: jax.Array) -> jax.Array:
 
 def _cut_out(image: jax.Array, u: jax.Array, greatest: int) -> jax.Array:
     """A square of at most `greatest` pixels gets the mean color (arXiv:1708.04552)."""
-    pixel = jnp.arange(len(image)) + 0.5
-    in_row, in_column = (
-        jnp.abs(pixel - center * len(image)) < u[2] * greatest / 2 for center in u[:2]
-    )
+    size, reach = len(image), u[2] * greatest / 2
+    pixel = jnp.arange(size) + 0.5
+    in_row, in_column = (jnp.abs(pixel - center * size) < reach for center in u[:2])
     return jnp.where((in_row[:, None] & in_column)[..., None], image.mean(axis=(0, 1)), image)
 
 
@@ -158,12 +143,10 @@ def _recolor(image: jax.Array, u: jax.Array, augment: AugmentConfig) -> jax.Arra
     """Random brightness, contrast, saturation, hue of one float32[s, s, 3]; may leave 0 ... 1."""
     if augment.hue:
         turn = u[3] * augment.hue * 2 * jnp.pi
-        rotation = jnp.array(
-            [[1, 0, 0], [0, jnp.cos(turn), -jnp.sin(turn)], [0, jnp.sin(turn), jnp.cos(turn)]]
-        )
-        matrix = jnp.linalg.multi_dot(
-            [np.linalg.inv(YIQ), rotation, np.array(YIQ)], precision=HIGHEST
-        )
+        cos, sin = jnp.cos(turn), jnp.sin(turn)
+        rotation = jnp.array([[1, 0, 0], [0, cos, -sin], [0, sin, cos]])
+        inverse, yiq = np.linalg.inv(YIQ), np.array(YIQ)
+        matrix = jnp.linalg.multi_dot([inverse, rotation, yiq], precision=HIGHEST)
         image = jnp.matmul(image, matrix.T, precision=HIGHEST)
     if augment.saturation:
         gray = to_gray(image)

@@ -13,11 +13,7 @@ CONTRAST_FLOOR = 0.02  # added to the deviation: keeps noise small in a photo wi
 
 
 def center_window(images: jax.Array, image: ImageConfig) -> jax.Array:
-    """uint8[B, S, S, 3] to the model's input float32[B, s, s, C]: the middle window, no randomness.
-
-    split = arrays.load_split("data/full", "test")
-    model_input = center_window(jnp.asarray(split.images[:8]), config.image)
-    """
+    """uint8[B, S, S, 3] to the model's input float32[B, s, s, C]: the middle window."""
     return shifted_window(images, image, (0, 0))
 
 

@@ -48,9 +48,8 @@ def max_pool(x: jax.Array, stride: int, padding: tuple[int, int]) -> jax.Array:
     if stride == 1:
         x = jnp.maximum(x[:, 1:], x[:, :-1])
         return jnp.maximum(x[:, :, 1:], x[:, :, :-1])
-    squares = x[:, : height // 2 * 2, : width // 2 * 2].reshape(
-        batch, height // 2, 2, width // 2, 2, channels
-    )
+    x = x[:, : height // 2 * 2, : width // 2 * 2]
+    squares = x.reshape(batch, height // 2, 2, width // 2, 2, channels)
     rows = jnp.maximum(squares[:, :, 0], squares[:, :, 1])
     return jnp.maximum(rows[:, :, :, 0], rows[:, :, :, 1])
 
@@ -82,10 +81,8 @@ def dropout(x: jax.Array, rate: float, keys: jax.Array | None, salt: int = 0) ->
 
     def is_kept(key: jax.Array) -> jax.Array:
         words = threefry_2x32(jax.random.key_data(jax.random.fold_in(key, salt)), counters)
-        return (
-            jax.lax.bitcast_convert_type(words, jnp.uint16).reshape(-1)[:size].reshape(shape)
-            >= limit
-        )
+        values = jax.lax.bitcast_convert_type(words, jnp.uint16).reshape(-1)[:size]
+        return values.reshape(shape) >= limit
 
     return jnp.where(jax.vmap(is_kept)(keys), x * (2**16 / (2**16 - limit)), 0)
 
@@ -98,6 +95,4 @@ def space_to_depth(images: jax.Array, patch: int) -> jax.Array:
     high = rows * patch - height - low[0], columns * patch - width - low[1]
     images = jnp.pad(images, ((0, 0), (low[0], high[0]), (low[1], high[1]), (0, 0)))
     squares = images.reshape(batch, rows, patch, columns, patch, channels)
-    return squares.transpose(0, 1, 3, 2, 4, 5).reshape(
-        batch, rows, columns, patch * patch * channels
-    )
+    return squares.transpose(0, 1, 3, 2, 4, 5).reshape(batch, rows, columns, -1)

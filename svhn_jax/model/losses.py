@@ -26,7 +26,5 @@ def cross_entropy(logits: Logits, labels: jax.Array, config: LossConfig) -> jax.
 
 
 def _head(logits: jax.Array, targets: jax.Array, smoothing: float) -> jax.Array:
-    classes = logits.shape[-1]
-    return optax.softmax_cross_entropy(
-        logits, optax.smooth_labels(jax.nn.one_hot(targets, classes), smoothing)
-    )
+    smoothed = optax.smooth_labels(jax.nn.one_hot(targets, logits.shape[-1]), smoothing)
+    return optax.softmax_cross_entropy(logits, smoothed)

@@ -49,9 +49,6 @@ def add_up(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 def summarize(rows: Sequence[Mapping[str, Any]], max_digits: int) -> dict[str, float]:
     """Metrics from the sums of one or more batches; the loss is nan if they hold no image.
 
-        sums = count(decode(logits).labels, labels, loss, mask)
-        summarize([jax.device_get(sums)], labels.shape[1] - 1)["sequence_accuracy"]
-
     digit_accuracy counts the digits present (Goodfellow et al. 2014); positional_digit_accuracy
     counts all max_digits positions, blanks too (the seed project), and is nearly always the higher.
     """

@@ -23,16 +23,9 @@ class Logits(NamedTuple):
 
 
 def build(config: ModelConfig) -> nn.Module:
-    """The network of a configuration. Call: apply(variables, images, is_training, dropout_keys).
-
-    network = build(config.model)
-    logits = network.apply(variables, inputs.center_window(images, config.image), False)
-    """
-    networks: dict[str, Callable[[ModelConfig], nn.Module]] = {
-        "resnet": AttentionResNet,
-        "seed": SeedNet,
-        "potterhsu": PotterhsuNet,
-    }
+    """The network of a configuration. Call: apply(variables, images, is_training, dropout_keys)."""
+    networks: dict[str, Callable[[ModelConfig], nn.Module]]
+    networks = {"resnet": AttentionResNet, "seed": SeedNet, "potterhsu": PotterhsuNet}
     return networks[config.architecture](config)
 
 
@@ -75,14 +68,15 @@ class ResidualBlock(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, is_training: bool) -> jax.Array:
         dtype = jnp.dtype(self.config.compute_dtype)
-        y = nn.relu(
-            batch_norm(is_training, dtype, "norm1")(conv(self.config, self.channels, 3, "conv1")(x))
-        )
-        y = batch_norm(is_training, dtype, "norm2")(conv(self.config, self.channels, 3, "conv2")(y))
+
+        def conv_norm(x: jax.Array, kernel: int, name: str, norm: str) -> jax.Array:
+            x = conv(self.config, self.channels, kernel, name)(x)
+            return batch_norm(is_training, dtype, norm)(x)
+
+        y = nn.relu(conv_norm(x, 3, "conv1", "norm1"))
+        y = conv_norm(y, 3, "conv2", "norm2")
         if x.shape[-1] != self.channels:
-            x = batch_norm(is_training, dtype, "shortcut_norm")(
-                conv(self.config, self.channels, 1, "shortcut")(x)
-            )
+            x = conv_norm(x, 1, "shortcut", "shortcut_norm")
         return nn.relu(x + y)
 
 
@@ -96,14 +90,9 @@ class AttentionPool(nn.Module):
         batch, height, width, channels = x.shape
         positions = x.reshape(batch, height * width, channels)
         table = self.param("position", nn.initializers.zeros, (height * width, self.heads))
-        scores = (
-            nn.Dense(self.heads, use_bias=False, precision=HIGHEST, name="query")(positions)
-            / channels**0.5
-            + table
-        )
-        return jnp.einsum(
-            "bph,bpc->bhc", jax.nn.softmax(scores, axis=1), positions, precision=HIGHEST
-        )
+        query = nn.Dense(self.heads, use_bias=False, precision=HIGHEST, name="query")
+        weights = jax.nn.softmax(query(positions) / channels**0.5 + table, axis=1)
+        return jnp.einsum("bph,bpc->bhc", weights, positions, precision=HIGHEST)
 
 
 class SeedNet(nn.Module):

@@ -1,4 +1,4 @@
-"""The settings of JAX that this package computes with, whatever the user's program has set."""
+"""The settings and random keys that this package computes with, whatever the program has set."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -25,3 +25,8 @@ def own_settings() -> Iterator[None]:
         ):
             stack.enter_context(setting)
         yield
+
+
+def random_key(seed: int) -> jax.Array:
+    """A threefry key, whatever JAX_DEFAULT_PRNG_IMPL is: dropout uses its two words."""
+    return jax.random.key(seed, impl="threefry2x32")

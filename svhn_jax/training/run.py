@@ -13,7 +13,6 @@ from etils import epath
 from svhn_jax import files
 from svhn_jax.config import Config
 from svhn_jax.errors import InputError
-from svhn_jax.model import counting
 from svhn_jax.model.settings import own_settings
 from svhn_jax.output import SILENT, Terminal
 from svhn_jax.runs import versions
@@ -153,7 +152,7 @@ def _describe(setup: RunSetup, placement: str, terminal: Terminal) -> None:
     """Prints what will be trained, on what; placement: of the training set, and why."""
     config, data, task, count = setup.config, setup.data, setup.task, setup.total_steps
     variables = jax.eval_shape(lambda: steps.initial_variables(task))
-    params = counting.count_params(variables["params"])
+    params = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
     folders = ", ".join((config.data.dir, *config.data.mix_in))
     among = f" of {jax.process_count()} processes" if jax.process_count() > 1 else ""
     terminal.print(

@@ -15,7 +15,7 @@ from flax import struct
 from jax.sharding import Mesh, PartitionSpec
 
 from svhn_jax.model.layers import AXIS
-from svhn_jax.model.randomness import random_key
+from svhn_jax.model.settings import random_key
 from svhn_jax.training import compilation, optimizer
 from svhn_jax.training.task import Task
 
