@@ -1,19 +1,8 @@
 """The command line: options from dataclasses, --json, --quiet, signals, one-line errors.
 
-A command is a module with a docstring, a dataclass of options and a function:
-
-    @dataclass(frozen=True)
-    class Options(Checked):
-        to: Path
-        '''the file to write'''
-
-    def main(options: Options, terminal: Terminal) -> int | None:
-        ...
-
-    if __name__ == "__main__":
-        cli.run(Options, main)
-
-It imports JAX inside `main`, so that --help answers at once.
+A command is a module with a docstring that begins with "python -m svhn_jax.COMMAND: purpose", a
+frozen dataclass `Options(Checked)` whose fields have docstrings, and `main(options, terminal)`,
+which imports JAX inside, so that --help answers at once. It ends with `cli.run(Options, main)`.
 """
 
 import argparse
@@ -34,7 +23,7 @@ from typing import Annotated, Any, Literal, NoReturn, TypeVar
 
 import tyro
 
-from svhn_jax import __version__, config_files, files
+from svhn_jax import config_files, files
 from svhn_jax.checked import Rule
 from svhn_jax.config import Config
 from svhn_jax.errors import InputError, TryAgainError, one_line
@@ -173,13 +162,10 @@ def _in_one_line(error: Exception) -> str:
 
 
 def _parse(kind: type[Options], arguments: list[str], text: str) -> tuple[Options, Output]:
-    """The options, and what to print. Exits after --help and --version, and if parsing fails.
+    """The options, and what to print. Exits after --help, and if parsing fails.
 
     The values of the configuration that --config names are the defaults of the field `settings`.
     """
-    if arguments == ["--version"]:
-        print(f"svhn_jax {__version__}")
-        raise SystemExit(0)
     fields: list[Any] = [("output", Annotated[Output, UNPREFIXED], Output())]
     if "settings" in typing.get_type_hints(kind):
         config = _config(arguments, getattr(kind, "config", None))

@@ -10,6 +10,7 @@ import json
 import re
 import runpy
 import typing
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -99,14 +100,10 @@ def differences(config: Config, other: Config) -> str:
 
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
     """Every field under its dotted name."""
-    flat: dict[str, Any] = {}
-    for item in dataclasses.fields(config):
-        value = getattr(config, item.name)
-        if dataclasses.is_dataclass(value):
-            flat |= flatten(value, f"{prefix}{item.name}.")
-        else:
-            flat[prefix + item.name] = value
-    return flat
+    if not dataclasses.is_dataclass(config):
+        return {prefix[:-1]: config}
+    parts = (flatten(getattr(config, x.name), f"{prefix}{x.name}.") for x in fields(config))
+    return {name: value for part in parts for name, value in part.items()}
 
 
 def _nearest(name: str) -> str:

@@ -14,9 +14,7 @@ import numpy as np
 
 from svhn_jax.checked import within
 
-DEFAULT_MAX_DIGITS = (
-    5  # one of the 248,823 published numbers has six digits, the others at most five
-)
+DEFAULT_MAX_DIGITS = 5  # one of the 248,823 published numbers has more: six
 MOST_DIGITS = 20
 BLANK = 10
 DIGIT_CLASSES = 11
@@ -39,38 +37,27 @@ def encode(digits: Sequence[int], max_digits: int = DEFAULT_MAX_DIGITS) -> np.nd
 
         encode([1, 0, 2])  # [3, 1, 0, 2, 10, 10]
 
-    Args:
-      digits: each 0 ... 9, any count. The label keeps the first max_digits.
-      max_digits: of the label.
-
     Raises:
       ValueError: a digit is not a whole number from 0 to 9.
     """
-    label = np.full(1 + max_digits, BLANK, np.int32)
-    label[0] = min(len(digits), max_digits + 1)
-    for position, digit in enumerate(digits):
+    for position, digit in enumerate(digits, start=1):
         if digit not in range(10):
-            raise ValueError(f"digit {position + 1} is {digit!r}; digits are 0 to 9")
-        if position < max_digits:
-            label[1 + position] = digit
-    return label
+            raise ValueError(f"digit {position} is {digit!r}; digits are 0 to 9")
+    kept = digits[:max_digits]
+    blanks = [BLANK] * (max_digits - len(kept))
+    return np.array([min(len(digits), max_digits + 1), *kept, *blanks], np.int32)
 
 
 def encode_all(
     numbers: Iterable[Sequence[int]], max_digits: int = DEFAULT_MAX_DIGITS
 ) -> np.ndarray:
     """int32[N, 1 + max_digits]: the labels of N numbers, see `encode`."""
-    return np.array([encode(digits, max_digits) for digits in numbers], np.int32).reshape(
-        -1, 1 + max_digits
-    )
+    rows = [encode(digits, max_digits) for digits in numbers]
+    return np.array(rows, np.int32).reshape(-1, 1 + max_digits)
 
 
 def encode_text(text: str, max_digits: int = DEFAULT_MAX_DIGITS) -> np.ndarray:
-    """The label int32[1 + max_digits] of a number as text, such as "1024".
-
-    Raises:
-      ValueError: the text is not a number.
-    """
+    """As `encode`, of a number as text, such as "1024". Raises ValueError if it is not one."""
     if not (text.isascii() and text.isdigit()):
         raise ValueError(f"{text!r} is not a house number; write one or more of the digits 0 to 9")
     return encode([int(character) for character in text], max_digits)
@@ -92,16 +79,12 @@ def decode(label: Sequence[int] | np.ndarray) -> str:
         decode([3, 1, 0, 2, 10, 10])  # "102"
 
     Raises:
-      ValueError: the label has no digits, or its length does not fit them.
+      ValueError: the length does not fit the digits.
     """
     values = [int(value) for value in label]
-    max_digits = len(values) - 1
-    if max_digits < 1 or not 0 <= values[0] <= max_digits + 1:
-        raise ValueError(
-            f"{values} is not a label: it needs a length 0 to {max_digits + 1}, and digits"
-        )
-    present = min(values[0], max_digits)
+    max_digits, present = len(values) - 1, min(values[0], len(values) - 1)
     digits, rest = values[1 : 1 + present], values[1 + present :]
-    if any(digit not in range(10) for digit in digits) or any(digit != BLANK for digit in rest):
-        raise ValueError(f"{values} is not a label: length {values[0]} does not fit the digits")
-    return "".join(map(str, digits)) + ("+" if values[0] == max_digits + 1 else "")
+    is_right = {*digits} <= {*range(10)} and {*rest} <= {BLANK}
+    if max_digits < 1 or not 0 <= values[0] <= max_digits + 1 or not is_right:
+        raise ValueError(f"{values} is not a label: its length does not fit its digits")
+    return "".join(map(str, digits)) + "+" * (values[0] > max_digits)

@@ -66,8 +66,6 @@ def test_overrides_are_typed_and_nested_and_keep_the_rest_of_the_file(monkeypatc
         (Options, ["--count", "0"], 1, "--count"),
         (Options, ["--cuont", "3"], 2, "--count"),
         (Options, ["--run", "az://b/x"], 1, "az:/"),
-        (Options, ["--run", "GS://b/x"], 1, "GS:/"),
-        (Options, ["--run", "gs:/b/x"], 1, "gs:/"),
         (Options, ["--to", "gs://b/x"], 1, "--to"),
         (Configured, ["configs/demo.py"], 1, "--config"),
         (Configured, ["--config", "nosuch.py"], 1, "nosuch.py"),
@@ -78,11 +76,6 @@ def test_bad_options_are_named(capfd, kind, arguments, status, words):
     out, err = capfd.readouterr()
     assert words in err
     assert out == ""
-
-
-def test_local_paths_and_buckets_are_kept():
-    assert parsed(Options, "--run", "gs://b/x").run == "gs://b/x"
-    assert parsed(Options, "--run", "a:b/c").run == "a:b/c"
 
 
 @pytest.mark.parametrize(
@@ -121,17 +114,15 @@ def test_quiet_and_json(capfd):
     assert [json.loads(line) for line in lines[2:]] == [{"a": [1.5, None], "b": {"c": [None, 2]}}]
 
 
-@pytest.mark.parametrize("quiet", [False, True])
 @pytest.mark.parametrize("is_terminal", [False, True])
-def test_progress_shows_count_and_time_on_a_terminal_only(quiet, is_terminal):
+def test_progress_shows_count_and_time_on_a_terminal_only(is_terminal):
     file, terminal = io.StringIO(), Terminal()
-    terminal._console = Console(file=file, force_terminal=is_terminal, width=80, quiet=quiet)
+    terminal._console = Console(file=file, force_terminal=is_terminal, width=80)
     with terminal.progress("step 3", 1_000, "photos") as advance:
         for _ in range(2):
             advance(250)
     shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", file.getvalue())
-    expected = is_terminal and not quiet
-    assert bool(re.search(r"step 3 .*500/1000 photos .*\d:\d\d:\d\d", shown)) == expected
+    assert bool(re.search(r"step 3 .*500/1000 photos .*\d:\d\d:\d\d", shown)) == is_terminal
 
 
 def test_help_of_every_command_needs_no_jax_and_fits_80_columns():
@@ -199,13 +190,11 @@ def test_a_signal_cleans_up_and_is_one_line(tmp_path, number, status):
     assert number.name in err
 
 
-@pytest.mark.parametrize("variable", ["JAX_PLATFORMS=cuda", "JAX_PLATFORM_NAME=gpu"])
-def test_a_device_that_is_not_there_is_one_line(variable):
-    name, _, value = variable.partition("=")
+def test_a_device_that_is_not_there_is_one_line():
     code = "import jax; from svhn_jax import cli; cli.run(cli.Output, lambda *_: jax.devices())"
-    env = os.environ | {"JAX_PLATFORMS": ""} | {name: value}
+    env = os.environ | {"JAX_PLATFORMS": "cuda"}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
     assert done.returncode == 1
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert variable in line
+    assert "JAX_PLATFORMS=cuda" in line
     assert "Traceback" not in done.stderr

@@ -54,12 +54,6 @@ def test_errors_of_writing_name_the_given_path_and_leave_nothing(tmp_path, monke
     assert [(one.name, one.read_text()) for one in tmp_path.iterdir()] == [("file", "old")]
 
 
-def test_a_trial_of_writing_leaves_nothing(tmp_path):
-    for path in (tmp_path / "a.csv", tmp_path / "made" / "later", tmp_path):
-        files.require_writable(path)
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_two_writers_of_one_file_at_once_have_files_of_their_own(tmp_path):
     path = tmp_path / ("a" * 250)  # the longest names are written, too
     with files.replacing(path) as first, files.replacing(path) as second:

@@ -47,16 +47,6 @@ def test_reading_and_cropping_photos_needs_no_jax():
     assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY).returncode == 0
 
 
-def test_training_needs_no_tensorflow():
-    code = (
-        "import sys, svhn_jax.training.run, svhn_jax.inference.scoring\n"
-        "sys.exit(any(name.startswith('tensorflow') for name in sys.modules))"
-    )
-    assert (
-        subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=REPOSITORY).returncode == 0
-    )
-
-
 def test_orbax_is_imported_in_one_place():
     assert [
         path.name for path in MODULES if any(name.startswith("orbax") for name in imports_of(path))

@@ -38,14 +38,13 @@ def join(found: Digits) -> list[Number]:
     found = found.take(found.scores >= LEAST)
     pairs = _pairs(found)
     chains: list[tuple[int, ...]] = [(n,) for n in range(len(found.scores))]
-    for first, second in np.argwhere(pairs.follows).tolist():
-        chain = _grown((first, second), found, pairs)
-        while (
-            len(chain) > 1
-            and min(weak := found.scores[[chain[0], chain[-1]]])
-            < WEAK * found.scores[list(chain)].max()
-        ):
-            chain = chain[1:] if weak[0] < weak[1] else chain[:-1]
+    for one, other in np.argwhere(pairs.follows).tolist():
+        chain = _grown((one, other), found, pairs)
+        while len(chain) > 1:
+            first, last = found.scores[[chain[0], chain[-1]]]
+            if min(first, last) >= WEAK * found.scores[list(chain)].max():
+                break
+            chain = chain[1:] if first < last else chain[:-1]
         chains.append(chain)
     numbers: list[Number] = []
     taken: set[int] = set()
@@ -68,25 +67,15 @@ def _pairs(found: Digits) -> _Pairs:
     sides, middles = high - low, (low + high) / 2
     height = (sides[:, None, 1] + sides[None, :, 1]) / 2
     away = (middles[None] - middles[:, None]) / height[..., None]
-    gap = (np.maximum(low[:, None], low[None]) - np.minimum(high[:, None], high[None])) / height[
-        ..., None
-    ]
+    between = np.maximum(low[:, None], low[None]) - np.minimum(high[:, None], high[None])
+    gap = between / height[..., None]
     ratio = sides[:, None, 1] / sides[None, :, 1]
     width = np.maximum(np.maximum(sides[:, None, 0], sides[None, :, 0]) / height, 0.5)
     narrow = np.minimum(sides[:, None, 0], sides[None, :, 0]) / height
-    beside = (
-        (abs(away[..., 1]) < 0.75)
-        & (away[..., 0] > 0.2)
-        & (gap[..., 0] < GAP[0])
-        & (gap[..., 0] > -0.35 * narrow)
-    )
-    below = (
-        (abs(away[..., 0]) < 0.5 * width)
-        & (away[..., 1] > 0.6)
-        & (gap[..., 1] < GAP[1])
-        & (gap[..., 1] > -0.25)
-    )
-    below &= ~beside
+    beside = (abs(away[..., 1]) < 0.75) & (away[..., 0] > 0.2)
+    beside &= (gap[..., 0] < GAP[0]) & (gap[..., 0] > -0.35 * narrow)
+    below = ~beside & (abs(away[..., 0]) < 0.5 * width) & (away[..., 1] > 0.6)
+    below &= (gap[..., 1] < GAP[1]) & (gap[..., 1] > -0.25)
     alike = np.maximum(ratio, 1 / ratio) < RATIO
     return _Pairs((beside | below) & alike, below, np.where(below, gap[..., 1], gap[..., 0]))
 
@@ -100,24 +89,16 @@ def _grown(chain: tuple[int, ...], found: Digits, pairs: _Pairs) -> tuple[int, .
         while True:
             end, before = (chain[-1], chain[-2]) if at_end else (chain[0], chain[1])
             linked = pairs.follows[end] if at_end else pairs.follows[:, end]
-            below, gaps = (
-                (pairs.is_below[end], pairs.gap[end])
-                if at_end
-                else (pairs.is_below[:, end], pairs.gap[:, end])
-            )
+            below = pairs.is_below[end] if at_end else pairs.is_below[:, end]
+            gaps = pairs.gap[end] if at_end else pairs.gap[:, end]
             usual = float(np.median(heights[list(chain)]))
             line = middles[end] - middles[chain[0] if at_end else chain[-1]]
             line = line / max(float(np.hypot(*line)), 1e-6)
             step = (middles - middles[end]) / usual
             off = abs(step[:, 0] * line[1] - step[:, 1] * line[0])
             uneven = abs(gaps - (pairs.gap[before, end] if at_end else pairs.gap[end, before]))
-            may = (
-                linked
-                & (below == is_below)
-                & (step @ line > 0.15)
-                & (off < OFF_LINE)
-                & (uneven < UNEVEN)
-            )
+            may = linked & (below == is_below) & (step @ line > 0.15)
+            may &= (off < OFF_LINE) & (uneven < UNEVEN)
             may &= np.maximum(heights, usual) < RATIO * np.minimum(heights, usual)
             may[list(chain)] = False
             if not may.any():

@@ -30,9 +30,6 @@ class Predictions(NamedTuple, Generic[Array]):
 def decode(logits: Logits) -> Predictions[jax.Array]:
     """The numbers of greatest joint probability (Goodfellow et al. 2014, section 4).
 
-        predictions = decode(network.apply(variables, model_input, False))
-        number, confidence = labels.decode(predictions.labels[0]), jnp.exp(predictions.log_p[0])
-
     The length L and digits s with the greatest log P(L) + sum over i <= L of log P(S_i = s_i).
     """
     length_log_p = jax.nn.log_softmax(logits.length)

@@ -5,6 +5,7 @@ summed first, with positions and channels side by side: vector operations on all
 positions. The gradient (Ioffe & Szegedy 2015, arXiv:1502.03167, section 3) needs two such sums too.
 """
 
+import functools
 import math
 
 import jax
@@ -51,6 +52,11 @@ def batch_norm(x: jax.Array, scale: jax.Array, bias: jax.Array, axis_name: str) 
     return y, jax.lax.stop_gradient(mean), jax.lax.stop_gradient(var)
 
 
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+def _batch_norm(x: jax.Array, scale: jax.Array, bias: jax.Array, axis_name: str) -> Arrays:
+    return _forward(x, scale, bias, axis_name)[0]
+
+
 def _forward(
     x: jax.Array, scale: jax.Array, bias: jax.Array, axis_name: str
 ) -> tuple[Arrays, Arrays]:
@@ -71,11 +77,6 @@ def _backward(axis_name: str, saved: Arrays, grads: Arrays) -> Arrays:
     return x_grad, slope * count, mean_grad * count
 
 
-def _plain(x: jax.Array, scale: jax.Array, bias: jax.Array, axis_name: str) -> Arrays:
-    return _forward(x, scale, bias, axis_name)[0]
-
-
-_batch_norm = jax.custom_vjp(_plain, nondiff_argnums=(3,))
 _batch_norm.defvjp(_forward, _backward)
 
 

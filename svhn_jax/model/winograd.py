@@ -25,6 +25,7 @@ OUTPUT_TILES = {3: (2,), 5: (3, 4)}  # m to choose from, by r; larger ones round
 LEAST_CHANNELS = {3: 128, 5: 48}  # with fewer, the transforms cost more than they save
 LEAST_SIDE = {3: 7, 5: 6}
 CACHED_BYTES = 16_000_000  # tiles held at once
+Pair = tuple[jax.Array, jax.Array]
 
 
 def conv_general_dilated(
@@ -93,34 +94,22 @@ def transforms(m: int, r: int) -> Transforms:
 
 
 class _Tiling(NamedTuple):
-    """The layout of images [b, height, width, .] in tiles."""
+    """The layout of images [b, height, width, .] in rows x columns tiles of n x n pixels."""
 
     m: int
     r: int
     height: int
     width: int
-
-    @property
-    def n(self) -> int:
-        return self.m + self.r - 1
-
-    @property
-    def rows(self) -> int:
-        return -(-self.height // self.m)
-
-    @property
-    def columns(self) -> int:
-        return -(-self.width // self.m)
+    n: int
+    rows: int
+    columns: int
 
     def overlapping(self, x: jax.Array) -> jax.Array:
         """[b, H, W, C] to [n^2, b * tiles * C]: for each offset in a tile, its pixels."""
         m, n, low = self.m, self.n, self.r // 2
-        high = [
-            (count - 1) * m + n - side - low
-            for count, side in ((self.rows, x.shape[1]), (self.columns, x.shape[2]))
-        ]
-        x = jnp.pad(x, ((0, 0), (low, high[0]), (low, high[1]), (0, 0)))
         down, across = (self.rows - 1) * m + 1, (self.columns - 1) * m + 1
+        high = down + n - 1 - self.height - low, across + n - 1 - self.width - low
+        x = jnp.pad(x, ((0, 0), (low, high[0]), (low, high[1]), (0, 0)))
         places = [x[:, i : i + down : m, j : j + across : m] for i in range(n) for j in range(n)]
         return jnp.stack(places).reshape(n * n, -1)
 
@@ -129,27 +118,23 @@ class _Tiling(NamedTuple):
         m, low, reach = self.m, self.r // 2, -(-self.n // self.m)
         x = tiles.reshape(self.n, self.n, -1, self.rows, self.columns, channels)
         extra = reach * m - self.n
-        x = jnp.pad(x, ((0, extra), (0, extra), *((0, 0),) * 4)).reshape(
-            reach, m, reach, m, *x.shape[2:]
-        )
+        padded = jnp.pad(x, ((0, extra), (0, extra), *((0, 0),) * 4))
+        x = padded.reshape(reach, m, reach, m, *x.shape[2:])
         total: Any = 0
         for i in range(reach):
             for j in range(reach):
                 part = x[i, :, j].transpose(2, 3, 0, 4, 1, 5)
                 shift = [(i, reach - 1 - i), (0, 0), (j, reach - 1 - j)]
                 total = total + jnp.pad(part, ((0, 0), *shift, (0, 0), (0, 0)))
-        whole = total.reshape(
-            total.shape[0], (self.rows + reach - 1) * m, (self.columns + reach - 1) * m, channels
-        )
+        sides = (self.rows + reach - 1) * m, (self.columns + reach - 1) * m
+        whole = total.reshape(total.shape[0], *sides, channels)
         return whole[:, low : low + self.height, low : low + self.width]
 
     def disjoint(self, y: jax.Array) -> jax.Array:
         """[b, H, W, K] to [m^2, b * tiles * K], for outputs."""
         m, (batch, _, _, channels) = self.m, y.shape
-        y = jnp.pad(
-            y,
-            ((0, 0), (0, self.rows * m - self.height), (0, self.columns * m - self.width), (0, 0)),
-        )
+        down, across = self.rows * m - self.height, self.columns * m - self.width
+        y = jnp.pad(y, ((0, 0), (0, down), (0, across), (0, 0)))
         y = y.reshape(batch, self.rows, m, self.columns, m, channels)
         return y.transpose(2, 4, 0, 1, 3, 5).reshape(m * m, -1)
 
@@ -157,43 +142,36 @@ class _Tiling(NamedTuple):
         """The transpose of `disjoint`."""
         m = self.m
         y = tiles.reshape(m, m, -1, self.rows, self.columns, channels).transpose(2, 3, 0, 4, 1, 5)
-        return y.reshape(-1, self.rows * m, self.columns * m, channels)[
-            :, : self.height, : self.width
-        ]
+        y = y.reshape(-1, self.rows * m, self.columns * m, channels)
+        return y[:, : self.height, : self.width]
 
 
-def _forward(
-    images: jax.Array, kernel: jax.Array, m: int
-) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    tiling = _Tiling(m, kernel.shape[0], *images.shape[1:3])
-    of, kernels = transforms(m, tiling.r), _transformed_kernel(kernel, m)
-
-    def forward_chunk(images: jax.Array) -> jax.Array:
-        tiles = _matmul(of.images, tiling.overlapping(images)).reshape(
-            len(kernels), -1, kernel.shape[2]
-        )
-        products = _matmul(tiles, kernels)
-        return tiling.disjoint_transposed(
-            _matmul(of.outputs, products.reshape(len(kernels), -1)), kernel.shape[3]
-        )
-
-    return _whole(lax.map(forward_chunk, _in_chunks(images, kernel, tiling)), len(images)), (
-        images,
-        kernel,
-    )
+def _tiling(images: jax.Array, kernel: jax.Array, m: int) -> _Tiling:
+    (_, height, width, _), r = images.shape, kernel.shape[0]
+    return _Tiling(m, r, height, width, m + r - 1, -(-height // m), -(-width // m))
 
 
-def _backward(
-    m: int, saved: tuple[jax.Array, jax.Array], grads: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    images, kernel = saved
-    tiling = _Tiling(m, kernel.shape[0], *images.shape[1:3])
+def _forward(images: jax.Array, kernel: jax.Array, m: int) -> tuple[jax.Array, Pair]:
+    tiling = _tiling(images, kernel, m)
     of, kernels = transforms(m, tiling.r), _transformed_kernel(kernel, m)
     _, _, inputs, outputs = kernel.shape
 
-    def backward_chunk(
-        kernel_grads: jax.Array, chunk: tuple[jax.Array, jax.Array]
-    ) -> tuple[jax.Array, jax.Array]:
+    def forward_chunk(chunk: jax.Array) -> jax.Array:
+        tiles = _matmul(of.images, tiling.overlapping(chunk)).reshape(len(kernels), -1, inputs)
+        products = _matmul(tiles, kernels).reshape(len(kernels), -1)
+        return tiling.disjoint_transposed(_matmul(of.outputs, products), outputs)
+
+    chunks = lax.map(forward_chunk, _in_chunks(images, kernel, tiling))
+    return _whole(chunks, len(images)), (images, kernel)
+
+
+def _backward(m: int, saved: Pair, grads: jax.Array) -> Pair:
+    images, kernel = saved
+    tiling = _tiling(images, kernel, m)
+    of, kernels = transforms(m, tiling.r), _transformed_kernel(kernel, m)
+    _, _, inputs, outputs = kernel.shape
+
+    def backward_chunk(kernel_grads: jax.Array, chunk: Pair) -> Pair:
         tiles = _matmul(of.images, tiling.overlapping(chunk[0])).reshape(len(kernels), -1, inputs)
         grads = _matmul(of.outputs.T, tiling.disjoint(chunk[1])).reshape(len(kernels), -1, outputs)
         # Transposed first: XLA's product takes 1.5 times as long if it transposes an operand.
@@ -215,9 +193,8 @@ _winograd.defvjp(_forward, _backward)
 def _transformed_kernel(kernel: jax.Array, m: int) -> jax.Array:
     """[r, r, C, K] to [n^2, C, K]."""
     r = kernel.shape[0]
-    return _matmul(transforms(m, r).kernel, kernel.reshape(r * r, -1)).reshape(
-        -1, *kernel.shape[2:]
-    )
+    transformed = _matmul(transforms(m, r).kernel, kernel.reshape(r * r, -1))
+    return transformed.reshape(-1, *kernel.shape[2:])
 
 
 def _in_chunks(images: jax.Array, kernel: jax.Array, tiling: _Tiling) -> jax.Array:

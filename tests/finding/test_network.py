@@ -34,8 +34,5 @@ def test_a_shifted_canvas_has_shifted_maps(variables):
 
 
 def test_grey_is_zero():
-    assert np.array(normalized(jnp.array([[[[128, 0, 192]]]], jnp.uint8))).ravel().tolist() == [
-        0,
-        -2,
-        1,
-    ]
+    pixels = jnp.array([[[[128, 0, 192]]]], jnp.uint8)
+    assert np.array(normalized(pixels)).ravel().tolist() == [0, -2, 1]

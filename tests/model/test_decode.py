@@ -29,16 +29,6 @@ def test_a_digit_the_heads_doubt_makes_the_shorter_number_more_probable():
     np.testing.assert_allclose(predictions.digit_log_p[0], [np.log(0.9), 0, 0, 0, 0], atol=1e-4)
 
 
-def test_more_than_five_digits_has_the_first_five():
-    logits = logits_of(
-        [0, 0, 0, 0, 0, 0.1, 0.9], {position: {position: 0.5, 9: 0.5} for position in range(5)}
-    )
-    predictions = decode.decode(logits)
-    assert predictions.labels[0].tolist() == [6, 0, 1, 2, 3, 4]
-    np.testing.assert_allclose(predictions.digit_log_p[0], np.log(0.5), atol=1e-4)
-    np.testing.assert_allclose(np.exp(predictions.log_p), [0.9 / 2**5], atol=1e-4)
-
-
 def test_a_blank_is_never_read_as_a_digit():
     logits = logits_of([0, 1, 0, 0, 0, 0, 0], {0: {10: 0.7, 3: 0.3}})
     predictions = decode.decode(logits)
@@ -78,13 +68,6 @@ def test_eight_digits_by_brute_force_over_every_number():
         assert predictions.labels[row].tolist() == numbers[log_p.argmax()].tolist()
         assert float(predictions.log_p[row]) == pytest.approx(log_p.max(), abs=1e-4)
         labels.decode(predictions.labels[row])  # raises unless length and digits agree
-
-
-def test_one_digit_or_more_than_one():
-    logits = Logits(jnp.log(jnp.array([[0.1, 0.2, 0.7]])), jnp.log(jnp.eye(11)[None, 4:5] + 1e-9))
-    predictions = decode.decode(logits)
-    assert predictions.labels.tolist() == [[2, 4]]
-    assert labels.decode(predictions.labels[0]) == "4+"
 
 
 def test_the_log_probability_of_any_number():

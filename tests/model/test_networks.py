@@ -6,7 +6,7 @@ from flax import linen as nn
 from tiny import float32_products
 
 from svhn_jax.config import ModelConfig
-from svhn_jax.model import counting, layers, networks
+from svhn_jax.model import layers, networks
 
 IMAGES = jnp.linspace(-1, 1, 2 * 20 * 20 * 3).reshape(2, 20, 20, 3)
 
@@ -68,30 +68,11 @@ def test_attention_pool_takes_the_position_its_table_points_at():
     np.testing.assert_allclose(pooled[0], [x[0, 1, 1], x[0, 0, 1]], rtol=1e-6)
 
 
-class _Counted(nn.Module):
-    @nn.compact
-    def __call__(self, images, is_training):
-        x = nn.Conv(4, (3, 3), 2)(images)  # 10x10 positions x 9 x 3 inputs x 4 channels = 10,800
-        x = nn.Conv(8, (1, 1), feature_group_count=2)(x)  # 10x10 x 2 inputs a group x 8 = 1,600
-        return nn.Dense(7)(x.reshape(len(x), -1))  # 800 x 7 = 5,600
-
-
-def test_macs_and_params_are_those_counted_by_hand():
-    assert counting.count_macs(_Counted(), (20, 20, 3)) == 10_800 + 1_600 + 5_600
-    assert counting.count_params({"a": jnp.zeros((3, 4)), "b": {"c": jnp.zeros(5)}}) == 17
-
-
-def shapes_of(config, side):
-    network = networks.build(config)
-    return network, jax.eval_shape(
-        lambda: network.init(jax.random.key(0), jnp.zeros((1, side, side, 3)), False)
-    )
-
-
-def test_potterhsus_network_has_its_published_size_and_work():
-    network, variables = shapes_of(ModelConfig(architecture="potterhsu"), 54)
-    assert counting.count_params(variables["params"]) == 42_868_734
-    assert round(counting.count_macs(network, (54, 54, 3)) / 1e6) == 793
+def test_potterhsus_network_has_its_published_size():
+    network = networks.build(ModelConfig(architecture="potterhsu"))
+    images = jnp.zeros((1, 54, 54, 3))
+    params = jax.eval_shape(lambda: network.init(jax.random.key(0), images, False))["params"]
+    assert sum(leaf.size for leaf in jax.tree.leaves(params)) == 42_868_734
 
 
 @pytest.mark.parametrize(
@@ -105,16 +86,6 @@ def test_max_pool_is_flax_max_pool_with_its_gradient(side, stride, padding):
     weights = jax.random.normal(jax.random.key(2), ours(x).shape)
     grads = [jax.grad(lambda x, f=f: (f(x) * weights).sum())(x) for f in (ours, flax)]
     np.testing.assert_allclose(*grads, rtol=1e-6)
-
-
-def test_seed_network_has_the_seed_projects_shapes():
-    network = networks.build(ModelConfig(architecture="seed"))
-    params = jax.eval_shape(
-        lambda: network.init(jax.random.key(0), jnp.zeros((1, 32, 32, 3)), False)
-    )["params"]
-    assert params["conv3"]["kernel"].shape == (5, 5, 32, 64)
-    assert params["conv4"]["kernel"].shape == (5, 5, 64, 256)
-    assert params["dense"]["kernel"].shape == (4 * 4 * 256, 512)
 
 
 def test_dropout_of_an_image_depends_on_its_own_key_alone():
