@@ -8,9 +8,7 @@ which imports JAX inside, so that --help answers at once. It ends with `cli.run(
 import argparse
 import dataclasses
 import io
-import multiprocessing.util
 import os
-import shutil
 import signal
 import sys
 import textwrap
@@ -111,8 +109,6 @@ def run(kind: type[Options], main: Main[Options]) -> NoReturn:
         status = 128 + received[0]
         Terminal().error(f"error: ended by {signal.Signals(received[0]).name}")
     sys.stderr.flush()
-    if "multiprocessing.forkserver" in sys.modules:  # the folder of its socket
-        shutil.rmtree(multiprocessing.util.get_temp_dir(), ignore_errors=True)
     os._exit(status)
 
 
@@ -187,10 +183,8 @@ def _parse(kind: type[Options], arguments: list[str], text: str) -> tuple[Option
 def _config(arguments: Sequence[str], default: Path | None) -> Config:
     """The configuration that the option --config names; for --help it may be missing."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--config", type=Path, default=default)
-    path: Path | None = parser.parse_known_args(arguments)[0].config
-    if not {"-h", "--help"}.isdisjoint(arguments) and not (path and path.is_file()):
-        return Config()
-    if path is None:
+    parser.add_argument("--config", default=default)
+    path = parser.parse_known_args(arguments)[0].config
+    if path is None and {"-h", "--help"}.isdisjoint(arguments):
         raise InputError("no --config given; give --config FILE, such as configs/demo.py")
-    return config_files.load(path)
+    return config_files.load(path) if path else Config()

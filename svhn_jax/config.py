@@ -37,8 +37,8 @@ class DataConfig(_Part):
     mix_in_repeat: tuple[int, ...] = ()
     """how many times an epoch shows each image of each data set of `mix_in`; none given: once"""
     placement: Literal["auto", "resident", "streamed"] = "auto"
-    """training images resident on every device, or streamed from disk, in the same batches; auto:
-    resident if they fit in half of a GPU's or TPU's memory; on CPUs streamed"""
+    """training images on every device, or streamed from disk, in the same batches; auto: resident
+    if they fit in half of a GPU's or TPU's memory; on CPUs streamed"""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -96,15 +96,12 @@ class AugmentConfig(_Part):
     """probability, below 1, of the negative: dark digits on bright become bright on dark"""
     blur: Annotated[float, within(0, 8)] = 0.0
     """standard deviation of a Gaussian blur, in pixels of the window"""
-    downscale: Annotated[
-        float, Rule(lambda factor: factor == 0 or 1 <= factor <= 8, "0, or 1 to 8")
-    ] = 0.0
+    downscale: Annotated[float, Rule(lambda x: x == 0 or 1 <= x <= 8, "0, or 1 to 8")] = 0.0
     """factor by which the resolution is lowered and raised again, 1 to 8; 0 turns it off"""
     noise: Fraction = 0.0
     """standard deviation of Gaussian noise, as a fraction of the full range"""
     cutout: Annotated[int, within(0, 32)] = 0
-    """side of a patch filled with the image's mean colour, pixels of the window
-    (arXiv:1708.04552)"""
+    """side of a patch of the mean colour, pixels of the window (arXiv:1708.04552)"""
 
 
 @dataclass(frozen=True)
@@ -118,10 +115,11 @@ class ModelConfig(_Part):
     """the stem turns each square of patch x patch pixels into one position (resnet)"""
     width: Count = 48
     """channels of the first stage; later stages have 2 and 4 times as many (resnet)"""
-    blocks: Annotated[
-        tuple[int, ...],
-        Rule(lambda blocks: blocks and min(blocks) >= 0, "one count of at least 0 for each stage"),
-    ] = (1, 1, 1)
+    blocks: Annotated[tuple[int, ...], Rule(lambda x: min(x, default=-1) >= 0, "counts")] = (
+        1,
+        1,
+        1,
+    )
     """residual blocks in each stage (resnet)"""
     max_digits: MaxDigits = DEFAULT_MAX_DIGITS
     """the most digits of a number that can be read, and the number of digit heads; the data must be

@@ -22,11 +22,7 @@ class Level(NamedTuple):
 
 
 def levels(photo: Image.Image) -> list[list[Level]]:
-    """The RGB photo's pyramid: lists of levels whose canvases have one shape, the largest first.
-
-    for group in levels(photo):
-        canvases = np.stack([level.canvas for level in group])  # uint8[n, H, W, 3]
-    """
+    """The RGB photo's pyramid: lists of levels whose canvases have one shape, the largest first."""
     groups, source = [], photo
     for canvas, sides in CANVASES:
         group = []

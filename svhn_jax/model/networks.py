@@ -33,8 +33,7 @@ class AttentionResNet(nn.Module):
     """A stem that reduces the map by its patch, residual stages, and heads with attention pooling.
 
     Each head gets a weighted mean of the last map over positions. The weights are a softmax of
-    scores: a linear function of the features plus a learned value for each position. So a few
-    hundred parameters locate a digit; a dense layer over the flattened map needs millions.
+    scores: a linear function of the features plus a learned value for each position.
     """
 
     config: ModelConfig

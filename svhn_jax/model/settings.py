@@ -10,9 +10,8 @@ import jax
 def own_settings() -> Iterator[None]:
     """Within the block, in this thread, JAX computes as this package was written and tested for.
 
-    32 bits, JAX's default promotion of ranks and dtypes, transfers allowed, no check for NaN. So
-    a program with strict settings (JAX_ENABLE_X64, jax.transfer_guard("disallow") and others)
-    gets the same numbers, and keeps its settings for its own code. As a decorator: @own_settings().
+    32 bits, default promotion of ranks and dtypes, transfers allowed, no check for NaN: a program
+    with strict settings (JAX_ENABLE_X64 and others) gets the same numbers. Also a decorator.
     """
     with ExitStack() as stack:
         for setting in (

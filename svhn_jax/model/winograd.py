@@ -6,9 +6,8 @@ float32 rounding (1e-5 of the largest value).
 Winograd's algorithm (Lavin & Gray 2016, arXiv:1509.09308) splits the image into overlapping tiles
 of n x n pixels, n = m + r - 1, each of which gives m x m outputs of an r x r kernel. Tiles and
 kernels are transformed, then multiplied as n * n matrix products: n^2 / m^2 multiply-accumulates an
-output in place of r^2, 4 in place of 25 for m = 4, r = 5. Both gradients are the transposed steps
-at the same cost. On CPUs XLA's matrix product is also faster than its convolution. A few images are
-computed at a time, so that their tiles stay in the cache. docs/performance.md has the gains.
+output in place of r^2, 4 in place of 25 for m = 4, r = 5. Both gradients are the transposed steps.
+A few images are computed at a time, so that their tiles stay in the cache.
 """
 
 import functools
@@ -33,8 +32,7 @@ def conv_general_dilated(
 ) -> jax.Array:
     """As `jax.lax.conv_general_dilated`, by Winograd's algorithm where that is faster on a CPU.
 
-    Only for a plain convolution: NHWC, stride 1, no dilation or groups, output as large as the
-    input (svhn_jax.model.layers.conv). The device is not considered here.
+    Only for NHWC, stride 1, no dilation or groups, and zero padding that keeps the size.
     """
     is_float32 = images.dtype == kernel.dtype == jnp.float32
     m = output_tile(images.shape, kernel.shape) if is_float32 else None
@@ -218,8 +216,5 @@ def _matmul(a: Any, b: jax.Array) -> jax.Array:
 
 
 def _varying_like(x: jax.Array, like: jax.Array) -> jax.Array:
-    """x, marked under jax.shard_map as varying over devices if `like` is: its gradient is summed.
-
-    Any value computed from both is marked so. JAX 0.10 to 0.12 have no public function for it.
-    """
+    """x, under shard_map varying over devices if `like` is: then its gradient is summed."""
     return jnp.where(True, x, lax.stop_gradient(like[0, 0, 0, 0]))
