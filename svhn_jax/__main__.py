@@ -2,6 +2,7 @@
 
 import difflib
 import runpy
+import signal
 import sys
 from pathlib import Path
 
@@ -23,7 +24,6 @@ COMMANDS = (
     "report",
     "publish",
     "export",
-    "benchmark",
 )
 
 
@@ -35,6 +35,7 @@ def main() -> int:
     elif word == "--version":
         print(f"svhn_jax {svhn_jax.__version__}")
     elif word in ("-h", "--help"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `python -m svhn_jax | head` ends quietly
         print("The commands; --help after one lists its options:\n")
         for name in COMMANDS:
             print(f"  python -m svhn_jax {name:15} {_purpose(name)}")
