@@ -5,16 +5,19 @@ other steps and the logs. A reader's confidence is calibrated: its logits are di
 temperature fitted on the run's validation photos. That changes no digit, but in rare cases the
 predicted length; the command prints how often. The compute_dtype is float32, and paths are those of
 the configuration, so that they do not name this machine's folders.
+
+A network trained further from another run (train --start) often reads best half way between: see
+--average (Wortsman et al., arXiv:2109.01903).
 """
 
 import dataclasses
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from svhn_jax import cli, files
-from svhn_jax.checked import Checked
+from svhn_jax.checked import Checked, at_least, within
 from svhn_jax.cli import OptionalStr
 from svhn_jax.config import Config
 from svhn_jax.errors import InputError
@@ -34,6 +37,12 @@ class Options(Checked):
     """the folder to write; it must not exist"""
     data: OptionalStr = None
     """another prepared data set than the run's own, for the validation photos"""
+    average: OptionalStr = None
+    """another run of the same network: its best step's weights are averaged in"""
+    share: Annotated[float, within(0, 1)] = 0.5
+    """of `run` in the average"""
+    temperature: Annotated[float, at_least(0)] = 0.0
+    """to calibrate with, for a run that was trained on all labelled photos; 0: it is fitted"""
     step: str = "best"
     """best (on validation while training), latest or a step's number"""
 
@@ -50,9 +59,11 @@ def main(options: Options, terminal: Terminal) -> None:
     with Checkpoints(run.steps_path, terminal) as checkpoints:
         step = choose_step(options.step, checkpoints, run)
         weights, validation = checkpoints.restore_weights(step), checkpoints.validation(step)
+    if options.average:
+        weights = _averaged(weights, options.average, options.share)
     numbers = dict[str, float]()
     if str(run.config().model.architecture) != "finder":
-        fitted = _calibrated(options, step, terminal)
+        fitted = _calibrated(options, step, weights, terminal)
         weights, validation = fitted.variables, fitted.metrics
         numbers = {"temperature": fitted.temperature, "changed": fitted.changed}
     facts = {"run": run.config().name, "step": step, "versions": run.facts().get("versions", {})}
@@ -62,7 +73,19 @@ def main(options: Options, terminal: Terminal) -> None:
     terminal.result({"step": step, "bytes": size} | numbers)
 
 
-def _calibrated(options: Options, step: int, terminal: Terminal) -> "Calibrated":
+def _averaged(weights: Any, other: str, share: float) -> Any:
+    """share x weights + (1 - share) x those of the best step of the run `other`."""
+    import jax
+
+    from svhn_jax.inference.reader import Reader
+
+    def mean(ours: Any, theirs: Any) -> Any:
+        return (share * ours + (1 - share) * theirs).astype(ours.dtype)
+
+    return jax.tree.map(mean, weights, Reader(other).variables)
+
+
+def _calibrated(options: Options, step: int, weights: Any, terminal: Terminal) -> "Calibrated":
     """The weights of a reader with calibrated confidence; prints what that changes."""
     from svhn_jax.inference import calibration
     from svhn_jax.inference.reader import Reader
@@ -70,7 +93,8 @@ def _calibrated(options: Options, step: int, terminal: Terminal) -> "Calibrated"
 
     reader = Reader(options.run, step, is_float32=True)
     split, _ = open_split(reader.folder, "validation", options.data)
-    fitted = calibration.calibrate(reader, split)
+    reader.use(weights)
+    fitted = calibration.calibrate(reader, split, options.temperature)
     changes = f"{fitted.changed:,} of {len(split.labels):,} predictions"
     terminal.print(f"temperature {fitted.temperature:.3f}, which changes {changes}")
     return fitted

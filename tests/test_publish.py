@@ -99,3 +99,14 @@ def test_a_folder_that_cannot_be_written_is_named_before_the_work(tmp_path, caps
     for to in (tmp_path, Path("/proc/weights")):  # one that exists, one that cannot be made
         assert call(run, to) == 1
         assert f"error: {to}: " in capsys.readouterr().err
+
+
+def test_it_averages_the_weights_of_two_runs(tmp_path, monkeypatch):
+    run, _, _ = save_run(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    first = published(run, tmp_path / "first")
+    arguments = f"--run {run.path} --average {first} --share 0.25 --temperature 2 --to both"
+    assert cli.call(publish.Options, publish.main, arguments.split()) == 0
+    plain, halved, both = (Reader(str(one)).variables for one in (run.path, first, "both"))
+    bias = [one["params"]["length"]["bias"] for one in (plain, halved, both)]
+    np.testing.assert_allclose(bias[2], (0.25 * bias[0] + 0.75 * bias[1]) / 2, rtol=1e-6)

@@ -86,8 +86,8 @@ class Reader:
         network = networks.build(self.config.model)
         with Checkpoints(self.folder.steps_path) as checkpoints:
             self.step = choose_step(step, checkpoints, self.folder)
-            self.variables = checkpoints.restore_weights(self.step)
-        self._on_device, self._batch_size = jax.device_put(self.variables), batch_size
+            self.use(checkpoints.restore_weights(self.step))
+        self._batch_size = batch_size
         jit = partial(jax.jit, compiler_options=compilation.compiler_options(devices.make_mesh()))
 
         def forward(variables: Any, images: jax.Array) -> Logits:
@@ -96,6 +96,10 @@ class Reader:
         self._logits = jit(forward)
         self._read = jit(lambda *batch: decode.decode(forward(*batch)))
         self._log_p = jit(lambda *batch: decode.log_p_of(forward(*batch[:2]), batch[2]))
+
+    def use(self, variables: Any) -> None:
+        """Reads with these variables of the network from now on."""
+        self.variables, self._on_device = variables, jax.device_put(variables)
 
     def read(self, images: np.ndarray) -> Predictions[np.ndarray]:
         """The predictions for uint8[N, S, S, 3], N at least 1."""

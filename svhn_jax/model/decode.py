@@ -19,12 +19,14 @@ class Predictions(NamedTuple, Generic[Array]):
     length_log_p: float32[B], of the predicted length.
     digit_log_p: float32[B, D], of each predicted digit; 0 where the number has no such digit.
     log_p: float32[B], of the whole number: their sum. Its exponential is the confidence.
+    nothing_log_p: float32[B], of length 0: that the crop shows no number.
     """
 
     labels: Array
     length_log_p: Array
     digit_log_p: Array
     log_p: Array
+    nothing_log_p: Array
 
 
 def decode(logits: Logits) -> Predictions[jax.Array]:
@@ -48,6 +50,7 @@ def decode(logits: Logits) -> Predictions[jax.Array]:
         jnp.take_along_axis(length_log_p, length[:, None], axis=1)[:, 0],
         jnp.where(is_present, best, 0),
         joint.max(axis=1),
+        length_log_p[:, 0],
     )
 
 

@@ -14,12 +14,14 @@ def candidate(number, value=2.0, p=0.9, is_stack=False):
     return Candidate(BOX, 0.8, value, number, (p,) * len(number), is_stack)
 
 
-def choose(candidates, numbers, p):
+def choose(candidates, numbers, p, nothing_p=1e-9):
     """The choice where the reader reads these numbers with these probabilities."""
-    encoded = np.stack([labels.encode_text(number) for number in numbers])
+    encoded = np.stack([labels.encode([int(digit) for digit in number]) for number in numbers])
     log_p = np.log(np.array(p, np.float32))
     digits = np.where(encoded[:, 1:] == labels.BLANK, 0, log_p[:, None]).astype(np.float32)
-    return choosing.choose(candidates, Predictions(encoded, np.zeros_like(log_p), digits, log_p))
+    nothing = np.full_like(log_p, np.log(nothing_p))
+    read = Predictions(encoded, np.zeros_like(log_p), digits, log_p, nothing)
+    return choosing.choose(candidates, read)
 
 
 def test_a_row_is_read_by_the_reader_and_a_stack_by_the_finder():
@@ -49,3 +51,12 @@ def test_agreement_and_probability_raise_the_confidence():
 def test_of_an_unsure_reading_there_is_no_number():
     nothing = choose([candidate("17")], ["12"], [1e-5])
     assert (nothing.number, nothing.box, nothing.confidence) == ("", None, 0.0)
+
+
+def test_the_reader_may_see_no_number():
+    both = [candidate("12", value=9.0), candidate("345")]
+    assert choose(both, ["", "345"], [0.9, 0.9]).number == "345"
+    assert choose(both[:1], [""], [0.9]).number == ""
+    assert choose(both[:1], ["12"], [0.9], nothing_p=0.05).number == "12"
+    assert choose(both[:1], ["12"], [0.5], nothing_p=0.45).number == ""
+    assert choose([candidate("12", is_stack=True)], [""], [0.9]).number == "12"
