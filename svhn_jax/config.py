@@ -195,7 +195,7 @@ class Config(_Part):
     log_every_steps: Count = 100
     """steps between log lines, rows of metrics.jsonl and TensorBoard scalars"""
     eval_every_steps: Count = 500
-    """steps between validations; each also saves a checkpoint and TensorBoard pictures"""
+    """steps between validations; each also saves a checkpoint"""
     keep_newest: Count = 500
     """number of newest checkpoints to keep; the best on validation is always kept"""
     data: DataConfig = field(default_factory=DataConfig)

@@ -8,9 +8,9 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
-from tiny import CONFIG, prepare, write_config
+from tiny import CONFIG, write_config
 
-from svhn_jax import cli, compare, evaluate, labels, preprocess, train
+from svhn_jax import cli, evaluate, labels, preprocess, train
 from svhn_jax.config import DataConfig
 from svhn_jax.data import arrays
 from svhn_jax.data.synthetic import typesetting
@@ -93,18 +93,3 @@ def test_evaluate_scores_eight_digits(here, capfd):
         shares = [float(row["length_p"]), *(float(row[f"digit_{n}_p"] or 1) for n in range(1, 9))]
         assert float(row["confidence"]) == pytest.approx(np.prod(shares), abs=1e-4)
         assert labels.decode(prediction) == row["prediction"]
-
-
-def test_data_and_predictions_of_five_digits_are_refused(here, tmp_path, capfd):
-    prepare(tmp_path / "house", 4)
-    where = ["--split", "train", "--data", tmp_path / "house"]
-    assert run(evaluate, "--run", "checkpoints/tiny", *where) == 1
-    printed = capfd.readouterr().err
-    assert f"{tmp_path}/house: " in printed
-    assert "--max-digits 8" in printed
-    numbers, ones = labels.encode_all([[1, 2]] * 10), np.ones(10)
-    names = [name.decode() for name in arrays.load_split("data", "test").names]
-    table = predictions.PredictionTable(names, numbers, numbers, ones, ones, np.ones((10, 5)))
-    (tmp_path / "five.csv").write_text(table.to_csv())
-    assert run(compare, "checkpoints/tiny", tmp_path / "five.csv") == 1
-    assert "five.csv" in capfd.readouterr().err

@@ -18,7 +18,6 @@ from svhn_jax.model.metrics import add_up
 from svhn_jax.training import compilation, devices
 from svhn_jax.training.batches import in_batches
 from svhn_jax.training.dataset import TrainingSet
-from svhn_jax.training.task import Scored
 
 EDGE = 0.1  # of the window: the middle of a scene's numbers is not nearer to its sides
 # Strengths of the change of colour of a window, and the share of negatives: chosen by eye.
@@ -61,7 +60,9 @@ class FinderTask:
         means = {name: sums[name] / sums["cells"] for name in (*losses.WEIGHTS, "right")}
         return {"loss": losses.total(means)} | means
 
-    def scorer(self, validation: scene_files.Scenes, mesh: Mesh) -> Callable[[Any], Scored]:
+    def scorer(
+        self, validation: scene_files.Scenes, mesh: Mesh
+    ) -> Callable[[Any], dict[str, float]]:
         """Scores the middle windows of the validation scenes; the best step has the least loss."""
         margin = (validation.images.shape[1] - self.config.image.crop) // 2
 
@@ -76,15 +77,14 @@ class FinderTask:
         everywhere = devices.replicated(mesh)
         columns = validation.images, validation.labels, np.ones(len(validation.images), np.int32)
 
-        def score(variables: Any) -> Scored:
+        def score(variables: Any) -> dict[str, float]:
             parts = in_batches(
                 lambda *batch: step(variables, *devices.put(batch, everywhere)),
                 columns,
                 self.config.eval_batch_size,
             )
             found = self.summarize(parts)
-            found["selection_score"] = 1 / (1 + found["loss"])
-            return Scored(found, lambda: validation.images[0])
+            return found | {"selection_score": 1 / (1 + found["loss"])}
 
         return score
 

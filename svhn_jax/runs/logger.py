@@ -4,11 +4,9 @@ import datetime
 import os
 import socket
 import time
-from collections.abc import Callable
 from contextlib import ExitStack, nullcontext, suppress
 from typing import Any
 
-import numpy as np
 from etils import epath
 from tensorboardX import summary
 from tensorboardX.proto.event_pb2 import Event, SessionLog
@@ -81,15 +79,10 @@ class RunLogger:
         of_training = {"learning_rate": learning_rate, "images_per_s": round(rate, 1)}
         self._write(step, "train", metrics, of_training)
 
-    def write_validation(
-        self, step: int, metrics: dict[str, float], draw: Callable[[], Any]
-    ) -> None:
-        """Writes a line, a row, scalars, and the picture of predictions that `draw` gives."""
+    def write_validation(self, step: int, metrics: dict[str, float]) -> None:
+        """Writes a line, a row and scalars."""
         self._print_metrics(step, metrics, "validation: ", "")
         self._write(step, "validation", metrics, {})
-        if self._events:
-            picture = summary.image("readings", np.asarray(draw()), dataformats="HWC")
-            self._events["validation"].add(step, picture)
         self._flush()
         self._last_step, self._last_time = step, time.perf_counter()
 

@@ -91,10 +91,10 @@ def train(
                 logger.write_train(step, metrics, learning_rate(step - 1))
                 rows.clear()
             if step == last or step % config.eval_every_steps == 0:
-                scored = score(state.eval_variables())
-                _require_finite(scored.metrics["loss"], f"the validation loss of step {step}")
-                _save(checkpoints, step, state, scored.metrics)
-                logger.write_validation(step, scored.metrics, scored.draw)
+                metrics = score(state.eval_variables())
+                _require_finite(metrics["loss"], f"the validation loss of step {step}")
+                _save(checkpoints, step, state, metrics)
+                logger.write_validation(step, metrics)
             if step < last and (number := stopped_by(step)):
                 terminal.print("stopping: saving this step")
                 _save(checkpoints, step, state, None)

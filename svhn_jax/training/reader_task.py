@@ -1,7 +1,6 @@
 """The reader of crops as a task of the trainer."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import jax
@@ -10,7 +9,6 @@ from jax.sharding import Mesh
 
 from svhn_jax.config import Config
 from svhn_jax.data.arrays import Split
-from svhn_jax.data.pictures import contact_sheet
 from svhn_jax.model import augment, decode, inputs, losses, metrics, networks
 from svhn_jax.model.layers import AXIS
 from svhn_jax.model.networks import Logits
@@ -21,9 +19,6 @@ from svhn_jax.training.dataset import (
     load_training_set,
     refuse_held_out_photos,
 )
-from svhn_jax.training.task import Scored
-
-SAMPLES = 32
 
 
 class ReaderTask:
@@ -57,14 +52,9 @@ class ReaderTask:
     def summarize(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
         return metrics.summarize(rows, self.config.model.max_digits)
 
-    def scorer(self, validation: Split, mesh: Mesh) -> Callable[[Any], Scored]:
+    def scorer(self, validation: Split, mesh: Mesh) -> Callable[[Any], dict[str, float]]:
         eval_step = evaluator.compile_eval_step(self.config, self.network, mesh)
         size = self.config.eval_batch_size
-
-        def score(variables: Any) -> Scored:
-            found, predictions = evaluator.score_split(eval_step, variables, validation, size, mesh)
-            some = slice(SAMPLES)
-            shown = validation.images[some], validation.labels[some], predictions.labels[some]
-            return Scored(found, partial(contact_sheet, *shown))
-
-        return score
+        return lambda variables: evaluator.score_split(
+            eval_step, variables, validation, size, mesh
+        )[0]

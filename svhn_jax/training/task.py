@@ -1,7 +1,7 @@
 """What the trainer needs to know of a network: its data, its loss, its scores."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import jax
 from flax import linen as nn
@@ -9,18 +9,6 @@ from jax.sharding import Mesh
 
 from svhn_jax.config import Config
 from svhn_jax.training.dataset import TrainingSet
-
-
-class Scored(NamedTuple):
-    """Scores of the whole validation split.
-
-    Attributes:
-      metrics: "loss" among them; see `svhn_jax.model.metrics.selection_score` for the best step.
-      draw: draws some examples for TensorBoard, a Pillow image or uint8[H, W, 3].
-    """
-
-    metrics: dict[str, float]
-    draw: Callable[[], Any]
 
 
 class Task(Protocol):
@@ -58,6 +46,9 @@ class Task(Protocol):
         """Metrics from the sums of one or more global batches; "loss" among them."""
         ...
 
-    def scorer(self, validation: Any, mesh: Mesh) -> Callable[[Any], Scored]:
-        """A function from variables on the devices to the scores of the validation data."""
+    def scorer(self, validation: Any, mesh: Mesh) -> Callable[[Any], dict[str, float]]:
+        """A function from variables on the devices to the metrics of the validation data.
+
+        "loss" is among them; see `svhn_jax.model.metrics.selection_score` for the best step.
+        """
         ...

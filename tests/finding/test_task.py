@@ -78,9 +78,9 @@ def test_scores_do_not_depend_on_the_batch(config):
     _, validation = made.load()
     variables = made.network.init(jax.random.key(0), jnp.zeros((1, 32, 32, 3)), False)
     scored = [
-        FinderTask(dataclasses.replace(config, eval_batch_size=size))
-        .scorer(validation, jax.make_mesh((1,), ("data",)))(variables)
-        .metrics
+        FinderTask(dataclasses.replace(config, eval_batch_size=size)).scorer(
+            validation, jax.make_mesh((1,), ("data",))
+        )(variables)
         for size in (8, 3)
     ]
     assert scored[0] == pytest.approx(scored[1], rel=1e-4)

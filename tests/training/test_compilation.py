@@ -1,8 +1,5 @@
-from types import SimpleNamespace
-
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 from tiny import mesh_of
 
@@ -30,20 +27,3 @@ def test_convolutions_and_sums_on_cpus_are_left_to_xla():
     )
     assert "convolution(" in program
     assert "ynn" not in program
-
-
-@pytest.mark.parametrize(
-    ("platform", "flags", "option"),
-    [
-        ("gpu", "", compilation.YNN),
-        ("cpu", f"--{compilation.YNN}=LIBRARY_FUSION_TYPE_DOT", compilation.YNN),
-        ("cpu", "", "xla_cpu_no_such_option"),
-    ],
-)
-def test_gpus_the_users_flag_and_a_jax_without_the_option_get_none(
-    monkeypatch, platform, flags, option
-):
-    monkeypatch.setenv("XLA_FLAGS", flags)
-    monkeypatch.setattr(compilation, "YNN", option)
-    mesh = SimpleNamespace(devices=np.array([SimpleNamespace(platform=platform)]))
-    assert compilation.compiler_options(mesh) == {}

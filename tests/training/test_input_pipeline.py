@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from tiny import CONFIG, mesh_of, random_split
 
-from svhn_jax.errors import InputError
 from svhn_jax.training import input_pipeline
 from svhn_jax.training.dataset import DataOrder, TrainingSet
 from svhn_jax.training.input_pipeline import InputPipeline
@@ -42,15 +41,6 @@ def test_a_loop_that_ends_early_leaves_no_thread(data):
     assert readers()
     batches.close()
     assert not readers()
-
-
-def test_a_set_that_does_not_fit_is_told_with_the_remedy(data, monkeypatch):
-    def full(values, sharding):
-        raise MemoryError
-
-    monkeypatch.setattr(input_pipeline.devices, "put", full)
-    with pytest.raises(InputError, match=r"--data\.placement streamed"):
-        pipeline_of(data, 1, is_resident=True)
 
 
 def test_the_set_is_resident_where_it_takes_at_most_half_of_what_is_free(data):
