@@ -19,7 +19,7 @@ from rich.table import Table
 from svhn_jax import cli
 from svhn_jax.checked import Checked, Positive, at_least
 from svhn_jax.data import arrays
-from svhn_jax.exporting import onnx_model, quantization, stablehlo
+from svhn_jax.exporting import onnx_model, stablehlo
 from svhn_jax.inference.photo_reader import PRETRAINED
 from svhn_jax.inference.reader import Reader
 from svhn_jax.output import Terminal
@@ -35,7 +35,7 @@ class Options(Checked):
     """Times exported files beside JAX."""
 
     data: str
-    """a prepared data set: its training crops calibrate int8, its validation crops are read"""
+    """a prepared data set, whose validation crops are read"""
     run: str = str(PRETRAINED)
     """the run's folder"""
     rounds: Annotated[int, at_least(1)] = 9
@@ -47,8 +47,7 @@ class Options(Checked):
 def main(options: Options, terminal: Terminal) -> None:
     threads = len(os.sched_getaffinity(0))
     crops = np.asarray(arrays.load_split(options.data, "validation").images)
-    calibration = np.asarray(arrays.load_split(options.data, "train").images)
-    forms, megabytes = _forms(options, calibration, threads)
+    forms, megabytes = _forms(options, threads)
     title = f"images/s, median (range) of {options.rounds} runs, {threads} threads"
     table = Table("form", "MB", *(f"batch {n}" for n in BATCH_SIZES), title=title)
     rates: dict[str, dict[str, Any]] = {name: {} for name in forms}
@@ -63,27 +62,21 @@ def main(options: Options, terminal: Terminal) -> None:
     terminal.result({"images_per_s": rates, "megabytes": megabytes} | about)
 
 
-def _forms(
-    options: Options, calibration: np.ndarray, threads: int
-) -> tuple[dict[str, Read], dict[str, float]]:
+def _forms(options: Options, threads: int) -> tuple[dict[str, Read], dict[str, float]]:
     """What is timed, and its size in MB; JAX's is that of its variables."""
     readers = {size: Reader(options.run, batch_size=size) for size in BATCH_SIZES}
     reader = readers[BATCH_SIZES[0]]
     artefact = stablehlo.build(reader)
+    onnx = onnx_model.build(reader).SerializeToString()
+    session = onnx_model.load(onnx, threads)
     loaded = jax.jit(export.deserialize(bytearray(artefact)).call)
     forms: dict[str, Read] = {
         "JAX": lambda crops: readers.get(len(crops), reader).read(crops),
         "StableHLO": lambda crops: jax.device_get(loaded(crops)),
+        "ONNX": lambda crops: onnx_model.run(session, crops),
     }
     in_jax = sum(leaf.nbytes for leaf in jax.tree.leaves(reader.variables))
-    sizes = {"JAX": in_jax, "StableHLO": len(artefact)}
-    models = {name: onnx_model.build(reader, name) for name in ("float32", "float16")}
-    models["int8"] = quantization.quantize(models["float32"], calibration)
-    for precision, model in models.items():
-        content, name = model.SerializeToString(), f"ONNX {precision}"
-        session = onnx_model.load(content, threads)
-        forms[name] = lambda crops, session=session: onnx_model.run(session, crops)
-        sizes[name] = len(content)
+    sizes = {"JAX": in_jax, "StableHLO": len(artefact), "ONNX": len(onnx)}
     return forms, {name: size / 1e6 for name, size in sizes.items()}
 
 

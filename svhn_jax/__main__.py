@@ -20,7 +20,6 @@ COMMANDS = (
     "train",
     "evaluate",
     "train_finder",
-    "compare",
     "report",
     "publish",
     "export",

@@ -1,36 +1,33 @@
-"""python -m svhn_jax.box PHOTOS --run FOLDER --to NEW: finds boxes of numbers of known digits.
+"""python -m svhn_jax.box PHOTOS --to NEW: finds boxes of numbers whose digits are known.
 
-PHOTOS has a labels.csv (svhn_jax.data.sources.labels_csv). A row without a box gets the box under
-which the run's network reads its number with the greatest probability. NEW gets copies of the
-photos and a labels.csv with all boxes, for svhn_jax.preprocess. Photos whose number the network
-does not find, and damaged ones, are left out: one line on stderr each, and status 1.
+PHOTOS has a labels.csv (svhn_jax.data.sources.labels_csv). A row without a box gets that number of
+the finder that reader or finder read as its digits with the greatest probability. NEW gets copies
+of the photos and a labels.csv with all boxes, for svhn_jax.preprocess. Photos whose number is not
+found, and damaged ones, are left out: one line on stderr each, and status 1.
 """
 
 import csv
 import io
-import math
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
+import numpy as np
 import tyro
 
-from svhn_jax import cli, files
-from svhn_jax.checked import Checked, within
-from svhn_jax.data import photos
+from svhn_jax import cli, files, labels
+from svhn_jax.checked import Checked
 from svhn_jax.data.crop import union
 from svhn_jax.data.records import Record, Skipped
 from svhn_jax.data.sources import labels_csv
-from svhn_jax.errors import InputError, printable
+from svhn_jax.errors import InputError
 from svhn_jax.output import Terminal
 
 if TYPE_CHECKING:  # it imports JAX, which takes seconds
-    from svhn_jax.inference.reader import Reader
+    from svhn_jax.inference.photo_reader import PhotoReader
 
-BATCH_SIZE = 32  # crops: a photo's boxes are tried 24 at a time
-
-Sides = tuple[float, float, float, float]
+LEAST = 0.2  # probability of the number under its box
 
 
 @dataclass(frozen=True)
@@ -39,38 +36,33 @@ class Options(Checked):
 
     photos: tyro.conf.Positional[Path]
     """folder of photos with labels.csv"""
-    run: str
-    """the folder of a trained run"""
     to: Path
     """folder for copies of the photos and the new labels.csv; it must not exist"""
-    step: str = "best"
-    """the step that finds them: best (on validation while training), latest or a step's number"""
-    min_confidence: Annotated[float, within(0, 1)] = 0.2
-    """least probability of the number under the box; below it the photo is left out"""
+    run: cli.OptionalStr = None
+    """the folder of a trained run; by default the weights that come with the package"""
 
 
 def main(options: Options, terminal: Terminal) -> int:
-    records = _records(options)
+    if options.to.exists():
+        raise InputError(f"{options.to}: exists already; give another --to")
+    records = labels_csv.read(options.photos / labels_csv.NAME)
     files.require_writable(options.to)
-    from svhn_jax.inference.reader import Reader  # imports JAX, which takes seconds: not for --help
+    from svhn_jax import load  # imports JAX, which takes seconds: not for --help
 
-    reader = Reader(options.run, options.step, batch_size=BATCH_SIZE)
+    reader = load(options.run)
     rows: list[list[str]] = []
     with terminal.progress("finding numbers", len(records), "photos") as advance:
         for record in records:
-            number = "".join(map(str, record.digits))
             try:
-                box = _box(options, reader, record, number)
-            except ValueError as error:
-                terminal.error(f"left out: {printable(record.name)}: {error}")
+                rows.append(_row(options.photos, reader, record))
+            except (ValueError, InputError) as error:
+                terminal.error(f"left out: {record.name}: {error}")
             else:
-                rows.append([record.name, number, *(f"{side:.2f}" for side in box)])
+                (options.to / record.name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(options.photos / record.name, options.to / record.name)
             advance(1)
     if not rows:
-        raise InputError(f"{options.photos}: no number was found; give another --min-confidence")
-    for name, *_ in rows:
-        (options.to / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(options.photos / name, options.to / name)
+        raise InputError(f"{options.photos}: no number was found")
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([labels_csv.COLUMNS, *rows])
     files.write_text(options.to / labels_csv.NAME, text.getvalue())
@@ -79,37 +71,24 @@ def main(options: Options, terminal: Terminal) -> int:
     return int(len(rows) < len(records))
 
 
-def _records(options: Options) -> list[Record]:
-    """The rows of the labels.csv; InputError if a row, or --to, cannot be used."""
-    table = options.photos / labels_csv.NAME
-    if not table.is_file():
-        raise InputError(f"{table}: no such file; write file,label in line 1, a photo in each row")
-    if options.to.exists() or options.to.resolve().is_relative_to(options.photos.resolve()):
-        raise InputError(f"{options.to}: exists, or lies in the photos' folder; give another --to")
-    records = labels_csv.read(table)
-    if bad := [one for one in records if isinstance(one, Skipped)]:
-        raise InputError(
-            f"{table}: {len(bad)} rows cannot be used; correct or delete them",
-            [f"line {one.line}: {printable(one.name)}: {one.reason}" for one in bad],
-        )
-    return [one for one in records if isinstance(one, Record)]
-
-
-def _box(options: Options, reader: "Reader", record: Record, number: str) -> Sides:
-    """The box (left, top, width, height) of a record, in pixels; ValueError: why there is none."""
-    from svhn_jax.inference.boxing import find_box
-
-    if known := union(record.boxes):
-        return known.left_top_width_height()
-    if len(number) > reader.max_digits:
-        raise ValueError(f"more than {reader.max_digits} digits, which the network cannot read")
-    photo = photos.read_photo(options.photos, record.name)
-    if photo.problem:
-        raise ValueError(photo.problem)
-    box, log_p = find_box(reader, photos.decode_photo(photo.content), number)
-    if math.exp(log_p) < options.min_confidence:
-        raise ValueError(f"read as that number with probability {math.exp(log_p):.2f} at most")
-    return box.left_top_width_height()
+def _row(folder: Path, reader: "PhotoReader", record: Record | Skipped) -> list[str]:
+    """A row of the new labels.csv; ValueError, InputError: why there is none."""
+    if isinstance(record, Skipped):
+        raise ValueError(record.reason)
+    number, box = "".join(map(str, record.digits)), union(record.boxes)
+    if not box:
+        crops, candidates = reader.prepare(folder / record.name)
+        if not isinstance(candidates, list) or not crops:
+            raise ValueError("no number is found in it")
+        label = labels.encode(record.digits, reader.max_digits)
+        p = np.exp(reader.reader.log_p(np.stack(crops), np.tile(label, (len(crops), 1))))
+        # The finder reads stacks of digits, which the reader cannot.
+        found = [(one.number == number) * np.prod(one.digits) for one in candidates]
+        p = np.maximum(p, np.array(found))
+        if p.max() < LEAST:
+            raise ValueError(f"read as that number with probability {p.max():.2f} at most")
+        box = candidates[int(p.argmax())].box
+    return [record.name, number, *(f"{side:.2f}" for side in box.left_top_width_height())]
 
 
 if __name__ == "__main__":

@@ -2,11 +2,11 @@
 
 uint8 crops in, digits and confidences out, any batch size; docs/export.md has the names and how to
 crop. ONNX runs in onnxruntime and others, without JAX; StableHLO (jax.export) runs in JAX, on CPUs,
-GPUs and TPUs. The file is compared with the network before it is written: on --check DIR, a
-prepared data set, or on random crops.
+GPUs and TPUs. The file reads random crops as the network does, or it is not written.
 """
 
 import importlib.util
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,22 +29,10 @@ class Options(Checked):
     step: str = "best"
     """best (on validation while training), latest or a step's number"""
     file: cli.OptionalPath = None
-    """the file to write; by default RUN.onnx, RUN-int8.onnx, RUN.stablehlo, in this folder"""
-    precision: Literal["float32", "float16", "int8"] = "float32"
-    """of the features and their weights; heads are float32. float16 and int8: ONNX only"""
-    calibrate: cli.OptionalStr = None
-    """with --precision int8: a prepared data set, to measure ranges on its training crops"""
-    check: cli.OptionalStr = None
-    """a prepared data set to compare with JAX on; by default random crops"""
-    split: Literal["train", "validation", "test"] = "validation"
-    """the split of --check"""
+    """the file to write; by default RUN.onnx or RUN.stablehlo, in this folder"""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.to == "stablehlo" and self.precision != "float32":
-            raise InputError(f"--precision is {self.precision}; StableHLO is float32 only")
-        if (self.precision == "int8") != (self.calibrate is not None):
-            raise InputError("give --calibrate DIR with --precision int8, and with no other")
         rule = cli.file_rule(f".{self.to}")
         if self.file and not rule.holds(self.file):
             raise self.mistake("file", rule.words)
@@ -61,49 +49,31 @@ def main(options: Options, terminal: Terminal) -> None:
 
     with own_settings():
         reader = Reader(options.run or str(PRETRAINED), options.step)
-        precision, crop = options.precision, reader.crop
-        suffix = "" if precision == "float32" else f"-{precision}"
-        path = options.file or Path(f"{reader.folder.path.name}{suffix}.{options.to}")
+        crop, name = reader.crop, reader.config.name
+        path = options.file or Path(f"{reader.folder.path.name}.{options.to}")
         files.require_writable(path)
-        crops, labels = check.random_crops(crop.size), None
-        if options.check:
-            crops, labels = _split(options.check, options.split, reader)
-        content, run = _build(options, reader)
-        comparison = check.compare(reader, run, crops, labels)
-    comparison.require_sound(str(path), precision)
+        content, run = _build(options.to, reader)
+        checked = check.require_same(reader, run, check.random_crops(crop.size))
     files.write_bytes(path, content)
-    name, size = reader.config.name, len(content) / 1e6
-    terminal.print(f"{path}: step {reader.step} of {name}, {size:.1f} MB", str(comparison))
     terminal.print(
+        f"{path}: step {reader.step} of {name}, {len(content) / 1e6:.1f} MB; reads as in JAX",
         f"its input: crops of {crop.size} x {crop.size} pixels, the number's box enlarged by "
-        f"{crop.margin:.0%}; docs/export.md has the rest"
+        f"{crop.margin:.0%}; docs/export.md has the rest",
     )
-    about = {"file": str(path), "bytes": len(content), "check": comparison._asdict()}
-    terminal.result(about | {"metadata": interface.metadata(reader, precision)})
+    about = {"file": str(path), "bytes": len(content), "check": checked}
+    terminal.result(about | {"metadata": interface.metadata(reader)})
 
 
-def _split(folder: str, split: str, reader: Any) -> tuple[Any, Any]:
-    """Crops and labels of a prepared data set whose crops are those that the run reads."""
-    from svhn_jax.training.dataset import load_images
-
-    rule = reader.crop, f"the run {reader.folder.path}"
-    loaded = load_images(folder, split, reader.config, rule)
-    return loaded.images, loaded.labels
-
-
-def _build(options: Options, reader: Any) -> tuple[bytes, Any]:
+def _build(to: str, reader: Any) -> tuple[bytes, Callable[[Any], Any]]:
     """The file, and the function that runs it."""
-    if options.to == "stablehlo":
+    if to == "stablehlo":
         from svhn_jax.exporting import stablehlo
 
         content = stablehlo.build(reader)
         return content, partial(stablehlo.run, content)
-    from svhn_jax.exporting import onnx_model, quantization
+    from svhn_jax.exporting import onnx_model
 
-    model = onnx_model.build(reader, "float16" if options.precision == "float16" else "float32")
-    if options.calibrate:
-        model = quantization.quantize(model, _split(options.calibrate, "train", reader)[0])
-    content = bytes(model.SerializeToString())
+    content = bytes(onnx_model.build(reader).SerializeToString())
     return content, partial(onnx_model.run, onnx_model.load(content))
 
 

@@ -8,32 +8,34 @@ for. A photo that cannot be read costs one line on stderr; the others are read, 
 is 1.
 """
 
-import os
-import re
-from collections.abc import Sequence
+import csv
+import io
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
-from PIL import Image
 
 from svhn_jax import cli, files
 from svhn_jax.checked import Checked, within
 from svhn_jax.cli import CSV, OptionalFloat, OptionalPath, OptionalStr
 from svhn_jax.data import photos as photo_files
-from svhn_jax.data import pictures
-from svhn_jax.data.sources import boxes_csv, labels_csv, named
+from svhn_jax.data.crop import SIDES, box_of
+from svhn_jax.data.sources import boxes_csv, named
 from svhn_jax.data.sources.named import Named
 from svhn_jax.errors import InputError, printable
-from svhn_jax.inference import reading
-from svhn_jax.inference.reading import Row
+from svhn_jax.labels import NOTHING
 from svhn_jax.output import Terminal
 
 if TYPE_CHECKING:  # it imports JAX, which takes seconds
     from svhn_jax.inference.photo_reader import AnyBox
 
-LONGEST_NAME = 50  # characters; a file name has at most 255 bytes
+TOGETHER = 4  # photos: their crops share batches
+CSV_START = ("file", "reading", "confidence", "length_p")
+FILE_WIDTH = 32  # columns of the printed table
+HEADER = f"{'file':{FILE_WIDTH}} {'number':>8} {'confidence':>10}  each digit, %"
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,6 @@ class Options(Checked):
     """CSV file to write: a row for each photo"""
     min_confidence: Annotated[OptionalFloat, within(0, 1)] = None
     """mark with "check" what is read with less confidence, for a person to look at"""
-    draw: OptionalPath = None
-    """new folder for pictures of the photos with box and reading"""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -75,95 +75,92 @@ class Options(Checked):
 
 def main(options: Options, terminal: Terminal) -> int:
     photos = named.find(options.photos)
-    boxes = _boxes(options, photos)
-    _refuse_to_overwrite(options)
-    for path in (options.csv, options.draw):
-        if path:
-            files.require_writable(path)
+    pairs = zip(photos, _boxes(options, photos), strict=True)
+    if options.csv:
+        _refuse_to_overwrite(options.csv)
     from svhn_jax import load  # imports JAX, which takes seconds: not for --help
 
-    reader = load(options.run, options.step, tta=options.tta)
-    terminal.print(reading.HEADER)
-    rows: list[Row] = []
+    reader, least = load(options.run, options.step, tta=options.tta), options.min_confidence
+    terminal.print(HEADER)
+    rows: list[dict[str, Any]] = []
     with terminal.progress("reading", len(photos), "photos") as advance:
-        for photo, box in zip(photos, boxes, strict=True):
-            image = None  # before the next one is decoded
-            try:
-                image = photo_files.decode_photo(named.read(photo))
-                one = reader.read(image, box)
-            except (ValueError, InputError) as error:
-                name = photo.name if len(photo.name) <= 200 else f"…{photo.name[-199:]}"
-                terminal.error(f"error: {name}: {error}")
-            else:
-                least = options.min_confidence
-                doubtful = None if least is None else one.is_doubtful(least)
-                rows.append(Row(photo.name, one, doubtful))
-                terminal.print(rows[-1].line())
-                terminal.result(rows[-1].as_json())
-                if options.draw:
-                    _draw(options.draw, image, rows[-1])
-            advance(1)
+        while batch := list(islice(pairs, TOGETHER)):
+            names, prepared = [], []
+            for photo, box in batch:
+                try:
+                    image = photo_files.decode_photo(named.read(photo))
+                    prepared.append(reader.prepare(image, box))
+                    names.append(photo.name)
+                except (ValueError, InputError) as error:
+                    terminal.error(f"error: {photo.name[-200:]}: {error}")
+            for name, one in zip(names, reader.read_prepared(prepared), strict=True):
+                doubtful = None if least is None else one.confidence < least
+                rows.append({"file": name} | one.as_json() | {"check": doubtful})
+                terminal.print(_line(rows[-1]))
+                terminal.result(rows[-1])
+            advance(len(batch))
     if options.csv:
-        text = reading.to_csv(rows, reader.max_digits)
+        text = _to_csv(rows, reader.max_digits)
         files.write_bytes(options.csv, text.encode("utf-8", "surrogateescape"))
-    of = f"{len(rows):,} of " if len(rows) < len(photos) else ""
-    check = f", {sum(bool(row.is_doubtful) for row in rows):,} of them to check"
-    check = "" if options.min_confidence is None else check
-    terminal.print(f"{of}{len(photos):,} photo{'s' * (len(photos) != 1)} read{check}")
+    doubts = "" if least is None else f", {sum(row['check'] for row in rows):,} of them to check"
+    terminal.print(f"{len(rows):,} of {len(photos):,} photos read{doubts}")
     return int(len(rows) < len(photos))
 
 
 def _boxes(options: Options, photos: Sequence[Named]) -> list["AnyBox"]:
     """For each photo the number's box, "whole", or None where it is not known."""
-    if options.whole:
-        return ["whole"] * len(photos)
     if options.box is not None:
         if len(photos) != 1:
-            count = f"{len(photos)} photos"
-            raise InputError(f"--box is the box of one photo, not of {count}; give --boxes, a CSV")
-        values = options.box.split(",")
+            raise InputError("--box is the box of one photo; give --boxes, a CSV, for several")
         try:
-            if len(values) != 4 or not all(values):
-                raise ValueError("it must be LEFT,TOP,WIDTH,HEIGHT, such as 120,80,260,90")
-            return [tuple(labels_csv.boxes(values)[0].tolist())]
+            left, top, width, height = map(float, options.box.split(","))
+            box_of(left, top, width, height)
         except ValueError as error:
-            raise InputError(f"--box is {printable(options.box)}: {error}") from None
+            text = f"{error}; give LEFT,TOP,WIDTH,HEIGHT, such as 120,80,260,90"
+            raise InputError(f"--box is {printable(options.box)}: {text}") from None
+        return [(left, top, width, height)]
     if options.boxes is not None:
         found = boxes_csv.read(options.boxes, photos)
         rows = range(len(photos))
         return [(found[row] or "whole") if row in found else None for row in rows]
-    return [None] * len(photos)
+    return ["whole" if options.whole else None] * len(photos)
 
 
-def _refuse_to_overwrite(options: Options) -> None:
-    """Raises InputError if --csv or --draw would replace a file that the user may want to keep."""
-    table, folder = options.csv, options.draw
-    if table and table.exists():
+def _refuse_to_overwrite(table: Path) -> None:
+    """Raises InputError if --csv would replace a file that the user may want to keep."""
+    if table.exists():
         content = table.read_bytes() if table.is_file() else b"a folder"
-        if content and not content.startswith(",".join(reading.CSV_START).encode()):
+        if content and not content.startswith(",".join(CSV_START).encode()):
             raise InputError(f"--csv is {table}, which exists, and is no table of readings")
-    if folder and os.path.lexists(folder) and not (folder.is_dir() and not os.listdir(folder)):
-        raise InputError(f"--draw is {folder}, no empty folder; give a new folder")
+    files.require_writable(table)
 
 
-def _draw(folder: Path, photo: Image.Image, row: Row) -> None:
-    """Writes the picture of an upright RGB photo to NAME.png, or NAME-2.png and so on."""
-    text = f"{row.reading.confidence:.1%}" + (f", {row.check}" if row.check else "")
-    picture = pictures.annotated(
-        photo,
-        row.reading.box,
-        row.reading.shown,
-        text,
-        printable(row.file).encode("ascii", "replace").decode(),  # the font has no other letters
-        color=pictures.WRONG if row.is_doubtful else pictures.RIGHT,
-    )
-    folder.mkdir(parents=True, exist_ok=True)
-    stem = re.sub(r"[^\w.-]", "_", Path(row.file).stem).lstrip(".-")[:LONGEST_NAME] or "photo"
-    path, count = folder / f"{stem}.png", 1
-    while path.exists():
-        count += 1
-        path = folder / f"{stem}-{count}.png"
-    files.write_bytes(path, pictures.png(picture, compress_level=1))  # the default is slow
+def _line(row: dict[str, Any]) -> str:
+    """The row of the printed table; a long path loses its start."""
+    file = printable(row["file"][-200:])
+    file = file if len(file) <= FILE_WIDTH else f"…{file[1 - FILE_WIDTH :]}"
+    number, digits = row["reading"] or NOTHING, " ".join(f"{100 * p:.0f}" for p in row["digits"])
+    values = f"{number:>8} {row['confidence']:>10.1%}  {digits:<19}  {_check(row)}"
+    return f"{file:{FILE_WIDTH}} {values}".rstrip()
+
+
+def _check(row: dict[str, Any]) -> str:
+    return "check" if row["check"] else ""
+
+
+def _to_csv(rows: Iterable[dict[str, Any]], max_digits: int) -> str:
+    """The table of --csv."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    digits = [f"digit_{n}_p" for n in range(1, 1 + max_digits)]
+    writer.writerow([*CSV_START, *digits, *SIDES, "found", "check"])
+    for row in rows:
+        each = (row["digits"] + [None] * max_digits)[:max_digits]
+        shares, found = [row["confidence"], row["length_p"], *each], row["found"]
+        p = ["" if share is None else f"{share:.6f}" for share in (*shares, found)]
+        sides = [f"{side:g}" for side in row["box"].values()] if row["box"] else [""] * len(SIDES)
+        writer.writerow([row["file"], row["reading"], *p[:-1], *sides, p[-1], _check(row)])
+    return text.getvalue()
 
 
 if __name__ == "__main__":

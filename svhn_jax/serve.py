@@ -55,12 +55,12 @@ def main(options: Options, terminal: Terminal) -> None:
         for size in WARM_UP:
             reader.read_many([Image.new("RGB", size)] * 2, [None, "whole"])
         if not origin.is_loopback(options.host):
-            terminal.error(
-                f"warning: --host {options.host}: any machine that reaches this one can send "
-                "photos, without encryption"
-            )
-        app = App(reader, options.host, options.public_name, options.min_confidence)
-        address = _address(options.host, listening)
+            warning = "any machine that reaches this one can send photos, without encryption"
+            terminal.error(f"warning: --host {options.host}: {warning}")
+        app = App(reader.read, options.host, options.public_name, options.min_confidence)
+        name = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(options.host, options.host)
+        name = f"[{name}]" if ":" in name else name
+        address = f"http://{name}:{listening.getsockname()[1]}"
         terminal.print(f"{address} reads photos; Ctrl-C ends it")
         terminal.result({"address": address})
         with contextlib.suppress(KeyboardInterrupt), contextlib.closing(app):
@@ -74,12 +74,6 @@ def _listening(host: str, port: int) -> socket.socket:
         return socket.create_server(address[:2], family=family)
     except OSError as error:
         raise InputError(f"--host {host} --port {port}: {error.strerror or error}") from None
-
-
-def _address(host: str, listening: socket.socket) -> str:
-    """The page's address, for a browser on this machine if the server listens on all addresses."""
-    name = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)
-    return f"http://{f'[{name}]' if ':' in name else name}:{listening.getsockname()[1]}"
 
 
 if __name__ == "__main__":

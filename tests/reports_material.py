@@ -5,11 +5,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import tiny
-from etils import epath
 
 from svhn_jax.data import arrays
-from svhn_jax.inference.predictions import PredictionTable, summarize
-from svhn_jax.inference.scoring import Scored
+from svhn_jax.inference.scoring import PredictionTable, Scored, summarize
 
 TRAINED = [
     {"step": step, "split": name, "loss": 3 / step, "sequence_accuracy": 1 - 1 / step}
@@ -42,5 +40,5 @@ def scored_step(photos, *, all_right=None, max_digits=5, metrics=TRAINED):
     digit_p = np.where(predictions[:, 1:] < 10, 0.9, np.nan)
     table = PredictionTable(names, split.labels, predictions, confidence, confidence, digit_p)
     scores = {"loss": 0.5, "digit_accuracy": 0.9, "length_accuracy": 0.97} | summarize(table)
-    run = SimpleNamespace(metrics=lambda: metrics, path=epath.Path("/nowhere"))
-    return Scored(run, tiny.CONFIG, split, "data/demo", "test", 40, scores, table)
+    run = SimpleNamespace(metrics=lambda: metrics, config=lambda: tiny.CONFIG)
+    return Scored(run, split, "data/demo", "test", 40, scores, table)

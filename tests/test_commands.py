@@ -13,7 +13,7 @@ import orbax.checkpoint as ocp
 import pytest
 from tiny import CONFIG, write_config
 
-from svhn_jax import cli, compare, evaluate, preprocess, report, synthesize
+from svhn_jax import cli, evaluate, preprocess, report, synthesize
 
 pytestmark = pytest.mark.filterwarnings("ignore:Sharding info not provided")
 TRAIN = ("svhn_jax.train", "--config", "tiny.py")
@@ -113,33 +113,6 @@ def test_report_of_a_run_and_of_its_data(workplace, call):
     assert "30 photos: the test split of data/tiny" in page
     call(report, "--data", "data/tiny", "--to", "data.html")
     assert "192" in (workplace / "data.html").read_text()
-
-
-def test_compare_takes_steps_of_runs_and_tables_of_predictions(call):
-    values = json.loads(call(compare, "checkpoints/tiny@3", "checkpoints/tiny", "--json"))
-    assert (values["first"], values["photos"]) == ("checkpoints/tiny@3", 30)
-    assert sum(values[name] for name in ("both", "only_first", "only_second", "neither")) == 30
-    call(evaluate, "--run", "checkpoints/tiny", "--split", "test", "--step", "3")
-    pair = ("checkpoints/tiny@3", "checkpoints/tiny/results/predictions/test-3.csv")
-    same = json.loads(call(compare, *pair, "--json"))
-    assert (same["only_first"], same["only_second"], same["p_value"]) == (0, 0, 1.0)
-    assert "error: row 1 is " in call(compare, *pair, "--split", "validation", status=1)
-
-
-def test_watch_scores_what_a_training_saves_and_ctrl_c_loses_nothing(workplace, one_device_env):
-    watch = ("svhn_jax.evaluate", "--run", "checkpoints/watched", "--split", "test", "--watch")
-    with start(workplace, one_device_env, *watch) as first:  # before the run has begun
-        training = start(workplace, one_device_env, *TRAIN, "--name", "watched", "--quiet")
-        wait_for_line(first, "step 3: ")
-        first.send_signal(signal.SIGINT)
-    assert first.returncode == 130
-    printed = run(workplace, one_device_env, *watch)
-    assert training.communicate(timeout=60)[0] == ""
-    assert training.returncode == 0
-    assert "] step 3: " not in printed
-    assert "] step 24: " in printed
-    rows = rows_of(workplace / "checkpoints/watched/results/test.csv")
-    assert [row["step"] for row in rows] == STEPS
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ from PIL import Image
 from tiny import save_run
 
 from svhn_jax import cli, evaluate
-from svhn_jax.data import pictures
 from svhn_jax.data.synthetic.render import render
 
 
@@ -49,15 +48,11 @@ def test_table_predictions_and_json_agree(run, command, tmp_path):
     assert command("--run", run, "--quiet") == (0, "", [])
 
 
-def test_what_is_printed_and_drawn(run, command, tmp_path):
-    sheets = ["--sheet", tmp_path / "sheet.png", "--errors", tmp_path / "errors.png"]
-    status, printed, _ = command("--run", run, "--step", "7", "--split", "train", *sheets)
+def test_what_is_printed(run, command):
+    status, printed, _ = command("--run", run, "--step", "7", "--split", "train")
     assert status == 0
     assert "by length" in printed
     assert max(map(len, printed.splitlines()[1:3])) <= 80
-    with Image.open(tmp_path / "sheet.png") as sheet:
-        assert sheet.width == 8 * pictures.TILE
-    assert (tmp_path / "errors.png").exists()
 
 
 @pytest.mark.parametrize(
@@ -69,9 +64,6 @@ def test_what_is_printed_and_drawn(run, command, tmp_path):
         (["--run", "https://x/y"], "https"),
         (["--run", "RUN", "--step", "lates"], "--step"),
         (["--run", "RUN", "--split", "test"], "train, validation"),
-        (["--run", "RUN", "--watch", "--step", "7"], "--watch"),
-        (["--run", "RUN", "--sheet", "nosuch/x.png"], "--sheet"),
-        (["--run", "RUN", "--patience-s", "-5"], "--patience-s"),
         (["--search", "nosuch"], "nosuch"),
         (["--empty", "nosuch"], "nosuch"),
     ],
@@ -88,18 +80,9 @@ def test_a_damaged_step_is_left_out_of_all_and_one_line_by_itself(run, command, 
     status, printed, [error] = command("--run", copy, "--step", "all", "--json")
     values = json.loads(printed)
     assert (status, [row["step"] for row in values["steps"]]) == (1, [7])
-    assert error == f"left out: {values['damaged'][0]}"
+    assert "steps/8" in error
     status, printed, [error] = command("--run", copy, "--step", "8", "--json")
     assert (status, printed, "steps/8" in error) == (1, "", True)
-
-
-def test_a_table_that_cannot_be_written_is_noticed_before_the_work(run, command, monkeypatch):
-    def read_only(path):
-        raise PermissionError(13, "Permission denied", str(path))
-
-    monkeypatch.setattr(evaluate.files, "require_writable", read_only)
-    status, _, [error] = command("--run", run)
-    assert (status, f"{run}/results/validation.csv: Permission denied" in error) == (1, True)
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +107,7 @@ def test_whole_photos_are_scored_by_the_shipped_weights(street, command):
     values = json.loads(printed)
     assert values["search"]["photos"] == 3
     assert values["search"]["by_layout"] == {"horizontal": [values["search"]["right"], 3]}
-    assert (values["empty"]["pictures"], values["empty"]["found"]) == (1, 0)
+    assert (values["empty"]["photos"], values["empty"]["none"]) == (1, 1)
     status, printed, _ = command(*options)
     assert f"  right               {values['search']['right']}\n" in printed
     assert "horizontal: " in printed

@@ -1,6 +1,5 @@
 """The export command, and its files read by processes that have no svhn_jax."""
 
-import json
 import os
 import re
 import subprocess
@@ -16,7 +15,6 @@ from tiny import random_split, save_run
 from svhn_jax import cli, export
 from svhn_jax.data import arrays, photos
 from svhn_jax.data.crop import Box, crop_number
-from svhn_jax.exporting import onnx_model
 from svhn_jax.inference.photo_reader import PRETRAINED
 from svhn_jax.inference.reader import Reader
 
@@ -113,27 +111,9 @@ def test_the_shipped_weights_read_500_real_photos_alike_without_jax(tmp_path):
     assert_reads_as(read, Reader(str(PRETRAINED)).read(crops), 1e-5)
 
 
-@pytest.mark.parametrize("precision", ["float16", "int8"])
-def test_other_precisions_are_compared_on_a_data_set(run, tmp_path, monkeypatch, capfd, precision):
-    monkeypatch.chdir(tmp_path)
-    data = run.parent / "data"
-    calibrate = ("--calibrate", data) if precision == "int8" else ()
-    options = ("--precision", precision, *calibrate, "--check", data, "--json")
-    assert export_by("--to", "onnx", "--run", run, *options) == 0
-    result = json.loads(capfd.readouterr().out)
-    content = Path(f"run-{precision}.onnx").read_bytes()
-    assert (result["file"], result["bytes"]) == (f"run-{precision}.onnx", len(content))
-    assert (result["check"]["crops"], result["metadata"]["precision"]) == (4, precision)
-    assert 0 <= result["check"]["accuracy"] <= 1
-    assert onnx_model.load(content).get_inputs()[0].name == "crops"
-
-
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
-        (("--to", "stablehlo", "--precision", "int8", "--calibrate", "d"), "--precision"),
-        (("--to", "onnx", "--precision", "int8"), "--calibrate"),
-        (("--to", "onnx", "--calibrate", "d"), "--calibrate"),
         (("--to", "onnx", "--file", "a.pb"), "--file is a.pb"),
         (("--to", "onnx", "--file", "no/a.onnx"), "--file is no/a.onnx"),
         (("--to", "onnx", "--run", "nosuch"), "nosuch"),

@@ -14,9 +14,10 @@ from tiny import save_run
 
 import svhn_jax
 from svhn_jax import cli, predict
-from svhn_jax.data.crop import union
+from svhn_jax.data.crop import Box, union
 from svhn_jax.data.synthetic import render
 from svhn_jax.inference.photo_reader import PhotoReader
+from svhn_jax.inference.reading import Reading
 
 BOX = (30.0, 10.5, 40.0, 22.0)
 TABLE = "file,left,top,width,height\n0.png,30,10.5,40,22\n1.png,,,,\n"
@@ -74,9 +75,9 @@ def test_lines_csv_and_json_have_the_readings_of_the_python_reader(street, comma
     status, (header, *lines), errors = command(*asked)
     assert (status, errors, header.split()[0]) == (0, [], "file")
     for line, reading in zip(lines[:5], readings, strict=True):
-        assert line.split()[1:3] == [reading.shown, f"{reading.confidence:.1%}"]
+        assert line.split()[1:3] == [reading.number or "nothing", f"{reading.confidence:.1%}"]
         assert line.endswith("check") is (reading.confidence < least)
-    assert lines[5].startswith("5 photos read, 2 of them to check")
+    assert lines[5] == "5 of 5 photos read, 2 of them to check"
     assert max(map(len, lines[:5])) <= 80
     assert command(*asked, "--quiet") == (0, [], [])
 
@@ -95,12 +96,11 @@ def test_a_bad_photo_costs_one_line_and_the_others_are_read(street, command):
     assert (status, lines[-1]) == (1, "2 of 5 photos read")
 
 
-def test_a_folder_without_photos_draws_nothing(street, command):
+def test_a_folder_without_photos_is_one_line(street, command):
     (street.parent / "empty").mkdir()
-    status, lines, [error] = command("empty", "--draw", "drawn", "--csv", "e.csv")
-    assert (status, lines[1:]) == (1, ["0 of 1 photo read"])
+    status, lines, [error] = command("empty", "--csv", "e.csv")
+    assert (status, lines[1:]) == (1, ["0 of 1 photos read"])
     assert error.startswith("error: empty: ")
-    assert not (street.parent / "drawn").exists()
 
 
 def test_csv_replaces_a_table_of_readings_and_no_other_file(street, command):
@@ -138,22 +138,9 @@ def test_boxes_are_given_for_one_photo_for_many_or_for_none(street, command, rea
     assert (status, error.split(": ")[1]) == (1, "street/0.png")
 
 
-def test_pictures_are_drawn_into_a_new_folder(street, command):
-    before = {path.name: path.read_bytes() for path in street.iterdir()}
-    assert command("street", "street/0.png", "--draw", "drawn")[0] == 0
-    drawn = street.parent / "drawn"
-    assert {path.name for path in drawn.iterdir()} == {*before, "0-2.png"}
-    with Image.open(drawn / "0.png") as picture:
-        assert picture.size == (640, 356 + 56)
-    assert {path.name: path.read_bytes() for path in street.iterdir()} == before
-
-
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        (["street", "--draw", "street"], "--draw"),
-        (["street", "--draw", "other"], "--draw"),
-        (["street", "--draw", "other/kept.csv"], "--draw"),
         (["street", "--csv", "street/0.png"], "--csv"),
         (["street", "--csv", "nowhere/a.csv"], "--csv"),
         (["other/kept.csv", "--csv", "other/kept.csv"], "--csv"),
@@ -169,7 +156,6 @@ def test_pictures_are_drawn_into_a_new_folder(street, command):
         (["street", "--boxes", "none.csv"], "none.csv"),
         (["street", "--step", "all"], "--step"),
         (["street", "--step", "8"], "--step"),
-        (["street", "--draw", "https://x/y"], "--draw"),
     ],
 )
 def test_what_would_overwrite_files_or_makes_no_sense_is_refused(street, command, options, named):
@@ -180,6 +166,28 @@ def test_what_would_overwrite_files_or_makes_no_sense_is_refused(street, command
     assert (status, named in error) == (1, True)
     assert (street.parent / "other/kept.csv").read_text() == TABLE
     assert sorted(os.listdir(street.parent)) == ["link.csv", "other", "street"]
+
+
+def test_a_table_has_each_value_of_a_reading():
+    box = Box(1.5, -2, 11.5, 18)
+    house = Reading("102", 0.5, (0.75, 1.0, 0.875), 0.8, box, 0.25).as_json()
+    nothing = Reading("", 0.0, (), 0.0, None, None).as_json()
+    name = os.fsdecode(b"\xff\n,.png")
+    rows = [{"file": "a.png"} | house | {"check": True}, {"file": name} | nothing | {"check": None}]
+    header, first, second = csv.reader(predict._to_csv(rows, 4).splitlines(keepends=True))
+    digits = ",".join(f"digit_{n}_p" for n in range(1, 5))
+    names = f"file,reading,confidence,length_p,{digits},left,top,width,height,found,check"
+    assert ",".join(header) == names
+    values = "a.png,102,0.500000,0.800000,0.750000,1.000000,0.875000,,1.5,-2,10,20,0.250000,check"
+    assert ",".join(first) == values
+    assert second == [name, "", "0.000000", "0.000000", *[""] * 10]
+
+
+def test_a_line_of_five_digits_fits_in_80_columns():
+    full = Reading("12345+", 1.0, (1.0,) * 5, 1.0, None, None).as_json()
+    long = predict._line({"file": "a/long/path/" * 5 + "end.png", "check": True} | full)
+    assert (len(long), long[0]) == (80, "…")
+    assert long.split()[-8:] == ["12345+", "100.0%", *["100"] * 5, "check"]
 
 
 def test_as_a_user_runs_it(street, run, one_device_env):

@@ -12,12 +12,9 @@ from svhn_jax.data.crop import Box
 
 TILE = 120  # side of a picture on a sheet, pixels
 CAPTION, FONT = 18, 12  # height of the strip below, and of its letters
-LONGER_SIDE = (640, 1600)  # of a photo in `annotated`: at least, at most
-STRIP, LEAST_WIDTH = 56, 480  # of `annotated`: height of the strip below the photo; its own width
 NAME_SHOWN = 24  # characters
 Color = tuple[int, int, int]
 RIGHT, WRONG, TEXT, BOX = (120, 220, 120), (255, 120, 110), (230, 230, 230), (255, 210, 0)
-BACKGROUND = (40, 40, 40)
 
 
 def contact_sheet(
@@ -89,27 +86,3 @@ def png(picture: Image.Image, *, compress_level: int = 6) -> bytes:
 def short(name: str) -> str:
     """The end of a name that is too long for a caption."""
     return name if len(name) <= NAME_SHOWN else f"…{name[1 - NAME_SHOWN :]}"
-
-
-def annotated(
-    photo: Image.Image, box: Box | None, number: str, note: str, name: str, *, color: Color
-) -> Image.Image:
-    """A picture of an RGB photo with the number's box, above a strip with text.
-
-    Small photos are enlarged and large ones reduced.
-
-    Args:
-      box: in the photo's pixels; None for none.
-      number, note, name: text; of a long name the start is left out.
-      color: of the number.
-    """
-    photo = framed(photo, box, min(max(max(photo.size), LONGER_SIDE[0]), LONGER_SIDE[1]))
-    size = max(photo.width, LEAST_WIDTH), photo.height + STRIP
-    picture = Image.new("RGB", size, BACKGROUND)
-    picture.paste(photo, ((picture.width - photo.width) // 2, 0))
-    draw, middle = ImageDraw.Draw(picture), photo.height + STRIP // 2
-    large, small = ImageFont.load_default(36), ImageFont.load_default(16)
-    draw.text((12, middle), number, font=large, fill=color, anchor="lm")
-    start = 36 + large.getlength(number)
-    draw.text((start, middle), f"{note}  {short(name)}", font=small, fill=TEXT, anchor="lm")
-    return picture

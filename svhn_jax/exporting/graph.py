@@ -41,9 +41,6 @@ class Graph:
         self._nodes.append(helper.make_node(kind, names, [label], label, **attributes))
         return label
 
-    def cast(self, x: str, dtype: Any) -> str:
-        return self.op("Cast", x, to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
-
     def model(self, inputs: list[ValueInfoProto], outputs: list[ValueInfoProto]) -> ModelProto:
         """The whole, checked."""
         graph = helper.make_graph(self._nodes, "svhn_jax", inputs, outputs, self._constants)

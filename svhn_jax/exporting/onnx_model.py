@@ -3,41 +3,40 @@
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
 from svhn_jax import __version__
 from svhn_jax.config import ImageConfig
+from svhn_jax.errors import InputError
 from svhn_jax.exporting import interface
 from svhn_jax.exporting.graph import Graph
 from svhn_jax.exporting.interface import Outputs
-from svhn_jax.exporting.onnx_networks import Features, LogitNames, add_network
+from svhn_jax.exporting.onnx_network import Features, add_network
 from svhn_jax.inference.reader import Reader
 from svhn_jax.labels import BLANK
-from svhn_jax.model.inputs import CONTRAST_FLOOR, GRAY
+from svhn_jax.model.inputs import CONTRAST_FLOOR
 
-HOW_TO = "Reads house numbers. The metadata describe input and outputs, under meaning."
+HOW_TO = (
+    "Reads house numbers in RGB crops, cropped as the metadata say. length: number of digits, one "
+    "more than the most for more; digits: 10 where there is none; confidence: of the whole number."
+)
 
 
-def build(reader: Reader, precision: str = "float32") -> onnx.ModelProto:
-    """The model of a reader's step for any batch size, with features in float32 or float16.
+def build(reader: Reader) -> onnx.ModelProto:
+    """The model of a reader's step for any batch size, in float32.
 
     Raises:
-      InputError: there is no graph for the architecture.
+      InputError: there is no graph for the configuration.
     """
     graph, config, side, most = Graph(), reader.config, reader.crop.size, reader.max_digits
-    dtype: Any = np.float16 if precision == "float16" else np.float32
     x = _prepared(graph, config.image, side)
-    if dtype != np.float32:
-        x = x._replace(name=graph.cast(x.name, dtype))
     variables = jax.tree.map(np.asarray, reader.variables)
-    _decode(graph, add_network(graph, config.model, variables, x, dtype), most)
-    meaning = interface.descriptions(reader)
+    _decode(graph, *add_network(graph, config.model, variables, x), most)
 
     def value(name: str, kind: int, *shape: int) -> onnx.ValueInfoProto:
-        return helper.make_tensor_value_info(name, kind, ["N", *shape], meaning[name])
+        return helper.make_tensor_value_info(name, kind, ["N", *shape])
 
     outputs = [
         value("length", TensorProto.INT32),
@@ -47,19 +46,9 @@ def build(reader: Reader, precision: str = "float32") -> onnx.ModelProto:
         value("digit_p", TensorProto.FLOAT, most),
     ]
     model = graph.model([value(interface.INPUT, TensorProto.UINT8, side, side, 3)], outputs)
-    describe(model, interface.metadata(reader, precision))
-    return model
-
-
-def describe(model: onnx.ModelProto, metadata: dict[str, str]) -> None:
-    """Writes the producer and the metadata into the model."""
     model.producer_name, model.producer_version, model.doc_string = "svhn_jax", __version__, HOW_TO
-    helper.set_model_props(model, metadata)
-
-
-def described(model: onnx.ModelProto) -> dict[str, str]:
-    """The metadata that `describe` wrote."""
-    return {entry.key: entry.value for entry in model.metadata_props}
+    helper.set_model_props(model, interface.metadata(reader))
+    return model
 
 
 def load(content: bytes, threads: int = 0) -> Any:
@@ -80,26 +69,20 @@ def run(session: Any, crops: np.ndarray) -> Outputs:
 
 def _prepared(graph: Graph, image: ImageConfig, size: int) -> Features:
     """The middle window, normalised, as svhn_jax.model.inputs."""
+    if image.grayscale or image.resize:
+        raise InputError("runs of image.grayscale or image.resize have no ONNX graph")
     x, side = interface.INPUT, image.crop
     if size > side:
         start = (size - side) // 2
         x = graph.op("Slice", x, [start] * 2, [start + side] * 2, [1, 2], name="window")
-    x = graph.cast(graph.op("Transpose", x, perm=[0, 3, 1, 2]), np.float32)
+    x = graph.op("Transpose", x, perm=[0, 3, 1, 2])
+    x = graph.op("Cast", x, to=TensorProto.FLOAT)
     x = graph.op("Div", x, 255.0)
-    if image.grayscale:
-        x = graph.op("Mul", x, np.array(GRAY, np.float32).reshape(1, 3, 1, 1), name="luma")
-        x = graph.op("ReduceSum", x, [1], keepdims=1, name="gray")
-    if image.resize:  # jax.image.resize is linear, and the same along rows and columns: a matrix
-        eye, shape = jnp.eye(side), (image.resize, side)
-        matrix = np.asarray(jax.image.resize(eye, shape, "bilinear", antialias=True))
-        x = graph.op("MatMul", matrix, x, name="resize")
-        x = graph.op("MatMul", x, matrix.T, name="resize")
-        side = image.resize
     x = graph.op("Sub", x, _mean(graph, x), name="centered")
     if image.normalize == "mean and contrast":
         deviation = graph.op("Sqrt", _mean(graph, graph.op("Mul", x, x, name="square")))
         x = graph.op("Div", x, graph.op("Add", deviation, CONTRAST_FLOOR), name="normalized")
-    return Features(x, 1 if image.grayscale else 3, side)
+    return Features(x, 3, side)
 
 
 def _mean(graph: Graph, x: str) -> str:
@@ -107,13 +90,13 @@ def _mean(graph: Graph, x: str) -> str:
     return graph.op("ReduceMean", by_column, [1, 3], keepdims=1)
 
 
-def _decode(graph: Graph, logits: LogitNames, digits: int) -> None:
+def _decode(graph: Graph, length_logits: str, digit_logits: str, digits: int) -> None:
     """The number of greatest joint probability, as svhn_jax.model.decode; adds the outputs.
 
     Values keep two dimensions to the end: OpenCV 4.12 stops at functions of one dimension.
     """
-    length_log_p = graph.op("LogSoftmax", logits.length, axis=1)
-    ten = graph.op("Slice", logits.digits, [0], [BLANK], [2])
+    length_log_p = graph.op("LogSoftmax", length_logits, axis=1)
+    ten = graph.op("Slice", digit_logits, [0], [BLANK], [2])
     digit_log_p = graph.op("LogSoftmax", ten, axis=2)
     best = graph.op("ReduceMax", digit_log_p, [2], keepdims=0)
     # [digits, lengths]: 1 where a number of that length has that digit; a longer one has them all.

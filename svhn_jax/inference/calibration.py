@@ -28,9 +28,8 @@ def temperature_of(logits: Logits, labels: np.ndarray) -> float:
 
     @jax.jit
     def loss(log_temperature: jax.Array) -> jax.Array:
-        return -decode.log_p_of(
-            _scaled(logits, jnp.exp(log_temperature)), jnp.asarray(labels)
-        ).mean()
+        scaled = _scaled(logits, jnp.exp(log_temperature))
+        return -decode.log_p_of(scaled, jnp.asarray(labels)).mean()
 
     found = optimize.minimize_scalar(lambda x: float(loss(x)), bounds=LIMITS, method="bounded")
     if min(abs(found.x - limit) for limit in LIMITS) < 0.01:
@@ -57,17 +56,22 @@ class Calibrated(NamedTuple):
 def calibrate(reader: Reader, split: Split, temperature: float = 0.0) -> Calibrated:
     """Calibrates a reader's network on photos that it was not trained on; temperature 0: fitted.
 
-    Raises:
-      InputError: see `temperature_of`.
+    The linear layers of all heads, and so the logits, are divided by the temperature; InputError
+    as in `temperature_of`.
     """
-    logits = reader.logits(split.images)
+    logits, labels = reader.logits(split.images), jnp.asarray(split.labels)
     temperature = temperature or temperature_of(logits, split.labels)
-    scaled, labels = _scaled(logits, temperature), jnp.asarray(split.labels)
+    scaled = _scaled(logits, temperature)
     before, after = decode.decode(logits).labels, decode.decode(scaled).labels
     loss = losses.cross_entropy(scaled, labels, LossConfig())
     sums = metrics.count(after, labels, loss, jnp.ones_like(loss))
+    params = reader.variables["params"]
+    heads = {
+        name: jax.tree.map(lambda x: x / np.float32(temperature), params[name])
+        for name in networks.head_names(reader.max_digits)
+    }
     return Calibrated(
-        scale_heads(reader.variables, temperature, reader.max_digits),
+        reader.variables | {"params": params | heads},
         temperature,
         metrics.summarize([jax.device_get(sums)], reader.max_digits),
         int((before != after).any(axis=1).sum()),
@@ -76,12 +80,3 @@ def calibrate(reader: Reader, split: Split, temperature: float = 0.0) -> Calibra
 
 def _scaled(logits: Logits, temperature: Any) -> Logits:
     return Logits(*(jnp.asarray(part / temperature) for part in logits))
-
-
-def scale_heads(variables: Any, temperature: float, max_digits: int) -> Any:
-    """The variables with the linear layers of all heads, and so the logits, divided by it."""
-    heads = {
-        name: jax.tree.map(lambda x: x / np.float32(temperature), variables["params"][name])
-        for name in networks.head_names(max_digits)
-    }
-    return variables | {"params": variables["params"] | heads}

@@ -1,7 +1,7 @@
 """Reads the number in whole photos: decodes, finds the number, crops it, reads it."""
 
 from collections.abc import Iterable, Sequence
-from itertools import repeat
+from itertools import islice, repeat
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +14,7 @@ from svhn_jax.data import photos
 from svhn_jax.data.crop import Box, box_of, crop_number
 from svhn_jax.errors import InputError, printable
 from svhn_jax.inference.choosing import choose
-from svhn_jax.inference.finder import Finder
+from svhn_jax.inference.finder import Candidate, Finder
 from svhn_jax.inference.reader import Reader
 from svhn_jax.inference.reading import Reading
 from svhn_jax.labels import BLANK
@@ -25,8 +25,12 @@ PRETRAINED = Path(__file__).parents[1] / "weights" / "reader"  # comes with the 
 BATCH_SIZE = 4  # of the one compiled program: few, as most calls read one photo
 
 AnyPhoto = str | PathLike[str] | bytes | bytearray | memoryview | Image.Image | np.ndarray
-WHOLE: Literal["whole"] = "whole"
 AnyBox = Sequence[float] | Literal["whole"] | None
+
+
+# A photo's crops uint8[S, S, 3], and what each is of: the finder's candidates, or the box (None:
+# the whole photo).
+Prepared = tuple[list[np.ndarray], list[Candidate] | Box | None]
 
 
 class PhotoReader:
@@ -53,8 +57,7 @@ class PhotoReader:
         """
         views = len(inputs.VIEWS) if tta else 1
         self.reader = Reader(str(run or PRETRAINED), step, batch_size=BATCH_SIZE, views=views)
-        self.max_digits = self.reader.max_digits
-        self._finder = finder
+        self.max_digits, self.finder = self.reader.max_digits, finder
         side = self.reader.crop.size
         self.reader.read(np.zeros((1, side, side, 3), np.uint8))  # compiles
 
@@ -70,18 +73,7 @@ class PhotoReader:
         Raises:
           InputError: the photo cannot be read, or the box lies outside of it.
         """
-        image = decode(photo)
-        if isinstance(box, str) and box != WHOLE:
-            raise InputError(f"box is {box!r}; give (left, top, width, height), {WHOLE!r} or None")
-        if box is None and self._finder is not None:
-            candidates = self._finder.find(image)
-            if not candidates:
-                return Reading("", 0.0, (), 0.0, None, 0.0)
-            read = self._read([self.crop(image, one.box) for one in candidates])
-            return choose(candidates, read)
-        given = None if box is None or isinstance(box, str) else as_box(box)
-        read = self._read([self.crop(image, given)])
-        return _reading(read, 0, float(np.exp(read.log_p[0].astype(np.float64))), given, None)
+        return self.read_prepared([self.prepare(photo, box)])[0]
 
     def read_many(
         self, photos: Iterable[AnyPhoto], boxes: Iterable[AnyBox] | None = None
@@ -93,7 +85,36 @@ class PhotoReader:
         if isinstance(photos, str | bytes):
             raise InputError("photos is one photo; give several, or use read")
         pairs = zip(photos, boxes or repeat(None), strict=boxes is not None)
-        return [self.read(photo, box) for photo, box in pairs]
+        readings: list[Reading] = []
+        while batch := [self.prepare(*pair) for pair in islice(pairs, BATCH_SIZE)]:
+            readings += self.read_prepared(batch)
+        return readings
+
+    def prepare(self, photo: AnyPhoto, box: AnyBox = None) -> Prepared:
+        """Decodes a photo, and crops the box or what the finder finds; InputError as in `read`."""
+        image = decode(photo)
+        if box is None and self.finder is not None:
+            found = self.finder.find(image)
+            return [self.crop(image, one.box) for one in found], found
+        is_whole = box is None or (isinstance(box, str) and box == "whole")
+        given = None if is_whole else as_box(box)
+        return [self.crop(image, given)], given
+
+    def read_prepared(self, prepared: Sequence[Prepared]) -> list[Reading]:
+        """The numbers in photos of `prepare`: their crops share batches of BATCH_SIZE."""
+        every = [crop for crops, _ in prepared for crop in crops]
+        read = self.reader.read(np.stack(every)) if every else ()
+        readings, end = [], 0
+        for crops, where in prepared:
+            start, end = end, end + len(crops)
+            own = Predictions(*(column[start:end] for column in read)) if crops else None
+            if own is None:
+                readings.append(Reading("", 0.0, (), 0.0, None, 0.0))
+            elif isinstance(where, list):
+                readings.append(choose(where, own))
+            else:
+                readings.append(_reading(own, where))
+        return readings
 
     def crop(self, photo: Image.Image, box: Box | None) -> np.ndarray:
         """uint8[S, S, 3]: the number, cropped as in training; None: the whole photo."""
@@ -103,28 +124,24 @@ class PhotoReader:
         except ValueError as error:
             raise InputError(str(error)) from None
 
-    def _read(self, crops: Sequence[np.ndarray]) -> Predictions[np.ndarray]:
-        return self.reader.read(np.stack(crops))
+
+def _reading(read: Predictions[np.ndarray], box: Box | None) -> Reading:
+    """The only prediction, of a box that was given."""
+    label, length_p = read.labels[0], float(np.exp(read.length_log_p[0].astype(np.float64)))
+    digits = np.exp(read.digit_log_p[0][label[1:] != BLANK].astype(np.float64)).tolist()
+    confidence = float(np.exp(read.log_p[0].astype(np.float64)))
+    return Reading(labels.decode(label), confidence, tuple(digits), length_p, box, None)
 
 
-def _reading(
-    read: Predictions[np.ndarray], row: int, confidence: float, box: Box | None, found: float | None
-) -> Reading:
-    label = read.labels[row]
-    digits = np.exp(read.digit_log_p[row][label[1:] != BLANK].astype(np.float64)).tolist()
-    length_p = float(np.exp(read.length_log_p[row].astype(np.float64)))
-    return Reading(labels.decode(label), confidence, tuple(digits), length_p, box, found)
-
-
-def as_box(values: Sequence[float]) -> Box:
+def as_box(values: AnyBox) -> Box:
     """The box (left, top, width, height) as a Box, which it may be already; InputError if none."""
-    sides = values.left_top_width_height() if isinstance(values, Box) else values
+    sides: Any = values.left_top_width_height() if isinstance(values, Box) else values
     try:
         left, top, width, height = map(float, sides)
         box = box_of(left, top, width, height)
     except (TypeError, ValueError) as error:
         raise InputError(
-            f"box is {printable(str(values))}: {error}; give (left, top, width, height) in pixels"
+            f"box is {printable(str(values))}: {error}; give (left, top, width, height) or 'whole'"
         ) from None
     return values if isinstance(values, Box) else box
 
@@ -137,17 +154,8 @@ def decode(photo: AnyPhoto) -> Image.Image:
             return photos.decode_photo(photos.read_file(Path(photo)))
         if isinstance(photo, bytes | bytearray | memoryview):
             return photos.decode_photo(bytes(photo))
-        return photos.upright(photo if isinstance(photo, Image.Image) else _of_array(photo))
-    except ValueError as error:
+        if not isinstance(photo, Image.Image):
+            photo = Image.fromarray(np.asarray(photo))
+        return photos.upright(photo)
+    except (ValueError, TypeError) as error:
         raise InputError(f"{name}: {error}") from None
-
-
-def _of_array(array: Any) -> Image.Image:
-    pixels = np.asarray(array)
-    is_grey_or_color = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (3, 4))
-    if pixels.dtype != np.uint8 or not is_grey_or_color or not pixels.size:
-        raise ValueError(
-            f"{pixels.dtype}{list(pixels.shape)}; give a path, a file's bytes, a Pillow image, "
-            "uint8[height, width] or uint8[height, width, 3]"
-        )
-    return Image.fromarray(pixels)

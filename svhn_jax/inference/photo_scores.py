@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from svhn_jax.data import photos as photo_files
+from svhn_jax.data.photos import SUFFIXES
 from svhn_jax.data.sources import labels_csv
 from svhn_jax.data.sources.find import find_source
 from svhn_jax.errors import InputError
 from svhn_jax.finding import material
 from svhn_jax.inference import scores
+from svhn_jax.inference.photo_reader import decode
 
 SURE = 0.95  # from this confidence on, a reading is taken without a look at the photo
 HEADERS = (("file", "label", "layout"), labels_csv.COLUMNS, labels_csv.COLUMNS[:2])
@@ -31,6 +32,7 @@ class LabelledPhoto(NamedTuple):
 class PhotoScore(NamedTuple):
     """The reading of one photo, its confidence, 0 to 1, and how long it took."""
 
+    name: str
     number: str
     layout: str
     reading: str
@@ -48,18 +50,19 @@ def measure(
     summary(measure(read, photos_of(Path("photos"))))["share"]
     """
     measured = []
-    for _, photo, number, layout in photos:
+    for name, photo, number, layout in photos:
         started = time.perf_counter()
         reading, confidence = read(photo)
         seconds = time.perf_counter() - started
-        measured.append(PhotoScore(number, layout, reading, confidence, seconds))
+        measured.append(PhotoScore(name, number, layout, reading, confidence, seconds))
     return measured
 
 
 def summary(measured: list[PhotoScore]) -> dict[str, Any]:
-    """The scores of photos of numbers, as JSON values.
+    """The scores as JSON values.
 
-    photos, right, share, low, high: whole numbers right, with the 95 % Wilson interval.
+    photos, right, share, low, high: whole numbers right, with the 95 % Wilson interval; of a
+      picture without a number, it is right to find none.
     none: photos in which no number was found. ms: median of a photo, decoded.
     by_length, by_layout: [right, photos] of each. calibration_error, coverage_98: see `scores`.
     sure, sure_right: readings of at least 0.95 confidence, and how many of them are right.
@@ -88,14 +91,6 @@ def summary(measured: list[PhotoScore]) -> dict[str, Any]:
     }
 
 
-def summary_of_empty(measured: list[PhotoScore]) -> dict[str, Any]:
-    """The scores of pictures without a number: in how many one is found, and is sure."""
-    found = [one for one in measured if one.reading]
-    interval = scores.wilson_interval(len(found), len(measured))
-    sure = sum(one.confidence >= SURE for one in found)
-    return {"pictures": len(measured), "found": len(found), **interval._asdict(), "sure": sure}
-
-
 def photos_of(folder: Path, split: str = "test") -> Iterator[LabelledPhoto]:
     """The photos of a folder with labels.csv, else those of SVHN's archives in it; no boxes.
 
@@ -115,20 +110,13 @@ def photos_of(folder: Path, split: str = "test") -> Iterator[LabelledPhoto]:
         name, number, layout = row["file"], row["label"], row.get("layout", "")
         if not (number.isascii() and number.isdigit()):
             raise InputError(f"{table}: line {line}: label {number!r} is not a number")
-        yield LabelledPhoto(name, _decoded(folder / name), number, layout)
+        yield LabelledPhoto(name, decode(folder / name), number, layout)
 
 
 def empty_pictures(folder: Path) -> Iterator[LabelledPhoto]:
     """The pictures without a number in a folder, by name; InputError if there is none."""
-    paths = sorted(path for path in folder.glob("*") if path.suffix.lower() in photo_files.SUFFIXES)
+    paths = sorted(path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES)
     if not paths:
         raise InputError(f"{folder}: no pictures in it; give a folder of pictures without a number")
     for path in paths:
-        yield LabelledPhoto(path.name, _decoded(path), "")
-
-
-def _decoded(path: Path) -> Image.Image:
-    try:
-        return photo_files.decode_photo(photo_files.read_file(path))
-    except ValueError as error:
-        raise InputError(f"{path}: {error}") from None
+        yield LabelledPhoto(path.name, decode(path), "")

@@ -29,19 +29,12 @@ def choose_step(wanted: str | int, checkpoints: Checkpoints, run: RunFolder) -> 
     saved = checkpoints.steps()
     if not saved:
         raise InputError(f"{run.path}: no checkpoint; train it, or fetch published weights again")
-    if wanted == "latest":
-        return saved[-1]
-    if wanted == "best":
-        best = checkpoints.best_step()
-        if best is None:
-            raise InputError(
-                f"{run.path}: no saved step has validation metrics; give --step latest or a number"
-            )
-        return best
-    if str(wanted) not in map(str, saved):
-        numbers = ", ".join(map(str, saved))
-        raise InputError(f"--step is {wanted!r}; it must be latest, best or one of {numbers}")
-    return int(wanted)
+    named = {str(step): step for step in saved} | {"latest": saved[-1]}
+    step = checkpoints.best_step() if wanted == "best" else named.get(str(wanted))
+    if step is None:
+        known = f"best (of validated steps) or one of {', '.join(named)}"
+        raise InputError(f"{run.path}: --step is {wanted!r}; it must be {known}")
+    return step
 
 
 class Reader:

@@ -1,4 +1,4 @@
-"""Scores of predictions, in numpy: intervals, coverage, calibration, confusion, comparison.
+"""Scores of predictions, in numpy: intervals, coverage, calibration, confusion.
 
 All take whole arrays, a row for each photo. "Right" means the length and every digit.
 """
@@ -7,8 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
-
-from svhn_jax.labels import DIGIT_CLASSES, length_classes, max_digits_of
 
 COVERAGE_TARGETS = (0.98, 0.99)
 CALIBRATION_BINS = 15
@@ -85,52 +83,10 @@ def calibration_error(
     return gaps / max(1, len(confidence))
 
 
-def length_confusion(truths: np.ndarray, predictions: np.ndarray) -> np.ndarray:
-    """int[D + 2, D + 2]: numbers of each true length (row) by predicted length (column).
+def confusion(truths: np.ndarray, predictions: np.ndarray, classes: int) -> np.ndarray:
+    """int[classes, classes]: how often each class (row) was read as each class (column).
 
-    Args:
-      truths, predictions: labels int[N, 1 + D].
+    scores.confusion(table.truths[:, 1:], table.predictions[:, 1:], DIGIT_CLASSES)  # 10: no digit
     """
-    return _confusion(truths[:, 0], predictions[:, 0], length_classes(max_digits_of(truths)))
-
-
-def digit_confusion(truths: np.ndarray, predictions: np.ndarray) -> np.ndarray:
-    """int[11, 11]: each true digit (row) by the digit read there (column); 10: no digit."""
-    return _confusion(truths[:, 1:], predictions[:, 1:], DIGIT_CLASSES)
-
-
-def _confusion(truths: np.ndarray, predictions: np.ndarray, classes: int) -> np.ndarray:
     pairs = truths.ravel().astype(np.int64) * classes + predictions.ravel()
     return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
-
-
-class Paired(NamedTuple):
-    """Two systems on the same photos.
-
-    difference: accuracy of the second less that of the first. p_value: McNemar's exact test.
-    """
-
-    both: int
-    only_first: int
-    only_second: int
-    neither: int
-    difference: Interval
-    p_value: float
-
-
-def compare(first: np.ndarray, second: np.ndarray, level: float = 0.95) -> Paired:
-    """Compares which photos two systems read right: McNemar's exact test (1947), two-sided.
-
-    The interval of the difference is Wald's with the variance of paired shares.
-
-    Args:
-      first, second: bool[N], the same photos in the same order; N at least 1.
-    """
-    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
-    discordant, n = only_first + only_second, len(first)
-    p_value = float(stats.binomtest(only_first, discordant).pvalue) if discordant else 1.0
-    difference = (only_second - only_first) / n
-    half = stats.norm.ppf((1 + level) / 2) * np.sqrt(max(0.0, discordant / n - difference**2) / n)
-    interval = Interval(difference, difference - half, difference + half)
-    both, neither = int((first & second).sum()), int((~first & ~second).sum())
-    return Paired(both, only_first, only_second, neither, interval, p_value)

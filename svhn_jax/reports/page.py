@@ -26,14 +26,12 @@ def render(title: str, subtitle: str, numbers: Numbers, sections: Sequence[Secti
         for name, value, note in numbers
     )
     parts = "".join(
-        f'<section id="{_id(name)}"><h2>{escape(name)}</h2><p>{escape(text)}</p>'
-        f"{''.join(html)}</section>\n"
+        f"<section><h2>{escape(name)}</h2><p>{escape(text)}</p>{''.join(html)}</section>\n"
         for name, text, html in sections
     )
-    links = "".join(f'<a href="#{_id(name)}">{escape(name)}</a>' for name, *_ in sections)
     template = resources.files("svhn_jax.reports").joinpath("page.html").read_text("utf-8")
     texts = {"title": escape(title), "subtitle": escape(subtitle)}
-    return Template(template).substitute(texts, links=links, numbers=figures, sections=parts)
+    return Template(template).substitute(texts, numbers=figures, sections=parts)
 
 
 def plots(charts: Iterable[tuple[str, str]]) -> str:
@@ -68,11 +66,3 @@ def picture(image: np.ndarray, caption: str, note: str, *, is_wrong: bool = Fals
 def _image(kind: str, content: bytes, name: str) -> str:
     data = base64.b64encode(content).decode()
     return f'<img src="data:image/{kind};base64,{data}" alt="{escape(name)}">'
-
-
-def code(text: str) -> str:
-    return f"<details><summary>show</summary><pre>{escape(text)}</pre></details>"
-
-
-def _id(title: str) -> str:
-    return escape(title.lower().replace(" ", "-"))

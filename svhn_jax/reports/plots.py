@@ -8,7 +8,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import PercentFormatter
 
 from svhn_jax.inference import scores
 
@@ -16,10 +16,7 @@ BLUE, ORANGE, GREEN = COLORS = ("#3b82f6", "#ea8a1a", "#22a06b")
 STYLE: Any = {  # of matplotlib's rcParams
     "svg.fonttype": "none",  # text stays text
     "svg.hashsalt": "svhn_jax",  # the same plot gives the same SVG
-    "font.family": "sans-serif",
     "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
     "axes.grid": True,
     "grid.alpha": 0.25,
 }
@@ -37,11 +34,9 @@ def _axes(height: float = 3.0, **texts: Any) -> Axes:
 def _svg(axes: Axes, percent: str = "y") -> str:
     """The <svg> element of a plot; percent: the axes of shares."""
     for axis in (getattr(axes, f"{name}axis") for name in percent):
-        axis.set_major_locator(MaxNLocator(6))
         axis.set_major_formatter(PercentFormatter(1, decimals=None))
-    if axes.get_legend_handles_labels()[0]:  # above the axes, where it hides nothing
-        place: Any = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": 3}
-        axes.legend(**place, frameon=False, fontsize=8)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False, fontsize=8)
     text, figure = io.StringIO(), axes.get_figure()
     assert isinstance(figure, Figure)
     with mpl.rc_context(STYLE):
@@ -54,26 +49,21 @@ def learning_curve(rows: Sequence[Mapping[str, Any]], name: str, ylabel: str) ->
 
     Args:
       rows: as in metrics.jsonl: step, split and the metric, which may be missing or None.
-      name: of the metric: "loss", which is drawn from 0 on, or an accuracy, which is a share.
+      name: of the metric: "loss", or an accuracy, which is a share.
     """
-    is_loss = name == "loss"
     axes = _axes(xlabel="step (updates)", ylabel=ylabel)
     for split, color in (("train", BLUE), ("validation", ORANGE)):
         there = [row for row in rows if row.get("split") == split and row.get(name) is not None]
-        steps, values = [row["step"] for row in there], [row[name] for row in there]
         if there:
-            axes.plot(steps, values, "." * (len(there) < 30) + "-", color=color, label=split)
-    if is_loss:
-        axes.set_ylim(bottom=0)
-    return _svg(axes, "" if is_loss else "y")
+            steps, values = [row["step"] for row in there], [row[name] for row in there]
+            axes.plot(steps, values, ".-", ms=3, color=color, label=split)
+    return _svg(axes, "" if name == "loss" else "y")
 
 
 def coverage(confidence: np.ndarray, is_right: np.ndarray) -> str:
     """Accuracy among the most confident photos over their share, see scores.coverage_curve."""
     kept, accuracies = scores.coverage_curve(confidence, is_right)
-    lowest = max(0, min([*accuracies, *scores.COVERAGE_TARGETS]) - 0.02)
-    texts: Any = {"xlabel": "coverage: photos kept", "ylabel": "whole numbers right among them"}
-    axes = _axes(xlim=(0, 1.02), ylim=(lowest, 1.002), **texts)
+    axes = _axes(xlabel="coverage: photos kept", ylabel="whole numbers right among them")
     axes.plot(kept, accuracies, color=BLUE, drawstyle="steps-pre")
     for target in scores.COVERAGE_TARGETS:
         axes.axhline(target, **THIN)
@@ -83,14 +73,12 @@ def coverage(confidence: np.ndarray, is_right: np.ndarray) -> str:
 
 def reliability(confidence: np.ndarray, is_right: np.ndarray) -> str:
     """Accuracy over mean confidence for each bin; the area of a dot is its share of the photos."""
-    bins = scores.calibration_bins(confidence, is_right)
-    points = [row.confidence for row in bins], [row.accuracy for row in bins]
-    limits: Any = {"xlim": (-0.02, 1.05), "ylim": (-0.02, 1.05)}
-    axes = _axes(xlabel="confidence", ylabel="whole numbers right", **limits)
+    photos, sure, right = zip(*scores.calibration_bins(confidence, is_right), strict=True)
+    axes = _axes(xlabel="confidence", ylabel="whole numbers right")
     axes.plot([0, 1], [0, 1], **THIN)
-    axes.plot(*points, color=BLUE, lw=1)
-    sizes = [8 + 200 * row.photos / len(confidence) for row in bins]
-    axes.scatter(*points, s=sizes, color=BLUE, alpha=0.7)
+    axes.plot(sure, right, color=BLUE, lw=1)
+    sizes = 8 + 200 * np.array(photos) / len(confidence)
+    axes.scatter(sure, right, s=sizes, color=BLUE, alpha=0.7)
     return _svg(axes, "xy")
 
 

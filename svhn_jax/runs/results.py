@@ -1,7 +1,7 @@
 """The results of an evaluation, in results/ of a run.
 
 SPLIT.csv                    a row of metrics for each scored step
-predictions/SPLIT-STEP.csv   every prediction of a step, see svhn_jax.inference.predictions
+predictions/SPLIT-STEP.csv   every prediction of a step, see svhn_jax.inference.scoring
 """
 
 import csv

@@ -4,8 +4,9 @@ import asyncio
 import base64
 import hashlib
 import re
+from collections.abc import Callable
 from importlib import resources
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from PIL import Image
 from starlette.applications import Starlette
@@ -18,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 
 from svhn_jax.data.crop import SIDES
 from svhn_jax.errors import InputError
-from svhn_jax.inference.reading import Reading, as_json
+from svhn_jax.inference.reading import Reading
 from svhn_jax.serving import origin
 from svhn_jax.serving.decoding import Decoder, preview
 
@@ -41,23 +42,18 @@ UVICORN: dict[str, Any] = {  # the arguments of uvicorn.Config that the applicat
 }
 
 AnyBox = tuple[float, float, float, float] | Literal["whole"] | None
-
-
-class Reads(Protocol):
-    """A reader of photos, such as svhn_jax.load()."""
-
-    def read(self, photo: Image.Image, box: AnyBox = None) -> Reading: ...
+Read = Callable[[Image.Image, AnyBox], Reading]
 
 
 class App:
     """An ASGI application that reads photos with one reader; `photos_read` counts them.
 
-    uvicorn.run(App(svhn_jax.load()), **UVICORN)
+    uvicorn.run(App(svhn_jax.load().read), **UVICORN)
     """
 
     def __init__(
         self,
-        reader: Reads,
+        read: Read,
         host: str = "127.0.0.1",
         public_name: str | None = None,
         min_confidence: float = 0.9,
@@ -65,25 +61,27 @@ class App:
         """Makes the application.
 
         Args:
+          read: reads a photo, such as `svhn_jax.load().read`.
           host: the name or address that the server listens on.
           public_name: the name, and the port if it is not 443, under which a proxy makes it known.
           min_confidence: a reading of less is marked for a person to check.
         """
         self.photos_read = 0
-        self._reader, self._min_confidence = reader, min_confidence
+        self._read, self._min_confidence = read, min_confidence
         self._host, self._public_name = host, public_name
         self._decoder = Decoder()
         self._turn = asyncio.Lock()  # photos are read one after another
         page = resources.files("svhn_jax.serving").joinpath("page.html").read_text("utf-8")
         self._page = page.replace('data-most-bytes=""', f'data-most-bytes="{MAX_BYTES}"')
         self._policy = policy(self._page)
-        routes = [
-            Route("/", self._get_page),
-            Route("/health", self._get_health),
-            Route("/read", self._post_photo, methods=["POST"]),
-        ]
-        handlers = {HTTPException: _error, Exception: _error}
-        self._app = Starlette(routes=routes, exception_handlers=handlers)
+        self._app = Starlette(
+            routes=[
+                Route("/", self._get_page),
+                Route("/health", self._get_health),
+                Route("/read", self._post_photo, methods=["POST"]),
+            ],
+            exception_handlers={HTTPException: _error, Exception: _error},
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await (self._refusal(Request(scope)) or self._app)(scope, receive, send)
@@ -115,11 +113,16 @@ class App:
         """Reads the photo in the body; the address may name a box, `whole`, and `preview`."""
         box, content = box_of(request.query_params), await _received(request)
         try:
-            photo, reading = await self._read(request, content, box)
+            async with self._turn:
+                if await request.is_disconnected():
+                    raise HTTPException(400, "the client has gone")
+                photo = await asyncio.to_thread(self._decoder.decode, content)
+                reading = await asyncio.to_thread(self._read, photo, box)
         except (ValueError, InputError) as error:
             raise HTTPException(422, str(error)) from None
-        answer = as_json(reading) | {
-            "check": reading.is_doubtful(self._min_confidence),
+        self.photos_read += 1
+        answer = reading.as_json() | {
+            "check": reading.confidence < self._min_confidence,
             "min_confidence": self._min_confidence,
             "width": photo.width,
             "height": photo.height,
@@ -129,28 +132,14 @@ class App:
             answer["preview"] = f"data:image/jpeg;base64,{data}"
         return JSONResponse(answer)
 
-    async def _read(
-        self, request: Request, content: bytes, box: AnyBox
-    ) -> tuple[Image.Image, Reading]:
-        """Decodes and reads a photo, in turn."""
-        async with self._turn:
-            if await request.is_disconnected():
-                raise HTTPException(400, "the client has gone")
-            photo = await asyncio.to_thread(self._decoder.decode, content)
-            reading = await asyncio.to_thread(self._reader.read, photo, box)
-        self.photos_read += 1
-        return photo, reading
-
 
 def box_of(query: QueryParams) -> AnyBox:
     """The box that the options of an address name; HTTPException if they are others."""
-    names = sorted(name for name, _ in query.multi_items() if name != "preview")
-    if not names:
-        return None
-    if names == ["whole"] and query["whole"] in ("", "1"):
-        return "whole"
+    names = set(query) - {"preview"}
+    if names <= {"whole"}:
+        return "whole" if names else None
     try:
-        if names == sorted(SIDES):
+        if names == set(SIDES):
             left, top, width, height = (float(query[side]) for side in SIDES)
             return left, top, width, height
     except ValueError:
@@ -160,11 +149,9 @@ def box_of(query: QueryParams) -> AnyBox:
 
 def policy(page: str) -> str:
     """The Content-Security-Policy of the page: its script, its style, its photos, this server."""
-    texts = (
-        re.findall(rf"<{name}>(.*?)</{name}>", page, re.DOTALL) for name in ("script", "style")
-    )
-    digests = [hashlib.sha256(text.encode()).digest() for [text] in texts]
-    script, style = (f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
+    texts = re.findall(r"<(?:style|script)>(.*?)</", page, re.DOTALL)
+    digests = [hashlib.sha256(text.encode()).digest() for text in texts]
+    style, script = (f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
     return (
         f"default-src 'none'; script-src {script}; style-src {style}; img-src blob: data:; "
         "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -184,10 +171,7 @@ async def _received(request: Request) -> bytes:
 
 
 async def _error(_: Request, error: Exception) -> Response:
-    if not isinstance(error, HTTPException):  # uvicorn prints its traceback
-        status, text = 500, "an error of the server; its terminal has the details"
-    elif error.status_code in (404, 405):
-        status, text = error.status_code, "there are only GET /, GET /health and POST /read"
-    else:
-        status, text = error.status_code, error.detail
-    return JSONResponse({"error": text}, status)
+    if isinstance(error, HTTPException):
+        return JSONResponse({"error": error.detail}, error.status_code)
+    text = "an error of the server; its terminal has the details"  # uvicorn prints its traceback
+    return JSONResponse({"error": text}, 500)

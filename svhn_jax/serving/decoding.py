@@ -3,11 +3,14 @@
 Imports no JAX.
 """
 
+import contextlib
 import io
 import multiprocessing
+import os
 import signal
-from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
+import threading
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 
 from PIL import Image
 
@@ -28,7 +31,7 @@ class Decoder:
     """
 
     def __init__(self) -> None:
-        self._process: BaseProcess | None = None
+        self._pool: ProcessPoolExecutor | None = None
 
     def decode(self, content: bytes) -> Image.Image:
         """The upright RGB photo.
@@ -36,37 +39,23 @@ class Decoder:
         Raises:
           ValueError: the content is no photo, crashes its codec, or takes more than DECODE_S.
         """
-        if not (self._process and self._process.is_alive()):
-            self._start()
+        if not self._pool:
+            context = multiprocessing.get_context("spawn")  # JAX's threads forbid fork
+            self._pool = ProcessPoolExecutor(1, context, _begin)
+            self._pid = self._pool.submit(os.getpid).result()
         try:
-            self._connection.send_bytes(content)
-            if not self._connection.poll(DECODE_S):
-                raise EOFError
-            answer = self._connection.recv()
-            if isinstance(answer, str):
-                raise ValueError(answer)
-            return Image.frombuffer(
-                "RGB", answer, self._connection.recv_bytes(), "raw", "RGB", 0, 1
-            )
-        except (EOFError, OSError):
+            return self._pool.submit(photos.decode_photo, content).result(DECODE_S)
+        except (BrokenProcessPool, TimeoutError, MemoryError):
             self.close()
             raise ValueError("the photo cannot be decoded; save it anew, as PNG or JPEG") from None
 
     def close(self) -> None:
         """Kills the process."""
-        if self._process:
-            self._process.kill()
-            self._process.join()
-            self._connection.close()
-            self._process = None
-
-    def _start(self) -> None:
-        self.close()
-        context = multiprocessing.get_context("spawn")  # JAX's threads forbid fork
-        self._connection, other = context.Pipe()
-        self._process = context.Process(target=_serve, args=(other,), daemon=True)
-        self._process.start()
-        other.close()
+        if self._pool:
+            with contextlib.suppress(ProcessLookupError):  # it may have ended by itself
+                os.kill(self._pid, signal.SIGKILL)
+            self._pool.shutdown()
+            self._pool = None
 
 
 def preview(photo: Image.Image) -> bytes:
@@ -78,18 +67,13 @@ def preview(photo: Image.Image) -> bytes:
     return file.getvalue()
 
 
-def _serve(connection: Connection) -> None:
-    """Answers photos with size and pixels, or with a line, until the server closes the pipe."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server
-    while True:
-        try:
-            content = connection.recv_bytes()
-        except EOFError:
-            return
-        try:
-            photo = photos.decode_photo(content)
-        except (ValueError, MemoryError) as error:
-            connection.send(str(error) or "the photo needs too much memory to decode")
-        else:
-            connection.send(photo.size)
-            connection.send_bytes(photo.tobytes())
+def _begin() -> None:
+    """In the new process: leaves Ctrl-C to the server, and ends when the server ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def end() -> None:
+        if parent := multiprocessing.parent_process():
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=end, daemon=True).start()

@@ -12,8 +12,8 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 def is_loopback(host: str) -> bool:
-    address = _address(host)
-    return host == "localhost" or (address is not None and address.is_loopback)
+    """Whether only this machine reaches a server that listens on the name or address."""
+    return host == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
 
 
 def is_allowed_host(header: str, served: str, public_name: str | None = None) -> bool:
@@ -29,7 +29,7 @@ def is_allowed_host(header: str, served: str, public_name: str | None = None) ->
     if host is None:
         return False
     names = (*LOOPBACK, served.lower(), public_name and host_in(public_name))
-    return host in names or (not is_loopback(served) and _address(host) is not None)
+    return host in names or (not is_loopback(served) and _is_address(host))
 
 
 def is_own_origin(origin: str | None, *names: str) -> bool:
@@ -52,8 +52,8 @@ def host_in(header: str) -> str | None:
     return host if header.lower() in (shown, f"{shown}:{port}") else None
 
 
-def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+def _is_address(host: str) -> bool:
     try:
-        return ipaddress.ip_address(host)
+        return bool(ipaddress.ip_address(host))
     except ValueError:
-        return None
+        return False

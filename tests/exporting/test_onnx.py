@@ -14,7 +14,7 @@ from tiny import CONFIG
 from svhn_jax.config import ImageConfig, ModelConfig
 from svhn_jax.data.crop import CropRule
 from svhn_jax.errors import InputError
-from svhn_jax.exporting import check, interface, onnx_model, quantization
+from svhn_jax.exporting import check, interface, onnx_model
 from svhn_jax.model import inputs, networks
 
 SIDE = 24
@@ -24,11 +24,8 @@ CASES = {
     "resnet": (RESNET, ImageConfig(crop=20)),
     # Padding before the stem, odd sides before pooling, a stage without blocks, uneven slack.
     "odd sides": (ModelConfig(patch=2, width=8, blocks=(1, 0, 1)), ImageConfig(crop=17)),
-    "gray, resized": (RESNET, ImageConfig(crop=20, resize=15, grayscale=True, normalize="mean")),
-    "enlarged": (RESNET, ImageConfig(crop=24, resize=28)),
+    "mean": (RESNET, ImageConfig(crop=24, normalize="mean")),
     "bfloat16": (dataclasses.replace(RESNET, compute_dtype="bfloat16"), ImageConfig(crop=20)),
-    "seed": (ModelConfig(architecture="seed"), ImageConfig(crop=20)),
-    "potterhsu": (ModelConfig(architecture="potterhsu", convolution="xla"), ImageConfig(crop=8)),
 }
 
 
@@ -78,13 +75,10 @@ def plain():
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_every_network_reads_as_in_jax_at_any_batch_size(name, monkeypatch):
-    monkeypatch.setattr(check, "BATCH_SIZE", 8)
+def test_it_reads_as_in_jax_at_any_batch_size(name):
     reader = reader_of(*CASES[name])
     run = run_of(onnx_model.build(reader))
-    compared = check.compare(reader, run, CROPS)
-    assert (compared.crops, compared.changed, compared.accuracy) == (len(CROPS), 0, None)
-    assert compared.greatest_difference < check.TOLERANCE
+    assert check.require_same(reader, run, CROPS)["crops"] == len(CROPS)
     read = run(CROPS)
     np.testing.assert_allclose(run(CROPS[5:8])["digit_p"], read["digit_p"][5:8], atol=1e-5)
     assert len(np.unique(read["length"])) >= 3
@@ -105,31 +99,26 @@ def test_the_comparison_notices_other_probabilities_and_another_order_of_digits(
     def turned(crops):
         return (read := run(crops)) | {"digits": read["digits"][:, ::-1]}
 
-    read = run(CROPS)
-    labels = np.concatenate([read["length"][:, None], read["digits"]], axis=1)
-    labels[:6, 0] = (labels[:6, 0] + 1) % 7
-    compared = check.compare(reader, run, CROPS, labels)
-    compared.require_sound("x.onnx", "float32")
-    assert (compared.accuracy, compared.accuracy_jax) == (0.75, 0.75)
-    assert check.compare(reader, turned, CROPS).changed > 10
-    for wrong in (shifted, turned):
-        with pytest.raises(InputError, match=r"^x\.onnx: "):
-            check.compare(reader, wrong, CROPS).require_sound("x.onnx", "float32")
+    for wrong in (shifted, turned, lambda crops: run(crops) | {"length_p": np.float32("nan")}):
+        with pytest.raises(InputError, match="report this"):
+            check.require_same(reader, wrong, CROPS)
 
 
 def test_a_file_describes_itself(plain):
     model = plain[1]
-    about = onnx_model.described(model)
+    about = {entry.key: entry.value for entry in model.metadata_props}
     assert json.loads(about["crop"]) == {
         "size": 24, "margin": 0.3, "border": "edge", "filter": "bicubic", "color": "RGB",
     }  # fmt: skip
-    assert (about["run"], about["step"], about["precision"]) == ("tiny", "7", "float32")
-    meaning = json.loads(about["meaning"])
-    assert list(meaning) == [interface.INPUT, *interface.OUTPUTS]
-    values = [*model.graph.input, *model.graph.output]
-    assert {value.name: value.doc_string for value in values} == meaning
+    assert (about["run"], about["step"]) == ("tiny", "7")
+    assert [one.name for one in model.graph.output] == [*interface.OUTPUTS]
     shape = model.graph.input[0].type.tensor_type.shape.dim
     assert [side.dim_param or side.dim_value for side in shape] == ["N", 24, 24, 3]
+
+
+def test_another_network_is_refused():
+    with pytest.raises(InputError, match=r"model\.architecture is 'seed'"):
+        onnx_model.build(reader_of(ModelConfig(architecture="seed"), ImageConfig(crop=20)))
 
 
 def test_nodes_are_of_forms_that_other_runtimes_need(plain):
@@ -141,44 +130,3 @@ def test_nodes_are_of_forms_that_other_runtimes_need(plain):
     for node in convolutions:
         assert "kernel_shape" in {attribute.name for attribute in node.attribute}
     assert all(ranks[node.input[0]] >= 2 for node in graph.node if node.op_type == "Exp")
-
-
-def test_float16_is_half_as_large_and_reads_nearly_the_same():
-    reader = reader_of(dataclasses.replace(RESNET, width=32))
-    full, half = (onnx_model.build(reader, precision) for precision in ("float32", "float16"))
-    assert half.ByteSize() < 0.65 * full.ByteSize()
-    compared = check.compare(reader, run_of(half), CROPS)
-    assert 0 < compared.greatest_difference < 0.05
-    assert compared.changed <= 1
-    assert onnx_model.described(half)["precision"] == "float16"
-
-
-def test_a_network_whose_values_float16_cannot_hold_is_refused():
-    reader = reader_of()
-    params = reader.variables["params"]
-    for layer in (params["stem_norm"], params["stage1_block1"]["norm1"]):
-        layer["scale"] *= 5e3
-    compared = check.compare(reader, run_of(onnx_model.build(reader, "float16")), CROPS)
-    with pytest.raises(InputError, match=r"^x\.onnx: .*--precision float32"):
-        compared.require_sound("x.onnx", "float16")
-    params["stem_norm"]["scale"] *= 1e3
-    with pytest.raises(InputError, match="--precision float32"):
-        onnx_model.build(reader, "float16")
-
-
-def test_int8_is_a_quarter_as_large_and_keeps_the_heads():
-    reader = reader_of(dataclasses.replace(RESNET, width=48))
-    full = onnx_model.build(reader)
-    size = full.ByteSize()
-    model = quantization.quantize(full, CROPS)
-    assert model.ByteSize() < 0.45 * size
-    int8 = {
-        tensor.name.partition("/")[0]
-        for tensor in model.graph.initializer
-        if tensor.data_type == onnx.TensorProto.INT8
-    }
-    assert int8 == {"network"}
-    compared = check.compare(reader, run_of(model), CROPS)
-    assert compared.greatest_difference > 0
-    assert compared.changed < 12
-    assert (onnx_model.described(model)["precision"], model.producer_name) == ("int8", "svhn_jax")

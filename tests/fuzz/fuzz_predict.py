@@ -31,7 +31,7 @@ from svhn_jax.output import Terminal
 SOUND = "sound.png"
 NAMES = (b"", b"", b" ", b"\n", b"\nerror: b", b"\x1b[2J", b"\xff\xfe", b"\xe2\x80\xae", b"-rf")
 ODD = "link, folder, pipe"
-OPTIONS = ([], ["--whole"], ["--min-confidence", "0.9"], ["--draw", "out/drawn"], ["--json"])
+OPTIONS = ([], ["--whole"], ["--min-confidence", "0.9"], ["--json"])
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]")
 SLOWEST_S = 60.0  # of processor time, for a batch
 
@@ -124,7 +124,6 @@ def _read(rng: random.Random, kinds: dict[str, str]) -> Answers:
         f"took {seconds:.0f} s": seconds > SLOWEST_S,
         "control characters": bool(CONTROL.search(printed)),
         "files changed": _snapshot() != before,
-        "drawn pictures": "--draw" in chosen and len(os.listdir("out/drawn")) != len(readings),
     }
     problems = [what for what, is_so in found.items() if is_so]
     problems += _wrong_answers(asked, set(readings) - {SOUND}, refused, kinds)

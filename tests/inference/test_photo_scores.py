@@ -35,8 +35,9 @@ def test_what_is_counted():
 
 def test_false_finds_are_counted():
     pictures = [photo_of(width, "") for width in (10, 30, 40)]
-    false = photo_scores.summary_of_empty(photo_scores.measure(read, pictures))
-    assert (false["pictures"], false["found"], false["sure"]) == (3, 2, 1)
+    summary = photo_scores.summary(photo_scores.measure(read, pictures))
+    counts = [summary[name] for name in ("photos", "right", "none", "sure", "sure_right")]
+    assert counts == [3, 1, 1, 1, 0]
 
 
 @pytest.mark.parametrize(

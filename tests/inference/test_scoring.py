@@ -1,10 +1,10 @@
-"""Which data and which steps of a run are scored; scoring saved steps, all at once or as saved."""
+"""Which data and which steps of a run are scored, and the table of predictions."""
 
-import csv
 import dataclasses
-import json
+import re
 import shutil
 
+import numpy as np
 import pytest
 from tiny import CONFIG, prepare, save_run
 
@@ -12,7 +12,8 @@ from svhn_jax.config import DataConfig
 from svhn_jax.data import arrays
 from svhn_jax.errors import CheckpointError, InputError
 from svhn_jax.inference import scoring
-from svhn_jax.inference.scoring import Scorer, open_split, score_step
+from svhn_jax.inference.scoring import PredictionTable, open_split, score_step, score_steps
+from svhn_jax.labels import encode, encode_text
 from svhn_jax.runs.checkpoint import Checkpoints
 from svhn_jax.runs.folder import DataRecord, RunFolder
 
@@ -67,35 +68,19 @@ def test_crops_of_another_rule_and_splits_that_lack_are_refused(run, tmp_path):
 
 @pytest.fixture
 def saved(tmp_path):
-    """A run that has saved steps 7, the best, and 8 of 10; the state of both."""
+    """A run that has saved steps 7, the best, and 8; the state of both."""
     run, _, state = save_run(tmp_path)
-    run.write_text("run.json", json.dumps(run.facts() | {"total_steps": 10}))
     with Checkpoints(run.steps_path, keep_newest=9, is_writer=True) as checkpoints:
         checkpoints.save(8, state.tree(), {"sequence_accuracy": 0.1, "loss": 1.0})
     return run, state
 
 
-def save(run, state, step):
-    with Checkpoints(run.steps_path, keep_newest=9, is_writer=True) as checkpoints:
-        checkpoints.save(step, state.tree(), None)
-
-
-def damage(run, step):
-    shutil.rmtree(run.path / "steps" / str(step) / "state")
-
-
-def rows_of(run, name="validation"):
-    with open(run.path / "results" / f"{name}.csv") as file:
-        return list(csv.DictReader(file))
-
-
 @pytest.mark.parametrize(("wanted", "step"), [("best", 7), ("latest", 8), ("7", 7), (7, 7)])
-def test_a_step_is_scored_and_nothing_is_written(saved, wanted, step):
+def test_a_step_is_scored(saved, wanted, step):
     run, _ = saved
     scored = score_step(str(run.path), "validation", wanted)
     assert (scored.step, scored.metrics["examples"], len(scored.table.names)) == (step, 4, 4)
     assert scored.metrics["sequence_accuracy"] == scored.table.is_right.mean()
-    assert not (run.path / "results").exists()
 
 
 @pytest.mark.parametrize("wanted", ["lates", "9", 9])
@@ -104,78 +89,38 @@ def test_a_step_that_is_not_there_is_named_with_those_that_are(saved, wanted):
         score_step(str(saved[0].path), "validation", wanted)
 
 
-def test_all_steps_are_scored_and_a_damaged_one_is_left_out(saved):
+def test_all_steps_are_scored_and_a_damaged_one_is_named_at_the_end(saved):
     run, _ = saved
-    damage(run, 8)
-    scorer = Scorer(str(run.path))
-    assert [scored.step for scored in scorer.evaluate("all")] == [7]
-    assert list(scorer.damaged) == [8]
-    assert [row["step"] for row in rows_of(run)] == ["7"]
-    assert (run.path / "results/predictions/validation-7.csv").exists()
-    with pytest.raises(CheckpointError, match=r"steps/8"):
-        list(Scorer(str(run.path)).evaluate("latest"))
+    shutil.rmtree(run.path / "steps/7/state")
+    steps = score_steps(str(run.path), step="all")
+    assert next(steps).step == 8
+    with pytest.raises(CheckpointError, match="steps/7"):
+        next(steps)
 
 
 def test_other_data_and_averaged_windows_have_tables_of_their_own(saved, tmp_path):
     run, _ = saved
-    for how in ({"tta": True}, {"data": str(tmp_path / "data")}):
-        list(Scorer(str(run.path), "validation", **how).evaluate("best"))
-    (tta,) = rows_of(run, "validation-tta")
-    [other] = (run.path / "results").glob("validation-data-????????.csv")
-    (plain,) = rows_of(run, other.stem)
-    assert tta["loss"] != plain["loss"]
+    tta, plain = (score_step(str(run.path), "validation", tta=tta) for tta in (True, False))
+    assert (tta.name, plain.name) == ("validation-tta", "validation")
+    assert tta.metrics["loss"] != plain.metrics["loss"]
+    other = score_step(str(run.path), "validation", data=str(tmp_path / "data"))
+    assert re.fullmatch(r"validation-data-[^-]{8}", other.name)
 
 
-@pytest.fixture
-def follow(saved, monkeypatch):
-    """follow(*acts): watches; each time the watcher sleeps, a second, the next act happens."""
-    run, _ = saved
-
-    def follow(*acts):
-        now, coming = [0.0], list(acts)
-
-        def sleep(_):
-            now[0] += 1
-            if coming and (act := coming.pop(0)):
-                act()
-
-        monkeypatch.setattr(scoring.time, "sleep", sleep)
-        monkeypatch.setattr(scoring.time, "monotonic", lambda: now[0])
-        scorer = Scorer(str(run.path))
-        steps = [scored.step for scored in scorer.follow(5)]
-        assert not coming
-        return steps, list(scorer.damaged)
-
-    yield follow
-    run.close()
-
-
-def test_watch_scores_each_step_once_until_the_last(saved, follow):
-    run, state = saved
-    run.lock()
-    away = [None] * 3  # less than the patience
-    acts = (lambda: save(run, state, 9), run.close, *away, run.lock, *away)
-    assert follow(*acts, lambda: save(run, state, 10)) == ([7, 8, 9, 10], [])
-    assert [row["step"] for row in rows_of(run)] == ["7", "8", "9", "10"]
-    assert follow() == ([], [])
-
-
-def test_watch_gives_up_a_run_that_nobody_trains(saved, follow):
-    with pytest.raises(InputError, match="no process has trained it for 5 s"):
-        follow()
-    assert [row["step"] for row in rows_of(saved[0])] == ["7", "8"]
-
-
-def test_watch_notes_a_damaged_step_and_passes_over_a_deleted_one(saved, follow, monkeypatch):
-    run, state = saved
-    save(run, state, 10)
-    damage(run, 8)
-    score = Scorer.score
-
-    def deleted_first(self, checkpoints, step, *rest):
-        if step == 7:
-            shutil.rmtree(run.path / "steps" / "7")
-        return score(self, checkpoints, step, *rest)
-
-    monkeypatch.setattr(Scorer, "score", deleted_first)
-    assert follow() == ([10], [8])
+def test_a_table_of_predictions_as_csv_and_in_groups():
+    truths, read = ("0012345", "7", ""), ("123456789", "7", "5")
+    columns = [
+        np.stack([encode_text(text, 8) if text else encode([], 8) for text in texts])
+        for texts in (truths, read)
+    ]
+    digit_p = np.where(columns[1][:, 1:] != 10, 0.75, np.nan)
+    p = np.linspace(0.25, 0.5, 3)
+    table = PredictionTable(["a,b.png", "ü.png", "c.png"], *columns, p, p * 2, digit_p)
+    header, first, second, _ = table.to_csv().splitlines()
+    digits = ",".join(f"digit_{n}_p" for n in range(1, 9))
+    assert header == f"name,truth,prediction,confidence,length_p,{digits}"
+    assert first.startswith('"a,b.png",0012345,12345678+,0.250000,0.500000,0.750000,')
+    assert second == "ü.png,7,7,0.375000,0.750000,0.750000,,,,,,,"
+    assert table.is_right.tolist() == [False, True, False]
+    assert scoring.by_length(table) == {0: (0, 1), 1: (1, 1), 7: (0, 1)}
+    assert scoring.by_position(table)[1] == (1, 2)

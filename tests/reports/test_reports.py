@@ -15,11 +15,9 @@ from svhn_jax.reports import data_report, page, plots, run_report
 
 
 def require_sound(html):
-    """Links inside the page have targets, ids occur once, and nothing is loaded from elsewhere."""
-    ids, links = re.findall(r' id="([^"]+)"', html), re.findall(r' href="#([^"]+)"', html)
-    assert sorted(links) == sorted(set(ids)) == sorted(ids)
+    """Nothing is loaded from elsewhere."""
     assert all(source.startswith("data:image/") for source in re.findall(r' src="([^"]+)"', html))
-    assert html.count(" href=") == len(links)
+    assert " href=" not in html
 
 
 def test_run_report_shows_the_scores():
@@ -61,7 +59,7 @@ def test_confusion_leaves_out_classes_without_photo():
     truths, predictions = (
         np.stack([encode_text(text) for text in texts]) for texts in (("12", "3"), ("12", "8"))
     )
-    digits = scores.digit_confusion(truths, predictions)
+    digits = scores.confusion(truths[:, 1:], predictions[:, 1:], 11)
     svg = plots.confusion(digits, [*map(str, range(10)), "none"], "digit")
     names = set(re.findall(r">([^<>\n]+)</text>", svg))
     assert {"1", "2", "3", "8", "none", "predicted digit", "true digit"} <= names

@@ -57,7 +57,7 @@ class Served(NamedTuple):
 def running(public_name: str | None = None) -> Iterator[Served]:
     reader = Reader()
     with (
-        closing(App(reader, public_name=public_name)) as app,
+        closing(App(lambda *each: reader.read(*each), public_name=public_name)) as app,
         socket.create_server(("127.0.0.1", 0)) as listening,
     ):
         server = uvicorn.Server(uvicorn.Config(app, **UVICORN))

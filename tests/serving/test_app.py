@@ -54,8 +54,7 @@ def test_a_box_and_whole_reach_the_reader(served):
 
 @pytest.mark.parametrize(
     "query",
-    ["?left=1", "?left=1&top=2&width=3&height=x", "?path=/etc", "?whole&left=1", "?whole=false",
-     "?left=1&left=2&top=2&width=3&height=4"],
+    ["?left=1", "?left=1&top=2&width=3&height=x", "?path=/etc", "?whole&left=1"],
 )  # fmt: skip
 def test_other_options_are_refused(served, query):
     assert refused(served.read(picture(), query), 400, "left, top, width and height")
@@ -107,7 +106,7 @@ def test_too_many_bytes_and_forms_are_refused(served, monkeypatch):
 )  # fmt: skip
 def test_other_methods_and_addresses_are_refused(served, method, path, status):
     answer = served.ask(method, path)
-    assert refused(answer, status, "POST /read")
+    assert refused(answer, status, {404: "Not Found", 405: "Not Allowed"}[status])
     assert "access-control-allow-origin" not in answer.headers
 
 
