@@ -1,22 +1,21 @@
-"""python -m svhn_jax.synthesize --to DIR: renders synthetic house numbers, as archives in the
-published layout.
+"""python -m svhn_jax.synthesize --arrays DIR: renders synthetic house numbers, as a prepared data
+set, the one that svhn_jax.preprocess would make of these photos.
 
-Writes DIR/train.tar.gz, DIR/extra.tar.gz and DIR/test.tar.gz, each with SPLIT/N.png and
-SPLIT/digitStruct.mat. With --arrays DIR it writes the prepared data set that svhn_jax.preprocess
-would make of these archives, in less time and space. The lengths of the numbers are distributed
-as in the published split; with --max-digits 6 or more every length is as frequent. A photo
-depends only on (seed, split, N) and that option.
+With --to DIR it writes the photos, DIR/SPLIT/N.png, and DIR/SPLIT/labels.csv. The lengths of the
+numbers are distributed as in the published split; with --max-digits 6 or more every length is as
+frequent. A photo depends only on (seed, split, N) and that option.
 """
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated
 
 from svhn_jax import cli
 from svhn_jax.checked import Checked, Fraction, at_least, within
 from svhn_jax.cli import OptionalPath
 from svhn_jax.data import arrays, crop, writing
-from svhn_jax.data.synthetic import archive as synthetic_archive
 from svhn_jax.data.synthetic import arrays as synthetic_arrays
+from svhn_jax.data.synthetic import photos
 from svhn_jax.data.workers import Workers, usable_cores
 from svhn_jax.errors import InputError
 from svhn_jax.labels import DEFAULT_MAX_DIGITS, MaxDigits
@@ -30,7 +29,7 @@ class Options(Checked):
     """Renders synthetic house-number photos."""
 
     to: OptionalPath = None
-    """folder for train.tar.gz, extra.tar.gz and test.tar.gz"""
+    """new folder for the photos"""
     arrays: OptionalPath = None
     """folder for a prepared data set; an existing one is replaced when the new one is complete"""
     train: Annotated[int, at_least(0)] = 20_000
@@ -59,7 +58,7 @@ class Options(Checked):
         if not self.counts:
             raise InputError("--train, --extra and --test are all 0; there is nothing to make")
         if (self.to is None) == (self.arrays is None):
-            raise InputError("give either --to for archives or --arrays for a prepared data set")
+            raise InputError("give either --to for photos or --arrays for a prepared data set")
 
     @property
     def counts(self) -> dict[str, int]:
@@ -69,36 +68,30 @@ class Options(Checked):
 
 
 def main(options: Options, terminal: Terminal) -> None:
-    make = _make_arrays if options.arrays else _make_archives
+    folder = options.to or options.arrays
+    assert folder
+    make = _write_photos if options.to else _write_arrays
     with Workers(min(options.jobs, sum(options.counts.values()) // PHOTOS_PER_PROCESS)) as workers:
-        make(options, workers, terminal)
-    to = str(options.to or options.arrays)
-    terminal.result({"to": to, "photos": options.counts, "seed": options.seed})
+        make(folder, options, workers, terminal)
+    terminal.result({"to": str(folder), "photos": options.counts, "seed": options.seed})
 
 
-def _make_archives(options: Options, workers: Workers, terminal: Terminal) -> None:
-    assert options.to
-    options.to.mkdir(parents=True, exist_ok=True)
-    targets = {split: options.to / f"{split}.tar.gz" for split in options.counts}
-    for target in targets.values():
-        if target.exists() and not synthetic_archive.made_with(target):
-            raise InputError(f"{target}: not made by this command; give another --to")
-    for split, target in targets.items():
-        count, state = options.counts[split], " is up to date"
-        receipt = synthetic_archive.receipt(count, options.seed, options.max_digits)
-        if synthetic_archive.made_with(target) != receipt:
-            state = ""
-            settings = {"seed": options.seed, "max_digits": options.max_digits}
-            with terminal.progress(f"{split}: rendering", count, "photos") as advance:
-                synthetic_archive.write(
-                    target, split, count, **settings, workers=workers, advance=advance
-                )
-        terminal.print(f"{target}{state}: {count:,} synthetic photos")
+def _write_photos(folder: Path, options: Options, workers: Workers, terminal: Terminal) -> None:
+    if folder.exists() and any(folder.iterdir()):
+        raise InputError(f"{folder}: is not empty; give a new folder")
+    settings = {"seed": options.seed, "max_digits": options.max_digits}
+    with (
+        writing.building(folder) as unfinished,
+        terminal.progress("all: rendering", sum(options.counts.values()), "photos") as advance,
+    ):
+        for split, count in options.counts.items():
+            to = unfinished / split
+            photos.write(to, split, count, **settings, workers=workers, advance=advance)
+    counts = ", ".join(f"{count:,} {split}" for split, count in options.counts.items())
+    terminal.print(f"{folder}: {counts} synthetic photos")
 
 
-def _make_arrays(options: Options, workers: Workers, terminal: Terminal) -> None:
-    assert options.arrays
-    folder, count = options.arrays, sum(options.counts.values())
+def _write_arrays(folder: Path, options: Options, workers: Workers, terminal: Terminal) -> None:
     settings = synthetic_arrays.settings(
         options.counts,
         crop.CropRule(options.size, options.margin),
@@ -107,20 +100,16 @@ def _make_arrays(options: Options, workers: Workers, terminal: Terminal) -> None
         seed=options.seed,
     )
     writing.require_replaceable(folder)
-    there = arrays.read_manifest(folder) if (folder / arrays.MANIFEST).exists() else settings
-    if "synthetic" not in there:
+    if (folder / arrays.MANIFEST).exists() and "synthetic" not in arrays.read_manifest(folder):
         raise InputError(f"{folder}: not a synthetic data set; give a new or an empty folder")
-    state = " is up to date"
-    if there is settings or not settings.items() <= there.items():
-        state = ""
-        with (
-            writing.building(folder) as unfinished,
-            terminal.progress("all: rendering", count, "photos") as advance,
-        ):
-            synthetic_arrays.build(unfinished, settings, workers, advance)
+    with (
+        writing.building(folder) as unfinished,
+        terminal.progress("all: rendering", sum(options.counts.values()), "photos") as advance,
+    ):
+        synthetic_arrays.build(unfinished, settings, workers, advance)
     splits = arrays.read_manifest(folder)["splits"].items()
     counts = ", ".join(f"{entry['examples']:,} {split}" for split, entry in splits)
-    terminal.print(f"{folder}{state}: {counts} synthetic numbers, {options.size} x {options.size}")
+    terminal.print(f"{folder}: {counts} synthetic numbers, {options.size} x {options.size}")
 
 
 if __name__ == "__main__":

@@ -1,22 +1,20 @@
-"""The command that renders archives: their layout, what it replaces, and how it is stopped."""
+"""The command that renders photos: what it writes, what it refuses, and how it is stopped."""
 
 import os
 import signal
 import subprocess
 import sys
-import tarfile
 import time
 from contextlib import suppress
 
 import numpy as np
 import psutil
 import pytest
-from archives import MAT, REPOSITORY, contents, tree, write_split
+from archives import REPOSITORY, contents
 
 from svhn_jax import cli, synthesize
 from svhn_jax.data.photos import decode_photo
 from svhn_jax.data.sources.find import find_source
-from svhn_jax.data.synthetic import archive as synthetic_archive
 
 PHOTOS = {"train": 70, "extra": 5, "test": 3}  # more of train than the 64 of a task
 
@@ -28,63 +26,35 @@ def make(to, **options):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("raw")
+    folder = tmp_path_factory.mktemp("photos") / "raw"
     assert make(folder, **PHOTOS) == 0
     return folder
 
 
-def test_the_archives_have_the_published_layout_and_nothing_is_beside_them(made):
-    assert sorted(contents(made)) == ["extra.tar.gz", "test.tar.gz", "train.tar.gz"]
+def test_every_photo_has_its_record_and_a_box_on_the_photo(made):
     for split, count in PHOTOS.items():
-        with tarfile.open(made / f"{split}.tar.gz") as archive:
-            photos = [f"{split}/{number}.png" for number in range(1, count + 1)]
-            assert archive.getnames() == [*photos, f"{split}/{MAT}"]
+        source = find_source(made, split)
+        records, photos = source.records(), list(source.photos())
+        assert [record.name for record in records] == [f"{n}.png" for n in range(1, count + 1)]
+        for record, photo in zip(records, photos, strict=True):
+            assert record.name == photo.name
+            assert len(record.digits) >= 1
+            low, high = record.boxes[0, :2], record.boxes[0, :2] + record.boxes[0, 2:]
+            on_photo = np.minimum(high, decode_photo(photo.content).size) - np.maximum(low, 0)
+            assert np.prod(on_photo) > 0.6 * np.prod(high - low)
 
 
-def test_every_photo_has_its_record_and_boxes_on_the_photo(made):
-    source = find_source(made, "train")
-    records, photos = source.records(), list(source.photos())
-    assert [record.name for record in records] == [photo.name for photo in photos]
-    for record, photo in zip(records, photos, strict=True):
-        width, height = decode_photo(photo.content).size
-        assert 1 <= len(record.digits) == len(record.boxes)
-        assert (record.boxes[:, 2:] >= 2).all()
-        low = record.boxes[:, :2].min(axis=0)
-        high = (record.boxes[:, :2] + record.boxes[:, 2:]).max(axis=0)
-        on_photo = np.prod(np.minimum(high, (width, height)) - np.maximum(low, 0))
-        assert on_photo > 0.6 * np.prod(high - low)
-
-
-def test_the_archive_is_the_same_byte_for_byte_from_two_processes(made, tmp_path, monkeypatch):
+def test_the_photos_are_the_same_byte_for_byte_from_two_processes(made, tmp_path, monkeypatch):
     monkeypatch.setattr(synthesize, "PHOTOS_PER_PROCESS", 1)
-    assert make(tmp_path, train=70, test=0, jobs=2) == 0
-    assert (tmp_path / "train.tar.gz").read_bytes() == (made / "train.tar.gz").read_bytes()
+    assert make(tmp_path, **PHOTOS, jobs=2) == 0
+    assert contents(tmp_path) == contents(made)
 
 
-def test_a_second_run_touches_nothing(made, capsys):
-    before = tree(made)
-    make(made, **PHOTOS)
-    assert capsys.readouterr().out.count("is up to date") == 3
-    assert tree(made) == before
-
-
-def test_another_count_seed_length_or_generator_makes_the_archive_anew(tmp_path, monkeypatch):
-    made = set()
-    for options in ({}, {"test": 3}, {"seed": 1}, {"max-digits": 6}):
-        assert make(tmp_path, **({"train": 0, "test": 2} | options)) == 0
-        made.add(contents(tmp_path)["test.tar.gz"])
-    monkeypatch.setattr(synthetic_archive.render, "VERSION", 99)
-    make(tmp_path, train=0, test=2)
-    made.add(contents(tmp_path)["test.tar.gz"])
-    assert len(made) == 5
-
-
-def test_an_archive_of_other_photos_is_refused_and_kept(tmp_path, capsys):
-    write_split(tmp_path, "test", {"1.png": b"of the published test split"})
-    before = contents(tmp_path)
-    assert make(tmp_path, train=2, test=2) == 1
-    assert f"{tmp_path}/test.tar.gz" in capsys.readouterr().err
-    assert contents(tmp_path) == before
+def test_other_photos_are_refused_and_kept(made, capsys):
+    before = contents(made)
+    assert make(made, train=2, test=2) == 1
+    assert str(made) in capsys.readouterr().err
+    assert contents(made) == before
 
 
 @pytest.mark.parametrize(

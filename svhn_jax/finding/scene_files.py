@@ -22,7 +22,7 @@ from svhn_jax.finding.scenes import MOST_DIGITS, SCENE, compose
 
 SPLITS = ("train", "validation")
 AT_ONCE = 64  # scenes of a task
-VERSION = 3  # counts up when the scenes change
+VERSION = 4  # counts up when the scenes change
 
 
 class Scenes(NamedTuple):
@@ -64,10 +64,8 @@ def build(
         tasks = [range(start, min(start + AT_ONCE, count)) for start in range(0, count, AT_ONCE)]
         work = functools.partial(_compose, sources, split, seed)
         for numbers, (pixels, rows) in zip(tasks, workers.in_order(work, tasks), strict=True):
-            images[numbers.start : numbers.stop], digits[numbers.start : numbers.stop] = (
-                pixels,
-                rows,
-            )
+            part = slice(numbers.start, numbers.stop)
+            images[part], digits[part] = pixels, rows
             advance(len(numbers))
         images.flush()
         np.save(folder / split / "digits.npy", digits)

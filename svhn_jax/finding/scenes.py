@@ -1,13 +1,12 @@
 """Training scenes: photos of numbers at the scales of a pyramid's levels."""
 
-import io
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from svhn_jax.data.crop import Box
-from svhn_jax.data.synthetic import ordinary, walls, words
+from svhn_jax.data.synthetic import camera, ordinary, palette, walls, words
 from svhn_jax.data.synthetic.render import render
 from svhn_jax.finding.material import Material
 from svhn_jax.finding.pyramid import GREY
@@ -48,14 +47,17 @@ def compose(rng: np.random.Generator, material: Material) -> Scene:
         image, found = ordinary.render(rng, SCENE, _draw_height(rng), place, ground)
         numbers = [(one.digits, one.boxes) for one in found]
     else:
-        image = _picture(rng, material) if rng.random() < 0.75 else walls.wall(rng, SCENE, 40)
+        image = _picture(rng, material)
+        if rng.random() < 0.25:
+            image = walls.wall(rng, image.size, palette.wall_color(rng), 40)
     if rng.random() < (0.7 if not numbers else 0.3):
         _add_writing(rng, image, [boxes for _, boxes in numbers])
     if not numbers and rng.random() < 0.2:  # the edge of a level
         part = image.crop((0, 0, *(rng.uniform(0.3, 1, 2) * SCENE).astype(int).tolist()))
         image = Image.new("RGB", (SCENE, SCENE), (GREY,) * 3)
         image.paste(part)
-    return Scene(np.asarray(_taken(rng, image)), _rows(numbers))
+    taken = camera.sensor(rng, np.asarray(image, np.float32), noise=3.0, compressed=0.6)
+    return Scene(np.asarray(taken), _rows(numbers))
 
 
 def _rows(numbers: list[tuple[tuple[int, ...], np.ndarray]]) -> np.ndarray:
@@ -113,7 +115,7 @@ def _pasted(
         if rng.random() < 0.5:  # the same light in photo and scene
             pixels = np.asarray(scene, np.float32)
             light = np.asarray(photo, np.float32).mean(axis=(0, 1)) - pixels.mean(axis=(0, 1))
-            scene = Image.fromarray((pixels + light).clip(0, 255).astype(np.uint8))
+            scene = camera.to_image(pixels + light)
         near = min(boxes[:, :2].min(), (size - boxes[:, 2:]).min())  # to the photo's edge
         _paste(scene, photo, corner.tolist(), max(1.0, rng.uniform(0, 1) * near))
     return scene, digits, boxes + np.tile(corner, 2)
@@ -149,19 +151,6 @@ def _add_writing(rng: np.random.Generator, image: Image.Image, numbers: list[np.
         apart = ((one[:, :2] > sides[2:]) | (one[:, 2:] < sides[:2]) for one in numbers)
         if all(is_apart.any(axis=1).all() for is_apart in apart):
             if rng.random() < 0.4:
-                walls.panel(rng, image, sides, 0.0, walls.color(rng), 0.7 * high)
-            words.draw_words(rng, image, sides, walls.color(rng))
-
-
-def _taken(rng: np.random.Generator, scene: Image.Image) -> Image.Image:
-    """With noise, and saved as JPEG, more often than not."""
-    pixels = np.asarray(scene, np.float32)
-    pixels = pixels + rng.normal(0, abs(rng.normal(0, 3)), (*pixels.shape[:2], 1)).astype(
-        np.float32
-    )
-    scene = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
-    if rng.random() < 0.6:
-        stream = io.BytesIO()
-        scene.save(stream, "JPEG", quality=int(rng.integers(35, 95)))
-        scene = Image.open(stream).convert("RGB")
-    return scene
+                face, ink = palette.wall_color(rng), palette.figure_color(rng)
+                walls.panel(rng, image, sides, 0.0, face, ink, 0.7 * high)
+            words.draw_words(rng, image, sides, palette.wall_color(rng))

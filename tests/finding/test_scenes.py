@@ -1,4 +1,4 @@
-"""Training scenes, of synthetic photos in the layout of the published archives."""
+"""Training scenes, of synthetic photos."""
 
 import json
 
@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from svhn_jax.data.records import Record
-from svhn_jax.data.synthetic import archive
+from svhn_jax.data.synthetic import photos
 from svhn_jax.data.workers import Workers
 from svhn_jax.errors import InputError
 from svhn_jax.finding import material, scene_files, scenes
@@ -18,10 +18,9 @@ COUNTS = {"train": 6, "validation": 3}
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sources")
-    (folder / "raw").mkdir()
-    with Workers(1) as workers:
-        archive.write(
-            folder / "raw" / "train.tar.gz", "train", 40,
+    with Workers(0) as workers:
+        photos.write(
+            folder / "raw" / "train", "train", 40,
             seed=0, max_digits=5, workers=workers, advance=lambda count: None,
         )  # fmt: skip
     (folder / "empty").mkdir()

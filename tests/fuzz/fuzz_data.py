@@ -40,7 +40,6 @@ from svhn_jax.cli import OptionalInt
 from svhn_jax.data import arrays
 from svhn_jax.data.prepare import build
 from svhn_jax.data.sources import digit_struct
-from svhn_jax.data.synthetic import digit_struct_writer
 from svhn_jax.data.workers import Workers
 from svhn_jax.output import Terminal
 
@@ -95,9 +94,8 @@ def material_of(folder: Path) -> Material:
         files[f"{n}.png"] = stream.getvalue()
     plain = files.pop(MAT)
     (folder / "plain.mat").write_bytes(plain)
-    digit_struct_writer.write(folder / "ours.mat", digit_struct.read(folder / "plain.mat"))
     latest = archives.mat_bytes(folder, records, "latest")
-    return Material(files, [(folder / "ours.mat").read_bytes(), plain, latest])
+    return Material(files, [plain, latest])
 
 
 Known = set[str] | None

@@ -1,10 +1,9 @@
 """The measure of readers of whole photos, by a reader whose answers are known."""
 
 import pytest
+from archives import split_files, write_split
 from PIL import Image
 
-from svhn_jax.data.synthetic import archive
-from svhn_jax.data.workers import Workers
 from svhn_jax.errors import InputError
 from svhn_jax.inference import photo_scores
 from svhn_jax.inference.photo_scores import LabelledPhoto
@@ -73,9 +72,7 @@ def test_a_folder_without_photos_is_one_line(tmp_path, photos):
 
 
 def test_photos_of_a_split_need_no_boxes(tmp_path):
-    with Workers(1) as workers:
-        settings = {"seed": 3, "workers": workers, "max_digits": 5}
-        archive.write(tmp_path / "test.tar.gz", "test", 4, **settings, advance=lambda _: None)
+    write_split(tmp_path, "test", split_files(tmp_path, ["12", "3", "456", "7890"]))
     photos = list(photo_scores.photos_of(tmp_path, "test"))
     assert [one.name for one in photos] == ["1.png", "2.png", "3.png", "4.png"]
     assert all(one.number.isdigit() for one in photos)

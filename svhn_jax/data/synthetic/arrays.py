@@ -1,7 +1,7 @@
-"""Makes a prepared data set of synthetic photos without archives.
+"""Makes a prepared data set of synthetic photos.
 
-The arrays are byte for byte those that preprocess makes of archives of the same photos; the
-manifest states that they are synthetic.
+The arrays are byte for byte those that preprocess makes of the same photos; the manifest states
+that they are synthetic.
 """
 
 from collections.abc import Callable, Iterator
@@ -67,9 +67,8 @@ def _render(settings: dict[str, Any], source: str, numbers: range) -> list[Crop]
     rendered = []
     for number in numbers:
         rng = render.photo_rng(settings["seed"], source, number)
-        one = render.render(rng, source, settings["max_digits"])
-        box = crop.number_in(one.boxes, *one.photo.size)
-        image = crop.crop_number(one.photo, box, margin=margin, size=size)
-        name = f"{number}.png"
-        rendered.append(Crop(number - 1, name, one.digits, image, box, one.photo.size))
+        photo, digits, boxes = render.render(rng, source, settings["max_digits"])
+        box = crop.number_in(boxes, *photo.size)
+        image = crop.crop_number(photo, box, margin=margin, size=size)
+        rendered.append(Crop(number - 1, f"{number}.png", digits, image, box, photo.size))
     return rendered

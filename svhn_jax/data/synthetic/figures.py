@@ -7,11 +7,9 @@ docs/experiments.md.
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
-# A digit leaves its box's corners mostly empty: its outline is taken for this octagon, in shares
-# of the box.
-OCTAGON = np.array([[0.2, 0], [0.8, 0], [1, 0.2], [1, 0.8], [0.8, 1], [0.2, 1], [0, 0.8], [0, 0.2]])
+from svhn_jax.data.synthetic.fonts import GLYPH, Glyph, glyph
 
 
 class Style(NamedTuple):
@@ -20,22 +18,11 @@ class Style(NamedTuple):
 
     flat_three: bool
     flagged_one: bool
-    lining: (
-        bool  # figures that a typeface draws with descenders or small are enlarged to one height
-    )
+    lining: bool  # figures with descenders, and small ones, are enlarged to one height
     bar: float  # thickness of the flat 3's bar, and of the 1's flag
     diagonal: float  # of the flat 3
     reach: float  # of the 1's flag to the left
     drop: float  # of the 1's flag
-
-
-class Figure(NamedTuple):
-    """A digit's ink: a tight uint8 mask, its upper edge above the base line, its advance;
-    pixels."""
-
-    mask: Image.Image
-    rise: int
-    advance: float
 
 
 def draw_style(rng: np.random.Generator) -> Style:
@@ -51,27 +38,22 @@ def draw_style(rng: np.random.Generator) -> Style:
     )
 
 
-def figure(font: ImageFont.FreeTypeFont, digit: int, height: float, style: Style) -> Figure:
-    """The digit in this typeface and style; height: of its figures, pixels."""
-    character = str(digit)
-    left, top, right, bottom = font.getbbox(character, anchor="ls")
-    width, tall = int(max(1, right - left)), int(max(1, bottom - top))
-    mask = Image.new("L", (width, tall), 0)
-    ImageDraw.Draw(mask).text((-left, -top), character, font=font, anchor="ls", fill=255)
-    advance, rise = font.getlength(character), int(-top)
-    if style.lining and abs(tall - height) > 0.08 * height:
-        scale = height / tall
-        mask = mask.resize(
-            (max(1, round(width * scale)), max(1, round(height))), Image.Resampling.BILINEAR
-        )
-        advance, rise = advance * scale, mask.height
+def figure(face: int, digit: int, height: float, style: Style, stretch: float = 1.0) -> Glyph:
+    """The digit in this face and style. height: of its figures, pixels; stretch: of the width."""
+    mask, rise, advance = glyph(face, digit)
+    scale = height / GLYPH
+    if style.lining and abs(mask.height - GLYPH) > 0.08 * GLYPH:
+        scale, rise = height / mask.height, mask.height
+    wide, high = (max(1, round(mask.width * scale * stretch)), max(1, round(mask.height * scale)))
+    mask = mask.resize((wide, high), Image.Resampling.BILINEAR)
+    rise, advance = round(rise * scale), advance * scale * stretch
     if digit == 3 and style.flat_three:
         mask = _flat_three(mask, style)
     elif digit == 1 and style.flagged_one:
         flagged = _flagged_one(mask, style)
         advance += flagged.width - mask.width
         mask = flagged
-    return Figure(mask, rise, advance)
+    return Glyph(mask, rise, advance)
 
 
 def _flat_three(mask: Image.Image, style: Style) -> Image.Image:
@@ -89,25 +71,12 @@ def _flat_three(mask: Image.Image, style: Style) -> Image.Image:
     left, right, middle = 0.06 * width, 0.96 * width, 0.42 * width
     draw.rectangle([left, 0, right, bar - 1], fill=255)
     if style.bar > 0.6:  # a serif at the bar's end
-        draw.polygon(
-            [
-                (left, 0),
-                (left + diagonal, 0),
-                (left + 0.3 * diagonal, 0.2 * height),
-                (left, 0.2 * height),
-            ],
-            fill=255,
-        )
-    end = 0.45 * height
-    draw.polygon(
-        [
-            (right - 1.2 * diagonal, bar - 1),
-            (right, bar - 1),
-            (middle + diagonal, end),
-            (middle - 0.2 * diagonal, end),
-        ],
-        fill=255,
-    )
+        low = 0.2 * height
+        serif = [(left, 0), (left + diagonal, 0), (left + 0.3 * diagonal, low), (left, low)]
+        draw.polygon(serif, fill=255)
+    end, begin = 0.45 * height, right - 1.2 * diagonal
+    below = [(middle + diagonal, end), (middle - 0.2 * diagonal, end)]
+    draw.polygon([(begin, bar - 1), (right, bar - 1), *below], fill=255)
     return flat
 
 

@@ -13,14 +13,14 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from svhn_jax.data.synthetic import camera, figures, typesetting
-from svhn_jax.data.synthetic.scene import draw_scene, paint_number
+from svhn_jax.data.synthetic import camera, painting, palette, typesetting, walls, words
 from svhn_jax.labels import DEFAULT_MAX_DIGITS
 
-VERSION = 2  # counts up when the photos change
+VERSION = 3  # counts up when the photos change
 PHOTOS_AT_ONCE = 64
 SPLIT_SEEDS = {"train": 0, "test": 1, "extra": 2}
 LEAST_DETAIL = 9.0  # pixels of height with which a photo is taken; fewer are not legible
+FINER = 1.25  # the flat scene has so many pixels for one of the photo as taken
 
 
 class Rendering(NamedTuple):
@@ -51,89 +51,100 @@ def render(
 ) -> Rendering:
     """One synthetic photo of a number that `typesetting.draw_digits` draws."""
     digits = typesetting.draw_digits(rng, split, max_digits)
-    height = float(np.clip(25.5 * np.exp(rng.normal(0, 0.5)), 10, 105))
-    unit = float(np.clip(height * 1.25, 20, 80))  # of the flat scene, pixels
-    mask, flat = typesetting.typeset(rng, digits, unit)
-    flat_size = _extent(flat)
-    natural = flat_size[0] / flat_size[1]
-    is_level = flat_size[1] < 1.6 * flat[:, 3].max()
-    stretch = rng.normal(0, 0.1)
-    if is_level:  # most of the way from the type's width to a published one, less the boxes' slack
-        wanted = (
-            0.88
-            * typesetting.natural_aspect(digits)
-            * np.exp(rng.normal(0, typesetting.ASPECT_SPREAD))
-        )
-        stretch += 0.7 * np.log(wanted / natural)
-    stretch = float(np.clip(np.exp(stretch), 0.45, 1.7))
-    center = flat[:, :2].min(axis=0) + np.array(flat_size) / 2
-    matrix = camera.homography(rng, stretch, height / flat[:, 3].max(), max(flat_size))
-    boxes = _project_boxes(matrix, flat - [*center, 0, 0])
-    size, origin = _close(rng, boxes)
-    boxes[:, :2] -= origin
-    matrix = np.array([[1, 0, -origin[0]], [0, 1, -origin[1]], [0, 0, 1]]) @ matrix
-
-    # The scene is as large as the part of the wall that the photo shows.
-    corners = np.array([[0, 0], [size[0], 0], [0, size[1]], size], float)
-    seen = camera.project(np.linalg.inv(matrix), corners)
-    reach = 4.0 * max(flat_size)
-    low, top = (
-        np.floor(np.maximum(seen.min(axis=0), -reach)),
-        np.ceil(np.minimum(seen.max(axis=0), reach)),
-    )
-    scene_size = tuple(int(side) for side in np.maximum(top - low, 8))
-    shift = np.rint(-center - low)
-    on_scene = flat + np.array([*shift, 0, 0])
-    photo, ink = draw_scene(rng, (scene_size[0], scene_size[1]), on_scene, unit)
-    paint_number(rng, photo, mask, (int(shift[0]), int(shift[1])), ink, unit)
+    height = min(105.0, max(10.0, 25.5 * float(np.exp(rng.normal(0, 0.5)))))
     # Most published photos hold less detail than their pixels could: taken with fewer pixels, then
     # enlarged.
-    coarse = np.clip(np.exp(rng.normal([0.35, 0.25], 0.3)), 1, max(1.0, height / LEAST_DETAIL))
-    taken = (max(8, round(size[0] / coarse[0])), max(8, round(size[1] / coarse[1])))
-    shrunk = np.diag([taken[0] / size[0], taken[1] / size[1], 1])
+    most = max(1.0, height / LEAST_DETAIL)
+    coarse = [min(most, max(1.0, one)) for one in np.exp(rng.normal([0.35, 0.25], 0.3)).tolist()]
+    unit = min(80.0, max(16.0, FINER * height / coarse[1]))  # height of a digit on the flat scene
+    mask, flat = typesetting.typeset(rng, digits, unit)
+    low, high = flat[:, :2].min(axis=0), flat[:, 2:].max(axis=0)
+    flat -= np.tile((low + high) / 2, 2)
+    tallest = float((flat[:, 3] - flat[:, 1]).max())
+    stretch = _stretch(rng, digits, (high - low).tolist(), tallest)
+    matrix = camera.homography(rng, stretch, height / tallest, max(high - low))
+    boxes = camera.project_boxes(matrix, flat)
+    size, origin = _close(rng, boxes)
+    boxes -= np.tile(origin, 2)
+    taken = tuple(max(8, round(side / one)) for side, one in zip(size, coarse, strict=True))
+    matrix = np.array([[1, 0, -origin[0]], [0, 1, -origin[1]], [0, 0, 1]]) @ matrix
+    matrix = np.diag([taken[0] / size[0], taken[1] / size[1], 1]) @ matrix
+
+    # The scene is as large as the part of the wall that the photo shows.
+    corners = np.array([[0, 0], [taken[0], 0], [0, taken[1]], taken], float)
+    seen = camera.project(np.linalg.inv(matrix), corners)
+    reach = 4.0 * max(high - low)
+    top = np.rint(np.maximum(seen.min(axis=0) - 1, -reach))
+    end = np.rint(np.minimum(seen.max(axis=0) + 1, reach))
+    wide, tall = np.maximum(end - top, 8).astype(int).tolist()
+    photo, ink = _draw_scene(rng, (wide, tall), flat - np.tile(top, 2), unit)
+    left, upper = np.rint(-(low + high) / 2 - top).astype(int).tolist()
+    painting.paint(rng, photo, mask, (left, upper), ink, unit, painting.PUBLISHED)
     photo = camera.view(
-        photo, shrunk @ matrix @ np.array([[1, 0, low[0]], [0, 1, low[1]], [0, 0, 1]]), taken
+        photo, matrix @ np.array([[1, 0, top[0]], [0, 1, top[1]], [0, 0, 1]]), taken
     )
-    photo = camera.expose(rng, photo, height / coarse[1]).resize(size, Image.Resampling.BICUBIC)
-    return Rendering(photo, digits, _annotate(rng, boxes))
+    photo = camera.expose(rng, photo, height / coarse[1])
+    return Rendering(photo.resize(size, Image.Resampling.BICUBIC), digits, _annotate(rng, boxes))
+
+
+def _draw_scene(
+    rng: np.random.Generator, size: tuple[int, int], boxes: np.ndarray, unit: float
+) -> tuple[Image.Image, palette.Color]:
+    """Everything except the number, and the color of its ink. unit: the height of a digit."""
+    ground, ink = palette.measured_pair(rng)
+    number = plate = palette.around(boxes)
+    has_plate = rng.random() < 0.6
+    wall = ground
+    if has_plate:
+        other = rng.random() < 0.8
+        wall = palette.ground_color(rng) if other else palette.shade(rng, ground, 40)
+    photo = walls.wall(rng, size, wall, unit, patterned=0.3)
+    if has_plate:
+        plate = walls.support(rng, photo, boxes, ground, ink, unit)
+    if not has_plate or rng.random() < 0.4:
+        walls.draw_objects(rng, photo, plate, unit)
+    if rng.random() < 0.22:
+        fill = palette.mix(ink, ground, rng.uniform(0, 0.5))
+        words.draw_small_print(rng, photo, number, fill, unit)
+    return photo, ink
+
+
+def _stretch(
+    rng: np.random.Generator, digits: tuple[int, ...], size: list[float], tallest: float
+) -> float:
+    """Most of the way from the type's width to a published one, less the boxes' slack.
+
+    size: width and height of the number as set; tallest: height of its tallest digit.
+    """
+    log = rng.normal(0, 0.1)
+    if size[1] < 1.6 * tallest:  # it is level
+        wanted = np.log(0.88 * typesetting.natural_aspect(digits))
+        wanted += rng.normal(0, typesetting.ASPECT_SPREAD)
+        log += 0.7 * (wanted - np.log(size[0] / size[1]))
+    return min(1.7, max(0.45, float(np.exp(log))))
 
 
 def _close(rng: np.random.Generator, boxes: np.ndarray) -> tuple[tuple[int, int], np.ndarray]:
     """Size of a photo close to its number, and its corner where the boxes are measured."""
-    wide, high = _extent(boxes)
+    low, high = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
+    wide, tall = (high - low).tolist()
     size = (
-        int(max(20, wide * rng.uniform(1.4, 2.6) + 2)),
-        int(max(12, high * (1.1 + np.exp(rng.normal(np.log(0.42), 0.75))) + 1)),
+        int(max(20, wide * rng.uniform(1.4, 2.2) + 2)),
+        int(max(12, tall * (1.1 + float(np.exp(rng.normal(np.log(0.42), 0.75)))) + 1)),
     )
-    free = np.array(size) - [wide, high]
-    place = rng.normal([0.5, 0.46], [0.06, 0.15])
-    return size, boxes[:, :2].min(axis=0) - np.clip(place, 0, 1) * free
-
-
-def _project_boxes(matrix: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """Boxes around the digits after the homography."""
-    outlines = camera.project(matrix, boxes[:, None, :2] + figures.OCTAGON * boxes[:, None, 2:])
-    low, high = outlines.min(axis=1), outlines.max(axis=1)
-    return np.concatenate([low, high - low], axis=1)
+    free = np.array(size) - [wide, tall]
+    place = np.minimum(np.maximum(rng.normal([0.5, 0.46], [0.06, 0.15]), 0), 1)
+    return size, low - place * free
 
 
 def _annotate(rng: np.random.Generator, boxes: np.ndarray) -> np.ndarray:
-    """Boxes as a person draws them: whole pixels, looser above than below, one top and height for
-    level digits.
+    """int[n, 4], left, top, width, height, as a person draws boxes: whole pixels, looser above than
+    below, one top and height for level digits.
 
     The slack was measured on the rows of contrast inside crops of real train photos.
     """
-    height = boxes[:, 3].mean()
-    loose = rng.normal([0.03, 0.085, 0.03, 0.055], [0.05, 0.05, 0.05, 0.045]) * height
-    scatter = rng.normal(0, 0.015, boxes.shape) * height
-    edges = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1) + scatter
-    edges += loose * [-1, -1, 1, 1]
-    drawn = np.rint(np.concatenate([edges[:, :2], edges[:, 2:] - edges[:, :2]], axis=1)).astype(int)
-    drawn[:, 2:] = np.maximum(drawn[:, 2:], 2)
-    return drawn
-
-
-def _extent(boxes: np.ndarray) -> tuple[float, float]:
-    """(width, height) of the union of boxes."""
-    low, high = boxes[:, :2].min(axis=0), (boxes[:, :2] + boxes[:, 2:]).max(axis=0)
-    return float(high[0] - low[0]), float(high[1] - low[1])
+    height = (boxes[:, 3] - boxes[:, 1]).mean()
+    loose = rng.normal([-0.03, -0.085, 0.03, 0.055], [0.05, 0.05, 0.05, 0.045])
+    edges = boxes + (loose + rng.normal(0, 0.015, boxes.shape)) * height
+    edges[:, 2:] = np.maximum(edges[:, 2:] - edges[:, :2], 2)
+    return np.rint(edges).astype(int)

@@ -1,120 +1,100 @@
-"""What numbers hang on in ordinary photos: walls of many kinds; plates, planks and tiles."""
+"""What numbers hang on: walls of many kinds; plates, planks and tiles; door frames and cables."""
+
+from itertools import pairwise
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from svhn_jax.data.synthetic.camera import smooth_noise
-from svhn_jax.data.synthetic.palette import PAIRS, Color, Sides, rgb, shade
-
-WOODS = ((92, 58, 34), (141, 96, 60), (176, 132, 88), (201, 168, 127), (110, 100, 90), (70, 45, 32))
-METALS = (
-    (20, 20, 22),
-    (60, 60, 62),
-    (150, 150, 152),
-    (205, 205, 205),
-    (165, 130, 65),
-    (120, 90, 55),
-)
+from svhn_jax.data.synthetic.camera import smooth_noise, to_image
+from svhn_jax.data.synthetic.palette import Color, Sides, around, ground_color, mix, shade
 
 
-def color(rng: np.random.Generator) -> Color:
-    """Of a wall, a door or a plate: measured, white, dark, of wood, or of paint."""
+def wall(
+    rng: np.random.Generator,
+    size: tuple[int, int],
+    color: Color,
+    unit: float,
+    patterned: float = 0.55,
+) -> Image.Image:
+    """A wall of `size` pixels; unit: height of a figure on it; patterned: share of walls of bricks
+    or boards. The rest is plaster or stone."""
+    pixels = np.array(color, np.float32)
     kind = rng.random()
-    if kind < 0.4:
-        base = PAIRS[rng.integers(len(PAIRS)), rng.integers(2)]
-    elif kind < 0.6:
-        base = np.full(3, rng.uniform(180, 250)) + rng.normal(0, 6, 3)
-    elif kind < 0.72:
-        base = np.full(3, rng.uniform(15, 80)) + rng.normal(0, 5, 3)
-    elif kind < 0.85:
-        base = np.array(WOODS[rng.integers(len(WOODS))]) * rng.uniform(0.6, 1.2)
-    else:
-        base = rng.uniform(10, 230, 3)
-    return rgb(base)
-
-
-def ink(rng: np.random.Generator) -> Color:
-    """Of figures: metal, black, white, or any colour."""
-    kind = rng.random()
-    if kind < 0.3:
-        return shade(rng, METALS[rng.integers(len(METALS))], 15)
-    if kind < 0.55:
-        return shade(rng, (18, 18, 18), 12)
-    return shade(rng, (240, 240, 236), 12) if kind < 0.8 else color(rng)
-
-
-def wall(rng: np.random.Generator, side: int, unit: float) -> Image.Image:
-    """A wall of side x side pixels; unit: height of a figure on it."""
-    pixels = np.full((side, side, 3), color(rng), np.float32)
-    kind = rng.random()
-    if kind < 0.2:
-        pixels = _bricks(rng, pixels, unit)
-    elif kind < 0.55:
-        boards = _boards(rng, pixels, unit)
-        pixels = boards if rng.random() < 0.65 else boards.transpose(1, 0, 2)
+    if kind < 0.4 * patterned:
+        pixels = _bricks(rng, size, color, unit)
+    elif kind < 0.8 * patterned:
+        pixels = pixels + _boards(rng, size[1], unit)[:, None, None] + _grain(rng, size, unit)
+    elif kind < patterned:
+        pixels = pixels + _boards(rng, size[0], unit)[None, :, None]
     for grain in (4.0, 0.6, 0.12):  # stains, stone, plaster
-        if rng.random() < 0.5:
-            cell = max(1.0, unit * grain * rng.uniform(0.5, 2))
-            pixels = pixels + smooth_noise(rng, (side, side), cell, abs(rng.normal(0, 8)))
-    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+        if rng.random() < 0.4:
+            cell = max(1.5, unit * grain * rng.uniform(0.5, 2))
+            pixels = pixels + smooth_noise(rng, size, cell, abs(rng.normal(0, 7)))
+    return to_image(np.broadcast_to(pixels, (size[1], size[0], 3)))
 
 
-def _bricks(rng: np.random.Generator, pixels: np.ndarray, unit: float) -> np.ndarray:
-    side = len(pixels)
-    high = max(4.0, unit * np.exp(rng.uniform(-1.2, 0.7)))
+def _bricks(
+    rng: np.random.Generator, size: tuple[int, int], color: Color, unit: float
+) -> np.ndarray:
+    """float[H, W, 3], each brick of its own shade."""
+    high = max(4.0, unit * float(np.exp(rng.uniform(-1.2, 0.7))))
     wide, joint = high * rng.uniform(1.5, 3.5), max(1.0, high * rng.uniform(0.06, 0.2))
-    y, x = (
-        np.arange(side)[:, None] + rng.uniform(0, high),
-        np.arange(side)[None] + rng.uniform(0, wide),
-    )
+    y = np.arange(size[1])[:, None] + rng.uniform(0, high)
     row = (y // high).astype(int)
-    x = x + (row % 2) * wide / 2
-    column = (x // wide).astype(int)
-    shades = rng.normal(0, rng.uniform(4, 22), (64, 64, 1)) + rng.normal(0, 4, (64, 64, 3))
-    pixels = pixels + shades[row % 64, column % 64].astype(np.float32)
-    is_joint = (y % high < joint) | (x % wide < joint)
-    return np.where(is_joint[..., None], np.array(color(rng), np.float32), pixels)
+    x = np.arange(size[0])[None] + rng.uniform(0, wide) + (row % 2) * wide / 2
+    shades = rng.normal(0, rng.uniform(2, 18), (32, 32, 1)) + rng.normal(0, 3, (32, 32, 3))
+    pixels = (np.array(color) + shades)[row % 32, (x // wide).astype(int) % 32]
+    pixels[(y % high < joint) | (x % wide < joint)] = shade(rng, color, 35)
+    return np.asarray(pixels, np.float32)
 
 
-def _boards(rng: np.random.Generator, pixels: np.ndarray, unit: float) -> np.ndarray:
-    """Level boards, each of its own shade, with grain, a joint and the shadow of the one above."""
-    side = len(pixels)
-    high = max(4.0, unit * np.exp(rng.uniform(-1.0, 1.6)))
+def _boards(rng: np.random.Generator, side: int, unit: float) -> np.ndarray:
+    """float32[side] across the boards: each of its own shade, with a joint and the shadow of its
+    neighbour."""
+    high = max(4.0, unit * float(np.exp(rng.uniform(-1.0, 1.6))))
     y = np.arange(side) + rng.uniform(0, high)
-    shades = rng.normal(0, rng.uniform(0, 18), 256)[(y // high).astype(int) % 256]
-    share = (y % high) / high
-    shades = shades - rng.uniform(0, 60) * np.exp(-share * high / rng.uniform(1, 4))
-    shades = np.where(
-        y % high < max(1.0, high * rng.uniform(0, 0.05)), shades - rng.uniform(20, 90), shades
-    )
-    return pixels + (shades[:, None, None] + _grain(rng, side, unit)).astype(np.float32)
+    shades = rng.normal(0, rng.uniform(0, 14), 256)[(y // high).astype(int) % 256]
+    within = y % high
+    shades = shades - rng.uniform(0, 60) * np.exp(-within / rng.uniform(1, 4))
+    shades[within < max(1.0, high * rng.uniform(0, 0.05))] -= rng.uniform(20, 90)
+    return shades.astype(np.float32)
 
 
-def _grain(rng: np.random.Generator, side: int, unit: float) -> np.ndarray:
-    """float32[side, side, 1]: streaks of wood, level."""
+def _grain(rng: np.random.Generator, size: tuple[int, int], unit: float) -> np.ndarray:
+    """float32[H, W, 1]: streaks of wood, level."""
     if rng.random() < 0.4:
-        return np.zeros((side, side, 1), np.float32)
-    shape = max(2, int(side / max(1.5, 0.04 * unit))), max(2, int(side / (3 * unit)) + 2)
-    noise = Image.fromarray(rng.normal(0, rng.uniform(3, 20), shape).astype(np.float32))
-    return np.asarray(noise.resize((side, side), Image.Resampling.BICUBIC))[..., None]
+        return np.zeros((1, 1, 1), np.float32)
+    cells = max(2, int(size[1] / max(1.5, 0.04 * unit))), max(2, int(size[0] / (3 * unit)) + 2)
+    noise = Image.fromarray(rng.normal(0, rng.uniform(3, 18), cells).astype(np.float32))
+    return np.asarray(noise.resize(size, Image.Resampling.BILINEAR))[..., None]
 
 
 def support(
-    rng: np.random.Generator, photo: Image.Image, number: Sides, boxes: np.ndarray, unit: float
-) -> None:
-    """A plate, a plank, or a tile for each figure, with a cast shadow, a rim, a frame."""
-    face = color(rng)
-    rounding = 0.0 if rng.random() < 0.5 else unit * rng.uniform(0.03, 0.4)
-    if rng.random() < 0.15 and len(boxes) > 1:
-        grow = unit * rng.uniform(0.03, 0.25)
-        for box in boxes:
-            panel(rng, photo, _grown(box.tolist(), grow, grow), rounding / 2, face, unit)
-        return
-    across, above = unit * rng.uniform(0.08, 0.8), unit * rng.uniform(0.08, 0.6)
-    left, top, right, bottom = _grown(number, across, above)
-    if rng.random() < 0.25:  # with room for writing or a lamp
-        top, bottom = top - unit * rng.uniform(0, 1), bottom + unit * rng.uniform(0, 1)
-    panel(rng, photo, (left, top, right, bottom), rounding, face, unit)
+    rng: np.random.Generator,
+    photo: Image.Image,
+    boxes: np.ndarray,
+    face: Color,
+    ink: Color,
+    unit: float,
+) -> Sides:
+    """A plate, a plank, or a tile for each figure, behind boxes float[n, 4]; returns its sides."""
+    left, top, right, bottom = around(boxes)
+    rounding = 0.0 if rng.random() < 0.5 else unit * rng.uniform(0.03, 0.38)
+    is_row = len(boxes) > 1 and (boxes[1:, 0] > boxes[:-1, 0]).all()
+    if rng.random() < 0.12 and is_row:
+        grow = unit * rng.uniform(0.03, 0.22)
+        between = ((boxes[:-1, 2] + boxes[1:, 0]) / 2).tolist()
+        for start, end in pairwise([left - grow, *between, right + grow]):
+            panel(
+                rng, photo, (start, top - grow, end, bottom + grow), rounding / 3, face, ink, unit
+            )
+        return left - grow, top - grow, right + grow, bottom + grow
+    pad = unit * rng.uniform(*((0.05, 0.3) if rng.random() < 0.5 else (0.1, 0.8)), 4)
+    if rng.random() < 0.6:  # the number in the middle
+        pad[2:] = pad[:2] * rng.uniform(0.85, 1.15, 2)
+    sides = (left - pad[0], top - pad[1], right + pad[2], bottom + pad[3])
+    panel(rng, photo, sides, rounding, face, ink, unit)
+    return sides
 
 
 def panel(
@@ -123,8 +103,10 @@ def panel(
     sides: Sides,
     rounding: float,
     face: Color,
+    ink: Color,
     unit: float,
 ) -> None:
+    """A flat piece of this color, with random shadow, rim, frame and screws."""
     left, top = (int(value) for value in sides[:2])
     wide, high = max(4, int(sides[2] - sides[0])), max(4, int(sides[3] - sides[1]))
     pad = int(0.3 * unit)
@@ -134,38 +116,69 @@ def panel(
         draw.ellipse(_grown(inner, min(pad, 0.15 * wide), min(pad, 0.15 * high)), fill=255)
     else:
         draw.rounded_rectangle(inner, min(rounding, wide / 2, high / 2), fill=255)
-    if rng.random() < 0.6:  # its shadow
-        drop = unit * rng.uniform(0.02, 0.2)
-        soft = mask.filter(ImageFilter.GaussianBlur(drop * rng.uniform(0.1, 0.7)))
-        corner = left - pad + round(drop * rng.choice((-1, 1))), top - pad + round(drop)
-        strength = rng.uniform(0.3, 0.8)
-        photo.paste((0, 0, 0), corner, soft.point([int(value * strength) for value in range(256)]))
-    body = np.full((mask.height, mask.width, 3), face, np.float32)
-    if rng.random() < 0.35:
-        grain = _grain(rng, max(mask.size), unit)
-        grain = grain if rng.random() < 0.5 else grain.transpose(1, 0, 2)
-        body = body + grain[: mask.height, : mask.width]
-    if rng.random() < 0.4:
-        share = np.linspace(0, 1, mask.height, dtype=np.float32)[:, None, None]
-        body = body + rng.normal(0, 25) * share + rng.normal(0, 25) * (1 - share)
-    photo.paste(Image.fromarray(body.clip(0, 255).astype(np.uint8)), (left - pad, top - pad), mask)
-    if rng.random() < 0.35:
-        inset, line = unit * rng.uniform(0, 0.12), max(1, round(unit * rng.uniform(0.015, 0.08)))
-        frame = (sides[0] + inset, sides[1] + inset, sides[2] - inset, sides[3] - inset)
-        if frame[2] - frame[0] > 4 and frame[3] - frame[1] > 4:
-            ImageDraw.Draw(photo).rounded_rectangle(
-                frame, max(0.0, rounding - inset), outline=ink(rng), width=line
-            )
+    corner = left - pad, top - pad
+    kind, rim = rng.random(2)
+    if kind < 0.4:  # its shadow
+        drop, strength = unit * rng.uniform(0.02, 0.15), rng.uniform(0.3, 0.8)
+        soft = mask.filter(ImageFilter.BoxBlur(drop * rng.uniform(0.1, 0.7)))
+        place = corner[0] + round(drop * rng.choice((-1, 1))), corner[1] + round(drop)
+        blend(photo, soft, place, (0, 0, 0), strength)
+    if rim < 0.2:  # of another color
+        edge = ImageFilter.MaxFilter(2 * max(1, min(4, round(unit * rng.uniform(0.02, 0.1)))) + 1)
+        photo.paste(shade(rng, face, 45) if rng.random() < 0.6 else ink, corner, mask.filter(edge))
+    if rim > 0.6:
+        body = np.array(face, np.float32) + slope(rng, mask.height, 22)
+        body = body + _grain(rng, mask.size, unit)
+        photo.paste(to_image(np.broadcast_to(body, (mask.height, mask.width, 3))), corner, mask)
+    else:
+        photo.paste(face, corner, mask)
+    draw = ImageDraw.Draw(photo)
+    inset, line = unit * rng.uniform(0, 0.12), max(1, round(unit * rng.uniform(0.015, 0.08)))
+    frame = _grown(sides, -inset, -inset)
+    color = mix(ink, face, rng.uniform(0, 0.4))
+    if rng.random() < 0.35 and frame[2] - frame[0] > 4 and frame[3] - frame[1] > 4:
+        draw.rounded_rectangle(frame, max(0.0, rounding - inset), outline=color, width=line)
+    if rng.random() < 0.15:
+        r = max(0.7, unit * 0.03)
+        y = (sides[1] + sides[3]) / 2 if rng.random() < 0.5 else sides[1] + 2 * r
+        for x in (sides[0] + 2 * r, sides[2] - 2 * r):
+            draw.ellipse([x - r, y - r, x + r, y + r], fill=color)
 
 
-def beside(rng: np.random.Generator, number: Sides, unit: float) -> Sides:
-    """Where writing stands: below the number, above it, or on one side."""
-    sides, gap = np.array([rng.uniform(1, 5), rng.uniform(0.3, 1.2)]) * unit, unit * 0.35
-    low, high = np.array(number[:2]), np.array(number[2:])
-    way = np.array(((0, 1), (0, -1), (1, 0), (-1, 0))[rng.choice(4, p=(0.45, 0.25, 0.2, 0.1))])
-    middle = (low + high) / 2 + way * ((high - low + sides) / 2 + gap)
-    left, top = (middle - sides / 2 + rng.normal(0, 0.2, 2) * unit).tolist()
-    return left, top, left + float(sides[0]), top + float(sides[1])
+def slope(rng: np.random.Generator, height: int, spread: float) -> np.ndarray:
+    """float32[height, 1, 1], grey levels: between a random value above and one below."""
+    share = np.linspace(0, 1, height, dtype=np.float32)[:, None, None]
+    above, below = rng.normal(0, spread, 2).astype(np.float32)
+    return np.asarray(above * (1 - share) + below * share)
+
+
+def blend(
+    photo: Image.Image, mask: Image.Image, corner: tuple[int, int], color: Color, strength: float
+) -> None:
+    """Pastes a color where the mask is, at most `strength` of it (above 1: cut at all of it)."""
+    scaled = to_image(np.asarray(mask, np.float32) * np.float32(strength))
+    photo.paste(color, corner, scaled)
+
+
+def draw_objects(rng: np.random.Generator, photo: Image.Image, plate: Sides, unit: float) -> None:
+    """Door frames, windows, gutters, cables, ledges beside these sides: none, one or two."""
+    (width, height), draw = photo.size, ImageDraw.Draw(photo)
+    for _ in range(int(rng.integers(0, 3))):
+        color, reach = ground_color(rng), unit * rng.uniform(0.08, 1.2)
+        kind, is_before = rng.random(), rng.random() < 0.5
+        x = plate[0] - reach if is_before else plate[2] + reach
+        y = plate[1] - reach if is_before else plate[3] + reach
+        if kind >= 0.7:
+            fall, line = rng.normal(0, 0.06) * width, max(1, int(unit * rng.uniform(0.02, 0.12)))
+            draw.line([(0, y), (width, y + fall)], fill=color, width=line)
+            continue
+        sides: Sides
+        if kind < 0.45:
+            sides = (0, 0, x, height) if is_before else (x, 0, width, height)
+        else:
+            sides = (0, 0, width, y) if is_before else (0, y, width, height)
+        if sides[2] > sides[0] and sides[3] > sides[1]:
+            draw.rectangle(sides, fill=color)
 
 
 def _grown(sides: Sides, across: float, above: float) -> Sides:

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 from archives import fields, write_mat
 
-from svhn_jax.data.records import Record, Skipped
+from svhn_jax.data.records import Skipped
 from svhn_jax.data.sources import digit_struct
-from svhn_jax.data.synthetic import digit_struct_writer
 from svhn_jax.errors import InputError
 
 GOOD = [
@@ -247,34 +246,3 @@ def test_a_library_that_crashes_is_an_error_that_names_the_file(tmp_path, monkey
 
 def crash(called, path):
     os.kill(os.getpid(), signal.SIGSEGV)
-
-
-def test_written_records_are_read_back_by_plain_h5py_and_by_the_reader(tmp_path):
-    rng = np.random.default_rng(0)
-    lengths = (1, 3, 6, 2, 1)
-    boxes = [rng.integers(-8, 400, (n, 4)) / 2 + [0, 0, 205, 205] for n in lengths]
-    numbers = [tuple(rng.integers(0, 10, n).tolist()) for n in lengths]
-    written = [
-        Record(f"{i}7.png", *both) for i, both in enumerate(zip(numbers, boxes, strict=True))
-    ]
-    path = tmp_path / "a.mat"
-    digit_struct_writer.write(path, written)
-    assert values(digit_struct.read(path)) == values(written)
-    header = path.read_bytes()[:512]
-    assert header.startswith(b"MATLAB 7.3 MAT-file")
-    assert header[124:128] == b"\x00\x02IM"
-    with h5py.File(path) as file:
-        assert file["digitStruct"].attrs["MATLAB_class"] == b"struct"
-        for one, name, box in zip(
-            written, file["digitStruct/name"][:, 0], file["digitStruct/bbox"][:, 0], strict=True
-        ):
-            assert file[name].attrs["MATLAB_class"] == b"char"
-            assert file[name].attrs["MATLAB_int_decode"] == 2
-            assert "".join(map(chr, file[name][:, 0])) == one.name
-            group = file[box]
-            assert sorted(group) == ["height", "label", "left", "top", "width"]
-            assert group.attrs["MATLAB_class"] == b"struct"
-            column = group["left"][:, 0]
-            if len(one.digits) > 1:
-                column = [file[reference][0, 0] for reference in column]
-            np.testing.assert_array_equal(column, one.boxes[:, 0])

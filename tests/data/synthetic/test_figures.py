@@ -6,17 +6,17 @@ import pytest
 from svhn_jax.data.synthetic import figures, fonts
 
 PLAIN = figures.Style(False, False, True, bar=0.8, diagonal=0.5, reach=0.3, drop=0.3)
-FACES = [fonts.random_font(np.random.default_rng(seed), 60) for seed in range(12)]
+FACES = [fonts.random_face(np.random.default_rng(seed)) for seed in range(12)]
 
 
-def ink(font, digit, style):
-    return np.asarray(figures.figure(font, digit, 60, style).mask) > 127
+def ink(face, digit, style):
+    return np.asarray(figures.figure(face, digit, 60, style).mask) > 127
 
 
 @pytest.mark.parametrize("digit", range(10))
 def test_lining_figures_are_as_high_as_asked_and_tight(digit):
-    for font in FACES:
-        figure = figures.figure(font, digit, 60, PLAIN)
+    for face in FACES:
+        figure = figures.figure(face, digit, 60, PLAIN)
         assert figure.mask.height == pytest.approx(60, rel=0.1)
         assert figure.rise == pytest.approx(60, rel=0.1)
         filled = np.asarray(figure.mask) > 60
@@ -25,8 +25,8 @@ def test_lining_figures_are_as_high_as_asked_and_tight(digit):
 
 
 def test_a_flat_three_has_a_bar_on_top_and_the_bowl_of_the_other():
-    for font in FACES:
-        flat, round_ = ink(font, 3, PLAIN._replace(flat_three=True)), ink(font, 3, PLAIN)
+    for face in FACES:
+        flat, round_ = ink(face, 3, PLAIN._replace(flat_three=True)), ink(face, 3, PLAIN)
         assert flat.shape == round_.shape
         assert flat[0].mean() > 0.75  # the bar
         assert flat[0].sum() > round_[0].sum()
@@ -34,8 +34,8 @@ def test_a_flat_three_has_a_bar_on_top_and_the_bowl_of_the_other():
 
 
 def test_a_flagged_one_reaches_to_the_left():
-    for font in FACES:
-        flagged, plain = ink(font, 1, PLAIN._replace(flagged_one=True)), ink(font, 1, PLAIN)
+    for face in FACES:
+        flagged, plain = ink(face, 1, PLAIN._replace(flagged_one=True)), ink(face, 1, PLAIN)
         grown = flagged.shape[1] - plain.shape[1]
         assert grown >= 0
         assert (flagged[:, grown:] >= plain).all()  # nothing of the 1 is lost
@@ -46,12 +46,11 @@ def test_every_face_has_ten_different_digits_and_the_heavier_ones_come_more_ofte
     files, sums = fonts._font_files()
     assert len(files) > 100
     assert sums[-1] == pytest.approx(1)
-    for index in range(len(files)):
-        shapes = {
-            np.asarray(figures.figure(fonts._font(index, 40), digit, 40, PLAIN).mask).tobytes()
-            for digit in range(10)
-        }
-        assert len(shapes) == 10
+    for face in range(len(files)):
+        assert (
+            len({figures.figure(face, digit, 40, PLAIN).mask.tobytes() for digit in range(10)})
+            == 10
+        )
 
 
 def test_every_weight_names_a_file():

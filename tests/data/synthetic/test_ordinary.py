@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from svhn_jax.data.synthetic import ordinary, walls, words
+from svhn_jax.data.synthetic import camera, ordinary, palette, walls, words
 
 GROUND = Image.new("RGB", (100, 100), (90, 120, 90))
 
@@ -33,10 +33,11 @@ def test_numbers_of_all_lengths_rows_and_stacks_are_drawn_around_the_place_and_a
 
 def test_boxes_fit_the_figures(monkeypatch):
     """Red figures, and nothing else red: no light, no relief, no wall of that colour."""
-    monkeypatch.setattr(ordinary.walls, "color", lambda rng: (0, 60, 60))
-    monkeypatch.setattr(ordinary.walls, "ink", lambda rng: (255, 0, 0))
-    monkeypatch.setattr(ordinary.walls, "support", lambda *_: None)
-    monkeypatch.setattr(ordinary, "_exposed", lambda rng, photo, height: photo)
+    monkeypatch.setattr(palette, "wall_color", lambda rng: (0, 60, 60))
+    monkeypatch.setattr(palette, "figure_color", lambda rng: (255, 0, 0))
+    monkeypatch.setattr(walls, "support", lambda *_: None)
+    monkeypatch.setattr(camera, "light", lambda rng, pixels, unit: pixels)
+    monkeypatch.setattr(camera, "focus", lambda rng, photo, *_, **__: photo)
     shares = []
     for seed in range(30):
         photo, numbers = draw(seed, 24.0)
@@ -55,8 +56,8 @@ def test_boxes_fit_the_figures(monkeypatch):
 @pytest.mark.parametrize("seed", range(3))
 def test_walls_and_words_change_the_picture(seed):
     rng = np.random.default_rng(seed)
-    wall = walls.wall(rng, 64, 20.0)
-    assert wall.size == (64, 64)
+    wall = walls.wall(rng, (64, 48), (90, 90, 90), 20.0)
+    assert wall.size == (64, 48)
     before = wall.tobytes()
     words.draw_words(rng, wall, (5.0, 5.0, 60.0, 40.0), (255, 255, 255))
     assert wall.tobytes() != before

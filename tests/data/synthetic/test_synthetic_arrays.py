@@ -1,4 +1,4 @@
-"""A data set made directly: the arrays that archives and preprocess give."""
+"""A data set made directly: the arrays that preprocess makes of the photos."""
 
 import json
 
@@ -21,7 +21,7 @@ def run(command, **options):
 
 @pytest.fixture(scope="module", params=[5, 8], ids="up to {} digits".format)
 def made(tmp_path_factory, request):
-    """Made directly, and by way of archives."""
+    """Made directly, and by way of photos."""
     folder, more = tmp_path_factory.mktemp("sets"), {"max-digits": request.param}
     assert run(synthesize, arrays=folder / "straight", **PHOTOS, **CROPS, **more) == 0
     assert run(synthesize, to=folder / "raw", **PHOTOS, **more) == 0
@@ -29,7 +29,7 @@ def made(tmp_path_factory, request):
     return folder, request.param
 
 
-def test_every_array_is_byte_for_byte_what_preprocess_makes_of_the_archives(made):
+def test_every_array_is_byte_for_byte_what_preprocess_makes_of_the_photos(made):
     folder, max_digits = made
     straight, detour = contents(folder / "straight"), contents(folder / "detour")
     manifests = [json.loads(files.pop("manifest.json")) for files in (straight, detour)]
@@ -48,20 +48,13 @@ def test_every_array_is_byte_for_byte_what_preprocess_makes_of_the_archives(made
     assert not any(is_damaged for _, is_damaged in arrays.damaged_arrays(folder / "straight"))
 
 
-def test_a_second_run_touches_nothing_and_other_settings_make_it_anew(tmp_path, capsys):
-    folder = tmp_path / "set"
-    run(synthesize, arrays=folder, **FEW)
+def test_a_second_run_replaces_the_set_and_every_option_counts(tmp_path, capsys):
+    folder, made = tmp_path / "set", set()
+    for options in ({}, {"seed": 1}, {"margin": 0.1}, {"test": 4}, {"max-digits": 8}):
+        assert run(synthesize, arrays=folder, **(FEW | options)) == 0
+        made.add((folder / "test" / "images.npy").read_bytes())
+    assert len(made) == 5
     assert "3 test synthetic numbers, 64 x 64" in capsys.readouterr().out
-    before = tree(folder)
-    run(synthesize, arrays=folder, **FEW)
-    assert "is up to date: 3 test synthetic numbers" in capsys.readouterr().out
-    assert tree(folder) == before
-    images = (folder / "test" / "images.npy").read_bytes()
-    others = ({"seed": 1}, {"margin": 0.1}, {"test": 4}, {"max-digits": 8})
-    for options in others:
-        run(synthesize, arrays=folder, **(FEW | options))
-        assert "up to date" not in capsys.readouterr().out
-        assert (folder / "test" / "images.npy").read_bytes() != images
 
 
 @pytest.mark.parametrize("there", ["a note", "another manifest", "a set of other photos", "a file"])

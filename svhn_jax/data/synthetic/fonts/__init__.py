@@ -3,55 +3,38 @@
 import functools
 import io
 from importlib import resources
+from typing import NamedTuple
 
 import numpy as np
-from PIL import ImageFont
+from PIL import Image, ImageDraw, ImageFont
+
+GLYPH = 112  # pixels
 
 # Relative frequency of a face: 1 unless its file name begins with one of these. Set by eye: real
 # train photos show mostly grotesques, and Clarendon and Didone figures of enamel plates; script,
 # marker and display faces are rare.
-WEIGHTS = {
-    "besley": 3.0,
-    "bodoni-moda": 4.0,
-    "didone-fat": 2.5,
-    "old-standard-tt": 3.0,
-    "serif-face-2": 2.5,
-    "libre-caslon": 2.0,
-    "serif-face": 1.5,
-    "arimo": 3.0,
-    "inter": 2.0,
-    "barlow": 2.0,
-    "roboto": 1.5,
-    "oswald": 1.5,
-    "tinos": 1.5,
-    "amatic": 0.4,
-    "architects": 0.4,
-    "black-ops": 0.4,
-    "blackletter": 0.5,
-    "bungee": 0.5,
-    "caprasimo": 0.5,
-    "caveat": 0.3,
-    "cinzel": 0.5,
-    "deco-": 0.4,
-    "didone-display": 0.4,
-    "eb-garamond": 0.5,
-    "gelasio": 0.5,
-    "italianno": 0.4,
-    "kalam": 0.5,
-    "medievalsharp": 0.3,
-    "michroma": 0.2,
-    "pacifico": 0.4,
-    "permanent-marker": 0.3,
-    "poiret": 0.4,
-    "saira-stencil": 0.4,
-    "script-face-2": 0.4,
-    "script-face-4": 0.4,
-    "serif-face-9": 0.4,
-    "serif-face-11": 0.4,
-    "shrikhand": 0.4,
-    "slab-heavy": 0.5,
-    "tech-mono": 0.4,
+FACES_OF_WEIGHT = {
+    4.0: "bodoni-moda",
+    3.0: "besley old-standard-tt arimo",
+    2.5: "didone-fat serif-face-2",
+    2.0: "libre-caslon inter barlow",
+    1.5: "serif-face roboto oswald tinos",
+    0.5: "blackletter bungee caprasimo cinzel eb-garamond gelasio kalam slab-heavy",
+    0.4: "amatic architects black-ops deco- didone-display italianno pacifico poiret "
+    "saira-stencil script-face-2 script-face-4 serif-face-9 serif-face-11 shrikhand "
+    "tech-mono",
+    0.3: "caveat medievalsharp permanent-marker",
+    0.2: "michroma",
 }
+WEIGHTS = {face: weight for weight, faces in FACES_OF_WEIGHT.items() for face in faces.split()}
+
+
+class Glyph(NamedTuple):
+    """The ink of a digit: a tight uint8 mask, its top above the base line, its advance; pixels."""
+
+    mask: Image.Image
+    rise: float
+    advance: float
 
 
 @functools.cache
@@ -69,20 +52,34 @@ def _font_files() -> tuple[tuple[bytes, ...], np.ndarray]:
 
 
 @functools.lru_cache(maxsize=2048)
-def _font(index: int, size: int) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(
-        io.BytesIO(_font_files()[0][index]), size, layout_engine=ImageFont.Layout.BASIC
-    )
+def _font(face: int, size: int) -> ImageFont.FreeTypeFont:
+    content = io.BytesIO(_font_files()[0][face])
+    return ImageFont.truetype(content, size, layout_engine=ImageFont.Layout.BASIC)
 
 
 @functools.cache
-def _zero_height(index: int) -> float:
-    """Height of the figure 0 as a share of the type size."""
-    box = _font(index, 100).getbbox("0")
-    return (box[3] - box[1]) / 100
+def _size(face: int) -> float:
+    """Type size at which the figure 0 is one pixel high."""
+    box = _font(face, 100).getbbox("0")
+    return 100 / (box[3] - box[1])
+
+
+def random_face(rng: np.random.Generator) -> int:
+    """The number of a face."""
+    return int(np.searchsorted(_font_files()[1], rng.random()))
 
 
 def random_font(rng: np.random.Generator, digit_height: float) -> ImageFont.FreeTypeFont:
     """A random face at a size at which its figure 0 is about `digit_height` pixels high."""
-    index = int(np.searchsorted(_font_files()[1], rng.random()))
-    return _font(index, max(4, 2 * round(digit_height / _zero_height(index) / 2)))
+    face = random_face(rng)
+    return _font(face, max(4, 2 * round(digit_height * _size(face) / 2)))
+
+
+@functools.cache
+def glyph(face: int, digit: int) -> Glyph:
+    """A digit of this face, large: GLYPH pixels is the height of its figure 0."""
+    font, character = _font(face, round(GLYPH * _size(face))), str(digit)
+    left, top, right, bottom = map(int, font.getbbox(character, anchor="ls"))
+    mask = Image.new("L", (max(1, right - left), max(1, bottom - top)), 0)
+    ImageDraw.Draw(mask).text((-left, -top), character, font=font, anchor="ls", fill=255)
+    return Glyph(mask, -top, font.getlength(character))
