@@ -4,8 +4,8 @@
     python -m svhn_jax.train --config configs/finetune.py --start svhn_jax/weights/reader
     python -m svhn_jax.evaluate --run checkpoints/finetune --split validation --step best
 
-The network of configs/mixed.py in float32, 300 steps of 32: about 5 minutes on two CPU cores that
-other work shares. Any run of the same network can be the start. 200 synthetic photos of
+The network of configs/mixed.py in float32, 300 steps of 32: 2 to 5 minutes of two CPU cores (130 s
+of processor time). Any run of the same network can be the start. 200 synthetic photos of
 seven-segment meters: 0 of 300 test photos are read before, 300 after (docs/experiments.md).
 """
 
