@@ -49,7 +49,11 @@ def _pixels_of_png(content: bytes) -> tuple[bytes, int]:
         at += 12 + length
         if kind == b"eXIf" and chunk == _chunk(kind, data):
             orientation = orientation or exif_orientation(data)
-        elif kind in (b"IHDR", b"PLTE", b"tRNS", b"IDAT"):
+        elif kind == b"tRNS":  # as browsers: damaged transparency counts as absent
+            size = {b"\0": 2, b"\2": 6}.get(content[25:26], len(data))  # of grey and of RGB
+            if chunk == _chunk(kind, data) and len(data) == size:
+                kept.append(chunk)
+        elif kind in (b"IHDR", b"PLTE", b"IDAT"):
             orientation = orientation or int(kind == b"IDAT")  # EXIF counts before the pixels only
             # A chunk that is cut short may lack its checksum alone.
             kept.append(chunk if at <= len(content) else _chunk(kind, data))

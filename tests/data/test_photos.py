@@ -61,6 +61,7 @@ def is_upright(content: bytes, size: tuple[int, int] = (40, 20)) -> bool:
         png_with(chunk(b"eXIf", exif(9))),
         png_with(chunk(b"eXIf", exif(6, count=2))),
         png_with(chunk(b"tEXt", b"a\0b", crc=1)),
+        png_with(chunk(b"tRNS", b"\1"), chunk(b"tRNS", bytes(6), crc=1)),
         png_with(chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(2**23)))),
         png_with(chunk(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(b"\nexif\n 4\nzz"))),
         png_with(chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + XMP)),
