@@ -51,6 +51,8 @@ def run(
       TryAgainError: another process of the run was lost.
     """
     folder = RunFolder(f"{config.runs_dir}/{config.name}")
+    if start:
+        RunFolder(start)  # refuses an unknown scheme before anything is made
     place = processes.find_place(coordinator, count, index, str(folder.path))
     if place and files.is_locked(Path(folder.path) / "lock"):
         # It would meet the port of that training, which would end.
