@@ -16,7 +16,6 @@ COMMANDS = (
     "synthesize",
     "preprocess",
     "box",
-    "inspect",
     "train",
     "evaluate",
     "train_finder",

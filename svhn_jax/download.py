@@ -9,7 +9,7 @@ import http.client
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -40,10 +40,6 @@ class Options(Checked):
     """http or https address of the folder that has the archives, such as a mirror"""
 
 
-class _Failure(Exception):
-    """A failed attempt; another one may succeed."""
-
-
 def main(options: Options, terminal: Terminal) -> None:
     archives = {split: published.ARCHIVES[split] for split in options.splits or published.ARCHIVES}
     terminal.print(f"{published.LICENCE} {published.CITATION}")
@@ -72,63 +68,47 @@ def fetch_archives(
         wrong.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for split, archive in archives.items():
+    for split, (size, checksum, _) in archives.items():
         target = folder / f"{split}.tar.gz"
         part = target.with_name(f"{target.name}.part")
         url = f"{base_url.rstrip('/')}/{target.name}"
-        if target.exists() and not archive.problem_of(target):
+        if target.exists() and target.stat().st_size == size and files.sha256(target) == checksum:
             terminal.print(f"{target} is complete")
             continue
         with (
-            open(part, "ab", buffering=0) as file,
-            terminal.progress(target.name, archive.bytes, "bytes") as advance,
+            open(part, "ab") as file,
+            terminal.progress(target.name, size, "bytes") as advance,
         ):
-            files.check_space(part, archive.bytes - file.tell())
-            _fetch(url, file, archive.bytes, advance, pause)
-        if problem := archive.problem_of(part):
+            files.check_space(part, size - file.tell())
+            advance(file.tell())
+            failures = 0
+            while (start := file.tell()) < size:
+                reason = _receive(url, file, size, advance)
+                failures = 1 if file.tell() > start else failures + 1
+                if reason and failures == MAX_FAILURES:
+                    raise InputError(
+                        f"{url}: {reason} at byte {start:,} of {size:,}, {failures} times; check "
+                        "the network, the proxy and --base-url, then run the same command again"
+                    )
+                if reason:
+                    pause(2.0**failures)
+        if (found := files.sha256(part)) != checksum:
             part.unlink()
             raise InputError(
-                f"{url}: {problem}; deleted. Run the same command again; if that fails too, "
-                "give another --base-url"
+                f"{url}: SHA-256 {found}, not {checksum}; deleted. Run the same command again; if "
+                "that fails too, give another --base-url"
             )
         part.replace(target)
-        terminal.print(f"{target}: {archive.bytes:,} bytes, SHA-256 {archive.sha256}")
+        terminal.print(f"{target}: {size:,} bytes, SHA-256 {checksum}")
 
 
-def _fetch(
-    url: str,
-    file: IO[bytes],
-    size: int,
-    advance: Callable[[int], object],
-    pause: Callable[[float], None],
-) -> None:
-    """Appends to a file the bytes that it lacks of the `size` bytes of an archive."""
-    failures, shown = 0, 0
-    while (start := file.tell()) < size:
-        try:
-            for block in _receive(url, start, size):
-                with files.naming(Path(file.name)):
-                    while block:  # a full disk takes a part of it
-                        block = block[file.write(block) :]
-                advance(file.tell() - shown)
-                shown = file.tell()
-        except _Failure as failure:
-            failures = 1 if file.tell() > start else failures + 1
-            if failures == MAX_FAILURES:
-                raise InputError(
-                    f"{url}: {failure} at byte {start:,} of {size:,}, {failures} times; check the "
-                    "network, the proxy and --base-url, then run the same command again to resume"
-                ) from None
-            pause(2.0**failures)
-
-
-def _receive(url: str, start: int, size: int) -> Iterator[bytes]:
-    """Yields the bytes `start` to `size` of a file in blocks.
+def _receive(url: str, file: IO[bytes], size: int, advance: Callable[[int], object]) -> str:
+    """Appends the bytes that the file lacks of `size`; returns why it failed, if it may pass.
 
     Raises:
-      _Failure: the connection failed, or the server asks to try again.
       InputError: the server has another file, or none.
     """
+    start = file.tell()
     headers = {"User-Agent": f"svhn_jax/{svhn_jax.__version__}", "Range": f"bytes={start}-"}
     try:
         request = urllib.request.Request(url, headers=headers)
@@ -140,20 +120,25 @@ def _receive(url: str, start: int, size: int) -> Iterator[bytes]:
             while position < size:
                 block = response.read1(min(BLOCK_BYTES, size - position))
                 if not block:
-                    raise _Failure("the connection was closed")
-                yield block[max(0, start - position) :]
+                    return "the connection was closed"
+                with files.naming(Path(file.name)):
+                    written = file.write(block[max(0, start - position) :])
+                advance(written)
                 position += len(block)
     except urllib.error.HTTPError as error:
         error.close()
         if error.code >= 500 or error.code in (408, 429):
-            raise _Failure(f"the server answers {error.code}") from None
+            return f"the server answers {error.code}"
         raise InputError(
             f"{url}: the server answers {error.code} {error.reason}; check --base-url"
         ) from None
     except (ValueError, http.client.InvalidURL) as error:  # no host name, or no port
         raise InputError(f"{url}: {error}; give another --base-url") from None
     except (OSError, http.client.HTTPException) as error:
-        raise _Failure(str(getattr(error, "reason", error)) or type(error).__name__) from None
+        if getattr(error, "filename", None) == file.name:  # a full disk
+            raise
+        return str(getattr(error, "reason", error)) or type(error).__name__
+    return ""
 
 
 if __name__ == "__main__":

@@ -23,8 +23,7 @@ from svhn_jax.checked import Checked, within
 from svhn_jax.cli import CSV, OptionalFloat, OptionalPath, OptionalStr
 from svhn_jax.data import photos as photo_files
 from svhn_jax.data.crop import SIDES, box_of
-from svhn_jax.data.sources import boxes_csv, named
-from svhn_jax.data.sources.named import Named
+from svhn_jax.data.sources import labels_csv, named
 from svhn_jax.errors import InputError, printable
 from svhn_jax.labels import NOTHING
 from svhn_jax.output import Terminal
@@ -90,9 +89,9 @@ def main(options: Options, terminal: Terminal) -> int:
                 try:
                     image = photo_files.decode_photo(named.read(photo))
                     prepared.append(reader.prepare(image, box))
-                    names.append(photo.name)
+                    names.append(photo)
                 except (ValueError, InputError) as error:
-                    terminal.error(f"error: {photo.name[-200:]}: {error}")
+                    terminal.error(f"error: {photo[-200:]}: {error}")
             for name, one in zip(names, reader.read_prepared(prepared), strict=True):
                 doubtful = None if least is None else one.confidence < least
                 rows.append({"file": name} | one.as_json() | {"check": doubtful})
@@ -107,7 +106,7 @@ def main(options: Options, terminal: Terminal) -> int:
     return int(len(rows) < len(photos))
 
 
-def _boxes(options: Options, photos: Sequence[Named]) -> list["AnyBox"]:
+def _boxes(options: Options, photos: Sequence[str]) -> list["AnyBox"]:
     """For each photo the number's box, "whole", or None where it is not known."""
     if options.box is not None:
         if len(photos) != 1:
@@ -120,7 +119,7 @@ def _boxes(options: Options, photos: Sequence[Named]) -> list["AnyBox"]:
             raise InputError(f"--box is {printable(options.box)}: {text}") from None
         return [(left, top, width, height)]
     if options.boxes is not None:
-        found = boxes_csv.read(options.boxes, photos)
+        found = labels_csv.read_boxes(options.boxes, photos)
         rows = range(len(photos))
         return [(found[row] or "whole") if row in found else None for row in rows]
     return ["whole" if options.whole else None] * len(photos)

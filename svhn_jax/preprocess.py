@@ -7,25 +7,23 @@ skipped record. svhn_jax.data.arrays describes the layout, svhn_jax.data.sources
 labels of your own photos.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from rich.table import Table
-
-from svhn_jax import cli
+from svhn_jax import cli, labels
 from svhn_jax.checked import Checked, Fraction, at_least, within
-from svhn_jax.cli import OptionalInt, Splits
-from svhn_jax.data import arrays, writing
-from svhn_jax.data.accounting import skipped_lines
+from svhn_jax.cli import Splits
+from svhn_jax.data import arrays, preparing, writing
 from svhn_jax.data.crop import CropRule
-from svhn_jax.data.prepare import build
-from svhn_jax.data.records import Skipped
 from svhn_jax.data.sources import find, tfds
 from svhn_jax.data.workers import usable_cores
 from svhn_jax.errors import InputError
 from svhn_jax.labels import DEFAULT_MAX_DIGITS, MaxDigits
 from svhn_jax.output import Terminal
+
+REASONS_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -43,8 +41,6 @@ class Options(Checked):
     """files: archives or folders; tfds: svhn_full, prepared with TensorFlow Datasets"""
     splits: Splits = ()
     """the splits to read"""
-    limit: Annotated[OptionalInt, at_least(1)] = None
-    """read only this many numbers of each split, the first ones, for a quick look"""
     margin: Annotated[float, within(0, 10)] = 0.3
     """how much the box of a number is enlarged, as a share of its width and height"""
     size: Annotated[int, within(8, 512)] = 64
@@ -73,43 +69,40 @@ def main(options: Options, terminal: Terminal) -> None:
     if target == raw or target in raw.parents or raw in target.parents:
         raise InputError(f"{options.to}: overlaps the folder of the photos; give another --to")
     writing.require_replaceable(options.to)
-    settings = build.settings(
+    settings = preparing.settings(
         CropRule(options.size, options.margin),
         max_digits=options.max_digits,
         validation_fraction=options.validation_fraction,
         seed=options.seed,
-        limit=options.limit,
     )
     jobs, skip_bad = options.jobs, options.skip_bad
     with writing.building(options.to) as folder:
-        build.build(folder, sources, settings, jobs=jobs, skip_bad=skip_bad, terminal=terminal)
+        preparing.build(folder, sources, settings, jobs=jobs, skip_bad=skip_bad, terminal=terminal)
     manifest = arrays.read_manifest(options.to)
-    _print_summary(terminal, manifest, options.to)
+    _print_summary(terminal, manifest)
     terminal.result({"to": str(options.to)} | manifest)
 
 
-def _print_summary(terminal: Terminal, manifest: dict[str, Any], folder: Path) -> None:
-    size, max_digits, splits = manifest["crop"]["size"], manifest["max_digits"], manifest["splits"]
-    table = Table(title=f"{folder}: {size} x {size} uint8 crops")
-    lengths = sorted({int(n) for entry in splits.values() for n in entry["lengths"]})
-    names = [str(n) if n <= max_digits else "more" for n in lengths]
-    if lengths and lengths[0] <= max_digits:
-        names[0] += " digit" if lengths[0] == 1 else " digits"
-    for column in ("split", "numbers", *names):
-        table.add_column(column, justify="left" if column == "split" else "right")
-    for split, entry in splits.items():
-        counts = (entry["lengths"].get(str(length), 0) for length in lengths)
-        table.add_row(split, f"{entry['examples']:,}", *(f"{count:,}" for count in counts))
-    terminal.print(table)
-    if splits.get("validation", {"examples": 1})["examples"] == 0:
+def _print_summary(terminal: Terminal, manifest: dict[str, Any]) -> None:
+    for split, entry in manifest["splits"].items():
+        lengths = sorted((int(length), count) for length, count in entry["lengths"].items())
+        names = [
+            f"{count:,} of {labels.length_name(length, manifest['max_digits'])}"
+            for length, count in lengths
+        ]
+        terminal.print(f"{split}: {entry['examples']:,} numbers; by digits: {', '.join(names)}")
+    if manifest["splits"].get("validation", {"examples": 1})["examples"] == 0:
         terminal.warn(
             "the validation split is empty, and training needs one; give at least two photos "
             "that can be used, and a --validation-fraction above 0"
         )
-    for split, source in manifest["sources"].items():
-        terminal.print(f"{split}: {source['kept']:,} kept, {len(source['skipped']):,} skipped")
-        for line in skipped_lines(Skipped(**entry) for entry in source["skipped"]):
-            terminal.print(line)
+    for source in manifest["sources"].values():
+        skipped = source["skipped"]
+        terminal.print(f"{source['path']}: {source['kept']:,} kept, {len(skipped):,} skipped")
+        reasons = Counter(one["reason"] for one in skipped)
+        for reason, count in reasons.most_common(REASONS_SHOWN):
+            first = next(one["name"] for one in skipped if one["reason"] == reason)
+            terminal.print(f"  {count:,} x {reason}; the first: {first}")
 
 
 if __name__ == "__main__":

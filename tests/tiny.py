@@ -82,12 +82,11 @@ def prepare(
         else {}
     )
     for name, split in splits.items():
-        with writing.SplitWriter(folder / name, size=side, max_digits=max_digits) as writer:
-            rows = zip(split.images, split.labels, split.names, strict=True)
-            for row, (image, label, photo) in enumerate(rows):
-                about = ((0, row), photo.decode(), label, (1.0, 1.0, 1.0, 1.0), (side, side))
-                writer.add(image, writing.Row(*about))
-            entries[name] = writer.finish()
+        photos = zip(split.labels, split.names, strict=True)
+        box, shape = (1.0, 1.0, 1.0, 1.0), {"size": side, "max_digits": max_digits}
+        rows = [writing.Row(name.decode(), label, box, (side, side)) for label, name in photos]
+        images = (image.tobytes() for image in split.images)
+        entries[name] = writing.write_split(folder / name, images, rows, **shape)
     manifest = {
         "format": arrays.FORMAT,
         "crop": {"size": side, "margin": 0.3},

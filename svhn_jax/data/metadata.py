@@ -1,18 +1,21 @@
-"""Photo files without their metadata, and the EXIF orientation that browsers apply.
+"""Photo files without their metadata, the EXIF orientation that browsers apply, and TIFF.
 
 Metadata may be damaged, or too large for Pillow, although every pixel is sound. So Pillow gets the
 pixels alone.
 """
 
+import io
 import re
 import struct
 import zlib
+from contextlib import suppress
 
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, TiffImagePlugin
 
 PNG_START = b"\x89PNG\r\n\x1a\n"
 JPEG_MARKER = re.compile(rb"\xff+([\x01-\xfe])")  # as libjpeg looks for the next one
 HEIF_EXIF = re.compile(rb"(infe[\x02\x03].{7,9})Exif", re.DOTALL)  # ISO/IEC 14496-12, 8.11.6
+RAW = "a camera's raw file, or a reduced picture: export the photo as JPEG"
 
 
 def without_metadata(content: bytes) -> tuple[bytes, int]:
@@ -80,3 +83,33 @@ def _pixels_of_jpeg(content: bytes) -> tuple[bytes, int]:
         elif code == 0xE1 and data.startswith(b"Exif\0\0"):
             orientation = orientation or exif_orientation(data)
     return content, 1  # no pixels: Pillow reports it
+
+
+class _Tiff(TiffImagePlugin.TiffImageFile):
+    """A TIFF of whose metadata the orientation alone is read; Pillow turns it while loading."""
+
+    def getexif(self) -> Image.Exif:
+        exif = Image.Exif()
+        exif[ExifTags.Base.Orientation] = self.tag_v2.get(ExifTags.Base.Orientation, 1)
+        return exif
+
+
+def open_tiff(content: bytes) -> TiffImagePlugin.TiffImageFile:
+    """The largest picture that is not a reduced version of another one; of equal ones, the first.
+
+    Raises:
+      ValueError: there are reduced ones only, as in the raw files of cameras.
+    """
+    if content[8:10] == b"CR":  # Canon's raw files do not say that their pictures are reduced
+        raise ValueError(RAW)
+    image, pixels = _Tiff(io.BytesIO(content)), list[int]()
+    with suppress(Exception):  # the end, or a damaged page
+        while True:
+            image.seek(len(pixels))
+            tags = image.tag_v2
+            is_reduced = tags.get(254, 0) & 5 or tags.get(255) == 2  # or a mask; TIFF 6.0, page 36
+            pixels.append(0 if is_reduced else image.width * image.height)
+    if not max(pixels):
+        raise ValueError(RAW)
+    image.seek(pixels.index(max(pixels)))
+    return image

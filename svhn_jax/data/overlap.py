@@ -29,26 +29,20 @@ def shared_photos(
             f"{folder}: its labels hold at most {ours.max_digits} digits, those of {other_folder} "
             f"{others.max_digits}; prepare both with the same --max-digits"
         )
-    our_keys, other_keys = _keys(folder, split), _keys(other_folder, other_split)
-    rows_of: dict[int, list[int]] = {}
-    means = np.zeros((len(other_keys), 3))
-    for row in np.flatnonzero(np.isin(other_keys, our_keys)).tolist():
-        rows_of.setdefault(int(other_keys[row]), []).append(row)
-        means[row] = others.images[row].mean(axis=(0, 1))
+    rows_of: dict[bytes, list[int]] = {}
+    for row, key in enumerate(_keys(other_folder, other_split)):
+        rows_of.setdefault(key, []).append(row)
     shared = []
-    for row in np.flatnonzero(np.isin(our_keys, other_keys)).tolist():
-        image, rows = ours.images[row].astype(np.int16), np.array(rows_of[int(our_keys[row])])
-        # Means differ at most as much as images; this leaves few among photos without boxes.
-        is_near = (np.abs(means[rows] - image.mean(axis=(0, 1))) <= SAME_PHOTO).all(axis=1)
-        differences = np.abs(others.images[rows[is_near]] - image).mean(axis=(1, 2))
-        if (differences <= SAME_PHOTO).all(axis=1).any():
+    for row, key in enumerate(_keys(folder, split)):
+        candidates = (others.images[other].astype(np.int16) for other in rows_of.get(key, ()))
+        differences = (np.abs(one - ours.images[row]).mean((0, 1)) for one in candidates)
+        if any((difference <= SAME_PHOTO).all() for difference in differences):
             shared.append(ours.names[row].decode())
     return shared
 
 
-def _keys(folder: str | Path, split: str) -> np.ndarray:
-    """uint64[N]: a hash of label, box and photo size."""
+def _keys(folder: str | Path, split: str) -> list[bytes]:
+    """Label, box and photo size of every row."""
     targets, geometry = arrays.load_split(folder, split).labels, arrays.load_geometry(folder, split)
     columns = np.concatenate([one.view(np.uint32) for one in (targets, *geometry)], axis=1)
-    factors = np.random.default_rng(0).integers(1, 2**64, columns.shape[1], np.uint64)
-    return (columns * (factors | np.uint64(1))).sum(axis=1, dtype=np.uint64)
+    return [row.tobytes() for row in columns]

@@ -12,14 +12,11 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
-from svhn_jax.data import tiff
-from svhn_jax.data.metadata import exif_orientation, without_metadata
-from svhn_jax.data.records import Photo
+from svhn_jax.data.metadata import exif_orientation, open_tiff, without_metadata
 from svhn_jax.errors import printable
 
-PHOTO_NAME = re.compile(r"[A-Za-z0-9_-]+\.(png|jpg|jpeg)", re.IGNORECASE)
 MAX_PHOTO_BYTES = 2**27  # 40 million pixels without compression
 MAX_PHOTO_PIXELS = 2**26  # phones make 50 million; more is taken for a decompression bomb
 MAX_PHOTO_SIDE = 2**15  # resizing a photo of one column takes a hundred times its memory
@@ -36,7 +33,6 @@ SUFFIXES = (
     *(".pbm", ".pnm", ".qoi", ".psd", ".sgi", ".rgb", ".bw", ".pcx", ".ras", ".dds", ".xbm"),
     *(".xpm", ".heic", ".heif", ".hif"),  # HEIC through pillow-heif, where that is installed
 )
-OTHER_FILES = (MAT_NAME, "see_bboxes.m")  # files of a published archive that are not photos
 TURNS = {  # by EXIF orientation
     **{2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180},
     **{4: Image.Transpose.FLIP_TOP_BOTTOM, 5: Image.Transpose.TRANSPOSE},
@@ -45,24 +41,14 @@ TURNS = {  # by EXIF orientation
 END_OF_JPEG = b"\xff\xd9"
 
 
-def read_photo(folder: Path, name: str) -> Photo:
-    """Reads a photo of a folder; a link that leads out of the folder is not followed."""
-    try:
-        return Photo(name, read_file(folder / name, folder))
-    except ValueError as error:
-        return Photo(name, b"", str(error))
-
-
-def read_file(path: str | Path, folder: str | Path = "") -> bytes:
-    """The bytes of a photo file, which must lie in `folder` if one is given; links are followed.
+def read_file(path: str | Path) -> bytes:
+    """The bytes of a photo file; links are followed.
 
     Raises:
       ValueError: there is no such file, it is no regular file, too large, or may not be read.
     """
-    if folder and not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
-        raise ValueError("a link that leads out of the folder; name it itself to have it read")
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
+        if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would be waited for
             raise ValueError("neither a regular file nor a folder with photos in it")
         with open(path, "rb") as file:
             return read_stream(file)
@@ -148,10 +134,15 @@ def _open(content: bytes) -> tuple[Image.Image, int]:
         raise ValueError("an empty file; copy it again")
     _ignore_warnings_of_pillow()
     content, orientation = without_metadata(content)
-    if content.startswith(tiff.STARTS):
-        image: ImageFile.ImageFile = tiff.open_largest(content)
+    if content.startswith(tuple(TiffImagePlugin.PREFIXES)):
+        image: ImageFile.ImageFile = open_tiff(content)
     elif content[4:8] == b"ftyp" and not re.search(b"avi[fs]", content[8 : min(content[3], 128)]):
-        image = _open_heif(content)
+        try:
+            from pillow_heif import HeifImageFile
+        except ImportError:
+            remedy = "pip install 'svhn_jax[heic]'"
+            raise ValueError(f"a HEIC photo, which needs one more package: {remedy}") from None
+        image = HeifImageFile(io.BytesIO(content))
     else:
         image = Image.open(io.BytesIO(content), formats=FORMATS)
     if image.format == "AVIF":  # Pillow gives the turn that the container states as EXIF
@@ -187,24 +178,13 @@ def _loaded_without_end(content: bytes) -> Image.Image:
     return images[0]
 
 
-def _open_heif(content: bytes) -> ImageFile.ImageFile:
-    try:
-        from pillow_heif import HeifImageFile
-    except ImportError:
-        remedy = "pip install 'svhn_jax[heic]'"
-        raise ValueError(f"a HEIC photo, which needs one more package: {remedy}") from None
-    return HeifImageFile(io.BytesIO(content))
-
-
 @contextmanager
 def _errors_as_value_errors() -> Iterator[None]:
     try:
         yield
-    except Image.DecompressionBombError:
-        raise ValueError(f"more than {MAX_PHOTO_PIXELS} pixels; save a smaller version") from None
     except UnidentifiedImageError:
         raise ValueError("not a readable image; convert it to PNG or JPEG") from None
-    except ValueError as error:
+    except (ValueError, Image.DecompressionBombError) as error:
         raise ValueError(printable(str(error))) from None
     except Exception as error:  # Pillow raises OSError, SyntaxError, IndexError and others
         reason = printable(str(error))

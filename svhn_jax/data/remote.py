@@ -29,23 +29,18 @@ def copy_of(source: epath.Path) -> Path:
         raise InputError(f"{source}: no prepared data set there (no {arrays.MANIFEST})") from None
     target = files.user_cache() / "buckets" / hashlib.sha256(str(source).encode()).hexdigest()[:16]
     ours = target / arrays.MANIFEST
-    if not (ours.exists() and ours.read_bytes() == manifest):
-        with building(target) as unfinished:
-            _copy(source, manifest, unfinished)
+    if ours.exists() and ours.read_bytes() == manifest:
+        return target
+    with building(target) as unfinished:
+        (unfinished / arrays.MANIFEST).write_bytes(manifest)
+        for split in arrays.read_manifest(unfinished)["splits"]:
+            (unfinished / split).mkdir()
+            for path in (f"{split}/{name}.npy" for name in arrays.ARRAYS):
+                with (source / path).open("rb") as there, open(unfinished / path, "wb") as here:
+                    shutil.copyfileobj(there, here, 2**24)
+        if damaged := arrays.damaged_arrays(unfinished):
+            raise InputError(
+                f"{source}: {', '.join(damaged)} differ from the manifest; "
+                "copy the data set to the bucket again"
+            )
     return target
-
-
-def _copy(source: epath.Path, manifest: bytes, target: Path) -> None:
-    (target / arrays.MANIFEST).write_bytes(manifest)
-    for split, entry in arrays.read_manifest(target)["splits"].items():
-        (target / split).mkdir()
-        for name in entry["sha256"]:
-            path = f"{split}/{name}.npy"
-            with (source / path).open("rb") as there, open(target / path, "wb") as here:
-                shutil.copyfileobj(there, here, 2**24)
-    names = [str(path.relative_to(target)) for path, bad in arrays.damaged_arrays(target) if bad]
-    if names:
-        raise InputError(
-            f"{source}: {', '.join(names)} differ from the manifest; "
-            "copy the data set to the bucket again"
-        )

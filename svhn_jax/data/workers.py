@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import TypeVar
 
 from svhn_jax.errors import InputError
@@ -60,7 +61,8 @@ class Workers:
         waiting: deque[Future[R]] = deque()
         try:
             for task in tasks:
-                waiting.append(_submit(self._pool, work, task))
+                with _signals_held():
+                    waiting.append(self._pool.submit(work, task))
                 if len(waiting) > self._ahead:
                     yield waiting.popleft().result()
             while waiting:
@@ -77,11 +79,12 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _submit(pool: ProcessPoolExecutor, work: Callable[[T], R], task: T) -> "Future[R]":
-    """Submits a task. A process that this starts ignores Ctrl-C: the parent handles it."""
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Blocks signals while a process may start, which inherits that: the parent handles Ctrl-C."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        return pool.submit(work, task)
+        yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 

@@ -8,12 +8,11 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from svhn_jax.data.accounting import Account
 from svhn_jax.data.photos import SUFFIXES, decode_photo, read_file
-from svhn_jax.data.prepare.assign import choose_validation
-from svhn_jax.data.records import Record
-from svhn_jax.data.sources.find import Source, find_all, find_source
+from svhn_jax.data.records import Account, Record, Source
+from svhn_jax.data.sources.find import find_all, find_source
 from svhn_jax.data.synthetic.typesetting import natural_aspect
+from svhn_jax.data.writing import choose_validation
 from svhn_jax.errors import InputError
 from svhn_jax.labels import DEFAULT_MAX_DIGITS
 

@@ -7,12 +7,6 @@ from svhn_jax import labels
 from svhn_jax.data import pictures
 
 
-def test_a_name_that_is_too_long_keeps_its_end_and_marks_the_cut():
-    name = "train/a long folder/door number 12 in the old town.jpg"
-    assert pictures.short(name) == "… 12 in the old town.jpg"
-    assert pictures.short("train/7.png") == "train/7.png"
-
-
 @pytest.mark.parametrize("max_digits", [1, 5, 20])
 @pytest.mark.parametrize("is_nothing_read", [True, False])
 def test_a_reading_and_its_label_stay_below_their_own_picture(max_digits, is_nothing_read):

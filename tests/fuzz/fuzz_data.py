@@ -17,7 +17,6 @@ import select
 import shutil
 import signal
 import sys
-import tarfile
 import tempfile
 import traceback
 from collections import Counter
@@ -26,9 +25,8 @@ from pathlib import Path
 from typing import Any
 
 import fuzz_pictures
-import h5py
 import numpy as np
-from fuzz_pictures import NUMBERS, mutated, respliced
+from fuzz_pictures import mutated, respliced
 from PIL import Image
 
 sys.path.append(str(Path(__file__).parents[1]))
@@ -37,28 +35,12 @@ import archives
 from svhn_jax import cli, preprocess
 from svhn_jax.checked import Checked
 from svhn_jax.cli import OptionalInt
-from svhn_jax.data import arrays
-from svhn_jax.data.prepare import build
+from svhn_jax.data import arrays, preparing
 from svhn_jax.data.sources import digit_struct
 from svhn_jax.data.workers import Workers
 from svhn_jax.output import Terminal
 
 MAT, COUNT, LIMIT_S, MEMORY = "digitStruct.mat", 8, 20.0, 2**32
-FIELDS = ("label", "left", "top", "width", "height")
-NAMES = ("../x.png", "/etc/passwd", "train/../../x.png", "train/sub/2.png", "train/2.png", "train",
-         "1.png", "train/\x1b[2J.png", "train/a\nerror: b.png", "train/" + "x" * 200 + ".png", "",
-         f"train/{MAT}", "train/\udcff.png", "test/1.png")  # fmt: skip
-PAX = (
-    "path",
-    "size",
-    "GNU.sparse.map",
-    "GNU.sparse.size",
-    "GNU.sparse.major",
-    "hdrcharset",
-    "mtime",
-)
-SIZES = (0, 1, 511, 2**20, 2**33 - 1, 2**62)
-WRONG = (0, 1, 5, 11, -1, 2.5, np.nan, np.inf, 1e6, 1e300)
 
 
 @dataclass(frozen=True)
@@ -116,99 +98,6 @@ def mat_bytes(raw: Path, rng: random.Random, sound: Material) -> Known:
     return _place(raw, rng, sound.photos, content)
 
 
-def mat_structure(raw: Path, rng: random.Random, sound: Material) -> Known:
-    """Links, circles, other shapes, types and storage in place of a field or column."""
-    path = raw / "changed.mat"
-    path.write_bytes(rng.choice(sound.mats[1:] or sound.mats))
-    with h5py.File(path, "r+") as file:
-        for _ in range(rng.choice((1, 1, 2))):
-            with contextlib.suppress(*digit_struct.BAD, AttributeError, IndexError):
-                _restructure(file, rng, raw)
-    content = path.read_bytes()
-    path.unlink()
-    return _place(raw, rng, sound.photos, content)
-
-
-def _restructure(file: h5py.File, rng: random.Random, raw: Path) -> None:
-    struct = file["digitStruct"]
-    row = rng.randrange(len(struct["bbox"]))
-    box = file[struct["bbox"][row, 0]]
-    group, name = rng.choice(
-        [(box, rng.choice(FIELDS))] * 4
-        + [(struct, "name"), (struct, "bbox"), (file, "digitStruct")]
-    )
-    if rng.random() < 0.15:  # another reference
-        targets = (file, struct, box, file[struct["name"][row, 0]], box["left"])
-        struct[rng.choice(("name", "bbox"))][row, 0] = rng.choice(
-            [one.ref for one in targets] + [h5py.Reference()]
-        )
-        return
-    old = group[name]
-    del group[name]
-    outside = str(raw / "outside.mat")
-    places = (f"{group.name}/{name}", "/nowhere", old.name or "/")
-    files = (h5py.ExternalLink(one, "/digitStruct") for one in (outside, "/dev/zero"))
-    links = (*map(h5py.SoftLink, places), *files, file, box, np.dtype("f8"))
-    dtypes = ("<f8", ">f4", "<i8", "|u1", "S5", "c16", "bool", h5py.ref_dtype, h5py.regionref_dtype,
-              h5py.string_dtype(), h5py.enum_dtype({"a": 1}), [("a", "f8")])  # fmt: skip
-    shapes = (
-        (1, 1),
-        (2, 1),
-        (1, 3),
-        (0, 1),
-        (),
-        (1,),
-        (8, 1),
-        (len(struct.get("bbox", box)), 1),
-        (1001, 1),
-        (2,) * 9,
-    )
-    kind = rng.randrange(5)
-    if kind == 0:
-        group[name] = rng.choice(links)
-    elif kind == 1:
-        group.create_dataset(name, rng.choice(shapes), rng.choice(dtypes))
-    elif kind == 2:  # claims more than there is
-        rows, dtype = rng.choice((10**3, 10**5, 10**9, 2**40)), rng.choice(("f8", h5py.ref_dtype))
-        group.create_dataset(
-            name, (rows, 1), dtype, chunks=(1024, 1), compression=rng.choice((None, "gzip"))
-        )
-    elif kind == 3:
-        group.create_dataset(name, (8, 1), "f8", external=[(outside, 0, 64)])
-    else:
-        group[name] = np.array(rng.choices(WRONG, k=rng.randrange(4)))[:, None]
-
-
-def tar_headers(raw: Path, rng: random.Random, sound: Material) -> Known:
-    """Members of strange names, types and sizes, most with sound checksums."""
-    stream = io.BytesIO()
-    files = list((sound.photos | {MAT: sound.mats[0]}).items())
-    form = rng.choice((tarfile.GNU_FORMAT, tarfile.PAX_FORMAT, tarfile.USTAR_FORMAT))
-    for _ in range(rng.choice((1, 2, 4))):
-        files.insert(rng.randrange(len(files)), rng.choice(files))
-    strange = {rng.randrange(len(files)) for _ in range(rng.choice((1, 1, 3)))}
-    for index, (name, content) in enumerate(files):
-        entry = tarfile.TarInfo(f"train/{name}")
-        entry.size = len(content)
-        if index in strange:
-            change = rng.randrange(4)
-            entry.name = rng.choice(NAMES) if change == 0 else entry.name
-            entry.type = bytes([rng.choice(b"01234567xgLKSXDV\xff")]) if change == 1 else entry.type
-            entry.size = rng.choice(SIZES) if change == 2 else entry.size
-            entry.linkname = rng.choice(("../outside", "1.png", "/dev/zero"))
-            values = (*NAMES[:6], *map(str, NUMBERS), "1,2,3", "9" * 5000)
-            entry.pax_headers = {rng.choice(PAX): rng.choice(values)} if change == 3 else {}
-        try:
-            header = entry.tobuf(form, "utf-8", "surrogateescape")
-        except ValueError:  # a name or number that this format cannot hold
-            header = tarfile.TarInfo("x").tobuf()
-        stream.write(mutated(header, rng) if rng.random() < 0.02 else header)
-        stream.write(content + bytes(-len(content) % 512))
-    end = rng.choice((bytes(1024), bytes(1024), b"", bytes(100), rng.randbytes(2000)))
-    (raw / "train.tar.gz").write_bytes(gzip.compress(stream.getvalue() + end, 1))
-    return None
-
-
 def archive_bytes(raw: Path, rng: random.Random, sound: Material) -> Known:
     """Bytes changed, cut or moved, of the compressed stream or of the tar."""
     path = raw / "train.tar.gz"
@@ -246,10 +135,10 @@ def folder(raw: Path, rng: random.Random, sound: Material) -> Known:
         with contextlib.suppress(FileExistsError, IsADirectoryError):
             path.unlink(missing_ok=True)
             make(path)
-    return {path.name for path in place.iterdir() if not path.is_dir()} - {MAT}
+    return set(sound.photos)
 
 
-KINDS = (mat_bytes, mat_structure, tar_headers, archive_bytes, pictures, folder)
+KINDS = (mat_bytes, archive_bytes, pictures, folder)
 
 
 def run(raw: Path, log: Path, options: list[str]) -> int | None:
@@ -261,7 +150,7 @@ def run(raw: Path, log: Path, options: list[str]) -> int | None:
             os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
             sys.stdout, sys.stderr = open(os.devnull, "w"), open(2, "w", closefd=False)  # noqa: SIM115
             tempfile.tempdir = str(raw.parent)
-            digit_struct.usable_cores, build.Workers = (lambda: 0), (lambda jobs: Workers(0))
+            digit_struct.usable_cores, preparing.Workers = (lambda: 0), (lambda jobs: Workers(0))
             arguments = ["--raw", str(raw), "--to", str(raw.parent / "out" / "set"), "--size", "16"]
             status = cli.call(preprocess.Options, preprocess.main, [*arguments, *options])
         except BaseException:
@@ -299,7 +188,7 @@ def problems(status: int | None, printed: str, known: Known, case: Path) -> list
     return found
 
 
-def names_in(target: Path) -> tuple[set[str], list[Path]]:
+def names_in(target: Path) -> tuple[set[str], list[str]]:
     """The photos that a data set holds or names as skipped; its damaged arrays."""
     manifest = arrays.read_manifest(target)
     named = {one["name"] for source in manifest["sources"].values() for one in source["skipped"]}
@@ -308,7 +197,7 @@ def names_in(target: Path) -> tuple[set[str], list[Path]]:
         named |= {
             name.decode().partition("/")[2] for name in arrays.load_split(target, split).names
         }
-    return named, [path for path, is_damaged in arrays.damaged_arrays(target) if is_damaged]
+    return named, arrays.damaged_arrays(target)
 
 
 def files_of(folder: Path) -> dict[str, Any]:

@@ -77,10 +77,32 @@ def test_data_report(tmp_path):
     html = data_report.render(prepared(tmp_path))
     require_sound(html)
     for expected in (
-        "Digit 1", "train photos", "validation photos", "train/9.png", "&lt;damaged&gt;",
-        
-    ):  # fmt: skip
+        "Digit 1",
+        "train photos",
+        "validation photos",
+        "train/9.png",
+        "&lt;damaged&gt;",
+        "lower than 10 pixels",
+    ):
         assert expected in html
+    labels = tmp_path / "data" / "train" / "labels.npy"
+    labels.write_bytes(labels.read_bytes()[:-1] + b"\7")
+    with pytest.raises(InputError, match="damaged") as caught:
+        data_report.render(tmp_path / "data")
+    assert caught.value.details == ("train/labels.npy",)
+
+
+def test_shapes_that_few_published_numbers_have_are_suspicious():
+    targets = np.array([encode_text(text) for text in ("1", "1", "1111", "123456", "7")])
+    boxes = np.array([[5.0, 5, 10, 20]] * 5)
+    boxes[1, 2], boxes[3], boxes[4, 0] = 30, (5, 5, 40, 20), -2
+    found = data_report.find_suspicious(targets, boxes, np.array([[60, 40]] * 5))
+    assert {reason: rows.tolist() for reason, rows in found.items()} == {
+        "its box reaches past the photo's edge": [4],
+        "more than 5 digits": [3],
+        "very wide for so few digits": [1],
+        "very narrow for so many digits": [2],
+    }
 
 
 def test_longer_numbers_show_every_length_and_position(tmp_path):

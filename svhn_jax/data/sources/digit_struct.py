@@ -10,15 +10,13 @@ because the HDF5 library may crash on a damaged file.
 """
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
-from h5py import h5d, h5g, h5l, h5r, h5s, h5t
+from h5py import h5d, h5g, h5r, h5s, h5t
 
 from svhn_jax.data.crop import MAX_PIXELS_OFF, MIN_SIDE
 from svhn_jax.data.records import Record, Skipped
@@ -30,7 +28,8 @@ RECORDS_AT_ONCE = 1024
 MIN_RECORD_BYTES = 500  # MATLAB takes some 7,000, the densest layout of HDF5 some 1,900
 MAX_VALUES = 1000  # of a field or name; far more than any house number has
 ONE = h5s.create_simple((1, 1))
-BAD = (ValueError, KeyError, TypeError, OSError, RuntimeError, OverflowError)  # what h5py raises
+# What h5py raises; AttributeError for an object of another kind.
+BAD = (ValueError, KeyError, TypeError, OSError, RuntimeError, OverflowError, AttributeError)
 
 
 def read(path: str | Path, called: str = "") -> list[Record | Skipped]:
@@ -58,36 +57,28 @@ def read(path: str | Path, called: str = "") -> list[Record | Skipped]:
     return records
 
 
-@contextmanager
-def _columns(path: str | Path) -> Iterator[tuple[h5py.File, h5py.Dataset, h5py.Dataset]]:
-    """The open file, and its references to names and to boxes."""
-    with h5py.File(path, "r") as file:
-        for name in ("digitStruct", "digitStruct/name", "digitStruct/bbox"):
-            if not isinstance(file.get(name, getlink=True), h5py.HardLink):
-                raise KeyError(f"no {name}")
-        yield file, file["digitStruct/name"], file["digitStruct/bbox"]
-
-
 def _count(called: str, path: str | Path) -> int:
     """The number of records."""
     try:
-        with _columns(path) as (file, names, boxes):
+        with h5py.File(path, "r") as file:
+            names, boxes = file["digitStruct/name"], file["digitStruct/bbox"]
             if names.shape != boxes.shape or names.ndim != 2 or not names.shape[1]:
                 raise ValueError(f"name of shape {names.shape}, bbox of shape {boxes.shape}")
             if len(names) * MIN_RECORD_BYTES > file.id.get_filesize():
                 raise ValueError(f"it claims {len(names)} records, more than it has room for")
             return len(names)
-    except (*BAD, AttributeError) as error:
+    except BAD as error:
         raise InputError(
             f"{called}: no readable digitStruct with name and bbox in it, of MATLAB v7.3 (HDF5): "
-            f"{printable(' '.join(str(error).split()))}; take it from the archive again"
+            f"{_in_words(error)}; take it from the archive again"
         ) from None
 
 
 def _read_block(path: str | Path, start: int) -> list[Record | Skipped]:
-    with _columns(path) as (file, names, boxes):
+    with h5py.File(path, "r") as file:
         rows = slice(start, start + RECORDS_AT_ONCE)
-        pairs = zip(names[rows, 0], boxes[rows, 0], strict=True)
+        columns = (file[f"digitStruct/{name}"][rows, 0] for name in ("name", "bbox"))
+        pairs = zip(*columns, strict=True)
         return [_record(file, row, *pair) for row, pair in enumerate(pairs, start + 1)]
 
 
@@ -95,26 +86,27 @@ def _record(file: h5py.File, number: int, name_ref: Any, box_ref: Any) -> Record
     name = f"record {number}"
     try:
         text = "".join(map(chr, _numbers(h5r.dereference(name_ref, file.id), np.uint16)))
-        if not (text.isascii() and text.isprintable() and 0 < len(text) < 256):
-            return Skipped(printable(ascii(text)[1:-1]) or name, "no printable name")
+        if not (text.isascii() and text.isprintable() and 0 < len(text) < 256) or "/" in text:
+            return Skipped(name, "no printable name of a file")
         name = text
         group = h5r.dereference(box_ref, file.id)
         if not isinstance(group, h5g.GroupID):
             raise ValueError("no box: its bbox is no group")
-        return _checked(name, *(_field(file, group, field) for field in FIELDS))
+        labels, *sides = (_field(file, group, field) for field in FIELDS)
+        return _checked(name, labels, sides)
     except BAD as error:
-        return Skipped(name, printable(" ".join(str(error).split())))
+        return Skipped(name, _in_words(error))
 
 
-def _checked(name: str, labels: list[float], *box_columns: list[float]) -> Record:
+def _checked(name: str, labels: list[float], sides: list[list[float]]) -> Record:
     """The record of these fields; ValueError for a bad one."""
     if not labels:
         raise ValueError("no box")
-    if {len(column) for column in box_columns} != {len(labels)}:
+    if {len(side) for side in sides} != {len(labels)}:
         raise ValueError("its fields differ in length")
     if wrong := [label for label in labels if label not in range(1, 11)]:
         raise ValueError(f"label {wrong[0]:g} is not 1 to 10")
-    boxes = np.array(box_columns, np.float64).T
+    boxes = np.array(sides, np.float64).T
     if not ((np.abs(boxes) <= MAX_PIXELS_OFF).all() and (boxes[:, 2:] >= MIN_SIDE).all()):
         raise ValueError("a box is not finite, has no width or height, or is a million pixels away")
     return Record(name, tuple(int(label) % 10 for label in labels), boxes)
@@ -125,15 +117,13 @@ def _field(file: h5py.File, group: h5g.GroupID, field: bytes) -> list[float]:
     if not group.links.exists(field):
         raise ValueError(f"no box: its bbox has no field {field.decode()}")
     try:
-        if group.links.get_info(field).type != h5l.TYPE_HARD:
-            raise ValueError("a link")
         dataset = h5d.open(group, field)
         if dataset.get_type().get_class() != h5t.REFERENCE:
             return _numbers(dataset, np.float64)
         refs = _numbers(dataset, h5py.ref_dtype)
         values = np.empty((len(refs), 1, 1))
         for ref, value in zip(refs, values, strict=True):
-            _local(h5r.dereference(ref, file.id)).read(ONE, h5s.ALL, value, h5t.NATIVE_DOUBLE)
+            h5r.dereference(ref, file.id).read(ONE, h5s.ALL, value, h5t.NATIVE_DOUBLE)
         return values.ravel().tolist()
     except BAD as error:
         raise ValueError(f"its field {field.decode()}: {error}") from None
@@ -141,20 +131,12 @@ def _field(file: h5py.File, group: h5g.GroupID, field: bytes) -> list[float]:
 
 def _numbers(dataset: Any, dtype: Any) -> list[Any]:
     """The elements of a dataset, converted to `dtype`."""
-    shape = _local(dataset).shape
-    if (count := math.prod(shape)) > MAX_VALUES:
+    if (count := math.prod(dataset.shape)) > MAX_VALUES:
         raise ValueError(f"{count} values")
-    elements = np.empty(shape, dtype)
+    elements = np.empty(dataset.shape, dtype)
     dataset.read(h5s.ALL, h5s.ALL, elements)
     return elements.ravel().tolist()
 
 
-def _local(dataset: Any) -> h5d.DatasetID:
-    """The dataset, whose elements are in this file; ValueError if not."""
-    if not isinstance(dataset, h5d.DatasetID):
-        raise ValueError("a reference leads nowhere")
-    if dataset.get_offset() is None:
-        settings = dataset.get_create_plist()
-        if settings.get_external_count() or settings.get_layout() == h5d.VIRTUAL:
-            raise ValueError("data in another file")
-    return dataset
+def _in_words(error: Exception) -> str:
+    return printable(" ".join(str(error).split()))

@@ -4,7 +4,6 @@ import glob
 import os
 import sys
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from svhn_jax.data.photos import SUFFIXES, read_file, read_stream
 from svhn_jax.errors import InputError
@@ -12,14 +11,7 @@ from svhn_jax.errors import InputError
 STDIN = "-"
 
 
-class Named(NamedTuple):
-    """A path of a photo, or STDIN; folder: where it was found, if the user named a folder."""
-
-    name: str
-    folder: str = ""
-
-
-def find(arguments: Sequence[str]) -> list[Named]:
+def find(arguments: Sequence[str]) -> list[str]:
     """The photos that the arguments name, in their order; those of a folder or pattern sorted.
 
     Of a folder, the files with the suffix of a photo are read, not those of folders in it; of a
@@ -31,23 +23,17 @@ def find(arguments: Sequence[str]) -> list[Named]:
     """
     if arguments.count(STDIN) > 1:
         raise InputError(f"{STDIN} stands twice; standard input holds one photo")
-    return [photo for one in arguments for photo in _photos(one) or [Named(one)]]
+    return [photo for one in arguments for photo in _photos(one) or [one]]
 
 
-def _photos(argument: str) -> list[Named]:
+def _photos(argument: str) -> list[str]:
     is_pattern = not os.path.lexists(argument)
     pattern = argument if is_pattern else os.path.join(glob.escape(argument), "*")
-    paths = glob.glob(pattern, recursive=True)
-    files = (path for path in sorted(set(paths)) if not os.path.isdir(path))
-    if is_pattern:
-        return [Named(path) for path in files]
-    return [Named(path, argument) for path in files if path.lower().endswith(SUFFIXES)]
+    paths = (path for path in sorted({*glob.glob(pattern, recursive=True)}))
+    wanted = "" if is_pattern else SUFFIXES
+    return [path for path in paths if not os.path.isdir(path) and path.lower().endswith(wanted)]
 
 
-def read(photo: Named) -> bytes:
-    """The bytes of a photo. A link out of a folder is not followed; a link that is named is.
-
-    Raises:
-      ValueError: why it cannot be read.
-    """
-    return read_stream(sys.stdin.buffer) if photo.name == STDIN else read_file(*photo)
+def read(name: str) -> bytes:
+    """The bytes of a photo; links are followed. ValueError: why it cannot be read."""
+    return read_stream(sys.stdin.buffer) if name == STDIN else read_file(name)

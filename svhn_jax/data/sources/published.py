@@ -1,9 +1,6 @@
 """The published archives of SVHN Format 1: address, size, checksum and licence."""
 
-from pathlib import Path
 from typing import NamedTuple
-
-from svhn_jax import files
 
 BASE_URL = "http://ufldl.stanford.edu/housenumbers"
 LICENCE = "The SVHN data are for non-commercial use only."
@@ -20,13 +17,6 @@ class Published(NamedTuple):
     bytes: int
     sha256: str
     photos: int
-
-    def problem_of(self, path: Path) -> str:
-        """How a file differs from this archive; "" if it is the same."""
-        if (size := path.stat().st_size) != self.bytes:
-            return f"{size:,} bytes, not {self.bytes:,}"
-        found = files.sha256(path)
-        return "" if found == self.sha256 else f"SHA-256 {found}, not {self.sha256}"
 
 
 ARCHIVES = {

@@ -14,12 +14,11 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from svhn_jax.data.accounting import Account
 from svhn_jax.data.photos import decode_photo
-from svhn_jax.data.records import Record
+from svhn_jax.data.records import Account, Record
 from svhn_jax.data.sources.find import find_all
 from svhn_jax.data.sources.published import BASE_URL, LICENCE
-from svhn_jax.errors import InputError
+from svhn_jax.errors import InputError, printable
 
 PHOTOS_PER_SHARD = 8192  # 100 MB of published photos, which is also the memory they take
 Examples = Iterator[tuple[int, dict[str, Any]]]
@@ -37,22 +36,14 @@ class Builder(tfds.core.ShardBasedBuilder):
     {BASE_URL}; `python -m svhn_jax.download` downloads and verifies them.
     """
 
-    def __init__(self, *, file_format: str | None = None, **kwargs: Any):
-        super().__init__(file_format=file_format, **kwargs)
-        if not file_format and not self.info.initialized:
-            # TFDS's default, tfrecord, needs TensorFlow.
-            self.info.set_file_format("array_record", override=True)
+    def __init__(self, *, file_format: str | None = "array_record", **kwargs: Any):
+        super().__init__(file_format=file_format, **kwargs)  # the default needs TensorFlow
 
     def _info(self) -> tfds.core.DatasetInfo:
         digit = {
             "label": tfds.features.ClassLabel(num_classes=10),
             # tf.Example has float32 only; as bytes the published float64 pixels stay as they are
-            "bbox": tfds.features.Tensor(
-                shape=(4,),
-                dtype=np.float64,
-                encoding="bytes",
-                doc="left, top, width, height in pixels",
-            ),
+            "bbox": tfds.features.Tensor(shape=(4,), dtype=np.float64, encoding="bytes"),
         }
         features = {
             "image": tfds.features.Image(shape=(None, None, 3), encoding_format="png"),
@@ -72,9 +63,9 @@ class Builder(tfds.core.ShardBasedBuilder):
         self, dl_manager: Any
     ) -> dict[str, list[Callable[[], Examples]]]:
         accounts = [Account(source) for source in find_all(Path(dl_manager.manual_dir))]
-        skipped: dict[str, list[dict[str, str]]] = {account.name: [] for account in accounts}
+        skipped: dict[str, list[dict[str, str]]] = {one.source.split: [] for one in accounts}
         self.info.metadata["skipped"] = skipped  # filled by the streams; saved after them
-        return {account.name: _shards(account, skipped[account.name]) for account in accounts}
+        return {one.source.split: _shards(one, skipped[one.source.split]) for one in accounts}
 
 
 def _shards(account: Account, skipped: list[dict[str, str]]) -> list[Callable[[], Examples]]:
@@ -101,19 +92,16 @@ def _examples(account: Account, skipped: list[dict[str, str]]) -> Examples:
             continue
         yield count, _example(account.records[row], photo.content)
         count += 1
-    skipped += [{"name": one.name, "reason": one.reason} for one in account.skipped]
+    skipped += [{"name": printable(one.name), "reason": one.reason} for one in account.skipped]
     if not count:
-        first = f": {skipped[0]['name']}: {skipped[0]['reason']}" if skipped else ""
-        raise InputError(f"{account.source.path}: no photo can be used{first}")
+        raise InputError(f"{account.source.path}: no photo can be used: {skipped[:1]}")
 
 
 def _example(record: Record, photo: bytes) -> dict[str, Any]:
+    digits = zip(record.digits, record.boxes, strict=True)
     return {
         "image": photo,
         "name": record.name,
         "number": "".join(map(str, record.digits)),
-        "digits": [
-            {"label": label, "bbox": box}
-            for label, box in zip(record.digits, record.boxes, strict=True)
-        ],
+        "digits": [{"label": label, "bbox": box} for label, box in digits],
     }

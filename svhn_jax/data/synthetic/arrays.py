@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from svhn_jax.data import crop, writing
-from svhn_jax.data.prepare import build as preparing
+from svhn_jax.data import crop, preparing, writing
+from svhn_jax.data.records import Record
 from svhn_jax.data.synthetic import render, typesetting
 from svhn_jax.data.workers import Workers
 from svhn_jax.data.writing import Crop
@@ -22,7 +22,7 @@ def settings(counts: dict[str, int], rule: crop.CropRule, **others: Any) -> dict
     """The part of the manifest that the arrays depend on.
 
     counts: photos of train, extra and test, in this order, without those of 0 photos.
-    others: as for svhn_jax.data.prepare.build.settings.
+    others: as for svhn_jax.data.preparing.settings.
     """
     made_by = {"generator": render.VERSION, "photos": counts}
     return preparing.settings(rule, **others) | {"synthetic": made_by}
@@ -63,12 +63,10 @@ def _draw_lengths(settings: dict[str, Any], source: str, numbers: range) -> list
 
 def _render(settings: dict[str, Any], source: str, numbers: range) -> list[Crop]:
     """Renders and crops the photos of a source with these numbers, from 1."""
-    size, margin = settings["crop"]["size"], settings["crop"]["margin"]
     rendered = []
     for number in numbers:
         rng = render.photo_rng(settings["seed"], source, number)
         photo, digits, boxes = render.render(rng, source, settings["max_digits"])
-        box = crop.number_in(boxes, *photo.size)
-        image = crop.crop_number(photo, box, margin=margin, size=size)
-        rendered.append(Crop(number - 1, f"{number}.png", digits, image, box, photo.size))
+        record = Record(f"{number}.png", digits, boxes)
+        rendered.append(writing.crop_photo(photo, record, number - 1, source, settings))
     return rendered

@@ -1,7 +1,6 @@
-"""Crops the photos of sources into a prepared data set."""
+"""Crops the photos of sources into a prepared data set, in worker processes."""
 
 import dataclasses
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,10 +12,7 @@ import PIL
 
 import svhn_jax
 from svhn_jax.data import arrays, crop, photos, writing
-from svhn_jax.data.accounting import Account
-from svhn_jax.data.records import Record, Skipped
-from svhn_jax.data.sources import labels_csv
-from svhn_jax.data.sources.find import Source
+from svhn_jax.data.records import Account, Record, Skipped, Source
 from svhn_jax.data.workers import Workers
 from svhn_jax.data.writing import Crop
 from svhn_jax.errors import InputError, printable
@@ -30,12 +26,7 @@ Block = list[tuple[int, Record, bytes]]
 
 
 def settings(
-    rule: crop.CropRule,
-    *,
-    max_digits: int,
-    validation_fraction: float,
-    seed: int,
-    limit: int | None = None,
+    rule: crop.CropRule, *, max_digits: int, validation_fraction: float, seed: int
 ) -> dict[str, Any]:
     """The part of the manifest that the arrays depend on, apart from the sources."""
     modules = {"svhn_jax": svhn_jax, "numpy": np, "h5py": h5py, "pillow": PIL}
@@ -45,7 +36,6 @@ def settings(
         "max_digits": max_digits,
         "validation_fraction": validation_fraction,
         "seed": seed,
-        "limit": limit,
         "versions": {name: module.__version__ for name, module in modules.items()},
     }
 
@@ -74,61 +64,50 @@ def build(
       InputError: a source cannot be read, a row of a labels.csv cannot be used, a source has no
         photo that can be used, or too little space is free.
     """
-    accounts = {source.split: Account(source, settings["limit"]) for source in sources}
+    accounts = {source.split: Account(source) for source in sources}
     lengths = {name: account.lengths() for name, account in accounts.items()}
-    work = partial(crop_block, margin=settings["crop"]["margin"], size=settings["crop"]["size"])
-    kept = Counter[str]()
+    described: dict[str, Any] = {}
 
     def crops(source: str) -> Iterator[Crop]:
-        account = accounts[source]
-        count, called = len(account.records), str(account.source.path)
-        with terminal.progress(f"{source}: photos", count, "photos") as advance:
-            for block in workers.in_order(work, _blocks(account), called=called):
+        account, kept = accounts[source], 0
+        work, path = partial(crop_block, source, settings), account.source.path
+        with terminal.progress(f"{source}: photos", len(account.records), "photos") as advance:
+            for block in workers.in_order(work, _blocks(account), called=str(path)):
                 good = [one for one in block if isinstance(one, Crop)]
                 account.skipped += [one for one in block if isinstance(one, Skipped)]
-                kept[source] += len(good)
+                kept += len(good)
                 yield from good
                 advance(len(block))
-        _refuse_bad(account, kept[source], skip_bad)
+        _refuse_bad(account, kept, skip_bad)
+        skipped = [_described(one) for one in account.skipped]
+        described[source] = {"path": printable(path.name), "kept": kept, "skipped": skipped}
 
-    with Workers(
-        max(1, min(jobs, sum(map(len, lengths.values())) // PHOTOS_PER_PROCESS))
-    ) as workers:
+    count = sum(map(len, lengths.values()))
+    with Workers(max(1, min(jobs, count // PHOTOS_PER_PROCESS))) as workers:
         splits = writing.write_splits(folder, settings, lengths, crops)
-    described = {
-        name: {
-            "path": printable(account.source.path.name),
-            "kept": kept[name],
-            "skipped": [_described(one) for one in account.skipped],
-        }
-        for name, account in accounts.items()
-    }
     writing.write_manifest(folder, settings | {"splits": splits, "sources": described})
 
 
 def _blocks(account: Account) -> Iterator[Block]:
     """The usable photos, few enough at once that they need little memory whatever their size."""
     block: Block = []
+    size = 0
     for photo, row in account.photos():
         block.append((row, account.records[row], photo.content))
-        size = sum(len(content) for _, _, content in block)
+        size += len(photo.content)
         if len(block) == PHOTOS_PER_BLOCK or size >= BYTES_PER_BLOCK:
             yield block
-            block = []
-    if block:
-        yield block
+            block, size = [], 0
+    yield block
 
 
-def crop_block(block: Block, *, margin: float, size: int) -> list[Crop | Skipped]:
-    """Crops photos, in a worker process; margin and size as in svhn_jax.data.crop.crop_number."""
+def crop_block(source: str, settings: dict[str, Any], block: Block) -> list[Crop | Skipped]:
+    """Decodes and crops photos, in a worker process."""
     cropped: list[Crop | Skipped] = []
     for row, record, content in block:
         try:
             photo = photos.decode_photo(content)
-            number = crop.union(record.boxes)
-            image = crop.crop_number(photo, number, margin=margin, size=size)
-            box = number or crop.Box(0, 0, *photo.size)
-            cropped.append(Crop(row, record.name, record.digits, image, box, photo.size))
+            cropped.append(writing.crop_photo(photo, record, row, source, settings))
         except ValueError as error:
             cropped.append(Skipped(record.name, str(error), record.line))
     return cropped
@@ -139,18 +118,17 @@ def _refuse_bad(account: Account, kept: int, skip_bad: bool) -> None:
     path, skipped = account.source.path, account.skipped
     bad = sorted((one for one in skipped if one.line), key=lambda one: one.line)
     if bad and not skip_bad:
-        shown = f" (the first {MOST_BAD_SHOWN:,} follow)" if len(bad) > MOST_BAD_SHOWN else ""
         raise InputError(
-            f"{path / labels_csv.NAME}: {len(bad):,} of its rows cannot be used{shown}; "
+            f"{path}: {len(bad):,} rows of its labels.csv cannot be used; "
             "correct them, or give --skip-bad",
             [f"line {one.line}: {one.name}: {one.reason}" for one in bad[:MOST_BAD_SHOWN]],
         )
     if skipped and not kept:
         first = skipped[0]
-        raise InputError(f"{path}: no photo can be used; the first, {first}: {first.reason}")
+        raise InputError(f"{path}: no photo can be used; the first, {first.name}: {first.reason}")
 
 
 def _described(skipped: Skipped) -> dict[str, Any]:
     """An entry of the manifest; `line` is there only for a row of a labels.csv."""
     line = {"line": skipped.line} if skipped.line else {}
-    return {"name": skipped.name, "reason": skipped.reason} | line
+    return {"name": printable(skipped.name), "reason": skipped.reason} | line
