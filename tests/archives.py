@@ -143,9 +143,3 @@ def run_python(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command, capture_output=True, text=True, timeout=120, env=environment, check=False
     )
-
-
-def assert_one_error_line(finished: subprocess.CompletedProcess[str]) -> None:
-    assert finished.returncode == 1, finished
-    assert finished.stderr.startswith("error: "), finished.stderr
-    assert finished.stderr.count("\n") == 1, finished.stderr

@@ -65,18 +65,9 @@ def reset(handler):
     handler.connection.close()
 
 
-def garbage(handler):
-    handler.wfile.write(b"220 this is another protocol\r\n\r\n")
-
-
 def stall(handler):
     handler.answer(200, CONTENT[:1000], Content_Length=SIZE)
     handler.server.released.wait()
-
-
-def break_a_chunk(handler):
-    handler.protocol_version = "HTTP/1.1"
-    handler.answer(200, b"FFFF\r\n" + CONTENT[:1000], Transfer_Encoding="chunked")
 
 
 @pytest.fixture
@@ -114,12 +105,6 @@ def part(tmp_path):
     return path
 
 
-def test_the_published_archives_add_up():
-    assert sum(archive.photos for archive in published.ARCHIVES.values()) == 248_823
-    assert sum(archive.bytes for archive in published.ARCHIVES.values()) == 2_636_187_279
-    assert {len(archive.sha256) for archive in published.ARCHIVES.values()} == {64}
-
-
 def test_an_archive_is_fetched_once_and_replaces_another_one(server, fetch, tmp_path):
     (tmp_path / "train.tar.gz").write_bytes(b"another")
     assert fetch() == fetch() == []
@@ -149,7 +134,7 @@ def test_without_progress_the_pauses_double_and_it_gives_up(server, fetch, part)
     assert fetch() == [2, 4, 8, 16]
 
 
-FAILURES = [status(500), status(429), reset, garbage, stall, break_a_chunk, cut(0)]
+FAILURES = [status(500), status(429), reset, stall, cut(0)]
 
 
 @pytest.mark.parametrize("failure", FAILURES)
@@ -159,7 +144,7 @@ def test_a_failure_that_may_pass_is_tried_again(server, fetch, part, monkeypatch
     assert fetch() == [2]
 
 
-@pytest.mark.parametrize("code", [400, 403, 404, 416])
+@pytest.mark.parametrize("code", [403, 404])
 def test_an_answer_that_will_not_change_is_an_error_at_once(server, fetch, part, code):
     server.script = [status(code)]
     with pytest.raises(InputError, match=rf"train\.tar\.gz: .*{code}"):
@@ -172,16 +157,11 @@ def test_a_server_without_ranges_is_read_from_its_start(server, fetch, part):
     assert fetch() == []
 
 
-@pytest.mark.parametrize("content", [CONTENT[:-1], CONTENT + b"1"])
-def test_a_file_of_another_size_is_refused(server, fetch, part, content):
-    server.content = content
-    with pytest.raises(InputError, match=rf"train\.tar\.gz: .*{len(content)}"):
-        fetch()
-    assert part.read_bytes() == CONTENT[:1000]
-
-
-def test_other_bytes_are_deleted_and_the_old_file_stays(server, fetch, tmp_path):
+def test_a_file_of_another_size_is_refused_and_other_bytes_are_deleted(server, fetch, tmp_path):
     (tmp_path / "train.tar.gz").write_bytes(b"another")
+    server.content = CONTENT[:-1]
+    with pytest.raises(InputError, match=rf"train\.tar\.gz: .*{SIZE - 1}"):
+        fetch()
     server.content = bytes(SIZE)
     with pytest.raises(InputError, match=r"train\.tar\.gz: SHA-256"):
         fetch()
@@ -193,13 +173,6 @@ def test_a_server_that_is_not_there_is_named(fetch, part, url):
     with pytest.raises(InputError, match=r"train\.tar\.gz: "):
         fetch(url)
     assert part.exists()
-
-
-def test_too_little_space_is_an_error_before_the_download(server, fetch, monkeypatch):
-    monkeypatch.setattr("shutil.disk_usage", lambda _: type("usage", (), {"free": 1000}))
-    with pytest.raises(InputError, match="GB"):
-        fetch()
-    assert server.ranges == []
 
 
 def test_the_command_prints_what_it_has(server, tmp_path, monkeypatch, capfd):

@@ -140,7 +140,7 @@ def test_whatever_cannot_be_used_is_named_with_the_reason(tmp_path):
     reasons = {(entry["name"], entry["reason"].split(" (")[0]) for entry in source["skipped"]}
     assert reasons == {
         ("good.png", "a second record of that name"),
-        ("gone.png", "no such photo"),
+        ("gone.png", "no such file or directory"),
         ("torn.png", "damaged image"),
         ("boxless.png", "no box: its bbox has no field label"),
         ("outside.png", "its boxes lie outside the photo of 40 x 24 pixels"),

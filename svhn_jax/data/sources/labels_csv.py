@@ -151,7 +151,7 @@ def table(path: Path, headers: Sequence[tuple[str, ...]]) -> Iterator[tuple[int,
                 yield rows.line_num + has_separator, dict(named)
     except csv.Error as error:
         place = f"the row that ends in line {rows.line_num + has_separator}"
-        raise InputError(f"{path}: {place} is not valid CSV ({error}); correct it") from None
+        raise InputError(f"{path}: {place} is not valid CSV ({printable(str(error))})") from None
 
 
 def _plain(name: str) -> str:
