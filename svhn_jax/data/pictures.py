@@ -11,7 +11,7 @@ from svhn_jax import labels
 TILE = 120  # side of a picture on a sheet, pixels
 CAPTION, FONT = 18, 12  # height of the strip below, and of its letters
 Color = tuple[int, int, int]
-RIGHT, WRONG, TEXT, BOX = (120, 220, 120), (255, 120, 110), (230, 230, 230), (255, 210, 0)
+RIGHT, WRONG, TEXT = (120, 220, 120), (255, 120, 110), (230, 230, 230)
 
 
 def contact_sheet(
@@ -57,5 +57,3 @@ def png(picture: Image.Image, *, compress_level: int = 6) -> bytes:
     stream = io.BytesIO()
     picture.save(stream, "PNG", compress_level=compress_level)
     return stream.getvalue()
-
-

@@ -156,6 +156,7 @@ def run(raw: Path, log: Path, options: list[str]) -> int | None:
         except BaseException:
             traceback.print_exc()
         finally:
+            sys.stderr.flush()
             os._exit(status)
     process = os.pidfd_open(pid)
     is_late = not select.select([process], [], [], LIMIT_S)[0]

@@ -42,6 +42,6 @@ def _save(folder: Path, split: str, seed: int, max_digits: int, numbers: range) 
             render.photo_rng(seed, split, number), split, max_digits
         )
         photo.save(folder / f"{number}.png", compress_level=1)
-        box = crop.number_in(boxes, *photo.size).left_top_width_height()
+        box = (crop.union(boxes) or crop.Box(0, 0, *photo.size)).left_top_width_height()
         rows.append((f"{number}.png", "".join(map(str, digits)), *box))
     return rows
