@@ -85,10 +85,10 @@ Known = set[str] | None
 
 
 def _place(raw: Path, rng: random.Random, photos: dict[str, bytes], mat: bytes) -> Known:
-    """A sound archive or folder of these files."""
+    """An archive or folder of these files; of a folder, photos without a record are not named."""
     as_archive = rng.random() < 0.5
     archives.write_split(raw, "train", photos | {MAT: mat}, as_archive=as_archive)
-    return set(photos)
+    return set(photos) if as_archive else None
 
 
 def mat_bytes(raw: Path, rng: random.Random, sound: Material) -> Known:
