@@ -1,4 +1,4 @@
-r"""The first part of the shipped weights: real photos, more whose boxes a first network found, many synthetic ones.
+r"""The first part of the shipped weights: real photos, photos boxed by a network, synthetic ones.
 
     python -m svhn_jax.preprocess --raw RAW --to data/real --validation-fraction 0.2
     python -m svhn_jax.synthesize --arrays data/synthetic_150k --train 150000 --test 500 \
