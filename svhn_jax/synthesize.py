@@ -71,8 +71,8 @@ def main(options: Options, terminal: Terminal) -> None:
     folder = options.to or options.arrays
     assert folder
     make = _write_photos if options.to else _write_arrays
-    with Workers(min(options.jobs, sum(options.counts.values()) // PHOTOS_PER_PROCESS)) as workers:
-        make(folder, options, workers, terminal)
+    jobs = min(options.jobs, sum(options.counts.values()) // PHOTOS_PER_PROCESS)
+    make(folder, options, Workers(jobs), terminal)
     terminal.result({"to": str(folder), "photos": options.counts, "seed": options.seed})
 
 
@@ -82,6 +82,7 @@ def _write_photos(folder: Path, options: Options, workers: Workers, terminal: Te
     settings = {"seed": options.seed, "max_digits": options.max_digits}
     with (
         writing.building(folder) as unfinished,
+        workers,  # they end before the unfinished folder is deleted
         terminal.progress("all: rendering", sum(options.counts.values()), "photos") as advance,
     ):
         for split, count in options.counts.items():
@@ -104,6 +105,7 @@ def _write_arrays(folder: Path, options: Options, workers: Workers, terminal: Te
         raise InputError(f"{folder}: not a synthetic data set; give a new or an empty folder")
     with (
         writing.building(folder) as unfinished,
+        workers,  # they end before the unfinished folder is deleted
         terminal.progress("all: rendering", sum(options.counts.values()), "photos") as advance,
     ):
         synthetic_arrays.build(unfinished, settings, workers, advance)
