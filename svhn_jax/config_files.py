@@ -30,7 +30,7 @@ FREE_FIELDS = (
     "data.placement",
     "model.convolution",
 )
-LENGTH_FIELDS = ("num_epochs", "num_steps")  # free too under a constant schedule
+LENGTH_FIELDS = ("num_epochs", "num_steps")  # free too under a constant rate
 
 
 def load(path: str | Path) -> Config:
@@ -89,12 +89,13 @@ def build(kind: type, values: dict[str, Any]) -> Any:
 
 def differences(config: Config, other: Config) -> str:
     """Fields that differ and forbid resuming, with both values; empty if none do."""
-    ours, theirs = flatten(config), flatten(other)
-    free = FREE_FIELDS + LENGTH_FIELDS * (config.optimizer.schedule == "constant")
+    ours, theirs, optimizer = flatten(config), flatten(other), config.optimizer
+    is_constant = optimizer.schedule == "constant" and not optimizer.warmup_fraction
+    free = FREE_FIELDS + LENGTH_FIELDS * is_constant
     differing = [name for name in ours if ours[name] != theirs[name] and name not in free]
     fields = ", ".join(f"{name} is {ours[name]!r}, but {theirs[name]!r}" for name in differing)
     is_length = not set(differing).isdisjoint(LENGTH_FIELDS)
-    hint = " (its cosine schedule has a fixed length: train on from its weights with --start)"
+    hint = " (its schedule has a fixed length: train on from its weights with --start)"
     return f"{fields} in the saved run{hint * is_length}" if fields else ""
 
 

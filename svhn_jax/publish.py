@@ -77,12 +77,17 @@ def _averaged(weights: Any, other: str, share: float) -> Any:
     """share x weights + (1 - share) x those of the best step of the run `other`."""
     import jax
 
-    from svhn_jax.inference.reader import Reader
+    from svhn_jax.inference.reader import choose_step
+    from svhn_jax.runs.checkpoint import Checkpoints
+    from svhn_jax.runs.folder import RunFolder
 
     def mean(ours: Any, theirs: Any) -> Any:
         return (share * ours + (1 - share) * theirs).astype(ours.dtype)
 
-    return jax.tree.map(mean, weights, Reader(other).variables)
+    run = RunFolder(other)
+    with Checkpoints(run.steps_path) as checkpoints:
+        theirs = checkpoints.restore_weights(choose_step("best", checkpoints, run))
+    return jax.tree.map(mean, weights, theirs)
 
 
 def _calibrated(options: Options, step: int, weights: Any, terminal: Terminal) -> "Calibrated":

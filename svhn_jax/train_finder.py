@@ -16,6 +16,7 @@ from svhn_jax import cli
 from svhn_jax.checked import Checked, at_least
 from svhn_jax.config import Config, Count
 from svhn_jax.data.workers import Workers, usable_cores
+from svhn_jax.errors import InputError
 from svhn_jax.output import Terminal
 
 
@@ -51,6 +52,8 @@ def main(options: Options, terminal: Terminal) -> int:
     folders = {"raw": options.raw, "boxed": options.boxed, "empty": options.empty}
     sources = {name: str(path.absolute()) if path else None for name, path in folders.items()}
     settings, total = options.settings, sum(counts.values())
+    if settings.model.architecture != "finder":
+        raise InputError("--config: its model.architecture is not finder; give configs/finder.py")
     with (
         Workers(options.jobs) as workers,
         terminal.progress("composing", total, "scenes") as advance,

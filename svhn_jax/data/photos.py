@@ -85,7 +85,9 @@ def decode_photo(content: bytes) -> Image.Image:
                 raise
             image = _loaded_without_end(content)
         _check(image)  # a HEIC may hold another size than it claims
-        return to_rgb(_turned(image, orientation))
+        photo = to_rgb(_turned(image, orientation))
+        photo.info.pop("exif", None)  # `upright` would turn it again
+        return photo
 
 
 def upright(image: Image.Image) -> Image.Image:

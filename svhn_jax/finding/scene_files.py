@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from svhn_jax import files
+from svhn_jax.data.arrays import MANIFEST
 from svhn_jax.data.crop import CropRule
 from svhn_jax.data.workers import Workers
 from svhn_jax.errors import InputError
@@ -55,6 +56,8 @@ def build(
     done = folder / "scenes.json"
     if done.exists() and json.loads(done.read_text()) == wanted:
         return
+    if (folder / MANIFEST).exists():
+        raise InputError(f"{folder}: holds a prepared data set; give another --data.dir")
     done.unlink(missing_ok=True)
     for split, count in counts.items():
         (folder / split).mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from svhn_jax.config import ModelConfig
+from svhn_jax.errors import InputError
 from svhn_jax.labels import DIGIT_CLASSES, length_classes
 from svhn_jax.model.layers import batch_norm, conv, dropout, max_pool, space_to_depth
 
@@ -24,6 +25,8 @@ class Logits(NamedTuple):
 
 def build(config: ModelConfig) -> nn.Module:
     """The network of a configuration. Call: apply(variables, images, is_training, dropout_keys)."""
+    if config.architecture == "finder":
+        raise InputError("model.architecture is finder, which reads no crops; see train_finder")
     networks: dict[str, Callable[[ModelConfig], nn.Module]]
     networks = {"resnet": AttentionResNet, "seed": SeedNet, "potterhsu": PotterhsuNet}
     return networks[config.architecture](config)

@@ -95,7 +95,10 @@ def test_a_photo_lying_on_its_side_is_turned_as_browsers_turn_it(form):
     orientation = Image.Exif()
     orientation[0x0112] = 6
     options = {"append_images": [Image.new("RGB", (9, 9))]} if form == "MPO" else {}
-    assert is_upright(upright(form, exif=orientation, save_all=form == "MPO", **options), SIX)
+    content = upright(form, exif=orientation, save_all=form == "MPO", **options)
+    assert is_upright(content, SIX)
+    photo = decode_photo(content)
+    assert photos.upright(photo) == photo  # not turned again
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

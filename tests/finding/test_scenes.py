@@ -104,3 +104,10 @@ def test_scenes_on_disk_are_composed_once_and_do_not_depend_on_the_processes(tmp
 def test_scenes_that_are_not_complete_are_refused(tmp_path):
     with pytest.raises(InputError, match="train_finder"):
         scene_files.load(str(tmp_path), "train")
+
+
+def test_scenes_never_replace_a_prepared_data_set(tmp_path):
+    (tmp_path / "manifest.json").write_text("{}")
+    with Workers(0) as workers, pytest.raises(InputError, match=r"prepared data set"):
+        scene_files.build(tmp_path, {"train": 1}, 0, {}, workers, lambda _: None)
+    assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]

@@ -6,6 +6,7 @@ from flax import linen as nn
 from tiny import float32_products
 
 from svhn_jax.config import ModelConfig
+from svhn_jax.errors import InputError
 from svhn_jax.model import layers, networks
 
 IMAGES = jnp.linspace(-1, 1, 2 * 20 * 20 * 3).reshape(2, 20, 20, 3)
@@ -106,3 +107,8 @@ def test_dropout_keeps_the_mean_at_any_rate(rate):
     kept = max(1, 2**16 - round(rate * 2**16)) / 2**16
     assert float(dropped.max()) == pytest.approx(1 / kept, rel=1e-6)
     assert float(dropped.mean()) == pytest.approx(1, abs=5 * ((1 - kept) / kept / 1e6) ** 0.5)
+
+
+def test_the_finder_is_no_reader():
+    with pytest.raises(InputError, match=r"finder.* train_finder"):
+        networks.build(ModelConfig(architecture="finder"))
