@@ -58,6 +58,8 @@ class Options(Checked):
             raise InputError("give either --config FILE or --run FOLDER")
         if not (self.config or self.run or self.search or self.empty):
             raise InputError("give --config FILE or --run FOLDER, or photos: --search FOLDER")
+        if (self.search or self.empty) and (self.data or self.batch_size):
+            raise InputError("--search and --empty read photos: without --data and --batch-size")
 
     @property
     def run_folder(self) -> str | None:

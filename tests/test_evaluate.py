@@ -65,6 +65,7 @@ def test_what_is_printed(run, command):
         (["--run", "RUN", "--step", "lates"], "--step"),
         (["--run", "RUN", "--split", "test"], "train, validation"),
         (["--search", "nosuch"], "nosuch"),
+        (["--search", "nosuch", "--data", "nosuch"], "without --data"),
         (["--empty", "nosuch"], "nosuch"),
     ],
 )

@@ -82,7 +82,7 @@ def examples(source: Source) -> Iterator[Example]:
     records = {one.name: one for one in source.records() if isinstance(one, Record)}
     for photo in source.photos():
         record = records.get(photo.name)
-        if photo.problem or not record or record.boxes is None or not len(record.boxes):
+        if photo.problem or not record or not len(record.boxes):
             continue
         try:
             decoded = decode_photo(photo.content)
@@ -93,7 +93,6 @@ def examples(source: Source) -> Iterator[Example]:
 
 def digit_boxes(record: Record) -> np.ndarray:
     """float[n, 4] of a record; the box of a whole number is divided by usual widths of digits."""
-    assert record.boxes is not None
     boxes = np.concatenate([record.boxes[:, :2], record.boxes[:, :2] + record.boxes[:, 2:]], axis=1)
     if len(boxes) == len(record.digits):
         return boxes

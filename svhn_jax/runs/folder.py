@@ -108,10 +108,6 @@ class RunFolder:
             doing = "is training here; wait for it, or give another --name"
             self._lock = files.hold_lock(Path(self.path) / "lock", doing, terminal)
 
-    def is_being_trained(self) -> bool:
-        """Whether a process holds the lock. In a bucket always True."""
-        return self.is_remote or files.is_locked(Path(self.path) / "lock")
-
     def close(self) -> None:
         """Gives up the lock, if it was taken."""
         if self._lock:
