@@ -30,9 +30,9 @@ class Options(Checked):
     """the folder of photos"""
     split: Literal["validation", "test"] = "test"
     """of the archives of SVHN"""
-    limit: Annotated[cli.OptionalInt, at_least(1)] = None
+    limit: Annotated[int | None, at_least(1)] = None
     """read the first photos only"""
-    run: cli.OptionalStr = None
+    run: str | None = None
     """the run's folder; default: the shipped weights"""
     tta: bool = False
     """test-time augmentation of our reader"""

@@ -60,7 +60,7 @@ class Options(Checked):
     """of PyTorch: eager, or a mode of torch.compile"""
     limit_s: Positive = 180.0
     """a mode that takes longer to start is left out"""
-    to: cli.OptionalPath = None
+    to: Path | None = None
     """a JSON file for the figures, written as they come"""
 
 

@@ -70,7 +70,7 @@ class Options(Checked):
     """0: the configuration's"""
     potterhsu: bool = False
     """train configs/potterhsu.py too"""
-    fast_plate_ocr: cli.OptionalPath = None
+    fast_plate_ocr: Path | None = None
     """models/cct_xs_v1.yaml of fast-plate-ocr: trains it too"""
 
 

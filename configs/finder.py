@@ -2,7 +2,7 @@
 
     python -m svhn_jax.train_finder --config configs/finder.py --raw RAW --boxed BOXED --empty EMPTY
 
-About an hour on two CPU cores; docs/finder.md has what was measured.
+Not run as a whole yet: the shipped weights are a chain of shorter runs (their model card).
 """
 
 from svhn_jax.config import Config, DataConfig, ImageConfig, ModelConfig, OptimizerConfig

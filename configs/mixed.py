@@ -10,7 +10,8 @@ r"""The first part of the shipped weights: real photos, photos boxed by a networ
     python -m svhn_jax.train --config configs/mixed.py --seed 2
 
 RAW holds archives of SVHN Format 1, PHOTOS photos with a labels.csv without boxes. checkpoints/real
-is a run of configs/real.py (for the shipped weights, as of commit 484673c).
+is a run of configs/real.py (for the shipped weights, as of commit 484673c). The synthetic photos of
+the shipped weights are of the renderer's version 2; it is at version 3 now.
 
 GPU: 3.5 minutes of an H100, which trained three seeds at once. They read 0.928 to 0.942 of 500 real
 test photos, 0.936 to 0.948 with --tta (docs/experiments.md). On a CPU it takes

@@ -1,7 +1,7 @@
 """A few real photos and synthetic ones, for 2 CPU cores.
 
     python -m svhn_jax.preprocess --raw RAW --to data/real --validation-fraction 0.2
-    python -m svhn_jax.synthesize --arrays data/synthetic --train 30000 --test 1000
+    python -m svhn_jax.synthesize --arrays data/synthetic_30k --train 30000 --test 1000
     python -m svhn_jax.train --config configs/real.py
     python -m svhn_jax.evaluate --config configs/real.py --split test --step best
 
@@ -23,7 +23,7 @@ config = Config(
     num_epochs=20,
     batch_size=64,
     eval_every_steps=1000,
-    data=DataConfig(dir="data/real", repeat=6, mix_in=("data/synthetic",)),
+    data=DataConfig(dir="data/real", repeat=6, mix_in=("data/synthetic_30k",)),
     augment=AugmentConfig(
         scale=0.2,
         rotate_degrees=12,

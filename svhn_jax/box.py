@@ -1,13 +1,12 @@
 """python -m svhn_jax.box PHOTOS --to NEW: finds boxes of numbers whose digits are known.
 
-PHOTOS has a labels.csv (svhn_jax.data.sources.labels_csv). A row without a box gets that number of
-the finder that reader or finder read as its digits with the greatest probability. NEW gets copies
-of the photos and a labels.csv with all boxes, for svhn_jax.preprocess. Photos whose number is not
-found, and damaged ones, are left out: one line on stderr each, and status 1.
+PHOTOS has a labels.csv (svhn_jax.data.sources.labels_csv). A row without a box gets the box of that
+candidate of the finder whose digits most probably are the label, to reader or finder. NEW gets
+copies of the photos and a labels.csv with all boxes, for svhn_jax.preprocess. Photos whose number
+is not found, and damaged ones, are left out: one line on stderr each, and status 1.
 """
 
 import csv
-import io
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ import tyro
 
 from svhn_jax import cli, files, labels
 from svhn_jax.checked import Checked
+from svhn_jax.data import writing
 from svhn_jax.data.crop import union
 from svhn_jax.data.records import Record, Skipped
 from svhn_jax.data.sources import labels_csv
@@ -38,7 +38,7 @@ class Options(Checked):
     """folder of photos with labels.csv"""
     to: Path
     """folder for copies of the photos and the new labels.csv; it must not exist"""
-    run: cli.OptionalStr = None
+    run: str | None = None
     """the folder of a trained run; by default the weights that come with the package"""
 
 
@@ -51,21 +51,23 @@ def main(options: Options, terminal: Terminal) -> int:
 
     reader = load(options.run)
     rows: list[list[str]] = []
-    with terminal.progress("finding numbers", len(records), "photos") as advance:
+    with (
+        writing.building(options.to) as unfinished,
+        terminal.progress("finding numbers", len(records), "photos") as advance,
+    ):
         for record in records:
             try:
                 rows.append(_row(options.photos, reader, record))
             except (ValueError, InputError) as error:
                 terminal.error(f"left out: {record.name}: {error}")
             else:
-                (options.to / record.name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(options.photos / record.name, options.to / record.name)
+                (unfinished / record.name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(options.photos / record.name, unfinished / record.name)
             advance(1)
-    if not rows:
-        raise InputError(f"{options.photos}: no number was found")
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([labels_csv.COLUMNS, *rows])
-    files.write_text(options.to / labels_csv.NAME, text.getvalue())
+        if not rows:
+            raise InputError(f"{options.photos}: no number was found")
+        with open(unfinished / labels_csv.NAME, "w", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows([labels_csv.COLUMNS, *rows])
     terminal.print(f"{options.to}: boxes of {len(rows):,} of {len(records):,} photos")
     terminal.result({"photos": len(records), "boxes": len(rows)})
     return int(len(rows) < len(records))

@@ -29,10 +29,6 @@ from svhn_jax.output import Terminal
 
 Options = TypeVar("Options")
 Main = Callable[[Options, Terminal], int | None]
-OptionalPath = Path | None
-OptionalStr = str | None
-OptionalInt = int | None
-OptionalFloat = float | None
 Splits = Annotated[
     tuple[Literal["train", "extra", "test"], ...],
     tyro.conf.arg(metavar="{train,extra,test} ...", help_behavior_hint="(default: all)"),
@@ -68,11 +64,11 @@ class Output:
 class Processes:
     """Which of many processes this is, where they are started by hand."""
 
-    coordinator: OptionalStr = None
+    coordinator: str | None = None
     """HOST:PORT of process 0, for one of many processes started by hand"""
-    processes: OptionalInt = None
+    processes: int | None = None
     """number of those processes; 1: this process alone, whatever the environment says"""
-    process: OptionalInt = None
+    process: int | None = None
     """index of this process, from 0"""
 
 

@@ -12,6 +12,7 @@ Count = Annotated[int, at_least(1)]
 CountOrNone = Annotated[int, at_least(0)]
 NAME = re.compile(r"(?!\.+$)[^/\x00-\x1f\x7f]+")
 NotNegative = Annotated[float, at_least(0)]
+Blocks = Annotated[tuple[int, ...], Rule(lambda x: min(x, default=-1) >= 0, "counts of blocks")]
 
 
 class _Part(Checked):
@@ -115,11 +116,7 @@ class ModelConfig(_Part):
     """the stem turns each square of patch x patch pixels into one position (resnet)"""
     width: Count = 48
     """channels of the first stage; later stages have 2 and 4 times as many (resnet)"""
-    blocks: Annotated[tuple[int, ...], Rule(lambda x: min(x, default=-1) >= 0, "counts")] = (
-        1,
-        1,
-        1,
-    )
+    blocks: Blocks = (1, 1, 1)
     """residual blocks in each stage (resnet)"""
     max_digits: MaxDigits = DEFAULT_MAX_DIGITS
     """the most digits of a number that can be read, and the number of digit heads; the data must be

@@ -47,7 +47,8 @@ def main(options: Options, terminal: Terminal) -> int:
     seconds = time.perf_counter() - started
     terminal.print(
         f"\nAll of it took {seconds:.0f} s. These are synthetic photos; README.md has real ones. "
-        "A page of the results:\n  python -m svhn_jax.report --run checkpoints/demo --to demo.html"
+        "A page of the results:\n  python -m svhn_jax.report --run checkpoints/demo --split test "
+        "--to demo.html"
     )
     if terminal.is_json:
         terminal.result({"seconds": round(seconds, 1), "evaluation": json.loads(printed)})

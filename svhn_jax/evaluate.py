@@ -11,11 +11,11 @@ or the folder of the SVHN archives: of these the photos of --split, test or vali
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from svhn_jax import cli, config_files
 from svhn_jax.checked import Checked, at_least
-from svhn_jax.cli import OptionalInt, OptionalPath, OptionalStr
 from svhn_jax.errors import CheckpointError, InputError, naming_out_of_memory
 from svhn_jax.output import Terminal
 
@@ -33,23 +33,23 @@ TABLE = {  # metrics of the printed table, and their headings; the last step has
 class Options(Checked):
     """Scores saved steps of a run."""
 
-    config: OptionalPath = None
+    config: Path | None = None
     """the configuration file of the run; or give --run"""
-    run: OptionalStr = None
+    run: str | None = None
     """the run's folder, which carries its own configuration"""
     split: Literal["train", "validation", "test"] = "validation"
     """what to read"""
-    step: OptionalStr = None
+    step: str | None = None
     """latest (default), best (on validation while training; default of --search), all, a number"""
-    data: OptionalStr = None
+    data: str | None = None
     """another prepared data set than the run's own"""
-    batch_size: Annotated[OptionalInt, at_least(1)] = None
+    batch_size: Annotated[int | None, at_least(1)] = None
     """images per evaluation step; the result does not depend on it"""
     tta: bool = False
     """test-time augmentation: average five windows of each crop; five times the work"""
-    search: OptionalPath = None
+    search: Path | None = None
     """folder of whole photos to read without a box, see above"""
-    empty: OptionalPath = None
+    empty: Path | None = None
     """folder of pictures without a number"""
 
     def __post_init__(self) -> None:

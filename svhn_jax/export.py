@@ -24,11 +24,11 @@ class Options(Checked):
 
     to: Literal["onnx", "stablehlo"]
     """the format"""
-    run: cli.OptionalStr = None
+    run: str | None = None
     """the run's folder; by default the weights that come with the package"""
     step: str = "best"
     """best (on validation while training), latest or a step's number"""
-    file: cli.OptionalPath = None
+    file: Path | None = None
     """the file to write; by default RUN.onnx or RUN.stablehlo, in this folder"""
 
     def __post_init__(self) -> None:

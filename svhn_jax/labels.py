@@ -7,7 +7,7 @@ The scheme is that of Goodfellow et al. 2014 (arXiv:1312.6082, section 3.1) with
 that read labels take D from their shape.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Annotated
 
 import numpy as np
@@ -46,21 +46,6 @@ def encode(digits: Sequence[int], max_digits: int = DEFAULT_MAX_DIGITS) -> np.nd
     kept = digits[:max_digits]
     blanks = [BLANK] * (max_digits - len(kept))
     return np.array([min(len(digits), max_digits + 1), *kept, *blanks], np.int32)
-
-
-def encode_all(
-    numbers: Iterable[Sequence[int]], max_digits: int = DEFAULT_MAX_DIGITS
-) -> np.ndarray:
-    """int32[N, 1 + max_digits]: the labels of N numbers, see `encode`."""
-    rows = [encode(digits, max_digits) for digits in numbers]
-    return np.array(rows, np.int32).reshape(-1, 1 + max_digits)
-
-
-def encode_text(text: str, max_digits: int = DEFAULT_MAX_DIGITS) -> np.ndarray:
-    """As `encode`, of a number as text, such as "1024". Raises ValueError if it is not one."""
-    if not (text.isascii() and text.isdigit()):
-        raise ValueError(f"{text!r} is not a house number; write one or more of the digits 0 to 9")
-    return encode([int(character) for character in text], max_digits)
 
 
 def length_name(length: int, max_digits: int) -> str:

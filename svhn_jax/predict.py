@@ -20,7 +20,7 @@ import tyro
 
 from svhn_jax import cli, files
 from svhn_jax.checked import Checked, within
-from svhn_jax.cli import CSV, OptionalFloat, OptionalPath, OptionalStr
+from svhn_jax.cli import CSV
 from svhn_jax.data import photos as photo_files
 from svhn_jax.data.crop import SIDES, box_of
 from svhn_jax.data.sources import labels_csv, named
@@ -46,22 +46,22 @@ class Options(Checked):
         tyro.conf.arg(metavar="PHOTO ...", help_behavior_hint=""),
     ] = ()
     """files, folders, patterns, or - for standard input"""
-    run: OptionalStr = None
+    run: str | None = None
     """the folder of a trained run; by default the weights that come with the package"""
     step: str = "best"
     """its step: best (on validation while training), latest or a step's number"""
-    box: OptionalStr = None
+    box: str | None = None
     """LEFT,TOP,WIDTH,HEIGHT of the number in one photo, in pixels of the upright photo
     (--box=-5,... if negative)"""
-    boxes: OptionalPath = None
+    boxes: Path | None = None
     """CSV file of boxes: file,left,top,width,height"""
     whole: bool = False
     """the number fills each photo"""
     tta: bool = False
     """test-time augmentation: average five windows of each crop; five times the work"""
-    csv: Annotated[OptionalPath, CSV] = None
+    csv: Annotated[Path | None, CSV] = None
     """CSV file to write: a row for each photo"""
-    min_confidence: Annotated[OptionalFloat, within(0, 1)] = None
+    min_confidence: Annotated[float | None, within(0, 1)] = None
     """mark with "check" what is read with less confidence, for a person to look at"""
 
     def __post_init__(self) -> None:

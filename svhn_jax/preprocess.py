@@ -24,6 +24,7 @@ from svhn_jax.labels import DEFAULT_MAX_DIGITS, MaxDigits
 from svhn_jax.output import Terminal
 
 REASONS_SHOWN = 10
+FEW = 20  # photos of a validation split
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,18 @@ def main(options: Options, terminal: Terminal) -> None:
         preparing.build(folder, sources, settings, jobs=jobs, skip_bad=skip_bad, terminal=terminal)
     manifest = arrays.read_manifest(options.to)
     _print_summary(terminal, manifest)
+    _warn_of_whole_photos(options.to, manifest, terminal)
     terminal.result({"to": str(options.to)} | manifest)
+
+
+def _warn_of_whole_photos(folder: Path, manifest: dict[str, Any], terminal: Terminal) -> None:
+    for split in manifest["splits"]:
+        boxes, sizes = arrays.load_geometry(folder, split)
+        if count := int((boxes[:, 2:] == sizes).all(axis=1).sum()):
+            terminal.warn(
+                f"{split}: {count:,} numbers without a box are taken to fill their photos; "
+                "svhn_jax box finds boxes"
+            )
 
 
 def _print_summary(terminal: Terminal, manifest: dict[str, Any]) -> None:
@@ -91,10 +103,10 @@ def _print_summary(terminal: Terminal, manifest: dict[str, Any]) -> None:
             for length, count in lengths
         ]
         terminal.print(f"{split}: {entry['examples']:,} numbers; by digits: {', '.join(names)}")
-    if manifest["splits"].get("validation", {"examples": 1})["examples"] == 0:
+    if (held := manifest["splits"].get("validation", {"examples": FEW})["examples"]) < FEW:
         terminal.warn(
-            "the validation split is empty, and training needs one; give at least two photos "
-            "that can be used, and a --validation-fraction above 0"
+            f"{held} photos for validation, by which training chooses its best step; give more "
+            "photos or a higher --validation-fraction"
         )
     for source in manifest["sources"].values():
         skipped = source["skipped"]

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from svhn_jax import cli, files
 from svhn_jax.checked import Checked, at_least, within
-from svhn_jax.cli import OptionalStr
 from svhn_jax.config import Config
 from svhn_jax.errors import InputError
 from svhn_jax.output import Terminal
@@ -35,9 +34,9 @@ class Options(Checked):
     """the folder of a trained run"""
     to: Path
     """the folder to write; it must not exist"""
-    data: OptionalStr = None
+    data: str | None = None
     """another prepared data set than the run's own, for the validation photos"""
-    average: OptionalStr = None
+    average: str | None = None
     """another run of the same network: its best step's weights are averaged in"""
     share: Annotated[float, within(0, 1)] = 0.5
     """of `run` in the average"""

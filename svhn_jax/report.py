@@ -21,11 +21,11 @@ class Options(Checked):
 
     to: Annotated[Path, cli.file_rule(".html")]
     """the HTML file to write"""
-    run: cli.OptionalStr = None
+    run: str | None = None
     """the folder of a run"""
-    data: cli.OptionalStr = None
+    data: str | None = None
     """a prepared data set: alone, the report is of it; with --run, the run is scored on it"""
-    split: Literal["train", "validation", "test"] = "test"
+    split: Literal["train", "validation", "test"] = "validation"
     """the split that the run is scored on"""
     step: str = "best"
     """the step that is scored: best (on validation while training), latest or a step's number"""

@@ -26,7 +26,7 @@ WARM_UP = ((1024, 768), (768, 1024))  # pixels of photos read first: no user wai
 class Options(Checked):
     """Reads photos on a page in the browser."""
 
-    run: cli.OptionalStr = None
+    run: str | None = None
     """the folder of a trained run; by default the weights that come with the package"""
     step: str = "best"
     """best (on validation while training), latest or a step's number"""
@@ -35,7 +35,7 @@ class Options(Checked):
     port: Annotated[int, within(0, 65535)] = 8000
     """port to listen on; 0: any free one"""
     public_name: Annotated[
-        cli.OptionalStr, Rule(origin.host_in, "a name such as photos.example.com, or name:port")
+        str | None, Rule(origin.host_in, "a name such as photos.example.com, or name:port")
     ] = None
     """name under which a proxy in front of this server is known; with the port if it is not 443"""
     min_confidence: Annotated[float, within(0, 1)] = 0.9

@@ -12,7 +12,6 @@ from typing import Annotated
 
 from svhn_jax import cli
 from svhn_jax.checked import Checked, Fraction, at_least, within
-from svhn_jax.cli import OptionalPath
 from svhn_jax.data import arrays, crop, writing
 from svhn_jax.data.synthetic import arrays as synthetic_arrays
 from svhn_jax.data.synthetic import photos
@@ -28,9 +27,9 @@ PHOTOS_PER_PROCESS = 500  # starting a process takes as long as rendering this m
 class Options(Checked):
     """Renders synthetic house-number photos."""
 
-    to: OptionalPath = None
+    to: Path | None = None
     """new folder for the photos"""
-    arrays: OptionalPath = None
+    arrays: Path | None = None
     """folder for a prepared data set; an existing one is replaced when the new one is complete"""
     train: Annotated[int, at_least(0)] = 20_000
     """number of photos of train; 0 for none"""

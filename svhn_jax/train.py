@@ -24,7 +24,7 @@ class Options:
 
     config: Path
     """the configuration file; options named like its fields override them"""
-    start: cli.OptionalStr = None
+    start: str | None = None
     """folder of a run, published ones included: begin with its weights where they fit"""
     processes: Annotated[cli.Processes, cli.UNPREFIXED] = field(default_factory=cli.Processes)
     settings: Annotated[Config, cli.UNPREFIXED] = field(default_factory=Config)

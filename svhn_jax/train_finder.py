@@ -1,11 +1,11 @@
 """python -m svhn_jax.train_finder --config configs/finder.py --raw RAW --empty EMPTY:
 trains the finder, which finds numbers in whole photos.
 
-RAW holds train.tar.gz or train/ of
-SVHN; a fifth of it, the validation part of svhn_jax.preprocess --validation-fraction 0.2, is not
-trained on. EMPTY is a folder of pictures without a number, BOXED one of further photos with boxes,
-as svhn_jax.box writes it. Scenes are composed into the folder data.dir of the configuration, unless
-they are there already (77 kB each); then the run is trained, or continued, as svhn_jax.train does.
+RAW holds train.tar.gz or train/ of SVHN; a fifth of it, the validation part of
+svhn_jax.preprocess --validation-fraction 0.2, is not trained on. EMPTY is a folder of pictures
+without a number, BOXED one of further photos with boxes, as svhn_jax.box writes it. Scenes are
+composed into the folder data.dir of the configuration, unless they are there already (77 kB each);
+then the run is trained, or continued, as svhn_jax.train does.
 """
 
 from dataclasses import dataclass, field
@@ -30,13 +30,13 @@ class Options(Checked):
     """folder with train.tar.gz or train/ of SVHN Format 1"""
     empty: Path
     """folder of pictures without a number"""
-    boxed: cli.OptionalPath = None
+    boxed: Path | None = None
     """folder of further photos, with labels.csv"""
     scenes: Count = 36_000
     """number of training scenes"""
     validation_scenes: Count = 512
     """number of scenes of the photos that are not trained on"""
-    start: cli.OptionalStr = None
+    start: str | None = None
     """folder of a run: begin with its weights"""
     jobs: Annotated[int, at_least(1)] = field(default_factory=usable_cores)
     """number of processes that compose scenes; the scenes do not depend on it"""

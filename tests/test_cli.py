@@ -29,7 +29,7 @@ class Options(Checked):
 
     to: Path = Path("x")
     """a path"""
-    run: cli.OptionalStr = None
+    run: str | None = None
     """a run"""
     count: Annotated[int, at_least(1)] = 1
     """a count"""

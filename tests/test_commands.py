@@ -107,7 +107,7 @@ def test_evaluate_gives_the_metrics_of_training_for_any_batch_size(workplace, ca
 
 
 def test_report_of_a_run_and_of_its_data(workplace, call):
-    call(report, "--run", "checkpoints/tiny", "--to", "run.html")
+    call(report, "--run", "checkpoints/tiny", "--split", "test", "--to", "run.html")
     page = (workplace / "run.html").read_text()
     assert "<h1>Run tiny</h1>" in page
     assert "30 photos: the test split of data/tiny" in page
@@ -120,7 +120,7 @@ def test_report_of_a_run_and_of_its_data(workplace, call):
     [
         (evaluate, ("--run", "checkpoints/tiny"), {"split": "validation"}),
         (report, ("--data", "data/tiny", "--to", "json.html"), {"data": "data/tiny"}),
-        (report, ("--run", "checkpoints/tiny", "--to", "json.html"), {"examples": 30}),
+        (report, ("--run", "checkpoints/tiny", "--to", "json.html"), {"split": "validation"}),
     ],
 )
 def test_json_prints_the_result_as_one_line_and_quiet_nothing(call, module, arguments, expected):

@@ -23,10 +23,9 @@ PAIRS = [  # number, its label, what the label reads as
 @pytest.mark.parametrize(("number", "label", "read"), PAIRS)
 def test_a_number_encodes_to_its_length_and_first_digits_and_decodes_back(number, label, read):
     max_digits = len(label) - 1
-    encoded = labels.encode_text(number, max_digits)
+    encoded = labels.encode([*map(int, number)], max_digits)
     assert encoded.dtype == np.int32
     assert encoded.tolist() == label
-    assert labels.encode([int(digit) for digit in number], max_digits).tolist() == label
     assert labels.decode(label) == read
     assert labels.decode(np.array(label, np.int64)) == read
 
@@ -45,24 +44,10 @@ def test_lengths_have_names(max_digits, names):
     ] == names
 
 
-@pytest.mark.parametrize("max_digits", [1, 5, 8])
-def test_labels_of_no_number_have_their_shape_too(max_digits):
-    assert labels.encode_all([], max_digits).shape == (0, 1 + max_digits)
-    many = labels.encode_all([[1] * 9, []], max_digits)
-    assert (many.dtype, labels.max_digits_of(many)) == (np.int32, max_digits)
-    assert many[:, 0].tolist() == [max_digits + 1, 0]
-
-
 @pytest.mark.parametrize("digits", [[10], [-1], [1, 1.5], [1, 2, 3, 4, 5, 11], [float("nan")]])
 def test_encode_refuses_what_is_no_digit_and_says_where(digits):
     with pytest.raises(ValueError, match=rf"digit {len(digits)} is .*digits are 0 to 9"):
         labels.encode(digits)
-
-
-@pytest.mark.parametrize("text", ["", "12a", "-1", " 12", "1.0", "\uff11\uff12", "\u00b2"])
-def test_encode_text_refuses_what_is_not_written_in_ascii_digits(text):
-    with pytest.raises(ValueError, match="is not a house number"):
-        labels.encode_text(text)
 
 
 @pytest.mark.parametrize(

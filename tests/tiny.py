@@ -57,7 +57,9 @@ def random_split(count: int, *, side: int = 24, seed: int = 0, max_digits: int =
     names = np.array([f"train/{n}.png" for n in range(count)], dtype="S")
     return arrays.Split(
         images,
-        labels.encode_all(numbers, max_digits),
+        np.array([labels.encode(one, max_digits) for one in numbers], np.int32).reshape(
+            -1, 1 + max_digits
+        ),
         names,
         f"random {seed}",
         CropRule(side, 0.3),

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -54,9 +54,9 @@ class CropRule(Checked):
 
     size: Annotated[int, within(1, 512)]
     margin: Annotated[float, within(0, 10)]
-    border: str = "edge"
-    filter: str = "bicubic"
-    color: str = "RGB"
+    border: Literal["edge"] = "edge"
+    filter: Literal["bicubic"] = "bicubic"
+    color: Literal["RGB"] = "RGB"
 
 
 def require_same_rule(

@@ -176,7 +176,7 @@ def _loaded_without_end(content: bytes) -> Image.Image:
     endings = (filler * 64 + END_OF_JPEG for filler in (b"\0", b"\x55", b"\xff\0"))
     images = [_open(start + ending)[0] for ending in endings]
     if any(image.tobytes() != images[0].tobytes() for image in images):
-        raise OSError("its end is missing")
+        raise OSError("pixels are missing at its end")
     return images[0]
 
 

@@ -30,6 +30,7 @@ class Workers:
 
     def __init__(self, jobs: int):
         self._ahead = jobs * TASKS_AHEAD
+        self._others = {*multiprocessing.active_children()}
         # Not forked: a fork copies locks that other threads hold. A fork server needs a socket,
         # whose path a long TMPDIR makes too long.
         context = multiprocessing.get_context("spawn")
@@ -40,7 +41,7 @@ class Workers:
 
     def __exit__(self, kind: object, *_: object) -> None:
         if kind:
-            for process in multiprocessing.active_children():
+            for process in {*multiprocessing.active_children()} - self._others:
                 process.kill()
         if self._pool:
             self._pool.shutdown(cancel_futures=True)

@@ -34,7 +34,8 @@ def temperature_of(logits: Logits, labels: np.ndarray) -> float:
     found = optimize.minimize_scalar(lambda x: float(loss(x)), bounds=LIMITS, method="bounded")
     if min(abs(found.x - limit) for limit in LIMITS) < 0.01:
         raise InputError(
-            "no temperature calibrates this step: it reads validation photos no better than chance"
+            "no temperature calibrates this step on these photos, which are too few, or read no "
+            "better than chance; give --data, or --temperature 1"
         )
     return float(np.exp(found.x))
 

@@ -15,8 +15,9 @@ POWER = 0.2  # of a reading's probability, beside the candidate's value
 # Weights of (1, log odds of the probability, whether finder and reader agree, log score) for the
 # log odds that the reading is right: of a row, read by the reader; of a stack, read by the finder.
 ROW, STACK = np.array([-0.87, 0.92, 1.21, 1.09]), np.array([4.2, 0.0, 1.0, 10.73])
-# A photo has no number where score x probability^0.5 / (1 + e x the odds of length 0) is less.
-LEAST = 0.345  # keeps 99 % of the right readings
+# A photo has no number where score x probability^0.5 / (1 + NOTHING x odds of length 0) is less
+# than LEAST, which keeps 99 % of the right readings.
+NOTHING, LEAST = 2.718, 0.345
 
 
 def choose(candidates: Sequence[Candidate], read: Predictions[np.ndarray]) -> Reading:
@@ -42,8 +43,8 @@ def choose(candidates: Sequence[Candidate], read: Predictions[np.ndarray]) -> Re
     evidence = np.array([1.0, odds, agrees, np.log(chosen.score)])
     confidence = float(1 / (1 + np.exp(-evidence @ (STACK if chosen.is_stack else ROW))))
     nothing_p = 0.0 if chosen.is_stack else float(np.exp(read.nothing_log_p[best]))
-    number_p = (1 - nothing_p) / (1 - nothing_p + np.e * nothing_p)
-    if is_nothing[best] or chosen.score * p**0.5 * number_p < LEAST:
+    seen = 1 / (1 + NOTHING * nothing_p / (1 - nothing_p + 1e-9))
+    if is_nothing[best] or chosen.score * p**0.5 * seen < LEAST:
         return Reading("", 0.0, (), 0.0, None, chosen.score)
     if chosen.is_stack:
         return Reading(

@@ -71,7 +71,7 @@ def summary(measured: list[PhotoScore]) -> dict[str, Any]:
     confidence = np.array([one.confidence for one in measured])
     groups: dict[str, dict[str, list[int]]] = {"by_length": {}, "by_layout": {}}
     for one, right in zip(measured, is_right.tolist(), strict=True):
-        for name, key in (("by_length", str(len(one.number))), ("by_layout", one.layout)):
+        for name, key in (("by_length", str(len(one.number))), ("by_layout", one.layout or "any")):
             counts = groups[name].setdefault(key, [0, 0])
             counts[0] += right
             counts[1] += 1

@@ -98,11 +98,13 @@ def _run(task: Task, run: RunFolder, start: str | None, terminal: Terminal) -> i
     if number:
         terminal.print(f"Saved step {step} to {run.steps_path}; the same command continues there")
         return 128 + number
-    split = "test" if epath.Path(task.config.data.dir, "test").exists() else "validation"
     terminal.print(
-        f"Done: {setup.total_steps} steps in {run.path}; best on validation: step {best}. Next:",
-        f"  python -m svhn_jax.evaluate --run {run.path} --split {split} --step best",
+        f"Done: {setup.total_steps} steps in {run.path}; best on validation: step {best}"
     )
+    if task.config.model.architecture != "finder":
+        split = "test" if epath.Path(task.config.data.dir, "test").exists() else "validation"
+        command = f"python -m svhn_jax.evaluate --run {run.path} --split {split} --step best"
+        terminal.print(f"Next:\n  {command}")
     return 0
 
 
@@ -225,8 +227,8 @@ def start_variables(folder: str, task: Task, terminal: Terminal) -> Any:
         for path, leaf in leaves
         if (path, leaf.shape) not in known
     ]
-    if len(missing) == len(leaves):
-        raise InputError(f"{folder}: no array of its network fits this one; start from another run")
+    if not any(leaf.ndim > 1 and (path, leaf.shape) in known for path, leaf in leaves):
+        raise InputError(f"{folder}: no kernel of its network fits; start from another run")
     left_out = f"; not of this network, so random: {', '.join(missing)}" if missing else ""
     terminal.print(f"Starts from step {step} of {run.path}{left_out}")
     return variables

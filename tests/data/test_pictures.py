@@ -10,7 +10,7 @@ from svhn_jax.data import pictures
 @pytest.mark.parametrize("max_digits", [1, 5, 20])
 @pytest.mark.parametrize("is_nothing_read", [True, False])
 def test_a_reading_and_its_label_stay_below_their_own_picture(max_digits, is_nothing_read):
-    truth = labels.encode_text("4" * 21, max_digits)
+    truth = labels.encode([4] * 21, max_digits)
     reading = labels.encode([] if is_nothing_read else [0] * 21, max_digits)
     images, truths, readings = np.zeros((2, 24, 24, 3), np.uint8), [truth] * 2, [reading] * 2
     drawn = pictures.contact_sheet(images, np.stack(truths), np.stack(readings), columns=2)

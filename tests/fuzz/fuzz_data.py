@@ -34,7 +34,6 @@ import archives
 
 from svhn_jax import cli, preprocess
 from svhn_jax.checked import Checked
-from svhn_jax.cli import OptionalInt
 from svhn_jax.data import arrays, preparing
 from svhn_jax.data.sources import digit_struct
 from svhn_jax.data.workers import Workers
@@ -51,7 +50,7 @@ class Options(Checked):
     """how many"""
     seed: int = 0
     """of all draws: the same seed, the same inputs"""
-    only: OptionalInt = None
+    only: int | None = None
     """the number of one of them, to try alone"""
 
 

@@ -13,7 +13,7 @@ from svhn_jax.data import arrays
 from svhn_jax.errors import CheckpointError, InputError
 from svhn_jax.inference import scoring
 from svhn_jax.inference.scoring import PredictionTable, open_split, score_step, score_steps
-from svhn_jax.labels import encode, encode_text
+from svhn_jax.labels import encode
 from svhn_jax.runs.checkpoint import Checkpoints
 from svhn_jax.runs.folder import DataRecord, RunFolder
 
@@ -110,8 +110,7 @@ def test_other_data_and_averaged_windows_have_tables_of_their_own(saved, tmp_pat
 def test_a_table_of_predictions_as_csv_and_in_groups():
     truths, read = ("0012345", "7", ""), ("123456789", "7", "5")
     columns = [
-        np.stack([encode_text(text, 8) if text else encode([], 8) for text in texts])
-        for texts in (truths, read)
+        np.stack([encode([*map(int, text)], 8) for text in texts]) for texts in (truths, read)
     ]
     digit_p = np.where(columns[1][:, 1:] != 10, 0.75, np.nan)
     p = np.linspace(0.25, 0.5, 3)

@@ -77,7 +77,7 @@ def test_the_log_probability_of_any_number():
 
     def p(number):
         return float(
-            np.exp(decode.log_p_of(logits, jnp.array(labels.encode_text(number))[None])[0])
+            np.exp(decode.log_p_of(logits, jnp.array(labels.encode([*map(int, number)]))[None])[0])
         )
 
     assert p("74") == pytest.approx(0.8 * 0.9 * 0.75, abs=1e-4)

@@ -10,7 +10,7 @@ from reports_material import prepared, scored_step
 from svhn_jax import cli, report
 from svhn_jax.errors import InputError
 from svhn_jax.inference import scores
-from svhn_jax.labels import encode_text
+from svhn_jax.labels import encode
 from svhn_jax.reports import data_report, page, plots, run_report
 
 
@@ -57,7 +57,8 @@ def test_a_metric_that_is_missing_leaves_a_gap():
 
 def test_confusion_leaves_out_classes_without_photo():
     truths, predictions = (
-        np.stack([encode_text(text) for text in texts]) for texts in (("12", "3"), ("12", "8"))
+        np.stack([encode([*map(int, text)]) for text in texts])
+        for texts in (("12", "3"), ("12", "8"))
     )
     digits = scores.confusion(truths[:, 1:], predictions[:, 1:], 11)
     svg = plots.confusion(digits, [*map(str, range(10)), "none"], "digit")
@@ -93,7 +94,7 @@ def test_data_report(tmp_path):
 
 
 def test_shapes_that_few_published_numbers_have_are_suspicious():
-    targets = np.array([encode_text(text) for text in ("1", "1", "1111", "123456", "7")])
+    targets = np.array([encode([*map(int, text)]) for text in ("1", "1", "1111", "123456", "7")])
     boxes = np.array([[5.0, 5, 10, 20]] * 5)
     boxes[1, 2], boxes[3], boxes[4, 0] = 30, (5, 5, 40, 20), -2
     found = data_report.find_suspicious(targets, boxes, np.array([[60, 40]] * 5))
